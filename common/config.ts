@@ -1,0 +1,161 @@
+/** Reads `config.yml` and the environment into one typed, checked object; a bad value stops the start with one line. */
+
+import { readFileSync } from 'node:fs'
+import convict from 'convict'
+import { parse as parseYaml } from 'yaml'
+import type { Key } from './config-keys.ts'
+
+/** A tree of keys: the shape of a configuration. */
+export interface Schema {
+  [name: string]: Key<unknown> | Schema
+}
+
+/** What a schema's configuration looks like to the code. */
+export type Values<S> = { -readonly [K in keyof S]: S[K] extends Key<infer T> ? T : Values<S[K]> }
+
+/** Every top-level section that `config.yml` may hold; a service checks those that it reads. */
+const sections = [
+  'gateway',
+  'userSvc',
+  'sessionSvc',
+  'logSink',
+  'session',
+  'rpc',
+  'redis',
+  'kafka',
+  'log',
+  'shutdown',
+  'stack'
+]
+
+/** A mistake in the configuration; its message is one line that names the key and holds no secret. */
+export class ConfigError extends Error {
+  override name = 'ConfigError'
+}
+
+/** Tells a key from a section. */
+export function isKey(node: Key<unknown> | Schema): node is Key<unknown> {
+  return 'parse' in node && typeof node.parse === 'function'
+}
+
+/** The environment variable of a key: `gateway.rateLimit.enabled` is `GATEWAY_RATE_LIMIT_ENABLED`. */
+export function environmentName(path: string): string {
+  return path
+    .replaceAll(/([a-z0-9])([A-Z])/g, '$1_$2')
+    .replaceAll('.', '_')
+    .toUpperCase()
+}
+
+/** Calls `visit` with each key of a schema and its dotted path, in order. */
+export function forEachKey(schema: Schema, visit: (path: string, key: Key<unknown>) => void, prefix = ''): void {
+  for (const [name, node] of Object.entries(schema)) {
+    if (isKey(node)) visit(prefix + name, node)
+    else forEachKey(node, visit, `${prefix}${name}.`)
+  }
+}
+
+function readFile(file: string, required: boolean): Record<string, unknown> {
+  let content: unknown
+  try {
+    content = parseYaml(readFileSync(file, 'utf8'), { strict: true, uniqueKeys: true })
+  } catch (error) {
+    if (!required && (error as NodeJS.ErrnoException).code === 'ENOENT') return {}
+    throw new ConfigError(`${file}: ${String((error as Error).message).split('\n')[0]}`)
+  }
+  if (content === null || content === undefined) return {}
+  if (typeof content !== 'object' || Array.isArray(content)) {
+    throw new ConfigError(`${file}: got ${JSON.stringify(content)}, takes sections with keys`)
+  }
+  return content as Record<string, unknown>
+}
+
+/** What is written for the sections of this schema; sections of other services are left to them. */
+function ownSections(content: Record<string, unknown>, schema: Schema, file: string): Record<string, unknown> {
+  const own: Record<string, unknown> = {}
+  for (const [name, section] of Object.entries(content)) {
+    if (!sections.includes(name))
+      throw new ConfigError(`${name}: unknown section in ${file}, takes ${sections.join(', ')}`)
+    if (!(name in schema) || section === null) continue
+    if (typeof section !== 'object' || Array.isArray(section)) {
+      throw new ConfigError(`${name}: got ${JSON.stringify(section)}, takes a section with keys`)
+    }
+    own[name] = section
+  }
+  return own
+}
+
+function valueAt(tree: unknown, path: string): unknown {
+  return path.split('.').reduce<unknown>((node, name) => (node as Record<string, unknown> | undefined)?.[name], tree)
+}
+
+function setAt(tree: Record<string, unknown>, path: string, value: unknown): void {
+  const names = path.split('.')
+  const last = names.pop() as string
+  let node = tree
+  for (const name of names) {
+    node[name] ??= {}
+    node = node[name] as Record<string, unknown>
+  }
+  node[last] = value
+}
+
+/**
+ * The configuration for a schema: defaults, overlaid by the file, overlaid by the environment.
+ *
+ * @throws {ConfigError} for an unknown key, a wrong type or an impossible value.
+ */
+export function loadConfig<S extends Schema>(schema: S, environment: NodeJS.ProcessEnv = process.env): Values<S> {
+  const file = environment.CONFIG_FILE || 'config.yml'
+  const config = convict(convictSchema(schema) as convict.Schema<Record<string, unknown>>)
+  const written = ownSections(readFile(file, environment.CONFIG_FILE !== undefined), schema, file)
+  refuseUnknown(written, schema, file)
+  config.load(written)
+  forEachKey(schema, (path, key) => {
+    const text = environment[environmentName(path)]
+    if (text !== undefined) config.set(path, key.fromText(text))
+  })
+  const properties = config.getProperties()
+  const values: Record<string, unknown> = {}
+  forEachKey(schema, (path, key) => {
+    setAt(values, path, parseKey(path, key, valueAt(properties, path), environment))
+  })
+  config.validate({ allowed: 'strict' })
+  return values as Values<S>
+}
+
+function parseKey(path: string, key: Key<unknown>, written: unknown, environment: NodeJS.ProcessEnv): unknown {
+  try {
+    return key.parse(written)
+  } catch {
+    const name = environmentName(path)
+    const got = key.sensitive ? 'a value (not shown)' : JSON.stringify(written)
+    const origin = environment[name] === undefined ? '' : ` from ${name}`
+    throw new ConfigError(`${path}: got ${got}${origin}, takes ${key.accepts}`)
+  }
+}
+
+function refuseUnknown(tree: Record<string, unknown>, schema: Schema, file: string, prefix = ''): void {
+  for (const [name, value] of Object.entries(tree)) {
+    const node = Object.hasOwn(schema, name) ? schema[name] : undefined
+    if (node === undefined) {
+      throw new ConfigError(`${prefix}${name}: unknown key in ${file}, takes ${Object.keys(schema).join(', ')}`)
+    }
+    if (isKey(node)) continue
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      throw new ConfigError(`${prefix}${name}: got ${JSON.stringify(value)}, takes a section with keys`)
+    }
+    refuseUnknown(value as Record<string, unknown>, node, file, `${prefix}${name}.`)
+  }
+}
+
+function convictSchema(schema: Schema): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(schema).map(([name, node]) => [
+      name,
+      isKey(node)
+        ? // Any format: convict's own coercions take `yes` for true and `12abc` for a number, so keys parse for themselves.
+          { default: node.default, doc: node.doc, sensitive: node.sensitive, format: '*' }
+        : convictSchema(node)
+    ])
+  )
+}

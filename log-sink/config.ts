@@ -1,0 +1,11 @@
+/** The sections of the configuration that log-sink reads. */
+
+import { kafka, listenKeys, log, shutdown } from '#common/config-sections.ts'
+
+/** log-sink's own section. */
+export const logSink = {
+  ...listenKeys(9467)
+}
+
+/** Everything that log-sink reads. */
+export const schema = { logSink, kafka, log, shutdown }

@@ -1,0 +1,21 @@
+/** The sections of the configuration that session-svc reads. */
+
+import { duration, integer, port, text } from '#common/config-keys.ts'
+import { listenKeys, log, redis, rpc, shutdown } from '#common/config-sections.ts'
+
+/** session-svc's own section. */
+export const sessionSvc = {
+  host: text('127.0.0.1', 'Address that the RPCs listen on.'),
+  port: port(50052, 'Port of the RPCs.'),
+  ...listenKeys(9466)
+}
+
+/** The rules that sessions live by. */
+export const session = {
+  idleTimeout: duration('7d', 'A session that is not used for this long ends.', { min: '1s' }),
+  lifetime: duration('30d', 'A session ends after this long, however much it is used.', { min: '1s' }),
+  maxPerUser: integer(100, 'Sessions that one account may have; one more ends the oldest.', { min: 1, max: 100_000 })
+}
+
+/** Everything that session-svc reads. */
+export const schema = { sessionSvc, session, rpc, redis, log, shutdown }

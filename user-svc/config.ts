@@ -1,0 +1,48 @@
+/** The sections of the configuration that user-svc reads. */
+
+import { duration, flag, integer, port, secretList, text, url } from '#common/config-keys.ts'
+import { listenKeys, log, rpc, shutdown } from '#common/config-sections.ts'
+
+/** user-svc's own section. */
+export const userSvc = {
+  host: text('127.0.0.1', 'Address that the RPCs listen on.'),
+  port: port(50051, 'Port of the RPCs.'),
+  ...listenKeys(9465),
+  postgres: {
+    url: url(
+      ['postgres', 'postgresql'],
+      '',
+      'Address of PostgreSQL, with user and password. Empty: `make run` starts one.'
+    ),
+    maxConnections: integer(10, 'Connections that one process keeps to PostgreSQL.', { min: 1, max: 1000 }),
+    queryTimeout: duration('3s', 'The longest that one statement may take.', { min: '50ms', max: '60s' }),
+    migrate: flag(
+      true,
+      'Bring the database to the newest schema at start. Turn it off where a job of its own does that.'
+    )
+  },
+  password: {
+    cost: integer(
+      12,
+      'bcrypt cost, as the power of two of its rounds. Below 10 for tests only, refused in production.',
+      {
+        min: 4,
+        max: 14
+      }
+    ),
+    minLength: integer(
+      8,
+      'Shortest password, in code points. NIST SP 800-63B-4 asks for 15 where it is the only factor.',
+      {
+        min: 8,
+        max: 64
+      }
+    ),
+    peppers: secretList(
+      'Keys for the HMAC under the password hash, the newest first, each as `name:base64` of 32 bytes or more.'
+    )
+  }
+}
+
+/** Everything that user-svc reads. */
+export const schema = { userSvc, rpc, log, shutdown }
