@@ -1,0 +1,93 @@
+/** Translates what the drivers of PostgreSQL and Redis throw into Connect's codes, once for all services. */
+
+import { Code, ConnectError } from '@connectrpc/connect'
+import { unavailable } from './errors.ts'
+
+// Nothing was sent, or the engine said that it did nothing: certainly not done.
+const refused = new Set([
+  // sockets
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  // postgres.js
+  'CONNECT_TIMEOUT',
+  'CONNECTION_ENDED',
+  // PostgreSQL: shutting down or starting, out of connections, disk or memory, deadlock, serialization, read-only
+  '57P01',
+  '57P02',
+  '57P03',
+  '53000',
+  '53100',
+  '53200',
+  '53300',
+  '40001',
+  '40P01',
+  '25006'
+])
+
+// The connection went away under a statement: it may have been done.
+const lost = new Set([
+  'CONNECTION_CLOSED',
+  'CONNECTION_DESTROYED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  '08006',
+  '08003'
+])
+
+const redisRefused = new Set([
+  'ClientOfflineError',
+  'ClientClosedError',
+  'ConnectionTimeoutError',
+  'DisconnectsClientError'
+])
+const redisLost = new Set([
+  'SocketClosedUnexpectedlyError',
+  'SocketTimeoutError',
+  'SocketTimeoutDuringMaintenanceError'
+])
+const redisRefusals = /^(LOADING|MISCONF|OOM|READONLY|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|TRYAGAIN|BUSY)\b/
+
+/**
+ * The Connect error for anything that was thrown.
+ *
+ * @param write whether the failed call may have changed something: then a lost connection is
+ *   `deadline_exceeded` (outcome unknown), otherwise `unavailable` (certainly not done)
+ */
+export function toConnectError(thrown: unknown, write = false): ConnectError {
+  if (thrown instanceof ConnectError) return thrown
+  const chain = causes(thrown)
+  const connectError = chain.find((error) => error instanceof ConnectError)
+  if (connectError) return connectError as ConnectError
+  for (const error of chain) {
+    const { code } = error as { code?: unknown }
+    const name = error.constructor.name
+    if (code === '57014' || name === 'TimeoutError') return noAnswer(thrown)
+    if (code === '23505')
+      return new ConnectError('It exists already.', Code.AlreadyExists, undefined, undefined, thrown)
+    if (refused.has(code as string) || redisRefused.has(name) || redisRefusals.test(error.message))
+      return notNow(thrown)
+    if (lost.has(code as string) || redisLost.has(name)) return write ? noAnswer(thrown) : notNow(thrown)
+  }
+  return new ConnectError('Internal error.', Code.Internal, undefined, undefined, thrown)
+}
+
+function notNow(cause: unknown): ConnectError {
+  return unavailable('A part of the service is not available at the moment.', 1, cause)
+}
+
+function noAnswer(cause: unknown): ConnectError {
+  return new ConnectError('There was no answer in time.', Code.DeadlineExceeded, undefined, undefined, cause)
+}
+
+function causes(thrown: unknown): Error[] {
+  const chain: Error[] = []
+  for (let error = thrown; error instanceof Error && chain.length < 5; error = error.cause) {
+    chain.push(error)
+    if (error instanceof AggregateError) chain.push(...error.errors.filter((each) => each instanceof Error))
+  }
+  return chain
+}

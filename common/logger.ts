@@ -1,0 +1,118 @@
+/** The log: JSON lines with a fixed set of fields. A field that is not listed here is not written. */
+
+import { randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
+import { ConnectError } from '@connectrpc/connect'
+import { type DestinationStream, type Logger as PinoLogger, pino } from 'pino'
+import { codeName } from './error-table.ts'
+import type { Trace } from './trace.ts'
+import { version } from './version.ts'
+
+/** What a line may say besides `time level service version instance traceId spanId msg`. */
+export interface LogFields {
+  /** What happened, from the OWASP logging vocabulary where it has a word for it. */
+  event?: string
+  /** The account; the only handle on a person that is ever logged. */
+  userId?: string
+  sessionId?: string
+  method?: string
+  /** The route's pattern, never the URL. */
+  route?: string
+  statusCode?: number
+  /** The service and method of an RPC. */
+  rpc?: string
+  /** A Connect code in its wire form, such as `unavailable`. */
+  code?: string
+  /** What a failed look at a dependency found, or why something was refused. */
+  reason?: string
+  dependency?: string
+  durationMs?: number
+  signal?: string
+  count?: number
+  host?: string
+  port?: number
+  err?: unknown
+}
+
+/** Writes lines about one request, or about the service itself. */
+export type Logger = Omit<PinoLogger, LogMethod> & Record<LogMethod, (fields: LogFields, msg: string) => void>
+type LogMethod = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'
+
+const fieldNames = new Set<string>([
+  'event',
+  'userId',
+  'sessionId',
+  'method',
+  'route',
+  'statusCode',
+  'rpc',
+  'code',
+  'reason',
+  'dependency',
+  'durationMs',
+  'signal',
+  'count',
+  'host',
+  'port',
+  'err'
+] satisfies (keyof LogFields)[])
+
+// Their messages are made by the language from names in the code. The messages of all other
+// errors can hold what a user sent: those of drivers quote parameters, a SyntaxError quotes its input.
+const speakingErrors = new Set(['TypeError', 'ReferenceError', 'RangeError', 'AssertionError', 'ConfigError'])
+
+interface LoggedError {
+  type: string
+  code?: string | number
+  message?: string
+  stack?: string
+  cause?: LoggedError
+}
+
+/** What is logged of an error: its type, code, place and causes, and its message only where that cannot hold data. */
+export function describeError(error: unknown, depth = 0): LoggedError {
+  if (!(error instanceof Error)) return { type: typeof error }
+  const { code } = error as { code?: unknown }
+  const frames = error.stack
+    ?.split('\n')
+    .filter((line) => /^\s+at /.test(line))
+    .slice(0, 12)
+    .join('\n')
+  return {
+    type: error.constructor.name,
+    ...(error instanceof ConnectError
+      ? { code: codeName(error.code), message: error.rawMessage }
+      : typeof code === 'string' || typeof code === 'number'
+        ? { code }
+        : {}),
+    ...(speakingErrors.has(error.constructor.name) && { message: error.message }),
+    ...(frames && { stack: frames }),
+    ...(error.cause !== undefined && depth < 3 && { cause: describeError(error.cause, depth + 1) })
+  }
+}
+
+/**
+ * The log of one service process.
+ *
+ * @param destination where the lines go; standard output unless given
+ */
+export function createLogger(service: string, level: string, destination?: DestinationStream): Logger {
+  const options = {
+    level,
+    base: { service, version, instance: `${hostname()}-${randomUUID().slice(0, 8)}` },
+    messageKey: 'msg',
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: {
+      level: (label: string) => ({ level: label }),
+      log: (fields: Record<string, unknown>) =>
+        Object.fromEntries(Object.entries(fields).filter(([name]) => fieldNames.has(name)))
+    },
+    serializers: { err: (error: unknown) => describeError(error) }
+  }
+  return (destination ? pino(options, destination) : pino(options)) as unknown as Logger
+}
+
+/** The same log, with the ids of a trace on each line. */
+export function tracedLogger(log: Logger, trace: Trace): Logger {
+  return log.child({ traceId: trace.traceId, spanId: trace.spanId }) as unknown as Logger
+}

@@ -1,0 +1,60 @@
+/** W3C Trace Context: which request a piece of work belongs to. https://www.w3.org/TR/trace-context/ */
+
+import { randomBytes } from 'node:crypto'
+
+/** A position in a trace: the request as a whole and the step that is under way. */
+export interface Trace {
+  /** 32 lower-case hexadecimal digits, the same for everything that one request causes. */
+  traceId: string
+  /** 16 lower-case hexadecimal digits, one for each step. */
+  spanId: string
+  /** The trace flags as two hexadecimal digits. */
+  flags: string
+}
+
+const format = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/
+
+// Random bytes are drawn for many ids at once: a call for each would cost more than the rest of a span.
+const pool = { bytes: Buffer.alloc(0), used: 0 }
+
+function randomHex(length: number): string {
+  if (pool.used + length > pool.bytes.length) {
+    pool.bytes = randomBytes(4096)
+    pool.used = 0
+  }
+  pool.used += length
+  const hex = pool.bytes.toString('hex', pool.used - length, pool.used)
+  return /[^0]/.test(hex) ? hex : randomHex(length)
+}
+
+/** Starts a trace. */
+export function newTrace(): Trace {
+  return { traceId: randomHex(16), spanId: randomHex(8), flags: '01' }
+}
+
+/** The next step of a trace. */
+export function childSpan(trace: Trace): Trace {
+  return { ...trace, spanId: randomHex(8) }
+}
+
+/** Continues the trace that a `traceparent` header names; a header that is missing or malformed starts a new one. */
+export function continueTrace(header: string | null | undefined): Trace {
+  const match = header ? format.exec(header) : null
+  if (match === null) return newTrace()
+  const [, version, traceId, parentId, flags, rest] = match as unknown as [
+    string,
+    string,
+    string,
+    string,
+    string,
+    string?
+  ]
+  const malformed =
+    version === 'ff' || (version === '00' && rest !== undefined) || /^0+$/.test(traceId) || /^0+$/.test(parentId)
+  return malformed ? newTrace() : { traceId, spanId: randomHex(8), flags }
+}
+
+/** The `traceparent` header of a step. */
+export function traceparent(trace: Trace): string {
+  return `00-${trace.traceId}-${trace.spanId}-${trace.flags}`
+}
