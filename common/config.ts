@@ -159,3 +159,10 @@ function convictSchema(schema: Schema): Record<string, unknown> {
     ])
   )
 }
+
+/** Refuses an engine's address that is not given. */
+export function requireAddress(path: string, written: string | string[]): void {
+  if (written.length === 0) {
+    throw new ConfigError(`${path}: is missing; takes the address of the engine (${environmentName(path)})`)
+  }
+}

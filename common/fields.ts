@@ -1,0 +1,27 @@
+/** Checks of request fields that several services make. */
+
+import { type FieldViolation, invalidFields } from './errors.ts'
+
+const canonicalUuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+
+/** A rule that a field must hold, and what to say when it does not. */
+export type FieldRule = FieldViolation & { holds: boolean }
+
+/** Throws `invalid_argument` that names every field whose rule does not hold. */
+export function requireFields(...rules: FieldRule[]): void {
+  const violations = rules.filter(({ holds }) => !holds).map(({ field, description }) => ({ field, description }))
+  if (violations.length > 0) throw invalidFields(violations)
+}
+
+/** The rule for a user id. */
+export function uuidRule(field: string, value: string): FieldRule {
+  return { field, holds: canonicalUuid.test(value), description: 'must be a UUID in its canonical lower-case form' }
+}
+
+// Beyond it a double, which is what Redis computes with, is no longer exact.
+const maxEpoch = 2n ** 53n - 1n
+
+/** The rule for a session epoch. */
+export function epochRule(field: string, value: bigint, min: bigint): FieldRule {
+  return { field, holds: value >= min && value <= maxEpoch, description: `must be from ${min} to ${maxEpoch}` }
+}

@@ -1,0 +1,106 @@
+/** How a service lives: starts, serves, drains on SIGTERM, and ends with 0; or says in one line why it cannot start. */
+
+import type { Server } from 'node:http'
+import closeWithGrace from 'close-with-grace'
+import { ConfigError } from './config.ts'
+import { weakness } from './config-sections.ts'
+import { createLogger, type Logger } from './logger.ts'
+import type { Readiness } from './readiness.ts'
+
+/** One thing to close, in the order of the list. */
+export interface Closable {
+  name: string
+  close: () => Promise<unknown>
+}
+
+/** What a started service consists of. */
+export interface RunningService {
+  ops: { server: Server; host: string; port: number }
+  /** Begins to accept requests. */
+  listen: () => Promise<unknown>
+  /** Closed one after the other: what accepts requests first, connections to engines last. */
+  closables: Closable[]
+  readiness: Readiness
+}
+
+interface ServiceConfig {
+  log: { level: string }
+  shutdown: { timeout: number; drainDelay: number }
+}
+
+/**
+ * Runs a service until it is told to stop. A mistake in the configuration ends it with one line and
+ * exit code 1; an exception that nobody caught ends it, after a drain, with a code that is not 0.
+ */
+export async function runService<C extends ServiceConfig>(
+  name: string,
+  load: () => C,
+  start: (config: C, log: Logger) => RunningService
+): Promise<void> {
+  let config: C
+  try {
+    config = load()
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    console.error(`${name}: ${error.message}`)
+    process.exitCode = 1
+    return
+  }
+  const log = createLogger(name, config.log.level)
+  const service = start(config, log)
+  closeWithGrace(
+    {
+      delay: config.shutdown.timeout + config.shutdown.drainDelay,
+      logger: false,
+      onSecondSignal: (signal) => log.error({ event: 'sys_shutdown', signal }, 'stopped at once, work was cut off'),
+      onTimeout: () =>
+        log.error({ event: 'sys_shutdown' }, 'stopped when the time to finish was over, work was cut off')
+    },
+    async ({ signal, err }) => {
+      if (err) log.fatal({ event: 'sys_crash', err }, 'an error that nobody handled ends the service')
+      else log.info({ event: 'sys_shutdown', ...(signal && { signal }) }, 'stopping')
+      await stop(service, config.shutdown.drainDelay, log)
+      log.info({ event: 'sys_shutdown' }, 'stopped')
+    }
+  )
+  try {
+    await listenOps(service.ops)
+    await service.listen()
+  } catch (error) {
+    const { code, port } = error as { code?: string; port?: number }
+    console.error(`${name}: cannot listen on port ${port ?? '?'}: ${code ?? String(error)}`)
+    process.exit(1)
+  }
+  log.info({ event: 'sys_startup' }, 'started')
+}
+
+function listenOps({ server, host, port }: RunningService['ops']): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+}
+
+async function stop(service: RunningService, drainDelayMs: number, log: Logger): Promise<void> {
+  service.readiness.drain()
+  if (drainDelayMs > 0) await new Promise((resolve) => setTimeout(resolve, drainDelayMs))
+  for (const { name, close } of service.closables) {
+    await close().catch((error) =>
+      log.error({ event: 'sys_shutdown', reason: name, err: error }, 'could not be closed')
+    )
+  }
+  service.readiness.stop()
+  service.ops.server.close()
+}
+
+/** Refuses a service credential that is missing, or in production weak. */
+export function requireStrongRpcToken(rpc: { token: string; previousToken: string }, environment = process.env): void {
+  const production = environment.NODE_ENV === 'production'
+  const problem = weakness(rpc.token, production)
+  if (problem) throw new ConfigError(`rpc.token: ${problem}; takes at least 32 random characters (RPC_TOKEN)`)
+  const previous = rpc.previousToken === '' ? undefined : weakness(rpc.previousToken, production)
+  if (previous) throw new ConfigError(`rpc.previousToken: ${previous}; takes at least 32 random characters`)
+}

@@ -1,0 +1,61 @@
+/** The metrics registry of a process, and the metrics that every service has. */
+
+import type { DescMethod } from '@bufbuild/protobuf'
+import { Code, type ConnectError } from '@connectrpc/connect'
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from '@prometheus-io/client'
+import { codeName } from './error-table.ts'
+import { version } from './version.ts'
+
+/** From 1 ms, since a validation takes about that, to the longest budget of a route. */
+export const latencyBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+
+/** A registry with the process's own figures and `build_info`. */
+export function createRegistry(service: string): Registry {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  new Gauge({
+    name: 'build_info',
+    help: 'Version of the service and of Node.js; always 1',
+    labelNames: ['service', 'version', 'node'],
+    registers: [registry]
+  }).set({ service, version, node: process.versions.node }, 1)
+  return registry
+}
+
+/** Counts RPCs and times them, on the serving or on the calling side. */
+export interface RpcMetrics {
+  /** Makes the series of a method appear at zero. */
+  announce(method: DescMethod): void
+  observe(method: DescMethod, error: ConnectError | undefined, seconds: number): void
+}
+
+/** The metrics `grpc_<side>_handled_total` and `grpc_<side>_handling_seconds`, named as the gRPC ecosystem does. */
+export function rpcMetrics(registry: Registry, side: 'server' | 'client'): RpcMetrics {
+  const labelNames = ['grpc_service', 'grpc_method', 'grpc_code'] as const
+  const handled = new Counter({
+    name: `grpc_${side}_handled_total`,
+    help: `RPCs completed on the ${side}, by code`,
+    labelNames,
+    registers: [registry]
+  })
+  const handling = new Histogram({
+    name: `grpc_${side}_handling_seconds`,
+    help: `Time of an RPC on the ${side}`,
+    labelNames: ['grpc_service', 'grpc_method'] as const,
+    buckets: latencyBuckets,
+    registers: [registry]
+  })
+  const labels = (method: DescMethod) => ({ grpc_service: method.parent.typeName, grpc_method: method.name })
+  return {
+    announce(method) {
+      for (const code of ['ok', codeName(Code.Unavailable), codeName(Code.DeadlineExceeded)]) {
+        handled.inc({ ...labels(method), grpc_code: code }, 0)
+      }
+      handling.zero(labels(method))
+    },
+    observe(method, error, seconds) {
+      handled.inc({ ...labels(method), grpc_code: error ? codeName(error.code) : 'ok' })
+      handling.observe(labels(method), seconds)
+    }
+  }
+}

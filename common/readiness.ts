@@ -1,0 +1,110 @@
+/** Whether a service can do its work now, and if not, why: looked at again and again, told by `/readyz` and the health RPC. */
+
+import { Gauge, type Registry } from '@prometheus-io/client'
+import { withinMs } from './deadline.ts'
+import { describeError, type Logger } from './logger.ts'
+
+/** Looks at a dependency; throws an error whose message may be shown to an operator when it cannot be used. */
+export type Probe = () => Promise<void>
+
+/** A dependency that a service watches. */
+export interface Dependency {
+  name: string
+  probe: Probe
+  /**
+   * `always`: without it the service can do nothing. `at-start`: it must have been seen once;
+   * later the service does what it still can, and only says that it is away.
+   */
+  required: 'always' | 'at-start'
+}
+
+/** What is known of a dependency. */
+export interface DependencyState {
+  name: string
+  up: boolean
+  /** Why it is not up. */
+  reason: string | undefined
+  /** Whether its state keeps the service from being ready. */
+  blocks: boolean
+}
+
+/** The readiness of a service. */
+export interface Readiness {
+  ready(): boolean
+  draining(): boolean
+  states(): DependencyState[]
+  /** From now on not ready, for good: the service is stopping. */
+  drain(): void
+  stop(): void
+}
+
+/** A probe's error that says in words what an operator should know. */
+export class ProbeError extends Error {
+  override name = 'ProbeError'
+}
+
+const intervalMs = 1000
+// Until everything is there, its coming should be noticed soon.
+const impatientMs = 200
+const probeTimeoutMs = 2000
+
+/** Watches dependencies once a second until it is stopped. */
+export function watchReadiness(dependencies: Dependency[], log: Logger, registry: Registry): Readiness {
+  const gauge = new Gauge({
+    name: 'dependency_up',
+    help: 'Whether a dependency answers (1) or not (0)',
+    labelNames: ['dependency'],
+    registers: [registry]
+  })
+  const watched = dependencies.map((dependency) => {
+    gauge.set({ dependency: dependency.name }, 0)
+    return { ...dependency, up: false, seen: false, reason: 'not looked at yet' as string | undefined }
+  })
+  let draining = false
+  let timer: NodeJS.Timeout | undefined
+
+  async function look(dependency: (typeof watched)[number]): Promise<void> {
+    const reason = await withinMs(probeTimeoutMs, dependency.probe()).then(
+      () => undefined,
+      (error) => reasonOf(error)
+    )
+    const up = reason === undefined
+    if (up !== dependency.up || (!up && reason !== dependency.reason)) {
+      const fields = { event: up ? 'dependency_up' : 'dependency_down', dependency: dependency.name }
+      if (up) log.info(fields, 'dependency is up')
+      else log.warn({ ...fields, reason }, 'dependency is down')
+    }
+    Object.assign(dependency, { up, reason, seen: dependency.seen || up })
+    gauge.set({ dependency: dependency.name }, up ? 1 : 0)
+  }
+
+  async function round(): Promise<void> {
+    await Promise.all(watched.map(look))
+    if (timer !== undefined) timer = setTimeout(round, watched.every(({ up }) => up) ? intervalMs : impatientMs)
+  }
+
+  timer = setTimeout(round, 0)
+  const blocks = (dependency: (typeof watched)[number]) =>
+    dependency.required === 'always' ? !dependency.up : !dependency.seen
+  return {
+    ready: () => !draining && !watched.some(blocks),
+    draining: () => draining,
+    states: () =>
+      watched.map((dependency) => {
+        return { name: dependency.name, up: dependency.up, reason: dependency.reason, blocks: blocks(dependency) }
+      }),
+    drain: () => {
+      draining = true
+    },
+    stop: () => {
+      clearTimeout(timer)
+      timer = undefined
+    }
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof ProbeError) return error.message
+  const { type, code, message, cause } = describeError(error)
+  return [type, code ?? message, cause?.code].filter((part) => part !== undefined).join(' ')
+}

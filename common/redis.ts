@@ -1,0 +1,46 @@
+/** The connection to Redis: refuses at once when it is away, notices when it hangs, and always comes back. */
+
+import { createClient, type RedisScripts } from 'redis'
+import type { Logger } from './logger.ts'
+import { ProbeError } from './readiness.ts'
+
+const pingIntervalMs = 1000
+// A server that leaves even pings unanswered for this long is gone; the connection is made anew.
+const socketTimeoutMs = 3000
+const connectTimeoutMs = 2000
+
+/** From 50 ms to 1 s, with jitter, for ever: the client's own default gives up after a socket timeout. */
+function reconnectDelayMs(retries: number): number {
+  return Math.min(50 * 2 ** Math.min(retries, 5), 1000) * (0.5 + Math.random() / 2)
+}
+
+/**
+ * A client that is connecting; it needs no awaiting. Commands while it is not connected are
+ * refused. A command that was sent is not bounded by the client: put a deadline around each.
+ */
+export function connectRedis<S extends RedisScripts = Record<string, never>>(url: string, log: Logger, scripts?: S) {
+  const client = createClient({
+    url,
+    disableOfflineQueue: true,
+    pingInterval: pingIntervalMs,
+    socket: { connectTimeout: connectTimeoutMs, socketTimeout: socketTimeoutMs, reconnectStrategy: reconnectDelayMs },
+    ...(scripts && { scripts })
+  })
+  // Without a listener an error would end the process. What is down is told by the readiness probe, once.
+  client.on('error', (error) =>
+    log.debug({ event: 'redis_error', dependency: 'redis', err: error }, 'redis connection failed')
+  )
+  client
+    .connect()
+    .catch((error) => log.debug({ event: 'redis_error', dependency: 'redis', err: error }, 'redis connection ended'))
+  return client
+}
+
+/** A connection to Redis. */
+export type Redis<S extends RedisScripts = RedisScripts> = ReturnType<typeof connectRedis<S>>
+
+/** Throws unless Redis answers. */
+export async function probeRedis(client: Pick<Redis, 'isReady' | 'ping'>): Promise<void> {
+  if (!client.isReady) throw new ProbeError('cannot be reached')
+  await client.ping()
+}

@@ -1,0 +1,56 @@
+/** The server interceptor: every call has a deadline, a log line, a metric, and an error that says no more than it may. */
+
+import { Code, ConnectError, type Interceptor } from '@connectrpc/connect'
+import { deadlineExceeded, untilAborted } from './deadline.ts'
+import { toConnectError } from './driver-errors.ts'
+import { errorMeaning } from './error-table.ts'
+import type { Logger } from './logger.ts'
+import type { RpcMetrics } from './metrics.ts'
+import { logKey } from './rpc-context.ts'
+import { isOpenService } from './rpc-credential.ts'
+
+/** Writes the line and counts the metric of a finished call. */
+export function recordCall(
+  log: Logger,
+  metrics: RpcMetrics,
+  method: Parameters<RpcMetrics['observe']>[0],
+  error: ConnectError | undefined,
+  startedAt: number
+): void {
+  const durationMs = performance.now() - startedAt
+  metrics.observe(method, error, durationMs / 1000)
+  const level = error ? errorMeaning(error.code).logLevel : isOpenService(method.parent.typeName) ? 'debug' : 'info'
+  const fields = {
+    event: 'rpc_served',
+    rpc: `${method.parent.typeName}/${method.name}`,
+    code: error ? errorMeaning(error.code).name : 'ok',
+    durationMs: Math.round(durationMs * 100) / 100
+  }
+  log[level](error && level === 'error' ? { ...fields, err: error } : fields, 'served a call')
+}
+
+/** Without a shorter deadline of its caller, a call ends after `maxTimeoutMs`. */
+export function observe(fallbackLog: Logger, metrics: RpcMetrics, maxTimeoutMs: number): Interceptor {
+  return (next) => async (request) => {
+    // Watching a server's health and reflection are streams without an end of their own.
+    if (request.stream) return next(request)
+    const log = request.contextValues.get(logKey) ?? fallbackLog
+    const startedAt = performance.now()
+    let error: ConnectError | undefined
+    const deadline = new AbortController()
+    const timer = setTimeout(() => deadline.abort(deadlineExceeded()), maxTimeoutMs)
+    const onAbort = () => deadline.abort(request.signal.reason)
+    request.signal.addEventListener('abort', onAbort, { once: true })
+    if (request.signal.aborted) onAbort()
+    try {
+      return await untilAborted(deadline.signal, next({ ...request, signal: deadline.signal }))
+    } catch (thrown) {
+      error = toConnectError(thrown)
+      throw error.code === Code.Internal ? new ConnectError('Internal error.', Code.Internal) : error
+    } finally {
+      clearTimeout(timer)
+      request.signal.removeEventListener('abort', onAbort)
+      recordCall(log, metrics, request.method, error, startedAt)
+    }
+  }
+}

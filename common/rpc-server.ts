@@ -1,0 +1,84 @@
+/** Serves RPCs over HTTP/2 cleartext as gRPC, gRPC-Web and Connect, with health and reflection beside them. */
+
+import type { Http2Session } from 'node:http2'
+import type { DescFile, DescService } from '@bufbuild/protobuf'
+import { type ConnectError, type ConnectRouter, createContextValues, type HandlerContext } from '@connectrpc/connect'
+import { fastifyConnectPlugin } from '@connectrpc/connect-fastify'
+import type { Registry } from '@prometheus-io/client'
+import Fastify from 'fastify'
+import { healthRoutes } from './health.ts'
+import { type Logger, tracedLogger } from './logger.ts'
+import { rpcMetrics } from './metrics.ts'
+import type { Readiness } from './readiness.ts'
+import { reflectionRoutes } from './reflection.ts'
+import { logKey, traceKey } from './rpc-context.ts'
+import { requireCredential } from './rpc-credential.ts'
+import { observe, recordCall } from './rpc-observe.ts'
+import { continueTrace } from './trace.ts'
+
+/** What the RPC server of a service is made of. */
+export interface RpcServerOptions {
+  log: Logger
+  registry: Registry
+  readiness: Readiness
+  rpc: { token: string; previousToken: string; reflection: boolean; maxMessageBytes: number; maxTimeout: number }
+  services: DescService[]
+  files: DescFile[]
+  routes: (router: ConnectRouter) => void
+}
+
+/** Builds the server; it listens nowhere yet. */
+export function buildRpcServer(options: RpcServerOptions) {
+  const { log, registry, readiness, rpc } = options
+  const metrics = rpcMetrics(registry, 'server')
+  for (const service of options.services) for (const method of service.methods) metrics.announce(method)
+  const requireToken = requireCredential([rpc.token, rpc.previousToken])
+
+  const app = Fastify({ http2: true, bodyLimit: rpc.maxMessageBytes, forceCloseConnections: false })
+  app.setNotFoundHandler((request, reply) => {
+    // A gRPC client wants its status in headers; others read the HTTP status, which means `unimplemented` to Connect too.
+    const grpc = String(request.headers['content-type']).startsWith('application/grpc')
+    if (grpc) reply.code(200).headers({ 'content-type': 'application/grpc', 'grpc-status': '12' }).send()
+    else reply.code(404).send({ code: 'unimplemented', message: 'There is no such method.' })
+  })
+  app.register(fastifyConnectPlugin, {
+    readMaxBytes: rpc.maxMessageBytes,
+    contextValues: (request) => {
+      const trace = continueTrace(request.headers.traceparent as string | undefined)
+      return createContextValues().set(traceKey, trace).set(logKey, tracedLogger(log, trace))
+    },
+    requestGate: (context: HandlerContext) => {
+      try {
+        requireToken(context)
+      } catch (error) {
+        recordCall(context.values.get(logKey) ?? log, metrics, context.method, error as ConnectError, performance.now())
+        throw error
+      }
+    },
+    interceptors: [observe(log, metrics, rpc.maxTimeout)],
+    routes(router) {
+      options.routes(router)
+      healthRoutes(router, options.services, readiness)
+      if (rpc.reflection) reflectionRoutes(router, options.services, options.files)
+    }
+  })
+  closeSessions(app)
+  return app
+}
+
+/** HTTP/2 sessions stay open when idle, so a closing server says GOAWAY to each and waits for its streams only. */
+function closeSessions(
+  app: { server: { on(event: 'session', listener: (session: Http2Session) => void): unknown } } & {
+    addHook(name: 'preClose', hook: (done: () => void) => void): unknown
+  }
+): void {
+  const open = new Set<Http2Session>()
+  app.server.on('session', (session) => {
+    open.add(session)
+    session.once('close', () => open.delete(session))
+  })
+  app.addHook('preClose', (done) => {
+    for (const session of open) session.close()
+    done()
+  })
+}

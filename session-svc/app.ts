@@ -1,0 +1,29 @@
+/** Builds session-svc from its parts; knows no port and no environment. */
+
+import type { Registry } from '@prometheus-io/client'
+import type { Logger } from '#common/logger.ts'
+import type { Readiness } from '#common/readiness.ts'
+import { buildRpcServer, type RpcServerOptions } from '#common/rpc-server.ts'
+import { file_session_v1_session, SessionService } from '#gen/session/v1/session_pb.ts'
+import { sessionRoutes } from './connect.ts'
+import { sessionMetrics } from './metrics.ts'
+import { createSessions, type SessionRedis, type SessionRules } from './sessions.ts'
+
+export interface SessionAppParts {
+  redis: SessionRedis
+  readiness: Readiness
+  registry: Registry
+  log: Logger
+}
+
+export function buildApp(parts: SessionAppParts, options: { session: SessionRules; rpc: RpcServerOptions['rpc'] }) {
+  const sessions = createSessions(parts.redis, options.session, parts.log)
+  const metrics = sessionMetrics(parts.registry)
+  return buildRpcServer({
+    ...parts,
+    rpc: options.rpc,
+    services: [SessionService],
+    files: [file_session_v1_session],
+    routes: (router) => sessionRoutes(router, sessions, metrics, parts.log)
+  })
+}

@@ -1,0 +1,79 @@
+/** The handlers of `session.v1.SessionService`: check the request, call the domain, count what happened. */
+
+import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect'
+import { epochRule, requireFields, uuidRule } from '#common/fields.ts'
+import type { Logger } from '#common/logger.ts'
+import { callOf } from '#common/rpc-context.ts'
+import { parseToken, sessionId } from '#common/token.ts'
+import { SessionService } from '#gen/session/v1/session_pb.ts'
+import type { SessionMetrics } from './metrics.ts'
+import type { Sessions, Validation } from './sessions.ts'
+
+const maxTokens = 256
+
+export function sessionRoutes(router: ConnectRouter, sessions: Sessions, metrics: SessionMetrics, log: Logger): void {
+  function answer(validation: Validation) {
+    const valid = typeof validation === 'object'
+    metrics.validations.inc({ result: valid ? 'valid' : 'invalid' })
+    return valid
+      ? { result: { case: 'session' as const, value: validation } }
+      : { result: { case: 'invalid' as const, value: { reason: validation } } }
+  }
+
+  router.service(SessionService, {
+    async createSession(request, context) {
+      requireFields(uuidRule('user_id', request.userId), epochRule('epoch', request.epoch, 0n))
+      const call = callOf(context, log)
+      const replaces = request.replacesToken ? parseToken(request.replacesToken) : undefined
+      const { token, session } = await sessions.createSession(request.userId, request.epoch, replaces, call.signal)
+      metrics.created.inc()
+      call.log.info({ event: 'session_created', userId: session.userId, sessionId: session.id }, 'created a session')
+      return { session, token }
+    },
+
+    async validateSession({ token }, context) {
+      return answer(await sessions.validate(token, context.signal))
+    },
+
+    async validateSessions({ tokens }, context) {
+      requireFields({
+        field: 'tokens',
+        holds: tokens.length <= maxTokens,
+        description: `must be at most ${maxTokens} tokens`
+      })
+      metrics.batchSize.observe(tokens.length)
+      const validations = await Promise.all(tokens.map((token) => sessions.validate(token, context.signal)))
+      return { results: validations.map(answer) }
+    },
+
+    async deleteSession({ target }, context) {
+      const call = callOf(context, log)
+      if (target.case === 'reference') {
+        const { userId, sessionId: id } = target.value
+        requireFields(uuidRule('reference.user_id', userId))
+        await sessions.deleteSessionById(userId, id, call.signal)
+        call.log.info({ event: 'session_ended', userId, sessionId: id }, 'ended a session')
+        return {}
+      }
+      const parsed = parseToken(target.value ?? '')
+      requireFields({ field: 'token', holds: parsed !== undefined, description: 'must be a session token' })
+      const { userId, hash } = parsed as NonNullable<typeof parsed>
+      await sessions.deleteSession(userId, hash, call.signal)
+      call.log.info({ event: 'session_ended', userId, sessionId: sessionId(hash) }, 'ended a session')
+      return {}
+    },
+
+    async deleteUserSessions({ userId, epoch }, context) {
+      requireFields(uuidRule('user_id', userId), epochRule('epoch', epoch, 1n))
+      const call = callOf(context, log)
+      await sessions.revoke(userId, epoch, call.signal)
+      call.log.info({ event: 'sessions_revoked', userId }, 'revoked the sessions of a user')
+      return {}
+    },
+
+    async listSessions({ userId }, context) {
+      requireFields(uuidRule('user_id', userId))
+      return { sessions: await sessions.list(userId, context.signal) }
+    }
+  } satisfies ServiceImpl<typeof SessionService>)
+}

@@ -1,0 +1,45 @@
+/** Starts session-svc. */
+
+import { loadConfig, requireAddress } from '#common/config.ts'
+import { requireStrongRpcToken, runService } from '#common/lifecycle.ts'
+import { createRegistry } from '#common/metrics.ts'
+import { createOpsServer } from '#common/ops-server.ts'
+import { watchReadiness } from '#common/readiness.ts'
+import { connectRedis, probeRedis } from '#common/redis.ts'
+import { buildApp } from './app.ts'
+import { schema } from './config.ts'
+import { requireDurability } from './durability.ts'
+import { sessionScripts } from './sessions.ts'
+
+function load() {
+  const config = loadConfig(schema)
+  requireStrongRpcToken(config.rpc)
+  requireAddress('redis.url', config.redis.url)
+  return config
+}
+
+await runService('session-svc', load, (config, log) => {
+  const registry = createRegistry('session-svc')
+  const redis = connectRedis(config.redis.url, log, sessionScripts)
+  let durable = false
+  redis.on('ready', () => {
+    durable = false
+  })
+  const probe = async () => {
+    await probeRedis(redis)
+    if (!durable) await requireDurability(redis)
+    durable = true
+  }
+  const readiness = watchReadiness([{ name: 'redis', probe, required: 'always' }], log, registry)
+  const app = buildApp({ redis, readiness, registry, log }, config)
+  const { host, port, opsHost, opsPort } = config.sessionSvc
+  return {
+    ops: { server: createOpsServer(registry, readiness, log), host: opsHost, port: opsPort },
+    listen: () => app.listen({ host, port }),
+    closables: [
+      { name: 'rpc', close: () => app.close() },
+      { name: 'redis', close: async () => redis.destroy() }
+    ],
+    readiness
+  }
+})

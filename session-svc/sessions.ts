@@ -1,0 +1,166 @@
+/** The rules of sessions and their storage in Redis: create, validate, end, revoke, list. */
+
+import { create } from '@bufbuild/protobuf'
+import { timestampFromMs } from '@bufbuild/protobuf/wkt'
+import { Code } from '@connectrpc/connect'
+import { untilAborted } from '#common/deadline.ts'
+import { toConnectError } from '#common/driver-errors.ts'
+import { reasoned } from '#common/errors.ts'
+import type { Logger } from '#common/logger.ts'
+import type { Redis } from '#common/redis.ts'
+import { createToken, type ParsedToken, parseToken, sessionId, uuidBytes } from '#common/token.ts'
+import { InvalidReason, type Session, SessionSchema } from '#gen/session/v1/session_pb.ts'
+import { createScript, deleteScript, revokeScript, touchScript } from './scripts.ts'
+
+/** The scripts that the connection to Redis must know. */
+export const sessionScripts = {
+  createSession: createScript,
+  touchSession: touchScript,
+  deleteSession: deleteScript,
+  revokeSessions: revokeScript
+}
+
+/** The connection that sessions are stored through. */
+export type SessionRedis = Redis<typeof sessionScripts>
+
+/** The rules that sessions live by; times in milliseconds. */
+export interface SessionRules {
+  idleTimeout: number
+  lifetime: number
+  maxPerUser: number
+}
+
+/** A session, or why there is none. */
+export type Validation = Session | InvalidReason
+
+/** Sessions in Redis. Every method ends when its signal aborts. */
+export type Sessions = ReturnType<typeof createSessions>
+
+const tag = (userId: string) => `{${uuidBytes(userId).toString('base64url')}}`
+const sessionPrefix = (userId: string) => `s:${tag(userId)}:`
+const epochKey = (userId: string) => `e:${tag(userId)}`
+const listKey = (userId: string) => `l:${tag(userId)}`
+
+interface StoredSession {
+  epoch: number
+  createdAt: number
+  lastSeenAt: number
+  expiresAt: number
+}
+
+function parseStored(value: string): StoredSession {
+  const [epoch, createdAt, lastSeenAt, expiresAt] = value.split(' ').map(Number) as [number, number, number, number]
+  return { epoch, createdAt, lastSeenAt, expiresAt }
+}
+
+function toSession(userId: string, hash: string, stored: StoredSession): Session {
+  return create(SessionSchema, {
+    id: sessionId(hash),
+    userId,
+    createdAt: timestampFromMs(stored.createdAt),
+    lastSeenAt: timestampFromMs(stored.lastSeenAt),
+    expiresAt: timestampFromMs(stored.expiresAt)
+  })
+}
+
+/** Waits for Redis as long as the caller does; `write` says that a lost answer leaves the outcome unknown. */
+async function ask<T>(signal: AbortSignal, answer: Promise<T>, write = false): Promise<T> {
+  try {
+    return await untilAborted(signal, answer)
+  } catch (error) {
+    throw toConnectError(error, write)
+  }
+}
+
+export function createSessions(redis: SessionRedis, rules: SessionRules, log: Logger) {
+  /** @throws ConnectError `failed_precondition` SESSION_EPOCH_RAISED */
+  async function createSession(userId: string, epoch: bigint, replaces: ParsedToken | undefined, signal: AbortSignal) {
+    const { token, hash } = createToken(userId)
+    const own = replaces?.userId === userId
+    const keys = [sessionPrefix(userId) + hash, epochKey(userId), listKey(userId)]
+    const reply = await ask(
+      signal,
+      redis.createSession(
+        keys,
+        String(epoch),
+        String(rules.lifetime),
+        String(rules.idleTimeout),
+        hash,
+        String(rules.maxPerUser),
+        sessionPrefix(userId),
+        own ? replaces.hash : ''
+      )
+    )
+    const [createdAt, expiresAt] = reply
+    if (createdAt === undefined || expiresAt === undefined) {
+      const sentence = 'The sessions of this user were revoked while this one was about to be created.'
+      throw reasoned(Code.FailedPrecondition, sentence, 'session.v1', 'SESSION_EPOCH_RAISED')
+    }
+    // Another user's session lies in another slot: it ends once the new one exists, or neither is given out.
+    if (replaces && !own) {
+      await deleteSession(replaces.userId, replaces.hash, signal).catch(async (error) => {
+        await deleteSession(userId, hash, AbortSignal.timeout(1000)).catch((failure) =>
+          log.warn({ event: 'session_orphaned', userId, err: failure }, 'a session that nobody knows is left to expire')
+        )
+        throw error
+      })
+    }
+    return { token, session: toSession(userId, hash, { epoch: 0, createdAt, lastSeenAt: createdAt, expiresAt }) }
+  }
+
+  async function validate(token: string, signal: AbortSignal): Promise<Validation> {
+    const parsed = parseToken(token)
+    if (parsed === undefined) return InvalidReason.MALFORMED
+    const { userId, hash } = parsed
+    const key = sessionPrefix(userId) + hash
+    const [value, lowest] = await ask(signal, redis.mGet([key, epochKey(userId)]))
+    if (typeof value !== 'string') return InvalidReason.NOT_FOUND
+    const stored = parseStored(value)
+    if (stored.epoch < Number(lowest ?? 0)) return InvalidReason.REVOKED
+    // A use is written back when a tenth of the idle timeout has passed, so that most validations only read.
+    const now = Date.now()
+    if (now - stored.lastSeenAt > rules.idleTimeout / 10) {
+      stored.lastSeenAt = now
+      redis.touchSession([key], String(rules.idleTimeout)).catch((error) => {
+        log.warn({ event: 'session_touch_failed', userId, err: error }, 'the use of a session could not be noted')
+      })
+    }
+    return toSession(userId, hash, stored)
+  }
+
+  async function deleteSession(userId: string, hash: string, signal: AbortSignal): Promise<void> {
+    await ask(signal, redis.deleteSession([sessionPrefix(userId) + hash, listKey(userId)], hash), true)
+  }
+
+  return {
+    createSession,
+    validate,
+    deleteSession,
+
+    /** Ends the session that a listing named. */
+    async deleteSessionById(userId: string, id: string, signal: AbortSignal): Promise<void> {
+      const hashes = await ask(signal, redis.zRange(listKey(userId), 0, -1))
+      const hash = hashes.find((each) => sessionId(each) === id)
+      if (hash !== undefined) await deleteSession(userId, hash, signal)
+    },
+
+    /** Ends every session below an epoch: one write. */
+    async revoke(userId: string, epoch: bigint, signal: AbortSignal): Promise<void> {
+      const keys = [epochKey(userId), listKey(userId)]
+      await ask(signal, redis.revokeSessions(keys, String(epoch), String(rules.lifetime)), true)
+    },
+
+    /** The valid sessions, the newest first. */
+    async list(userId: string, signal: AbortSignal): Promise<Session[]> {
+      const hashes = await ask(signal, redis.zRange(listKey(userId), 0, -1, { REV: true }))
+      const keys = [epochKey(userId), ...hashes.map((hash) => sessionPrefix(userId) + hash)]
+      const [lowest, ...values] = await ask(signal, redis.mGet(keys))
+      return hashes.flatMap((hash, index) => {
+        const value = values[index]
+        if (typeof value !== 'string') return []
+        const stored = parseStored(value)
+        return stored.epoch < Number(lowest ?? 0) ? [] : [toSession(userId, hash, stored)]
+      })
+    }
+  }
+}
