@@ -1,5 +1,6 @@
 /** The sections of `config.yml` that several services share, and the keys that each service's own section repeats. */
 
+import { ConfigError } from './config.ts'
 import { choice, duration, flag, integer, list, port, secret, text, url } from './config-keys.ts'
 
 /** Where a service listens; every service's section begins with these keys. */
@@ -79,7 +80,7 @@ export const shutdown = {
  *
  * @returns what the secret must be, for a message that names the key
  */
-export function weakness(value: string, production: boolean): string | undefined {
+function weakness(value: string, production: boolean): string | undefined {
   if (value === '') return 'is missing'
   if (!production) return undefined
   if (value.length < 32) return 'is shorter than 32 characters, which production does not allow'
@@ -87,4 +88,13 @@ export function weakness(value: string, production: boolean): string | undefined
     return 'looks like a sample, which production does not allow'
   }
   return undefined
+}
+
+/** Refuses a service credential that is missing, or in production weak. */
+export function requireStrongRpcToken(rpc: { token: string; previousToken: string }, environment = process.env): void {
+  const production = environment.NODE_ENV === 'production'
+  const problem = weakness(rpc.token, production)
+  if (problem) throw new ConfigError(`rpc.token: ${problem}; takes at least 32 random characters (RPC_TOKEN)`)
+  const previous = rpc.previousToken === '' ? undefined : weakness(rpc.previousToken, production)
+  if (previous) throw new ConfigError(`rpc.previousToken: ${previous}; takes at least 32 random characters`)
 }

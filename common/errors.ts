@@ -18,18 +18,36 @@ export function invalidFields(fieldViolations: FieldViolation[]): ConnectError {
   ])
 }
 
-/** An error with a reason that a program can compare. */
-export function reasoned(code: Code, sentence: string, domain: string, reason: string): ConnectError {
+/** Why a call failed, as constants that a program can compare. */
+export interface Reason {
+  /** The package of the contract that defines the reason. */
+  domain: string
+  /** In UPPER_SNAKE_CASE. */
+  reason: string
+  metadata?: Record<string, string>
+}
+
+/** An error with a reason. */
+export function reasoned(code: Code, sentence: string, reason: Reason): ConnectError {
   return new ConnectError(sentence, code, undefined, [
-    { desc: ErrorInfoSchema, value: create(ErrorInfoSchema, { reason, domain }) }
+    { desc: ErrorInfoSchema, value: create(ErrorInfoSchema, { metadata: {}, ...reason }) }
   ])
 }
 
 /** Certainly not done; try again after a while. */
-export function unavailable(sentence: string, retryAfterSeconds = 1, cause?: unknown): ConnectError {
-  const retryDelay = { seconds: BigInt(retryAfterSeconds), nanos: 0 }
-  const value = create(RetryInfoSchema, { retryDelay })
-  return new ConnectError(sentence, Code.Unavailable, undefined, [{ desc: RetryInfoSchema, value }], cause)
+export function unavailable(sentence: string, afterSeconds = 1, cause?: unknown): ConnectError {
+  return new ConnectError(sentence, Code.Unavailable, undefined, [retryInfo(afterSeconds)], cause)
+}
+
+/** Refused because of too many requests; try again after a while. */
+export function tooManyRequests(afterSeconds: number): ConnectError {
+  const sentence = `There were too many requests. Try again in ${afterSeconds} s.`
+  return new ConnectError(sentence, Code.ResourceExhausted, undefined, [retryInfo(afterSeconds)])
+}
+
+function retryInfo(afterSeconds: number) {
+  const retryDelay = { seconds: BigInt(afterSeconds), nanos: 0 }
+  return { desc: RetryInfoSchema, value: create(RetryInfoSchema, { retryDelay }) }
 }
 
 /** The fields that an error names, if any. */
@@ -39,12 +57,11 @@ export function fieldViolations(error: ConnectError): FieldViolation[] {
     .flatMap((detail) => detail.fieldViolations.map(({ field, description }) => ({ field, description })))
 }
 
-/** Whether an error carries a reason. */
-export function hasReason(error: unknown, domain: string, reason: string): boolean {
-  return (
-    error instanceof ConnectError &&
-    error.findDetails(ErrorInfoSchema).some((detail) => detail.domain === domain && detail.reason === reason)
-  )
+/** The metadata of an error's reason, or nothing if it does not carry that reason. */
+export function reasonMetadata(error: unknown, domain: string, reason: string): Record<string, string> | undefined {
+  if (!(error instanceof ConnectError)) return undefined
+  return error.findDetails(ErrorInfoSchema).find((detail) => detail.domain === domain && detail.reason === reason)
+    ?.metadata
 }
 
 /** The shortest time to wait before another attempt, in whole seconds, if the error says so. */

@@ -3,7 +3,6 @@
 import type { Server } from 'node:http'
 import closeWithGrace from 'close-with-grace'
 import { ConfigError } from './config.ts'
-import { weakness } from './config-sections.ts'
 import { createLogger, type Logger } from './logger.ts'
 import type { Readiness } from './readiness.ts'
 
@@ -35,7 +34,7 @@ interface ServiceConfig {
 export async function runService<C extends ServiceConfig>(
   name: string,
   load: () => C,
-  start: (config: C, log: Logger) => RunningService
+  start: (config: C, log: Logger) => RunningService | Promise<RunningService>
 ): Promise<void> {
   let config: C
   try {
@@ -47,7 +46,7 @@ export async function runService<C extends ServiceConfig>(
     return
   }
   const log = createLogger(name, config.log.level)
-  const service = start(config, log)
+  const service = await start(config, log)
   closeWithGrace(
     {
       delay: config.shutdown.timeout + config.shutdown.drainDelay,
@@ -94,13 +93,4 @@ async function stop(service: RunningService, drainDelayMs: number, log: Logger):
   }
   service.readiness.stop()
   service.ops.server.close()
-}
-
-/** Refuses a service credential that is missing, or in production weak. */
-export function requireStrongRpcToken(rpc: { token: string; previousToken: string }, environment = process.env): void {
-  const production = environment.NODE_ENV === 'production'
-  const problem = weakness(rpc.token, production)
-  if (problem) throw new ConfigError(`rpc.token: ${problem}; takes at least 32 random characters (RPC_TOKEN)`)
-  const previous = rpc.previousToken === '' ? undefined : weakness(rpc.previousToken, production)
-  if (previous) throw new ConfigError(`rpc.previousToken: ${previous}; takes at least 32 random characters`)
 }

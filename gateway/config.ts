@@ -1,8 +1,9 @@
 /** The gateway's sections of the configuration. */
 
-import { BlockList, isIP } from 'node:net'
+import { isIP } from 'node:net'
+import { loadConfig, requireAddress } from '#common/config.ts'
 import { duration, flag, integer, list, port, text } from '#common/config-keys.ts'
-import { listenKeys, log, redis, rpc, shutdown } from '#common/config-sections.ts'
+import { listenKeys, log, redis, requireStrongRpcToken, rpc, shutdown } from '#common/config-sections.ts'
 
 const budget = (value: string, routes: string) =>
   duration(value, `Time that ${routes} may take in all, calls to other services included.`, { min: '50ms', max: '60s' })
@@ -35,8 +36,12 @@ export const gateway = {
   rateLimit: {
     enabled: flag(true, 'Limit requests by client address (IPv4 address, IPv6 /64 network).'),
     window: duration('1m', 'The window that the limits count in.', { min: '1s', max: '1d' }),
-    max: integer(600, 'Requests that a client may make in a window, all routes together.', { min: 1 }),
-    credentialsMax: integer(30, 'Requests that a client may make to `/reg` and `/auth` in a window.', { min: 1 })
+    max: integer(600, 'Requests that a client may make in a window to all other routes.', { min: 1 }),
+    credentialsMax: integer(30, 'Requests that a client may make to `/reg` and `/auth` in a window.', { min: 1 }),
+    sessionMax: integer(
+      0,
+      'Requests that a client may make to `GET /session` in a window. 0: no limit, since applications ask it for each request of theirs.'
+    )
   },
   docs: flag(true, 'Serve the OpenAPI description at `/openapi.json` and Swagger UI at `/docs`.')
 }
@@ -44,12 +49,18 @@ export const gateway = {
 /** Everything that the gateway reads. */
 export const schema = { gateway, rpc, redis, log, shutdown }
 
+/** The configuration of the gateway, or a ConfigError. */
+export function load() {
+  const config = loadConfig(schema)
+  requireStrongRpcToken(config.rpc)
+  requireAddress('redis.url', config.redis.url)
+  return config
+}
+
 function isCidr(text: string): boolean {
   const [address = '', bits = '', ...rest] = text.split('/')
   const family = isIP(address)
   if (family === 0 || rest.length > 0 || !/^\d{1,3}$/.test(bits)) return false
   // A prefix of no bits is "all", which is never meant.
-  if (Number(bits) < 1 || Number(bits) > (family === 4 ? 32 : 128)) return false
-  new BlockList().addSubnet(address, Number(bits), family === 4 ? 'ipv4' : 'ipv6')
-  return true
+  return Number(bits) >= 1 && Number(bits) <= (family === 4 ? 32 : 128)
 }

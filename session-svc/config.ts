@@ -1,7 +1,8 @@
 /** The sections of the configuration that session-svc reads. */
 
+import { loadConfig, requireAddress } from '#common/config.ts'
 import { duration, integer, port, text } from '#common/config-keys.ts'
-import { listenKeys, log, redis, rpc, shutdown } from '#common/config-sections.ts'
+import { listenKeys, log, redis, requireStrongRpcToken, rpc, shutdown } from '#common/config-sections.ts'
 
 /** session-svc's own section. */
 export const sessionSvc = {
@@ -19,3 +20,11 @@ export const session = {
 
 /** Everything that session-svc reads. */
 export const schema = { sessionSvc, session, rpc, redis, log, shutdown }
+
+/** The configuration of session-svc, or a ConfigError. */
+export function load() {
+  const config = loadConfig(schema)
+  requireStrongRpcToken(config.rpc)
+  requireAddress('redis.url', config.redis.url)
+  return config
+}

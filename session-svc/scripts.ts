@@ -30,14 +30,14 @@ function script<Args extends string[], Reply>(lua: string, keys: number) {
   })
 }
 
-/** Keys: s e l. Replies with createdAt and expiresAt, or nothing if the epoch has been raised. */
+/** Keys: s e l. Replies with createdAt and expiresAt, or with the lowest valid epoch alone if that is above the given one. */
 export const createScript = script<
   [epoch: string, lifetimeMs: string, idleMs: string, hash: string, max: string, prefix: string, replaces: string],
-  [createdAt: number, expiresAt: number] | []
+  [createdAt: number, expiresAt: number] | [lowestEpoch: number]
 >(
   `${now}
 local lowest = tonumber(redis.call('GET', KEYS[2]) or '0')
-if tonumber(ARGV[1]) < lowest then return {} end
+if tonumber(ARGV[1]) < lowest then return {lowest} end
 local lifetime, idle, max = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[5])
 local prefix, replaces = ARGV[6], ARGV[7]
 local function finish(hash)

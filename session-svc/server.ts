@@ -1,22 +1,14 @@
 /** Starts session-svc. */
 
-import { loadConfig, requireAddress } from '#common/config.ts'
-import { requireStrongRpcToken, runService } from '#common/lifecycle.ts'
+import { runService } from '#common/lifecycle.ts'
 import { createRegistry } from '#common/metrics.ts'
 import { createOpsServer } from '#common/ops-server.ts'
 import { watchReadiness } from '#common/readiness.ts'
 import { connectRedis, probeRedis } from '#common/redis.ts'
 import { buildApp } from './app.ts'
-import { schema } from './config.ts'
+import { load } from './config.ts'
 import { requireDurability } from './durability.ts'
 import { sessionScripts } from './sessions.ts'
-
-function load() {
-  const config = loadConfig(schema)
-  requireStrongRpcToken(config.rpc)
-  requireAddress('redis.url', config.redis.url)
-  return config
-}
 
 await runService('session-svc', load, (config, log) => {
   const registry = createRegistry('session-svc')

@@ -3,8 +3,7 @@
 import { create } from '@bufbuild/protobuf'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import { Code } from '@connectrpc/connect'
-import { untilAborted } from '#common/deadline.ts'
-import { toConnectError } from '#common/driver-errors.ts'
+import { askEngine } from '#common/engine-call.ts'
 import { reasoned } from '#common/errors.ts'
 import type { Logger } from '#common/logger.ts'
 import type { Redis } from '#common/redis.ts'
@@ -63,22 +62,13 @@ function toSession(userId: string, hash: string, stored: StoredSession): Session
   })
 }
 
-/** Waits for Redis as long as the caller does; `write` says that a lost answer leaves the outcome unknown. */
-async function ask<T>(signal: AbortSignal, answer: Promise<T>, write = false): Promise<T> {
-  try {
-    return await untilAborted(signal, answer)
-  } catch (error) {
-    throw toConnectError(error, write)
-  }
-}
-
 export function createSessions(redis: SessionRedis, rules: SessionRules, log: Logger) {
   /** @throws ConnectError `failed_precondition` SESSION_EPOCH_RAISED */
   async function createSession(userId: string, epoch: bigint, replaces: ParsedToken | undefined, signal: AbortSignal) {
     const { token, hash } = createToken(userId)
     const own = replaces?.userId === userId
     const keys = [sessionPrefix(userId) + hash, epochKey(userId), listKey(userId)]
-    const reply = await ask(
+    const reply = await askEngine(
       signal,
       redis.createSession(
         keys,
@@ -91,11 +81,9 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
         own ? replaces.hash : ''
       )
     )
-    const [createdAt, expiresAt] = reply
-    if (createdAt === undefined || expiresAt === undefined) {
-      const sentence = 'The sessions of this user were revoked while this one was about to be created.'
-      throw reasoned(Code.FailedPrecondition, sentence, 'session.v1', 'SESSION_EPOCH_RAISED')
-    }
+    const [first, expiresAt] = reply as [createdAtOrLowestEpoch: number, expiresAt?: number]
+    if (expiresAt === undefined) throw epochRaised(first)
+    const createdAt = first
     // Another user's session lies in another slot: it ends once the new one exists, or neither is given out.
     if (replaces && !own) {
       await deleteSession(replaces.userId, replaces.hash, signal).catch(async (error) => {
@@ -113,7 +101,7 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
     if (parsed === undefined) return InvalidReason.MALFORMED
     const { userId, hash } = parsed
     const key = sessionPrefix(userId) + hash
-    const [value, lowest] = await ask(signal, redis.mGet([key, epochKey(userId)]))
+    const [value, lowest] = await askEngine(signal, redis.mGet([key, epochKey(userId)]))
     if (typeof value !== 'string') return InvalidReason.NOT_FOUND
     const stored = parseStored(value)
     if (stored.epoch < Number(lowest ?? 0)) return InvalidReason.REVOKED
@@ -129,7 +117,7 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
   }
 
   async function deleteSession(userId: string, hash: string, signal: AbortSignal): Promise<void> {
-    await ask(signal, redis.deleteSession([sessionPrefix(userId) + hash, listKey(userId)], hash), true)
+    await askEngine(signal, redis.deleteSession([sessionPrefix(userId) + hash, listKey(userId)], hash), true)
   }
 
   return {
@@ -139,7 +127,7 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
 
     /** Ends the session that a listing named. */
     async deleteSessionById(userId: string, id: string, signal: AbortSignal): Promise<void> {
-      const hashes = await ask(signal, redis.zRange(listKey(userId), 0, -1))
+      const hashes = await askEngine(signal, redis.zRange(listKey(userId), 0, -1))
       const hash = hashes.find((each) => sessionId(each) === id)
       if (hash !== undefined) await deleteSession(userId, hash, signal)
     },
@@ -147,14 +135,14 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
     /** Ends every session below an epoch: one write. */
     async revoke(userId: string, epoch: bigint, signal: AbortSignal): Promise<void> {
       const keys = [epochKey(userId), listKey(userId)]
-      await ask(signal, redis.revokeSessions(keys, String(epoch), String(rules.lifetime)), true)
+      await askEngine(signal, redis.revokeSessions(keys, String(epoch), String(rules.lifetime)), true)
     },
 
     /** The valid sessions, the newest first. */
     async list(userId: string, signal: AbortSignal): Promise<Session[]> {
-      const hashes = await ask(signal, redis.zRange(listKey(userId), 0, -1, { REV: true }))
+      const hashes = await askEngine(signal, redis.zRange(listKey(userId), 0, -1, { REV: true }))
       const keys = [epochKey(userId), ...hashes.map((hash) => sessionPrefix(userId) + hash)]
-      const [lowest, ...values] = await ask(signal, redis.mGet(keys))
+      const [lowest, ...values] = await askEngine(signal, redis.mGet(keys))
       return hashes.flatMap((hash, index) => {
         const value = values[index]
         if (typeof value !== 'string') return []
@@ -163,4 +151,10 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
       })
     }
   }
+}
+
+function epochRaised(lowestEpoch: number) {
+  const sentence = 'The sessions of this user were revoked while this one was about to be created.'
+  const metadata = { lowestEpoch: String(lowestEpoch) }
+  return reasoned(Code.FailedPrecondition, sentence, { domain: 'session.v1', reason: 'SESSION_EPOCH_RAISED', metadata })
 }

@@ -1,7 +1,8 @@
 /** The sections of the configuration that user-svc reads. */
 
+import { ConfigError, loadConfig, requireAddress } from '#common/config.ts'
 import { duration, flag, integer, port, secretList, text, url } from '#common/config-keys.ts'
-import { listenKeys, log, rpc, shutdown } from '#common/config-sections.ts'
+import { listenKeys, log, requireStrongRpcToken, rpc, shutdown } from '#common/config-sections.ts'
 
 /** user-svc's own section. */
 export const userSvc = {
@@ -46,3 +47,14 @@ export const userSvc = {
 
 /** Everything that user-svc reads. */
 export const schema = { userSvc, rpc, log, shutdown }
+
+/** The configuration of user-svc, or a ConfigError. */
+export function load() {
+  const config = loadConfig(schema)
+  requireStrongRpcToken(config.rpc)
+  requireAddress('userSvc.postgres.url', config.userSvc.postgres.url)
+  if (process.env.NODE_ENV === 'production' && config.userSvc.password.cost < 10) {
+    throw new ConfigError(`userSvc.password.cost: got ${config.userSvc.password.cost}, production takes 10 to 14`)
+  }
+  return config
+}

@@ -1,0 +1,72 @@
+/** Builds the gateway from its parts; knows no port and no environment. */
+
+import { createClient, type Transport } from '@connectrpc/connect'
+import type { Registry } from '@prometheus-io/client'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import type { Values } from '#common/config.ts'
+import { invalidFields } from '#common/errors.ts'
+import { type Logger, tracedLogger } from '#common/logger.ts'
+import type { Redis } from '#common/redis.ts'
+import { SessionService } from '#gen/session/v1/session_pb.ts'
+import { UserService } from '#gen/user/v1/user_pb.ts'
+import type { gateway } from './config.ts'
+import { logRequests, measureRequests } from './plugins/access-log.ts'
+import { errorHandling } from './plugins/errors.ts'
+import { acceptJsonOnly } from './plugins/json-body.ts'
+import { describeRoutes } from './plugins/openapi.ts'
+import { limitRates } from './plugins/rate-limits.ts'
+import { requireSession } from './plugins/session-check.ts'
+import { commonHeaders, traceOf } from './request-context.ts'
+import { accountRoutes } from './routes/accounts.ts'
+import { sessionRoutes } from './routes/sessions.ts'
+import { violationsOf } from './validation.ts'
+
+export interface GatewayParts {
+  userSvc: Transport
+  sessionSvc: Transport
+  redis: Redis
+  registry: Registry
+  log: Logger
+}
+
+const maxBodyBytes = 16 * 1024
+const receiveTimeoutMs = 10_000
+
+export async function buildApp(parts: GatewayParts, options: Values<typeof gateway>): Promise<FastifyInstance> {
+  const { registry, log } = parts
+  const errors = errorHandling(registry, log)
+  const app: FastifyInstance = Fastify({
+    loggerInstance: log as unknown as FastifyBaseLogger,
+    logController: new LogController({ disableRequestLogging: true }),
+    genReqId: (raw) => traceOf(raw).traceId,
+    childLoggerFactory: (_parent, _bindings, _options, raw) =>
+      tracedLogger(log, traceOf(raw)) as unknown as FastifyBaseLogger,
+    bodyLimit: maxBodyBytes,
+    // How long a client may take to send a request; what the answer may take is each route's budget.
+    requestTimeout: receiveTimeoutMs,
+    http: { headersTimeout: receiveTimeoutMs, connectionsCheckingInterval: 1000 },
+    keepAliveTimeout: 75_000,
+    return503OnClosing: false,
+    trustProxy: options.trustedProxies.length > 0 ? options.trustedProxies : false,
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false, allErrors: true } },
+    schemaErrorFormatter: (problems) => invalidFields(violationsOf(problems)),
+    clientErrorHandler: errors.clientError,
+    frameworkErrors: (error, request, reply) => void errors.handle(error, request, reply)
+  })
+  app.addHook('onRequest', async (request, reply) => {
+    reply.headers(commonHeaders(traceOf(request.raw)))
+  })
+  app.setErrorHandler(errors.handle)
+  app.setNotFoundHandler(errors.notFound(app))
+  acceptJsonOnly(app)
+  logRequests(app)
+  await measureRequests(app, registry)
+  await limitRates(app, options.rateLimit, parts)
+  if (options.docs) await describeRoutes(app)
+
+  const users = createClient(UserService, parts.userSvc)
+  const checkSession = requireSession(createClient(SessionService, parts.sessionSvc))
+  accountRoutes(app, { users, checkSession, ...options })
+  sessionRoutes(app, { users, checkSession, ...options })
+  return app
+}

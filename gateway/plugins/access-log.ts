@@ -1,0 +1,44 @@
+/** One line and one measurement for each request: method, route, status, time. Never the URL, a header or a body. */
+
+import * as promClient from '@prometheus-io/client'
+import type { FastifyInstance } from 'fastify'
+import fastifyMetrics from 'fastify-metrics'
+import type { Logger } from '#common/logger.ts'
+import { latencyBuckets } from '#common/metrics.ts'
+
+export function logRequests(app: FastifyInstance): void {
+  app.addHook('onResponse', async (request, reply) => {
+    const log = request.log as unknown as Logger
+    log.info(
+      {
+        event: 'http_request',
+        method: request.method,
+        route: request.routeOptions.url ?? 'unmatched',
+        statusCode: reply.statusCode,
+        durationMs: Math.round(reply.elapsedTime * 100) / 100
+      },
+      'answered a request'
+    )
+  })
+}
+
+/** `http_request_duration_seconds`, by method, route and status. */
+export async function measureRequests(app: FastifyInstance, registry: promClient.Registry): Promise<void> {
+  const registers = [registry]
+  await app.register(fastifyMetrics.default, {
+    endpoint: null,
+    promClient,
+    defaultMetrics: { enabled: false, register: registry },
+    routeMetrics: {
+      enabled: { histogram: true, summary: false },
+      registeredRoutesOnly: false,
+      invalidRouteGroup: 'unmatched',
+      routeBlacklist: [/^\/docs/],
+      overrides: {
+        labels: { status: 'status_code' },
+        histogram: { name: 'http_request_duration_seconds', buckets: latencyBuckets, registers },
+        summary: { name: 'http_request_summary_seconds', registers }
+      }
+    }
+  })
+}

@@ -1,0 +1,108 @@
+/** Problem details (RFC 9457): what every error looks like to a user, whatever it was inside. */
+
+import { Code, ConnectError } from '@connectrpc/connect'
+import type { FastifyError } from 'fastify'
+import { toConnectError } from '#common/driver-errors.ts'
+import { errorMeaning } from '#common/error-table.ts'
+import { fieldViolations, retryAfterSeconds } from '#common/errors.ts'
+
+/** The body of an error, without the trace id that is added to it. */
+export interface Problem {
+  type: string
+  title: string
+  status: number
+  detail: string
+  errors?: { field: string; pointer: string; detail: string }[]
+}
+
+/** An error as the gateway answers and counts it. */
+export interface Answer {
+  problem: Problem
+  headers: Record<string, string>
+  errorClass: 'client' | 'server'
+  /** The label `code` of `request_errors_total`, and the last part of the problem's type. */
+  code: string
+}
+
+const maxErrors = 20
+
+/** Refusals that are HTTP's own and have no Connect code. */
+const httpRefusals = {
+  405: { code: 'method_not_allowed', title: 'Method not allowed', detail: 'This path does not take this method.' },
+  408: { code: 'request_timeout', title: 'Request timeout', detail: 'The request did not arrive in time.' },
+  413: { code: 'content_too_large', title: 'Content too large', detail: 'The body is larger than 16 KiB.' },
+  415: {
+    code: 'unsupported_media_type',
+    title: 'Unsupported media type',
+    detail: 'The body must be JSON in UTF-8, with `Content-Type: application/json`.'
+  },
+  431: {
+    code: 'header_fields_too_large',
+    title: 'Header fields too large',
+    detail: 'The header is larger than 16 KiB.'
+  }
+} as const
+
+/** An error that is HTTP's own, such as 405. */
+export class HttpRefusal extends Error {
+  override name = 'HttpRefusal'
+  readonly status: keyof typeof httpRefusals
+  readonly headers: Record<string, string>
+  constructor(status: keyof typeof httpRefusals, headers: Record<string, string> = {}) {
+    super(httpRefusals[status].detail)
+    this.status = status
+    this.headers = headers
+  }
+}
+
+// What the server's own errors say: the same sentence for all of a class, so that they tell nothing more.
+const serverDetails: Partial<Record<Code, string>> = {
+  [Code.Unavailable]: 'It was not done. Try again in a moment.',
+  [Code.DeadlineExceeded]: 'There was no answer in time: it may have been done or not.'
+}
+
+const problemType = (code: string) => `urn:problem-type:${code.replaceAll('_', '-')}`
+
+/** Makes of anything that was thrown what the user is told. */
+export function answerTo(thrown: unknown): Answer {
+  const refusal = thrown instanceof HttpRefusal ? thrown : fromFastify(thrown as Partial<FastifyError>)
+  if (refusal instanceof HttpRefusal) return refused(refusal)
+  const error = refusal ?? toConnectError(thrown)
+  const { name, status, title, errorClass } = errorMeaning(error.code)
+  const errors = fieldViolations(error)
+    .slice(0, maxErrors)
+    .map(({ field, description }) => {
+      return { field, pointer: `#/${field.replaceAll('~', '~0').replaceAll('/', '~1')}`, detail: description }
+    })
+  const detail =
+    errorClass === 'client' ? error.rawMessage : (serverDetails[error.code] ?? 'Something went wrong here.')
+  const headers: Record<string, string> = {}
+  if (error.code === Code.Unavailable) headers['retry-after'] = String(retryAfterSeconds(error) ?? 1)
+  if (error.code === Code.ResourceExhausted) headers['retry-after'] = String(retryAfterSeconds(error) ?? 60)
+  if (error.code === Code.Unauthenticated)
+    headers['www-authenticate'] = error.metadata.get('www-authenticate') ?? 'Bearer'
+  return {
+    problem: { type: problemType(name), title, status, detail, ...(errors.length > 0 && { errors }) },
+    headers,
+    errorClass,
+    code: name
+  }
+}
+
+function refused({ status, headers }: HttpRefusal): Answer {
+  const { code, title, detail } = httpRefusals[status]
+  return {
+    problem: { type: problemType(code), title, status, detail },
+    headers,
+    errorClass: 'client',
+    code
+  }
+}
+
+/** The errors that Fastify itself throws; nothing for those that are not its own. */
+function fromFastify(error: Partial<FastifyError>): ConnectError | HttpRefusal | undefined {
+  const { code, statusCode = 500 } = error
+  if (typeof code !== 'string' || !code.startsWith('FST_ERR_')) return undefined
+  if (statusCode in httpRefusals) return new HttpRefusal(statusCode as keyof typeof httpRefusals)
+  return statusCode < 500 ? new ConnectError('The request cannot be read.', Code.InvalidArgument) : undefined
+}

@@ -1,0 +1,91 @@
+/** The session: `POST /auth` begins one, `GET /session` tells whose it is, `DELETE /logout` ends it. */
+
+import type { Client } from '@connectrpc/connect'
+import type { FastifyInstance, onRequestAsyncHookHandler } from 'fastify'
+import type { UserService } from '#gen/user/v1/user_pb.ts'
+import { isoTime, loggedInBody } from '../logged-in.ts'
+import { bearerToken, requireToken, sessionOf } from '../plugins/session-check.ts'
+import { callOptions } from '../request-context.ts'
+import { credentials, currentSession, loggedIn, problems } from '../schemas.ts'
+
+export interface SessionRoutes {
+  users: Client<typeof UserService>
+  checkSession: onRequestAsyncHookHandler
+  /** Milliseconds. */
+  budgets: { auth: number; session: number; logout: number }
+}
+
+export function sessionRoutes(app: FastifyInstance, { users, checkSession, budgets }: SessionRoutes): void {
+  app.post<{ Body: { email: string; password: string } }>(
+    '/auth',
+    {
+      config: { budgetMs: budgets.auth, rateLimitPolicy: 'credentials' },
+      schema: {
+        summary: 'Log in',
+        description:
+          'Checks an address and a password and begins a session. A valid token that the call carries ends then.',
+        tags: ['session'],
+        security: [{}, { session: [] }],
+        body: credentials,
+        response: { 200: { ...loggedIn, description: 'Logged in.' }, ...problems(400, 401, 413, 415, 429, 503, 504) }
+      }
+    },
+    async (request, reply) => {
+      const replacesToken = bearerToken(request)
+      const answer = await users.authenticateAndLogin(
+        { ...request.body, ...(replacesToken !== undefined && { replacesToken }) },
+        callOptions(request, reply)
+      )
+      return reply.send(loggedInBody(answer))
+    }
+  )
+
+  app.get(
+    '/session',
+    {
+      config: { budgetMs: budgets.session, rateLimitPolicy: 'session' },
+      onRequest: checkSession,
+      schema: {
+        summary: 'Whose session is this?',
+        description:
+          'Answers for the token in `Authorization`, also in the headers `X-User-Id` and `X-Session-Id`, for nginx `auth_request`, Traefik ForwardAuth, Caddy and Envoy. 401 only when the session is known not to be valid.',
+        tags: ['session'],
+        security: [{ session: [] }],
+        response: {
+          200: { ...currentSession, description: 'The session is valid.' },
+          ...problems(401, 429, 503)
+        }
+      }
+    },
+    async (request, reply) => {
+      const session = sessionOf(request)
+      return reply.headers({ 'x-user-id': session.userId, 'x-session-id': session.id }).send({
+        user: { id: session.userId },
+        session: {
+          id: session.id,
+          createdAt: isoTime(session.createdAt),
+          lastSeenAt: isoTime(session.lastSeenAt),
+          expiresAt: isoTime(session.expiresAt)
+        }
+      })
+    }
+  )
+
+  app.delete(
+    '/logout',
+    {
+      config: { budgetMs: budgets.logout },
+      schema: {
+        summary: 'Log out',
+        description: 'Ends the session of the token; also succeeds when it has already ended.',
+        tags: ['session'],
+        security: [{ session: [] }],
+        response: { 204: { type: 'null', description: 'Ended.' }, ...problems(401, 429, 503, 504) }
+      }
+    },
+    async (request, reply) => {
+      await users.logout({ token: requireToken(request) }, callOptions(request, reply))
+      return reply.code(204).send()
+    }
+  )
+}

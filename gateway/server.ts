@@ -1,0 +1,38 @@
+/** Starts the gateway. */
+
+import { runService } from '#common/lifecycle.ts'
+import { createRegistry, rpcMetrics } from '#common/metrics.ts'
+import { createOpsServer } from '#common/ops-server.ts'
+import { watchReadiness } from '#common/readiness.ts'
+import { connectRedis } from '#common/redis.ts'
+import { createRpcTransport } from '#common/rpc-client.ts'
+import { probeHealth } from '#common/rpc-probe.ts'
+import { buildApp } from './app.ts'
+import { load } from './config.ts'
+
+await runService('gateway', load, async ({ gateway, rpc, redis: { url } }, log) => {
+  const registry = createRegistry('gateway')
+  const metrics = rpcMetrics(registry, 'client')
+  const userSvc = createRpcTransport(rpc.userSvcUrl, rpc, metrics)
+  const sessionSvc = createRpcTransport(rpc.sessionSvcUrl, rpc, metrics)
+  const redis = connectRedis(url, log)
+  const readiness = watchReadiness(
+    [
+      { name: 'session-svc', required: 'always', probe: probeHealth(sessionSvc) },
+      // Without it, sessions can still be validated.
+      { name: 'user-svc', required: 'at-start', probe: probeHealth(userSvc) }
+    ],
+    log,
+    registry
+  )
+  const app = await buildApp({ userSvc, sessionSvc, redis, registry, log }, gateway)
+  return {
+    ops: { server: createOpsServer(registry, readiness, log), host: gateway.opsHost, port: gateway.opsPort },
+    listen: () => app.listen({ host: gateway.host, port: gateway.port }),
+    closables: [
+      { name: 'http', close: () => app.close() },
+      { name: 'redis', close: async () => redis.destroy() }
+    ],
+    readiness
+  }
+})

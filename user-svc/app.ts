@@ -1,0 +1,34 @@
+/** Builds user-svc from its parts; knows no port and no environment. */
+
+import type { Registry } from '@prometheus-io/client'
+import type { Logger } from '#common/logger.ts'
+import type { Readiness } from '#common/readiness.ts'
+import { buildRpcServer, type RpcServerOptions } from '#common/rpc-server.ts'
+import { file_user_v1_user, UserService } from '#gen/user/v1/user_pb.ts'
+import { createAccounts } from './accounts.ts'
+import { userRoutes } from './connect.ts'
+import type { Database } from './database.ts'
+import { accountMetrics } from './metrics.ts'
+import { createPasswords, type PasswordRules } from './passwords.ts'
+import type { SessionClient } from './session-client.ts'
+
+export interface UserAppParts {
+  db: Database
+  sessionClient: SessionClient
+  readiness: Readiness
+  registry: Registry
+  log: Logger
+}
+
+export function buildApp(parts: UserAppParts, options: { password: PasswordRules; rpc: RpcServerOptions['rpc'] }) {
+  const metrics = accountMetrics(parts.registry)
+  const passwords = createPasswords(options.password, (seconds) => metrics.hashSeconds.observe(seconds))
+  const accounts = createAccounts({ ...parts, passwords, minPasswordLength: options.password.minLength })
+  return buildRpcServer({
+    ...parts,
+    rpc: options.rpc,
+    services: [UserService],
+    files: [file_user_v1_user],
+    routes: (router) => userRoutes(router, accounts, metrics, parts.log)
+  })
+}

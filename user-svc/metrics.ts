@@ -1,0 +1,46 @@
+/** The metrics of user-svc; every series starts at zero. */
+
+import { Code, ConnectError } from '@connectrpc/connect'
+import { Counter, Histogram, type Registry } from '@prometheus-io/client'
+import { errorMeaning } from '#common/error-table.ts'
+
+export type AccountMetrics = ReturnType<typeof accountMetrics>
+
+export function accountMetrics(registry: Registry) {
+  const registers = [registry]
+  const labelNames = ['result'] as const
+  const logins = new Counter({ name: 'auth_logins_total', help: 'Log-ins, by result', labelNames, registers })
+  const registrations = new Counter({
+    name: 'auth_registrations_total',
+    help: 'Registrations, by result',
+    labelNames,
+    registers
+  })
+  for (const result of ['ok', 'rejected', 'error']) {
+    logins.inc({ result }, 0)
+    registrations.inc({ result }, 0)
+  }
+  return {
+    logins,
+    registrations,
+    hashSeconds: new Histogram({
+      name: 'auth_password_hash_seconds',
+      help: 'Time of one bcrypt computation, in its thread',
+      buckets: [0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5],
+      registers
+    })
+  }
+}
+
+/** Counts how `work` ends: the label `rejected` is the client's doing, `error` is the server's. */
+export async function countResult<T>(counter: AccountMetrics['logins'], work: Promise<T>): Promise<T> {
+  try {
+    const result = await work
+    counter.inc({ result: 'ok' })
+    return result
+  } catch (error) {
+    const { code } = error instanceof ConnectError ? error : { code: Code.Internal }
+    counter.inc({ result: errorMeaning(code).errorClass === 'client' ? 'rejected' : 'error' })
+    throw error
+  }
+}

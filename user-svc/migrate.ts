@@ -1,0 +1,24 @@
+/** Brings the database to the newest schema once and ends; for a job that runs before user-svc does. */
+
+import { ConfigError, loadConfig, requireAddress } from '#common/config.ts'
+import { createLogger } from '#common/logger.ts'
+import { schema } from './config.ts'
+import { migrateDatabase } from './migrations.ts'
+
+try {
+  const config = loadConfig(schema)
+  const { url } = config.userSvc.postgres
+  requireAddress('userSvc.postgres.url', url)
+  const log = createLogger('user-svc', config.log.level)
+  await migrateDatabase(url).then(
+    () => log.info({ event: 'database_migrated' }, 'the database has the newest schema'),
+    (error) => {
+      log.error({ event: 'database_migration_failed', err: error }, 'the database could not be migrated')
+      process.exitCode = 1
+    }
+  )
+} catch (error) {
+  if (!(error instanceof ConfigError)) throw error
+  console.error(`user-svc: ${error.message}`)
+  process.exitCode = 1
+}

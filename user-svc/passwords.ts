@@ -1,0 +1,152 @@
+/** Passwords: which are accepted, how they are hashed, and how a stored hash of any age is checked. */
+
+import { createHmac, randomBytes } from 'node:crypto'
+import { hash as bcryptHash, verify as bcryptVerify } from '@node-rs/bcrypt'
+import { isCommonPassword } from './common-passwords.ts'
+
+/** The rules for passwords and their hashes. */
+export interface PasswordRules {
+  /** bcrypt cost of new hashes. */
+  cost: number
+  /** In code points. */
+  minLength: number
+  /** `name:base64`, the newest first. */
+  peppers: string[]
+}
+
+const maxLength = 256
+// A planted hash of cost 18 would hold a thread for 13 seconds.
+const maxStoredCost = 14
+const serviceName = 'auth-backend'
+
+// `hs384:<pepper>:<bcrypt>`: bcrypt over base64 of HMAC-SHA-384, 64 bytes, so that nothing is cut at 72
+// (OWASP Password Storage Cheat Sheet). The pepper `-` stands for a fixed label instead of a secret.
+const ownHash = /^hs384:([a-z0-9]{1,16}|-):(\$2b\$(\d\d)\$[./A-Za-z0-9]{53})$/
+// A hash that was brought along from another system: bcrypt over the password itself.
+const plainHash = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}$/
+
+/** A stored hash that cannot be used: damaged, planted, or made with a pepper that is no longer configured. */
+export class UnusableHashError extends TypeError {
+  override name = 'UnusableHashError'
+}
+
+/** The password in the one form that is hashed (NFC), or nothing if no account can have it. */
+export function normalizePassword(written: string): string | undefined {
+  if (!written.isWellFormed() || written.includes('\0')) return undefined
+  const password = written.normalize('NFC')
+  return [...password].length <= maxLength ? password : undefined
+}
+
+/** What is wrong with a password for a new account, or nothing. */
+export function passwordViolation(written: string, email: string, minLength: number): string | undefined {
+  const password = normalizePassword(written)
+  const lengths = `${minLength} to ${maxLength} characters`
+  if (password === undefined) return `must be ${lengths} of well-formed Unicode without NUL`
+  if ([...password].length < minLength) return `is too short: ${lengths} are accepted`
+  const lower = password.toLowerCase()
+  if (isCommonPassword(lower) || lower === serviceName) return 'is one of the commonest: choose another'
+  if (lower === email || lower === email.split('@')[0]) return 'must not be the e-mail address'
+  return undefined
+}
+
+interface ParsedHash {
+  pepper: string | undefined
+  bcrypt: string
+  cost: number
+}
+
+function parseHash(stored: string): ParsedHash {
+  const own = ownHash.exec(stored)
+  const parsed = own
+    ? { pepper: own[1], bcrypt: own[2] as string, cost: Number(own[3]) }
+    : { pepper: undefined, bcrypt: stored, cost: Number(plainHash.exec(stored)?.[1]) }
+  if (!(parsed.cost >= 4 && parsed.cost <= maxStoredCost)) throw new UnusableHashError('the stored hash is malformed')
+  return parsed
+}
+
+/** Hashes and checks passwords by a set of rules. */
+export type Passwords = ReturnType<typeof createPasswords>
+
+/** @param observeSeconds told how long each hash took */
+export function createPasswords(rules: PasswordRules, observeSeconds: (seconds: number) => void) {
+  const keys = new Map<string, Buffer | string>([['-', `${serviceName} password`]])
+  for (const entry of rules.peppers) {
+    const [name, secret] = entry.split(':') as [string, string]
+    keys.set(name, Buffer.from(secret, 'base64'))
+  }
+  const newest = rules.peppers[0]?.split(':')[0] ?? '-'
+  // A hash that no password has: salt and digest are random text of the right form.
+  const decoy = (cost: number) => `$2b$${String(cost).padStart(2, '0')}$${bcryptText(21)}u${bcryptText(30)}u`
+  const decoyHash = decoy(rules.cost)
+
+  async function timed<T>(work: Promise<T>): Promise<T> {
+    const startedAt = performance.now()
+    const result = await work
+    observeSeconds((performance.now() - startedAt) / 1000)
+    return result
+  }
+
+  function bcryptInput(password: string, pepper: string): string {
+    const key = keys.get(pepper)
+    if (key === undefined) throw new UnusableHashError('the pepper of the stored hash is not configured')
+    return createHmac('sha384', key).update(password, 'utf8').digest('base64')
+  }
+
+  async function hash(password: string, signal: AbortSignal): Promise<string> {
+    const bcrypt = await timed(bcryptHash(bcryptInput(password, newest), { cost: rules.cost, signal }))
+    return `hs384:${newest}:${bcrypt}`
+  }
+
+  /** The work of one check that fails, so that an account that does not exist takes as long as one that does. */
+  async function pretend(password: string, signal: AbortSignal): Promise<void> {
+    await timed(bcryptVerify(bcryptInput(password, newest), decoyHash, { signal }))
+  }
+
+  /** A failed check of a cheaper hash is made as expensive as the others: 2^c + 2^c + 2^(c+1) + … = 2^cost. */
+  async function topUp(password: string, fromCost: number, signal: AbortSignal): Promise<void> {
+    for (let cost = fromCost; cost < rules.cost; cost++) {
+      await bcryptVerify(bcryptInput(password, newest), decoy(cost), { signal })
+    }
+  }
+
+  return {
+    hash,
+
+    /**
+     * Checks a password against a stored hash, or against nothing at the same price.
+     *
+     * @returns whether it matches, and whether the hash should be made anew
+     * @throws {UnusableHashError} when the stored hash cannot be used, at the same price too
+     */
+    async check(
+      written: string,
+      stored: string | undefined,
+      signal: AbortSignal
+    ): Promise<{ matches: boolean; stale: boolean }> {
+      const password = normalizePassword(written)
+      if (password === undefined || stored === undefined) {
+        await pretend(password ?? 'no account has this password', signal)
+        return { matches: false, stale: false }
+      }
+      let parsed: ParsedHash
+      let input: string
+      try {
+        parsed = parseHash(stored)
+        input = parsed.pepper === undefined ? password : bcryptInput(password, parsed.pepper)
+      } catch (error) {
+        await pretend(password, signal)
+        throw error
+      }
+      // bcrypt itself would cut a password at 72 bytes, so that longer ones with the same start match too.
+      const cut = parsed.pepper === undefined && Buffer.byteLength(input) > 72
+      const verified = await timed(bcryptVerify(input, parsed.bcrypt, { signal }))
+      const matches = verified && !cut
+      if (!matches) await topUp(password, parsed.cost, signal)
+      return { matches, stale: parsed.pepper !== newest || parsed.cost !== rules.cost }
+    }
+  }
+}
+
+function bcryptText(length: number): string {
+  return randomBytes(length).toString('base64').replaceAll('+', '.').slice(0, length)
+}

@@ -1,0 +1,56 @@
+/** Starts user-svc. */
+
+import { sql } from 'drizzle-orm'
+import { runService } from '#common/lifecycle.ts'
+import { createRegistry, rpcMetrics } from '#common/metrics.ts'
+import { createOpsServer } from '#common/ops-server.ts'
+import { ProbeError, watchReadiness } from '#common/readiness.ts'
+import { createRpcTransport } from '#common/rpc-client.ts'
+import { probeHealth } from '#common/rpc-probe.ts'
+import { buildApp } from './app.ts'
+import { load } from './config.ts'
+import { connectDatabase } from './database.ts'
+import { keepMigrating } from './migrations.ts'
+import { createSessionClient } from './session-client.ts'
+
+await runService('user-svc', load, (config, log) => {
+  const registry = createRegistry('user-svc')
+  const { postgres, host, port, opsHost, opsPort } = config.userSvc
+  const { db, close } = connectDatabase(postgres)
+  const transport = createRpcTransport(config.rpc.sessionSvcUrl, config.rpc, rpcMetrics(registry, 'client'))
+  const sessionClient = createSessionClient(transport)
+  const migrations = keepMigrating(postgres, log)
+  const readiness = watchReadiness(
+    [
+      {
+        name: 'postgres',
+        required: 'always',
+        async probe() {
+          if (!migrations.done()) throw new ProbeError(migrations.state())
+          await db.execute(sql`select from users limit 0`)
+        }
+      },
+      {
+        name: 'session-svc',
+        required: 'always',
+        probe: probeHealth(transport)
+      }
+    ],
+    log,
+    registry
+  )
+  const app = buildApp(
+    { db, sessionClient, readiness, registry, log },
+    { password: config.userSvc.password, rpc: config.rpc }
+  )
+  return {
+    ops: { server: createOpsServer(registry, readiness, log), host: opsHost, port: opsPort },
+    listen: () => app.listen({ host, port }),
+    closables: [
+      { name: 'rpc', close: () => app.close() },
+      { name: 'migrations', close: async () => migrations.stop() },
+      { name: 'postgres', close }
+    ],
+    readiness
+  }
+})

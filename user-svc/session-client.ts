@@ -1,0 +1,36 @@
+/** user-svc's view of session-svc. */
+
+import { type Client, Code, ConnectError, createClient, type Transport } from '@connectrpc/connect'
+import { unavailable } from '#common/errors.ts'
+import { type Call, onwards } from '#common/rpc-context.ts'
+import { Health, HealthCheckResponse_ServingStatus as Status } from '#gen/grpc/health/v1/health_pb.ts'
+import { SessionService } from '#gen/session/v1/session_pb.ts'
+
+/** The calls that accounts make. */
+export interface SessionClient {
+  sessions: Client<typeof SessionService>
+  /**
+   * Asks whether sessions can be created now, so that no password is hashed in vain.
+   *
+   * @throws ConnectError `unavailable`
+   */
+  requireAvailable(call: Pick<Call, 'signal' | 'timeoutMs' | 'trace'>): Promise<void>
+}
+
+export function createSessionClient(transport: Transport): SessionClient {
+  const health = createClient(Health, transport)
+  return {
+    sessions: createClient(SessionService, transport),
+    async requireAvailable(call) {
+      const { status } = await health.check({ service: SessionService.typeName }, onwards(call)).catch((error) => {
+        const { code } = ConnectError.from(error)
+        throw code === Code.DeadlineExceeded || code === Code.Canceled ? error : notAvailable(error)
+      })
+      if (status !== Status.SERVING) throw notAvailable()
+    }
+  }
+}
+
+function notAvailable(cause?: unknown): ConnectError {
+  return unavailable('Sessions are not available at the moment.', 1, cause)
+}
