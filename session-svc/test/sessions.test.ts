@@ -1,0 +1,157 @@
+/** Sessions over gRPC on the real Redis: their life from creation to each of their ends. */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { timestampMs } from '@bufbuild/protobuf/wkt'
+import { Code, ConnectError } from '@connectrpc/connect'
+import t from 'tap'
+import { reasonMetadata } from '#common/errors.ts'
+import { createToken, uuidBytes } from '#common/token.ts'
+import { InvalidReason } from '#gen/session/v1/session_pb.ts'
+import { newUser, rules, startSessionSvc } from './service.ts'
+
+const { client, redis } = await startSessionSvc(t)
+
+async function create(userId = newUser(), epoch = 0n, replacesToken?: string) {
+  const { session, token } = await client.createSession({ userId, epoch, ...(replacesToken && { replacesToken }) })
+  if (!session) throw new Error('no session')
+  return { session, token, userId }
+}
+
+async function outcome(token: string): Promise<string> {
+  const { result } = await client.validateSession({ token })
+  if (result.case !== 'invalid') return String(result.case)
+  const [name = 'unknown'] = Object.entries(InvalidReason).find(([, value]) => value === result.value.reason) ?? []
+  return name
+}
+
+t.test('a new session validates and says whose it is', async (t) => {
+  const { session, token, userId } = await create()
+  t.match(token, /^ses_[\w-]{70}$/)
+  const { result } = await client.validateSession({ token })
+  t.match(result, { case: 'session', value: { id: session.id, userId } })
+  const life = timestampMs(session.expiresAt as never) - timestampMs(session.createdAt as never)
+  t.equal(life, rules.lifetime)
+})
+
+t.test('of a token, only the digest of its secret is stored', async (t) => {
+  const { token, userId } = await create()
+  const tag = uuidBytes(userId).toString('base64url')
+  const keys = await redis.keys(`*${tag}*`)
+  const values = await Promise.all(keys.filter((key) => key.startsWith('s:')).map((key) => redis.get(key)))
+  t.equal(keys.length, 2)
+  const secret = Buffer.from(token.slice(4), 'base64url').subarray(16, 48)
+  const stored = [...keys, ...values].join(' ')
+  for (const form of ['base64url', 'base64', 'hex'] as const) t.notMatch(stored, secret.toString(form))
+})
+
+t.test('garbage, unknown and ended tokens are each told apart, and none is an error', async (t) => {
+  const { token, userId } = await create()
+  t.equal(await outcome('garbage'), 'MALFORMED')
+  t.equal(await outcome(`${token}x`), 'MALFORMED')
+  t.equal(await outcome(createToken(userId).token), 'NOT_FOUND')
+  await client.deleteSession({ target: { case: 'token', value: token } })
+  t.equal(await outcome(token), 'NOT_FOUND')
+  await client.deleteSession({ target: { case: 'token', value: token } })
+})
+
+t.test('many tokens are answered in order, a bad one among them harms nobody', async (t) => {
+  const [a, b] = await Promise.all([create(), create()])
+  const { results } = await client.validateSessions({ tokens: [a.token, 'garbage', b.token] })
+  t.same(
+    results.map(({ result }) => (result.case === 'session' ? result.value.userId : result.case)),
+    [a.userId, 'invalid', b.userId]
+  )
+  const many = client.validateSessions({ tokens: Array.from({ length: 257 }, () => 'x') })
+  await t.rejects(many, { code: Code.InvalidArgument })
+})
+
+t.test('revocation ends what is below the epoch, and refuses to create more of it', async (t) => {
+  const userId = newUser()
+  const old = await create(userId, 3n)
+  await client.deleteUserSessions({ userId, epoch: 4n })
+  t.equal(await outcome(old.token), 'REVOKED')
+  const late = await client.createSession({ userId, epoch: 3n }).catch(ConnectError.from)
+  t.match(late, { code: Code.FailedPrecondition })
+  t.same(reasonMetadata(late, 'session.v1', 'SESSION_EPOCH_RAISED'), { lowestEpoch: '4' })
+  const current = await create(userId, 4n)
+  await client.deleteUserSessions({ userId, epoch: 4n })
+  await client.deleteUserSessions({ userId, epoch: 2n })
+  t.equal(await outcome(current.token), 'session', 'a repeated or a lower epoch ends nothing')
+})
+
+t.test('the epoch outlives every session that it ended', async (t) => {
+  const userId = newUser()
+  await create(userId)
+  const { client: shortLived } = await startSessionSvc(t, { lifetime: 1000 })
+  await shortLived.deleteUserSessions({ userId, epoch: 1n })
+  const tag = `{${uuidBytes(userId).toString('base64url')}}`
+  const [session] = await redis.keys(`s:${tag}:*`)
+  t.ok((await redis.pTTL(`e:${tag}`)) > (await redis.pTTL(session as string)))
+})
+
+t.test('a new session replaces the one whose token it is given', async (t) => {
+  const first = await create()
+  const second = await create(first.userId, 0n, first.token)
+  t.equal(await outcome(first.token), 'NOT_FOUND')
+  const other = await create(newUser(), 0n, second.token)
+  t.equal(await outcome(second.token), 'NOT_FOUND', "another user's session ends too")
+  t.equal(await outcome(other.token), 'session')
+  t.equal(await outcome((await create(newUser(), 0n, 'garbage')).token), 'session')
+})
+
+t.test('sessions end by idle time and by lifetime, and use prolongs only the first', async (t) => {
+  const { client: brief } = await startSessionSvc(t, { idleTimeout: 1000, lifetime: 2500 })
+  const { token: idle } = await brief.createSession({ userId: newUser() })
+  const { token: used } = await brief.createSession({ userId: newUser() })
+  for (let round = 0; round < 4; round++) {
+    await sleep(400)
+    const { result } = await brief.validateSession({ token: used })
+    t.equal(result.case, 'session', `used after ${400 * (round + 1)} ms`)
+  }
+  t.equal(await outcome(idle), 'NOT_FOUND')
+  await sleep(1200)
+  t.equal(await outcome(used), 'NOT_FOUND')
+})
+
+t.test('a list holds the valid sessions only, and a session can be ended by the id it gives', async (t) => {
+  const userId = newUser()
+  const first = await create(userId)
+  const second = await create(userId)
+  const third = await create(userId)
+  await client.deleteSession({ target: { case: 'token', value: second.token } })
+  const reference = { userId, sessionId: third.session.id }
+  await client.deleteSession({ target: { case: 'reference', value: reference } })
+  await client.deleteSession({ target: { case: 'reference', value: { userId, sessionId: 'unknown' } } })
+  t.equal(await outcome(third.token), 'NOT_FOUND')
+  const { sessions } = await client.listSessions({ userId })
+  t.same(
+    sessions.map(({ id }) => id),
+    [first.session.id]
+  )
+  await client.deleteUserSessions({ userId, epoch: 1n })
+  t.same((await client.listSessions({ userId })).sessions, [])
+})
+
+t.test('one session more than an account may have ends the oldest; dead ones go first', async (t) => {
+  const { client: narrow } = await startSessionSvc(t, { maxPerUser: 3 })
+  const userId = newUser()
+  const tokens: string[] = []
+  for (let count = 0; count < 4; count++) {
+    tokens.push((await narrow.createSession({ userId })).token)
+    await sleep(2)
+  }
+  t.same(await Promise.all(tokens.map(outcome)), ['NOT_FOUND', 'session', 'session', 'session'])
+  const tag = `{${uuidBytes(userId).toString('base64url')}}`
+  const [, , newest] = await redis.zRange(`l:${tag}`, 0, -1)
+  await redis.del(`s:${tag}:${newest}`)
+  await narrow.createSession({ userId })
+  t.same(await Promise.all(tokens.map(outcome)), ['NOT_FOUND', 'session', 'session', 'NOT_FOUND'])
+})
+
+t.test('bad fields are named', async (t) => {
+  await t.rejects(client.createSession({ userId: 'x' }), { code: Code.InvalidArgument, message: /user_id/ })
+  await t.rejects(client.createSession({ userId: newUser(), epoch: -1n }), { message: /epoch/ })
+  await t.rejects(client.createSession({ userId: newUser(), epoch: 2n ** 60n }), { message: /epoch/ })
+  await t.rejects(client.deleteUserSessions({ userId: newUser() }), { message: /epoch/ })
+  await t.rejects(client.deleteSession({}), { message: /token/ })
+})
