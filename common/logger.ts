@@ -57,9 +57,11 @@ const fieldNames = new Set<string>([
   'err'
 ] satisfies (keyof LogFields)[])
 
-// Their messages are made by the language from names in the code. The messages of all other
-// errors can hold what a user sent: those of drivers quote parameters, a SyntaxError quotes its input.
-const speakingErrors = new Set(['TypeError', 'ReferenceError', 'RangeError', 'AssertionError', 'ConfigError'])
+// The messages of most errors can hold what a user sent: those of drivers quote parameters, a SyntaxError quotes
+// its input, a TypeError sometimes a value. These are made of constants and of names in the code.
+const ownErrors = new Set(['ConfigError', 'ProbeError', 'UnusableHashError', 'HttpRefusal'])
+const nameOnly =
+  /^(Cannot (read|set) properties of (undefined|null) \((reading|setting) '[\w$]+'\)|[\w$.]+ is not (a function|defined|iterable|a constructor))$/
 
 interface LoggedError {
   type: string
@@ -69,7 +71,7 @@ interface LoggedError {
   cause?: LoggedError
 }
 
-/** What is logged of an error: its type, code, place and causes, and its message only where that cannot hold data. */
+/** What is logged of an error: its type, code, place and causes, and its message only where that cannot hold what a user sent. */
 export function describeError(error: unknown, depth = 0): LoggedError {
   if (!(error instanceof Error)) return { type: typeof error }
   const { code } = error as { code?: unknown }
@@ -85,7 +87,7 @@ export function describeError(error: unknown, depth = 0): LoggedError {
       : typeof code === 'string' || typeof code === 'number'
         ? { code }
         : {}),
-    ...(speakingErrors.has(error.constructor.name) && { message: error.message }),
+    ...((ownErrors.has(error.constructor.name) || nameOnly.test(error.message)) && { message: error.message }),
     ...(frames && { stack: frames }),
     ...(error.cause !== undefined && depth < 3 && { cause: describeError(error.cause, depth + 1) })
   }

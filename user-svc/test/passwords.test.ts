@@ -1,0 +1,106 @@
+/** Passwords: what is accepted, that no two of them open the same account, and that old hashes still do. */
+
+import { hashSync } from '@node-rs/bcrypt'
+import fc from 'fast-check'
+import t from 'tap'
+import { createPasswords, normalizePassword, passwordViolation, UnusableHashError } from '../passwords.ts'
+
+const signal = new AbortController().signal
+const pepper = (name: string, byte: number) => `${name}:${Buffer.alloc(32, byte).toString('base64')}`
+const passwords = createPasswords({ cost: 4, minLength: 8, peppers: [] }, () => {})
+
+t.test('the rules for a new password', async (t) => {
+  const problem = (password: string) => passwordViolation(password, 'ada.lovelace@example.org', 8)
+  t.match(problem('seven 7'), /too short/)
+  t.match(problem('🔑🔑🔑🔑🔑🔑🔑'), /too short/, 'length is counted in code points')
+  t.equal(problem('🔑'.repeat(64)), undefined, '64 four-byte characters')
+  t.equal(problem('x'.repeat(256).replace('x', 'y')), undefined)
+  t.match(problem('y'.repeat(257)), /8 to 256/)
+  t.match(problem('nul\0 in the middle'), /without NUL/)
+  t.match(problem('lone \ud800 surrogate'), /well-formed/)
+  for (const common of ['password', 'PassWord', '12345678', 'qwertyuiop', 'iloveyou'])
+    t.match(problem(common), /commonest/)
+  t.match(problem('auth-backend'), /commonest/)
+  t.match(problem('ADA.LOVELACE'), /e-mail/)
+  t.match(problem('ada.lovelace@example.org'), /e-mail/)
+  t.equal(problem('  spaces  are kept  '), undefined)
+})
+
+t.test('P logs in with P, in any normal form, and with nothing else', async (t) => {
+  const text = fc.string({ unit: 'binary', minLength: 1, maxLength: 90 })
+  const property = fc.asyncProperty(text, fc.string({ unit: 'binary', minLength: 1, maxLength: 4 }), async (p, x) => {
+    fc.pre(normalizePassword(p) !== undefined)
+    const stored = await passwords.hash(p.normalize('NFC'), signal)
+    if (!(await passwords.check(p.normalize('NFD'), stored, signal)).matches) return false
+    for (const other of [p + x, x + p, `${p}\0`, `${p}\ud800`, ` ${p}`]) {
+      if (normalizePassword(other) === normalizePassword(p)) continue
+      if ((await passwords.check(other, stored, signal)).matches) return false
+    }
+    return true
+  })
+  await t.resolves(fc.assert(property, { numRuns: 60 }))
+})
+
+t.test('what differs only after 72 bytes differs', async (t) => {
+  const start = 'x'.repeat(72)
+  const own = await passwords.hash(start, signal)
+  t.notOk((await passwords.check(`${start}y`, own, signal)).matches)
+  const plain = hashSync(start, { cost: 4 })
+  t.ok((await passwords.check(start, plain, signal)).matches)
+  t.notOk((await passwords.check(`${start}y`, plain, signal)).matches)
+})
+
+t.test('plain hashes from elsewhere verify and are stale', async (t) => {
+  for (const version of ['2a', '2b', '2y'] as const) {
+    const stored = hashSync('correct horse', { cost: 4, version })
+    t.same(await passwords.check('correct horse', stored, signal), { matches: true, stale: true })
+    t.match(await passwords.check('wrong horse', stored, signal), { matches: false })
+  }
+})
+
+t.test('peppers rotate: the newest hashes, the older still verify, a removed one is an alarm', async (t) => {
+  const before = createPasswords({ cost: 4, minLength: 8, peppers: [pepper('a', 1)] }, () => {})
+  const after = createPasswords({ cost: 4, minLength: 8, peppers: [pepper('b', 2), pepper('a', 1)] }, () => {})
+  const stored = await before.hash('correct horse', signal)
+  t.match(stored, /^hs384:a:/)
+  t.same(await before.check('correct horse', stored, signal), { matches: true, stale: false })
+  t.same(await after.check('correct horse', stored, signal), { matches: true, stale: true })
+  t.match(await after.hash('correct horse', signal), /^hs384:b:/)
+  await t.rejects(passwords.check('correct horse', stored, signal), UnusableHashError)
+})
+
+t.test('a hash that no account can have costs the same and matches nothing', async (t) => {
+  const rules = { cost: 8, minLength: 8, peppers: [] }
+  const times = { known: [] as number[], unknown: [] as number[], cheaper: [] as number[] }
+  const expensive = createPasswords(rules, () => {})
+  const stored = await expensive.hash('correct horse', signal)
+  const cheaper = hashSync('correct horse', { cost: 5 })
+  for (let round = 0; round < 40; round++) {
+    for (const [kind, hash] of [
+      ['known', stored],
+      ['unknown', undefined],
+      ['cheaper', cheaper]
+    ] as const) {
+      const startedAt = performance.now()
+      t.notOk((await expensive.check('wrong horse', hash, signal)).matches)
+      times[kind].push(performance.now() - startedAt)
+    }
+  }
+  const median = (values: number[]) => values.sort((a, b) => a - b)[20] as number
+  t.comment(
+    `median ms: ${Object.entries(times)
+      .map(([kind, values]) => `${kind} ${median(values).toFixed(2)}`)
+      .join(', ')}`
+  )
+  for (const kind of ['unknown', 'cheaper'] as const) {
+    const ratio = median(times[kind]) / median(times.known)
+    t.ok(ratio > 0.6 && ratio < 1.67, `${kind}: ${ratio.toFixed(2)} of a known account's time`)
+  }
+})
+
+t.test('a caller that gives up does not wait for the hash', async (t) => {
+  const slow = createPasswords({ cost: 13, minLength: 8, peppers: [] }, () => {})
+  const startedAt = performance.now()
+  await t.rejects(slow.hash('correct horse', AbortSignal.timeout(20)), { name: 'AbortError' })
+  t.ok(performance.now() - startedAt < 300)
+})

@@ -1,0 +1,101 @@
+/** A user-svc on a database of its own, with session-svc as an in-memory Connect router, for one test file. */
+
+import { randomBytes } from 'node:crypto'
+import { Code, createClient, createRouterTransport } from '@connectrpc/connect'
+import { Registry } from '@prometheus-io/client'
+import postgres from 'postgres'
+import type { Test } from 'tap'
+import { reasoned } from '#common/errors.ts'
+import { alwaysReady, engineAddress, silentLog, testRpc, testTransport } from '#common/testing.ts'
+import { createToken, parseToken, sessionId } from '#common/token.ts'
+import { Health, HealthCheckResponse_ServingStatus as Status } from '#gen/grpc/health/v1/health_pb.ts'
+import { SessionService } from '#gen/session/v1/session_pb.ts'
+import { UserService } from '#gen/user/v1/user_pb.ts'
+import { buildApp } from '../app.ts'
+import { connectDatabase } from '../database.ts'
+import { migrateDatabase } from '../migrations.ts'
+import { createSessionClient } from '../session-client.ts'
+
+/** A database that is dropped when the test ends. */
+export async function createDatabase(t: Pick<Test, 'teardown'>): Promise<string> {
+  const admin = postgres(engineAddress('TEST_POSTGRES_URL'), { max: 1, onnotice: () => {} })
+  const name = `test_${randomBytes(6).toString('hex')}`
+  await admin`create database ${admin(name)}`
+  t.teardown(async () => {
+    await admin`drop database ${admin(name)} with (force)`
+    await admin.end()
+  })
+  const url = new URL(engineAddress('TEST_POSTGRES_URL'))
+  url.pathname = `/${name}`
+  return url.href
+}
+
+/** What the in-memory session-svc does and remembers. */
+export interface SessionsDouble {
+  serving: boolean
+  /** User ids by the hash of their token. */
+  live: Map<string, string>
+  lowestEpochs: Map<string, bigint>
+  /** Thrown by the next calls, if set. */
+  failure: Error | undefined
+}
+
+function sessionTransport(double: SessionsDouble) {
+  const fail = () => {
+    if (double.failure) throw double.failure
+  }
+  return createRouterTransport((router) => {
+    router.service(Health, { check: () => ({ status: double.serving ? Status.SERVING : Status.NOT_SERVING }) })
+    router.service(SessionService, {
+      createSession({ userId, epoch }) {
+        fail()
+        const lowestEpoch = double.lowestEpochs.get(userId) ?? 0n
+        if (epoch < lowestEpoch) {
+          const metadata = { lowestEpoch: String(lowestEpoch) }
+          const reason = { domain: 'session.v1', reason: 'SESSION_EPOCH_RAISED', metadata }
+          throw reasoned(Code.FailedPrecondition, 'raised', reason)
+        }
+        const { token, hash } = createToken(userId)
+        double.live.set(hash, userId)
+        return { token, session: { id: sessionId(hash), userId } }
+      },
+      deleteSession({ target }) {
+        fail()
+        if (target.case === 'token') double.live.delete(parseToken(target.value)?.hash ?? '')
+        return {}
+      },
+      deleteUserSessions({ userId, epoch }) {
+        fail()
+        double.lowestEpochs.set(userId, epoch)
+        for (const [hash, owner] of double.live) if (owner === userId) double.live.delete(hash)
+        return {}
+      }
+    })
+  })
+}
+
+/** Starts the service with the cheapest hashes there are; it ends with the test. */
+export async function startUserSvc(t: Pick<Test, 'teardown'>) {
+  const url = await createDatabase(t)
+  await migrateDatabase(url)
+  const database = connectDatabase({ url, maxConnections: 5, queryTimeout: 3000 })
+  const sessions: SessionsDouble = { serving: true, live: new Map(), lowestEpochs: new Map(), failure: undefined }
+  const registry = new Registry()
+  const app = buildApp(
+    {
+      db: database.db,
+      sessionClient: createSessionClient(sessionTransport(sessions)),
+      readiness: alwaysReady,
+      registry,
+      log: silentLog
+    },
+    { password: { cost: 4, minLength: 8, peppers: [] }, rpc: testRpc }
+  )
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const { port } = app.server.address() as { port: number }
+  t.teardown(async () => {
+    await app.close()
+    await database.close()
+  })
+  return { client: createClient(UserService, testTransport(port)), sql: database.sql, sessions, registry }
+}
