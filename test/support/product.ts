@@ -1,0 +1,154 @@
+/** The product as processes of its own, on free ports and a database of its own, for end-to-end tests. */
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { createServer } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import postgres from 'postgres'
+import type { Test } from 'tap'
+import { engineAddress } from '#common/testing.ts'
+
+export type ServiceName = 'session-svc' | 'user-svc' | 'gateway' | 'log-sink'
+
+/** What an answer of the gateway was. */
+export interface Answer {
+  status: number
+  headers: Headers
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into bodies of many shapes
+  body: any
+}
+
+/** A port that nothing listens on. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer()
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as { port: number }
+      server.close(() => resolve(port))
+    })
+  })
+}
+
+/** Waits until `condition` holds; fails after `ms` milliseconds. */
+export async function until(what: string, condition: () => boolean | Promise<boolean>, ms = 15_000): Promise<void> {
+  const endsAt = Date.now() + ms
+  while (!(await condition())) {
+    if (Date.now() > endsAt) throw new Error(`not within ${ms} ms: ${what}`)
+    await sleep(50)
+  }
+}
+
+/** A database of its own on the PostgreSQL under test. */
+export async function createDatabase(t: Pick<Test, 'teardown'>): Promise<string> {
+  const admin = postgres(engineAddress('TEST_POSTGRES_URL'), { max: 1, onnotice: () => {} })
+  const name = `e2e_${randomBytes(6).toString('hex')}`
+  await admin`create database ${admin(name)}`
+  t.teardown(async () => {
+    await admin`drop database ${admin(name)} with (force)`
+    await admin.end()
+  })
+  const url = new URL(engineAddress('TEST_POSTGRES_URL'))
+  url.pathname = `/${name}`
+  return url.href
+}
+
+/** Prepares the product; `start` starts services of it. All of it ends with the test. */
+export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record<string, string> = {}) {
+  const [rest, gatewayOps, users, userOps, sessions, sessionOps, sinkOps] = (await Promise.all(
+    Array.from({ length: 7 }, freePort)
+  )) as [number, number, number, number, number, number, number]
+  const rpcToken = randomBytes(32).toString('base64url')
+  const env: Record<string, string> = {
+    PATH: process.env.PATH ?? '',
+    USER_SVC_POSTGRES_URL: overrides.USER_SVC_POSTGRES_URL ?? (await createDatabase(t)),
+    REDIS_URL: engineAddress('TEST_REDIS_URL'),
+    RPC_TOKEN: rpcToken,
+    RPC_USER_SVC_URL: `http://127.0.0.1:${users}`,
+    RPC_SESSION_SVC_URL: `http://127.0.0.1:${sessions}`,
+    GATEWAY_PORT: String(rest),
+    GATEWAY_OPS_PORT: String(gatewayOps),
+    GATEWAY_RATE_LIMIT_ENABLED: 'false',
+    USER_SVC_PORT: String(users),
+    USER_SVC_OPS_PORT: String(userOps),
+    USER_SVC_PASSWORD_COST: '4',
+    SESSION_SVC_PORT: String(sessions),
+    SESSION_SVC_OPS_PORT: String(sessionOps),
+    LOG_SINK_OPS_PORT: String(sinkOps),
+    ...overrides
+  }
+  const opsPorts = { gateway: gatewayOps, 'user-svc': userOps, 'session-svc': sessionOps, 'log-sink': sinkOps }
+  const running = new Map<ServiceName, ChildProcess>()
+  const output: Record<string, string> = {}
+
+  function start(...names: ServiceName[]): void {
+    for (const name of names) {
+      const child = spawn(process.execPath, [`${name}/server.ts`], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+      const collect = (chunk: Buffer) => {
+        output[name] = (output[name] ?? '') + chunk.toString()
+      }
+      child.stdout.on('data', collect)
+      child.stderr.on('data', collect)
+      running.set(name, child)
+    }
+  }
+
+  /** Sends a signal and waits for the end. Answers with the exit code, or the signal that ended it. */
+  async function stop(name: ServiceName, signal: NodeJS.Signals = 'SIGTERM'): Promise<number | string | null> {
+    const child = running.get(name)
+    if (!child || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null
+    const ended = new Promise<number | string | null>((resolve) => {
+      child.once('exit', (code, endSignal) => resolve(code ?? endSignal))
+    })
+    child.kill(signal)
+    return ended
+  }
+
+  const ops = (name: ServiceName, path: string) => fetch(`http://127.0.0.1:${opsPorts[name]}${path}`)
+  const isReady = (name: ServiceName) =>
+    ops(name, '/readyz').then(
+      ({ ok }) => ok,
+      () => false
+    )
+
+  async function call(method: string, path: string, options: { token?: string; json?: unknown } = {}): Promise<Answer> {
+    const headers: Record<string, string> = {
+      ...(options.token && { authorization: `Bearer ${options.token}` }),
+      ...(options.json !== undefined && { 'content-type': 'application/json' })
+    }
+    const body = options.json === undefined ? null : JSON.stringify(options.json)
+    const response = await fetch(`http://127.0.0.1:${rest}${path}`, { method, headers, body })
+    const text = await response.text()
+    return { status: response.status, headers: response.headers, body: text === '' ? undefined : JSON.parse(text) }
+  }
+
+  t.teardown(async () => {
+    await Promise.all([...running.keys()].map((name) => stop(name, 'SIGKILL')))
+  })
+
+  return {
+    env,
+    ports: { rest, users, sessions },
+    rpcToken,
+    start,
+    stop,
+    ops,
+    isReady,
+    call,
+    /** What the services have written so far. */
+    output: (name?: ServiceName) => (name ? (output[name] ?? '') : Object.values(output).join('')),
+    process: (name: ServiceName) => running.get(name),
+    async startAll(): Promise<void> {
+      start('session-svc', 'user-svc', 'gateway')
+      for (const name of ['session-svc', 'user-svc', 'gateway'] as const) {
+        await until(`${name} is ready\n${output[name] ?? ''}`, () => isReady(name))
+      }
+    }
+  }
+}
+
+let addresses = 0
+/** An address that nobody else has. */
+export const newAddress = () => `person${++addresses}-${randomBytes(4).toString('hex')}@example.org`
+
+export const password = 'correct horse battery staple'
