@@ -1,6 +1,6 @@
 /** The metrics registry of a process, and the metrics that every service has. */
 
-import type { DescMethod } from '@bufbuild/protobuf'
+import type { DescMethod, DescService } from '@bufbuild/protobuf'
 import { Code, type ConnectError } from '@connectrpc/connect'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from '@prometheus-io/client'
 import { codeName } from './error-table.ts'
@@ -24,8 +24,8 @@ export function createRegistry(service: string): Registry {
 
 /** Counts RPCs and times them, on the serving or on the calling side. */
 export interface RpcMetrics {
-  /** Makes the series of a method appear at zero. */
-  announce(method: DescMethod): void
+  /** Makes the series of the services' methods appear at zero. */
+  announce(...services: DescService[]): void
   observe(method: DescMethod, error: ConnectError | undefined, seconds: number): void
 }
 
@@ -47,11 +47,13 @@ export function rpcMetrics(registry: Registry, side: 'server' | 'client'): RpcMe
   })
   const labels = (method: DescMethod) => ({ grpc_service: method.parent.typeName, grpc_method: method.name })
   return {
-    announce(method) {
-      for (const code of ['ok', codeName(Code.Unavailable), codeName(Code.DeadlineExceeded)]) {
-        handled.inc({ ...labels(method), grpc_code: code }, 0)
+    announce(...services) {
+      for (const method of services.flatMap((service) => service.methods)) {
+        for (const code of ['ok', codeName(Code.Unavailable), codeName(Code.DeadlineExceeded)]) {
+          handled.inc({ ...labels(method), grpc_code: code }, 0)
+        }
+        handling.zero(labels(method))
       }
-      handling.zero(labels(method))
     },
     observe(method, error, seconds) {
       handled.inc({ ...labels(method), grpc_code: error ? codeName(error.code) : 'ok' })

@@ -45,7 +45,8 @@ export function observe(fallbackLog: Logger, metrics: RpcMetrics, maxTimeoutMs: 
     try {
       return await untilAborted(deadline.signal, next({ ...request, signal: deadline.signal }))
     } catch (thrown) {
-      error = toConnectError(thrown)
+      // Whatever fails after the caller has gone away is the going away; its own deadline is named as such.
+      error = toConnectError(request.signal.aborted ? goneAway(request.signal) : thrown)
       throw error.code === Code.Internal ? new ConnectError('Internal error.', Code.Internal) : error
     } finally {
       clearTimeout(timer)
@@ -53,4 +54,11 @@ export function observe(fallbackLog: Logger, metrics: RpcMetrics, maxTimeoutMs: 
       recordCall(log, metrics, request.method, error, startedAt)
     }
   }
+}
+
+function goneAway(signal: AbortSignal): ConnectError {
+  const { reason } = signal
+  return reason instanceof ConnectError && reason.code === Code.DeadlineExceeded
+    ? reason
+    : new ConnectError('The caller went away.', Code.Canceled)
 }

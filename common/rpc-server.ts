@@ -31,7 +31,7 @@ export interface RpcServerOptions {
 export function buildRpcServer(options: RpcServerOptions) {
   const { log, registry, readiness, rpc } = options
   const metrics = rpcMetrics(registry, 'server')
-  for (const service of options.services) for (const method of service.methods) metrics.announce(method)
+  metrics.announce(...options.services)
   const requireToken = requireCredential([rpc.token, rpc.previousToken])
 
   const app = Fastify({ http2: true, bodyLimit: rpc.maxMessageBytes, forceCloseConnections: false })

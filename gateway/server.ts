@@ -7,12 +7,15 @@ import { watchReadiness } from '#common/readiness.ts'
 import { connectRedis } from '#common/redis.ts'
 import { createRpcTransport } from '#common/rpc-client.ts'
 import { probeHealth } from '#common/rpc-probe.ts'
+import { SessionService } from '#gen/session/v1/session_pb.ts'
+import { UserService } from '#gen/user/v1/user_pb.ts'
 import { buildApp } from './app.ts'
 import { load } from './config.ts'
 
 await runService('gateway', load, async ({ gateway, rpc, redis: { url } }, log) => {
   const registry = createRegistry('gateway')
   const metrics = rpcMetrics(registry, 'client')
+  metrics.announce(UserService, SessionService)
   const userSvc = createRpcTransport(rpc.userSvcUrl, rpc, metrics)
   const sessionSvc = createRpcTransport(rpc.sessionSvcUrl, rpc, metrics)
   const redis = connectRedis(url, log)

@@ -7,6 +7,7 @@ import { createOpsServer } from '#common/ops-server.ts'
 import { ProbeError, watchReadiness } from '#common/readiness.ts'
 import { createRpcTransport } from '#common/rpc-client.ts'
 import { probeHealth } from '#common/rpc-probe.ts'
+import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { buildApp } from './app.ts'
 import { load } from './config.ts'
 import { connectDatabase } from './database.ts'
@@ -17,7 +18,9 @@ await runService('user-svc', load, (config, log) => {
   const registry = createRegistry('user-svc')
   const { postgres, host, port, opsHost, opsPort } = config.userSvc
   const { db, close } = connectDatabase(postgres)
-  const transport = createRpcTransport(config.rpc.sessionSvcUrl, config.rpc, rpcMetrics(registry, 'client'))
+  const metrics = rpcMetrics(registry, 'client')
+  metrics.announce(SessionService)
+  const transport = createRpcTransport(config.rpc.sessionSvcUrl, config.rpc, metrics)
   const sessionClient = createSessionClient(transport)
   const migrations = keepMigrating(postgres, log)
   const readiness = watchReadiness(
