@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Interceptor, Transport } from '@connectrpc/connect'
 import { createGrpcTransport } from '@connectrpc/connect-node'
+import postgres from 'postgres'
 import { createLogger } from './logger.ts'
 import type { Readiness } from './readiness.ts'
 
@@ -45,4 +46,18 @@ export function testTransport(port: number, token = testRpc.token): Transport {
     interceptors: [authorized],
     idleConnectionTimeoutMs: 50
   })
+}
+
+/** A database of its own on the PostgreSQL under test; it is dropped when the test ends. */
+export async function createTestDatabase(t: { teardown: (end: () => Promise<void>) => void }): Promise<string> {
+  const admin = postgres(engineAddress('TEST_POSTGRES_URL'), { max: 1, onnotice: () => {} })
+  const name = `test_${randomBytes(6).toString('hex')}`
+  await admin`create database ${admin(name)}`
+  t.teardown(async () => {
+    await admin`drop database ${admin(name)} with (force)`
+    await admin.end()
+  })
+  const url = new URL(engineAddress('TEST_POSTGRES_URL'))
+  url.pathname = `/${name}`
+  return url.href
 }

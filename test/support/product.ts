@@ -4,9 +4,8 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import postgres from 'postgres'
 import type { Test } from 'tap'
-import { engineAddress } from '#common/testing.ts'
+import { createTestDatabase, engineAddress } from '#common/testing.ts'
 
 export type ServiceName = 'session-svc' | 'user-svc' | 'gateway' | 'log-sink'
 
@@ -39,20 +38,6 @@ export async function until(what: string, condition: () => boolean | Promise<boo
   }
 }
 
-/** A database of its own on the PostgreSQL under test. */
-export async function createDatabase(t: Pick<Test, 'teardown'>): Promise<string> {
-  const admin = postgres(engineAddress('TEST_POSTGRES_URL'), { max: 1, onnotice: () => {} })
-  const name = `e2e_${randomBytes(6).toString('hex')}`
-  await admin`create database ${admin(name)}`
-  t.teardown(async () => {
-    await admin`drop database ${admin(name)} with (force)`
-    await admin.end()
-  })
-  const url = new URL(engineAddress('TEST_POSTGRES_URL'))
-  url.pathname = `/${name}`
-  return url.href
-}
-
 /** Prepares the product; `start` starts services of it. All of it ends with the test. */
 export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record<string, string> = {}) {
   const [rest, gatewayOps, users, userOps, sessions, sessionOps, sinkOps] = (await Promise.all(
@@ -61,7 +46,7 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
   const rpcToken = randomBytes(32).toString('base64url')
   const env: Record<string, string> = {
     PATH: process.env.PATH ?? '',
-    USER_SVC_POSTGRES_URL: overrides.USER_SVC_POSTGRES_URL ?? (await createDatabase(t)),
+    USER_SVC_POSTGRES_URL: overrides.USER_SVC_POSTGRES_URL ?? (await createTestDatabase(t)),
     REDIS_URL: engineAddress('TEST_REDIS_URL'),
     RPC_TOKEN: rpcToken,
     RPC_USER_SVC_URL: `http://127.0.0.1:${users}`,

@@ -2,12 +2,11 @@
 
 import postgres from 'postgres'
 import t from 'tap'
-import { silentLog } from '#common/testing.ts'
+import { createTestDatabase, silentLog } from '#common/testing.ts'
 import { keepMigrating, migrateDatabase } from '../migrations.ts'
-import { createDatabase } from './service.ts'
 
 t.test('four instances that start at once migrate once', async (t) => {
-  const url = await createDatabase(t)
+  const url = await createTestDatabase(t)
   await Promise.all(Array.from({ length: 4 }, () => migrateDatabase(url)))
   const sql = postgres(url, { max: 1 })
   t.match(await sql`select count(*)::int as applied from drizzle.__drizzle_migrations`, [{ applied: 1 }])
@@ -15,7 +14,7 @@ t.test('four instances that start at once migrate once', async (t) => {
 })
 
 t.test('a database that cannot be reached is tried again until it can', async (t) => {
-  const url = new URL(await createDatabase(t))
+  const url = new URL(await createTestDatabase(t))
   const name = url.pathname.slice(1)
   const admin = postgres(process.env.TEST_POSTGRES_URL as string, { max: 1 })
   await admin`alter database ${admin(name)} allow_connections false`

@@ -1,12 +1,10 @@
 /** A user-svc on a database of its own, with session-svc as an in-memory Connect router, for one test file. */
 
-import { randomBytes } from 'node:crypto'
 import { Code, createClient, createRouterTransport } from '@connectrpc/connect'
 import { Registry } from '@prometheus-io/client'
-import postgres from 'postgres'
 import type { Test } from 'tap'
 import { reasoned } from '#common/errors.ts'
-import { alwaysReady, engineAddress, silentLog, testRpc, testTransport } from '#common/testing.ts'
+import { alwaysReady, createTestDatabase, silentLog, testRpc, testTransport } from '#common/testing.ts'
 import { createToken, parseToken, sessionId } from '#common/token.ts'
 import { Health, HealthCheckResponse_ServingStatus as Status } from '#gen/grpc/health/v1/health_pb.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
@@ -15,20 +13,6 @@ import { buildApp } from '../app.ts'
 import { connectDatabase } from '../database.ts'
 import { migrateDatabase } from '../migrations.ts'
 import { createSessionClient } from '../session-client.ts'
-
-/** A database that is dropped when the test ends. */
-export async function createDatabase(t: Pick<Test, 'teardown'>): Promise<string> {
-  const admin = postgres(engineAddress('TEST_POSTGRES_URL'), { max: 1, onnotice: () => {} })
-  const name = `test_${randomBytes(6).toString('hex')}`
-  await admin`create database ${admin(name)}`
-  t.teardown(async () => {
-    await admin`drop database ${admin(name)} with (force)`
-    await admin.end()
-  })
-  const url = new URL(engineAddress('TEST_POSTGRES_URL'))
-  url.pathname = `/${name}`
-  return url.href
-}
 
 /** What the in-memory session-svc does and remembers. */
 export interface SessionsDouble {
@@ -76,7 +60,7 @@ function sessionTransport(double: SessionsDouble) {
 
 /** Starts the service with the cheapest hashes there are; it ends with the test. */
 export async function startUserSvc(t: Pick<Test, 'teardown'>) {
-  const url = await createDatabase(t)
+  const url = await createTestDatabase(t)
   await migrateDatabase(url)
   const database = connectDatabase({ url, maxConnections: 5, queryTimeout: 3000 })
   const sessions: SessionsDouble = { serving: true, live: new Map(), lowestEpochs: new Map(), failure: undefined }
