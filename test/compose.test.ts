@@ -1,0 +1,237 @@
+/** Holds compose.yaml against the code: commands, configuration, ports, health checks, and what keeps it closed. */
+
+import { spawnSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { parse as parseYaml } from 'yaml'
+import { environmentName, forEachKey, loadConfig, type Schema } from '#common/config.ts'
+import type { Key } from '#common/config-keys.ts'
+import { shutdown } from '#common/config-sections.ts'
+import { schema as gateway } from '../gateway/config.ts'
+import { schema as logSink } from '../log-sink/config.ts'
+import { schema as sessionSvc } from '../session-svc/config.ts'
+import { schema as whole } from '../stack/config.ts'
+import { kafkaImage } from '../stack/engines/kafka.ts'
+import { postgresImage } from '../stack/engines/postgres.ts'
+import { redisImage } from '../stack/engines/redis.ts'
+import { schema as userSvc } from '../user-svc/config.ts'
+
+interface Service {
+  image: string
+  build?: string
+  command?: string[]
+  environment?: Record<string, string | number>
+  depends_on?: Record<string, { condition: string }>
+  ports?: { target: number; host_ip: string }[]
+  networks: string[]
+  healthcheck?: { test: string[]; interval: string }
+  profiles?: string[]
+  volumes?: string[]
+  restart?: string
+  stop_grace_period?: string
+  user?: string
+  cap_drop?: string[]
+  read_only?: boolean
+  security_opt?: string[]
+  logging?: { driver: string }
+}
+
+interface Compose {
+  services: Record<string, Service>
+  networks: Record<string, { internal?: boolean } | null>
+  volumes: Record<string, null>
+}
+
+const root = join(import.meta.dirname, '..')
+const read = (file: string) => readFileSync(join(root, file), 'utf8')
+const text = read('compose.yaml')
+const compose = parseYaml(text, { merge: true }) as Compose
+const services = Object.entries(compose.services)
+const ours = services.filter(([, { build }]) => build !== undefined)
+const longRunning = services.filter(([name]) => name !== 'migrate')
+
+/** What compose puts in place of `${NAME:?message}` and `${NAME:-default}`, given the example's secrets. */
+function interpolate(value: string | number, secret = 'dummy'): string {
+  return String(value)
+    .replaceAll(/\$\{\w+:\?[^}]*\}/g, secret)
+    .replaceAll(/\$\{\w+:-([^}]*)\}/g, '$1')
+}
+
+const schemas: Record<string, Schema> = {
+  gateway,
+  'log-sink': logSink,
+  migrate: userSvc,
+  'session-svc': sessionSvc,
+  'user-svc': userSvc
+}
+
+function keysByName(schema: Schema): Map<string, { path: string; key: Key<unknown> }> {
+  const keys = new Map<string, { path: string; key: Key<unknown> }>()
+  forEachKey(schema, (path, key) => keys.set(environmentName(path), { path, key }))
+  return keys
+}
+const allKeys = keysByName(whole)
+
+t.test('dclint finds nothing', async (t) => {
+  const dclint = join(root, 'node_modules/.bin/dclint')
+  const { status, stdout } = spawnSync(dclint, ['compose.yaml', '--max-warnings', '0'], { cwd: root, encoding: 'utf8' })
+  if (status !== 0) t.comment(stdout)
+  t.equal(status, 0)
+})
+
+t.test('every image is pinned to one release', async (t) => {
+  const { version } = JSON.parse(read('package.json'))
+  for (const [name, { image, build }] of services) {
+    if (build) t.equal(image, `auth-backend:${version}`, `${name} is of this version`)
+    else t.match(image, /^[a-z/]+:v?\d+\.\d+(\.\d+)?(-[a-z]+)?(@sha256:[0-9a-f]{64})?$/, name)
+  }
+  const { kafka, postgres, redis } = compose.services
+  const engines = [kafka?.image, postgres?.image, redis?.image]
+  t.same(engines, [kafkaImage, postgresImage, redisImage], 'the engines are those that `make run` starts')
+})
+
+t.test('no container may do more than it needs', async (t) => {
+  for (const [name, service] of services) {
+    t.same(service.cap_drop, ['ALL'], `${name} has no capability`)
+    t.equal(service.read_only, true, `${name} cannot write its own files`)
+    t.same(service.security_opt, ['no-new-privileges:true'], `${name} can get no privileges`)
+    t.match(service.user, /^(?!root\b|0\b)\w+$/, `${name} is not root`)
+    t.ok(service.logging?.driver, `the log of ${name} is rotated`)
+    for (const volume of service.volumes ?? []) {
+      const [source = '', , mode] = volume.split(':')
+      if (source.startsWith('./')) {
+        t.ok(existsSync(join(root, source)), `${source} exists`)
+        t.equal(mode, 'ro', `${name} cannot write ${source}`)
+      } else t.ok(source in compose.volumes, `${source} is a volume`)
+    }
+  }
+})
+
+t.test('only the gateway is published, and Grafana to this machine', async (t) => {
+  const published = services.filter(([, { ports }]) => ports !== undefined)
+  t.same(
+    published.map(([name]) => name),
+    ['gateway', 'grafana']
+  )
+  t.same(
+    compose.services.gateway?.ports?.map(({ target }) => target),
+    [whole.gateway.port.default]
+  )
+  t.same(compose.services.grafana?.profiles, ['monitoring'])
+  for (const [name, { ports = [], networks }] of services) {
+    for (const { host_ip } of ports)
+      t.equal(interpolate(host_ip), '127.0.0.1', `${name} is published to this machine only`)
+    for (const network of networks) t.ok(network in compose.networks, `${network} is a network`)
+    const open = networks.filter((network) => compose.networks[network]?.internal !== true)
+    t.equal(open.length, ports.length, `${name} is on an open network only to be published`)
+  }
+})
+
+t.test('every service runs and waits for what it needs', async (t) => {
+  for (const [name, { command, depends_on = {} }] of ours) {
+    t.equal(command?.[0], 'node', name)
+    t.ok(existsSync(join(root, command?.[1] ?? '')), `${command?.[1]} exists`)
+    for (const [needed, { condition }] of Object.entries(depends_on)) {
+      const expected = needed === 'migrate' ? 'service_completed_successfully' : 'service_healthy'
+      t.equal(condition, expected, `${name} waits until ${needed} is ready`)
+    }
+  }
+  t.ok('migrate' in (compose.services['user-svc']?.depends_on ?? {}))
+  t.equal(compose.services.migrate?.restart, undefined, 'the migration runs once')
+})
+
+t.test('what keeps running has a health check and is started again', async (t) => {
+  const grace =
+    (shutdown.timeout.parse(shutdown.timeout.default) + shutdown.drainDelay.parse(shutdown.drainDelay.default)) / 1000
+  for (const [name, service] of longRunning) {
+    t.equal(service.healthcheck?.interval, '2s', `${name} is looked at`)
+    t.ok(service.healthcheck?.test, `${name} is looked at`)
+    t.equal(service.restart, 'unless-stopped', `${name} is started again`)
+    if (service.build) t.ok(Number.parseInt(service.stop_grace_period ?? '0', 10) > grace, `${name} has time to stop`)
+  }
+})
+
+t.test('each service gets what it reads and nothing else', async (t) => {
+  for (const [name, { environment = {} }] of ours) {
+    const own = keysByName(schemas[name] as Schema)
+    for (const [variable, value] of Object.entries(environment)) {
+      const found = allKeys.get(variable)
+      t.ok(found, `${variable} is a key`)
+      t.ok(own.has(variable), `${name} reads ${variable}`)
+      t.doesNotThrow(
+        () => found?.key.parse(found.key.fromText(interpolate(value))),
+        `${variable} of ${name} is acceptable`
+      )
+    }
+    const texts = Object.entries(environment).map(([variable, value]) => [variable, interpolate(value)])
+    const config = { ...Object.fromEntries(texts), CONFIG_FILE: join(root, 'config.yml') }
+    t.doesNotThrow(() => loadConfig(schemas[name] as Schema, config), `${name} starts with it`)
+  }
+})
+
+t.test('ports and addresses fit together', async (t) => {
+  const prometheus = parseYaml(read('ops/prometheus/prometheus.yml')) as {
+    scrape_configs: { job_name: string; static_configs: { targets: string[] }[] }[]
+  }
+  const running = ours.filter(([name]) => name !== 'migrate')
+  t.same(
+    prometheus.scrape_configs.map(({ job_name }) => job_name).toSorted(),
+    running.map(([name]) => name).toSorted(),
+    'Prometheus scrapes every service'
+  )
+  for (const [name, { environment = {}, healthcheck }] of running) {
+    const value = (key: string) => environment[`${name.replace('-', '_').toUpperCase()}_${key}`]
+    const byDefault = (key: string) => allKeys.get(`${name.replace('-', '_').toUpperCase()}_${key}`)?.key.default
+    t.equal(value('OPS_PORT'), byDefault('OPS_PORT'), `ops port of ${name}`)
+    t.equal(value('PORT'), byDefault('PORT'), `port of ${name}`)
+    t.equal(value('OPS_HOST'), '0.0.0.0', `${name} can be scraped`)
+    t.equal(value('HOST'), byDefault('HOST') && '0.0.0.0', `${name} can be reached`)
+    t.match(healthcheck?.test.at(-1), `http://127.0.0.1:${value('OPS_PORT')}/readyz`, `health check of ${name}`)
+    const job = prometheus.scrape_configs.find(({ job_name }) => job_name === name)
+    t.same(job?.static_configs, [{ targets: [`${name}:${value('OPS_PORT')}`] }], `Prometheus finds ${name}`)
+  }
+  const enginePorts: Record<string, number> = {
+    kafka: 9092,
+    postgres: 5432,
+    redis: 6379,
+    'session-svc': 50052,
+    'user-svc': 50051
+  }
+  for (const [name, { environment = {}, networks }] of ours) {
+    const addresses = Object.values(environment).flatMap((value) => [
+      ...interpolate(value).matchAll(/(?:\/\/|@|^)([a-z][a-z-]*):(\d+)(?=[/,]|$)/g)
+    ])
+    for (const [, host = '', port] of addresses) {
+      t.equal(Number(port), enginePorts[host], `${name} reaches ${host} at its port`)
+      const shared = compose.services[host]?.networks.some((network) => networks.includes(network))
+      t.ok(shared, `${name} shares a network with ${host}`)
+    }
+  }
+})
+
+t.test('there is no secret in it, and every one that it asks for is in the example', async (t) => {
+  for (const [name, { environment = {} }] of services) {
+    for (const [variable, value] of Object.entries(environment)) {
+      if (allKeys.get(variable)?.key.sensitive && !/_(USER|SESSION)_SVC_URL$/.test(variable)) {
+        t.match(value, /\$\{\w+:(\?.+|-)\}/, `${variable} of ${name} comes from outside`)
+      }
+      if (/PASSWORD$|AUTH$|TOKEN$/.test(variable) && variable !== 'RPC_PREVIOUS_TOKEN') {
+        t.match(value, /^\$\{\w+:\?is missing in \.env, make one with "openssl [^"]+"\}$/, `${variable} of ${name}`)
+      }
+    }
+  }
+  for (const [, password] of text.matchAll(/:\/\/\w*:([^@\s]*)@/g)) t.match(password, /^\$\{\w+:\?[^}]+\}$/, 'of a URL')
+
+  const example = read('ops/env.example')
+  const given = new Map([...example.matchAll(/^#?([A-Z_]+)=(.*)$/gm)].map(([, name = '', value = '']) => [name, value]))
+  const required = [...text.matchAll(/\$\{(\w+):\?/g)].map(([, name = '']) => name)
+  const optional = [...text.matchAll(/\$\{(\w+):-([^}]*)\}/g)]
+  for (const name of required) {
+    t.equal(given.get(name), '', `the example has ${name}, without a value`)
+    t.match(example, new RegExp(`for name in [A-Z_ ]*\\b${name}\\b`), `the example makes ${name}`)
+  }
+  for (const [, name = '', value] of optional)
+    t.equal(given.get(name), value, `the example has ${name} and its default`)
+  t.same([...given.keys()].toSorted(), [...new Set([...required, ...optional.map(([, name = '']) => name)])].toSorted())
+})

@@ -1,0 +1,41 @@
+/** Finds promtool, which checks Prometheus's files, or brings it from the distribution without installing a service. */
+
+import { execFileSync, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+
+const folder = join(import.meta.dirname, '..', '.tools', 'prometheus')
+const unpacked = join(folder, 'usr', 'bin', 'promtool')
+
+const works = (command: string) => spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0
+
+/**
+ * Where promtool is: on the path, or in `.tools/`, where it is put now if this is a Debian or Ubuntu.
+ * It is taken out of its package, because that, installed, would start a Prometheus.
+ *
+ * @returns undefined when it cannot be had
+ */
+export function findPromtool(): string | undefined {
+  if (works('promtool')) return 'promtool'
+  if (existsSync(unpacked) || download()) return unpacked
+  return undefined
+}
+
+function download(): boolean {
+  const run = (command: string, ...args: string[]) =>
+    execFileSync(command, args, { cwd: folder, stdio: 'ignore', timeout: 120_000 })
+  try {
+    mkdirSync(folder, { recursive: true })
+    try {
+      run('apt-get', 'download', 'prometheus')
+    } catch (error) {
+      if (process.getuid?.() !== 0 || (error as NodeJS.ErrnoException).code === 'ENOENT') return false
+      run('apt-get', 'update')
+      run('apt-get', 'download', 'prometheus')
+    }
+    run('sh', '-c', 'dpkg-deb --fsys-tarfile *.deb | tar -x ./usr/bin/promtool && rm *.deb')
+    return works(unpacked)
+  } catch {
+    return false
+  }
+}
