@@ -1,0 +1,30 @@
+# `make help` lists the targets. Each installs what it needs, the right Node.js included.
+
+export PATH := $(CURDIR)/.tools/node_modules/.bin:$(CURDIR)/node_modules/.bin:$(CURDIR)/.tools/bin:$(PATH)
+
+# The Kafka client computes a negative timeout now and then; Node warns each time.
+NODE = node --disable-warning=TimeoutNegativeWarning
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check generate clean install
+
+run: install ## start engines and services, stay in the foreground until Ctrl-C
+	@exec $(NODE) stack/run.ts
+
+test: install ## run all checks and tests; `make test FILES=path/to/one.test.ts` runs some
+	@exec $(NODE) test/run.ts $(FILES)
+
+check: install ## lint, types, format and stale generated code, without the tests
+	@exec $(NODE) test/run.ts --checks-only
+
+generate: install ## lint, format and compare the contracts, write gen/ and the configuration reference
+	@sh stack/generate.sh
+
+clean: ## remove what was installed or generated outside git; the data in .data/ stay
+	@rm -rf node_modules .tools .tap coverage .data/test
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+install:
+	@sh stack/install.sh

@@ -1,0 +1,55 @@
+/** The table of addresses that is shown when everything is ready. */
+
+import { join, relative } from 'node:path'
+import type { Engines } from './engines.ts'
+import { authority, type Config, services } from './services.ts'
+
+type Row = [name: string, address: string, what: string]
+
+/** The table, one aligned line for each address. No address in it holds a password. */
+export function addressTable(
+  config: Config,
+  ports: ReadonlyMap<string, number>,
+  engines: Engines,
+  dataDir: string
+): string {
+  const file = (name: string) => relative(process.cwd(), join(dataDir, name)) || '.'
+  const rows = [
+    ...services.flatMap(({ section, name }) => serviceRows(section, name, config, ports)),
+    ['postgres', withoutCredentials(engines.postgresUrl), 'PostgreSQL'],
+    ['redis', withoutCredentials(engines.redisUrl), 'Redis'],
+    ['kafka', engines.kafkaBrokers.join(',') || '-', engines.kafkaBrokers.length > 0 ? 'Kafka' : 'no Kafka'],
+    ['logs', file('logs/'), 'collected logs'],
+    ['output', file('run/'), 'what each process prints, <name>.log'],
+    ['rpc token', file('rpc-token'), 'credential of the RPC ports']
+  ] as Row[]
+  const width = (column: 0 | 1) => Math.max(...rows.map((row) => row[column].length))
+  const [first, second] = [width(0), width(1)]
+  return rows.map(([name, address, what]) => `${name.padEnd(first)}  ${address.padEnd(second)}  ${what}`).join('\n')
+}
+
+function serviceRows(
+  section: 'gateway' | 'userSvc' | 'sessionSvc' | 'logSink',
+  name: string,
+  config: Config,
+  ports: ReadonlyMap<string, number>
+): Row[] {
+  const ops = `http://${authority(config[section].opsHost, ports.get(`${section}.opsPort`))}`
+  const opsRow: Row = [name, ops, 'ops: /livez /readyz /metrics']
+  if (section === 'logSink') return [opsRow]
+  const own = authority(config[section].host, ports.get(`${section}.port`))
+  if (section !== 'gateway') return [[name, own, 'gRPC, gRPC-Web and Connect (HTTP/2 cleartext)'], opsRow]
+  const docs: Row[] = [
+    [name, `http://${own}/docs`, 'Swagger UI'],
+    [name, `http://${own}/openapi.json`, 'OpenAPI 3.1']
+  ]
+  return [[name, `http://${own}`, 'REST'], ...(config.gateway.docs ? docs : []), opsRow]
+}
+
+function withoutCredentials(address: string): string {
+  const url = new URL(address)
+  url.username = ''
+  url.password = ''
+  url.search = ''
+  return url.href
+}

@@ -1,0 +1,65 @@
+/** What Kafka needs to run without Docker: Java, and the broker's jars from Maven Central. */
+
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { isInstalled, runTool } from '../tool.ts'
+import { installPackages } from './debian-package.ts'
+import { Unavailable } from './engine.ts'
+
+const root = join(import.meta.dirname, '..', '..')
+const recipe = join(root, 'stack', 'kafka')
+
+// To standard error, with times, and without the pages of settings that every client in the broker prints.
+const logging = [
+  'showDateTime=true',
+  'dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS',
+  'log.org.apache.kafka.common.config=warn'
+].map((setting) => `-Dorg.slf4j.simpleLogger.${setting}`)
+
+type Say = (line: string) => void
+
+/**
+ * The arguments with which `java` runs a class of Kafka's.
+ *
+ * @throws {Unavailable} if Java or the jars cannot be had
+ */
+export async function findKafka(say: Say, signal: AbortSignal): Promise<string[]> {
+  await requireJava(say, signal)
+  const jars = await fetchJars(say, signal)
+  return ['-Xmx256m', '-XX:+UseSerialGC', ...logging, '-cp', join(jars, '*')]
+}
+
+async function requireJava(say: Say, signal: AbortSignal): Promise<void> {
+  if ((await javaVersion(signal)) === undefined) await installPackages(['default-jre-headless'], say, signal)
+  const version = (await javaVersion(signal)) ?? 0
+  if (version < 17) throw new Unavailable(`it needs Java 17 or newer, found ${version || 'none'}`)
+}
+
+async function javaVersion(signal: AbortSignal): Promise<number | undefined> {
+  // Where no Java is installed, macOS has a `java` that only says so.
+  const said = await runTool('java', ['-version'], { signal }).catch(() => '')
+  const match = /version "(\d+)/.exec(said)
+  return match ? Number(match[1]) : undefined
+}
+
+/** The folder of the jars; its name changes with the recipe, and it exists only when it is complete. */
+async function fetchJars(say: Say, signal: AbortSignal): Promise<string> {
+  const pom = join(recipe, 'pom.xml')
+  const hash = createHash('sha256').update(readFileSync(pom)).digest('hex').slice(0, 8)
+  const folder = join(root, '.tools', `kafka-${hash}`)
+  if (existsSync(folder)) return folder
+  if (!(await isInstalled('mvn'))) await installPackages(['maven'], say, signal)
+  say('fetching Apache Kafka from Maven Central')
+  const draft = `${folder}.${process.pid}`
+  mkdirSync(join(root, '.tools'), { recursive: true })
+  try {
+    const goal = ['dependency:copy-dependencies', `-DoutputDirectory=${draft}`, `-DincludeScope=runtime`]
+    await runTool('mvn', ['--batch-mode', '--quiet', '--file', pom, ...goal], { signal })
+    renameSync(draft, folder)
+  } catch (error) {
+    rmSync(draft, { recursive: true, force: true })
+    if (!existsSync(folder)) throw new Unavailable(`Maven could not fetch it: ${(error as Error).message}`)
+  }
+  return folder
+}

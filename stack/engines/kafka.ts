@@ -1,0 +1,119 @@
+/** Kafka: one broker in KRaft mode, from Maven Central or in Docker. */
+
+import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { findFreePort } from '../ports.ts'
+import type { Program } from '../supervised.ts'
+import { runTool } from '../tool.ts'
+import { waitUntil } from '../wait.ts'
+import { containerProgram } from './docker.ts'
+import { type EngineOptions, engineGraceMs, engineStartMs } from './engine.ts'
+import { findKafka } from './kafka-runtime.ts'
+
+/** The image that is used with Docker. */
+export const kafkaImage = 'apache/kafka:4.3.1'
+
+/** A broker that has been started; `ready` settles when it answers, or does not within a minute. */
+export interface StartedKafka {
+  address: string
+  ready: Promise<void>
+}
+
+/** Starts a broker, and resolves before it answers: nothing needs to wait for it. */
+export async function startKafka(options: EngineOptions): Promise<StartedKafka> {
+  const { supervisor, port, signal } = options
+  mkdirSync(options.directory, { recursive: true })
+  supervisor.start(options.docker ? contained(options) : await native(options))
+  const address = `127.0.0.1:${port}`
+  const ready = waitUntil(() => pingKafka([address]), engineStartMs, signal)
+  ready.catch(() => {})
+  return { address, ready }
+}
+
+/** Resolves if a Kafka broker answers at one of the addresses. */
+export async function pingKafka(brokers: string[]): Promise<void> {
+  // Loaded when needed: it costs a tenth of a second.
+  const { Kafka, logLevel } = await import('kafkajs')
+  const client = new Kafka({ brokers, logLevel: logLevel.NOTHING, connectionTimeout: 1500, retry: { retries: 0 } })
+  const admin = client.admin()
+  try {
+    await admin.connect()
+    await admin.describeCluster()
+  } finally {
+    await admin.disconnect().catch(() => {})
+  }
+}
+
+// One broker holds all replicas there are; a consumer group does not wait for more members to join.
+const single = {
+  'offsets.topic.replication.factor': '1',
+  'transaction.state.log.replication.factor': '1',
+  'transaction.state.log.min.isr': '1',
+  'share.coordinator.state.topic.replication.factor': '1',
+  'share.coordinator.state.topic.min.isr': '1',
+  'group.initial.rebalance.delay.ms': '0'
+}
+
+function brokerSettings(port: number, controllerPort: number, logs: string): Record<string, string> {
+  return {
+    'process.roles': 'broker,controller',
+    'node.id': '1',
+    'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
+    'controller.listener.names': 'CONTROLLER',
+    listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
+    'advertised.listeners': `PLAINTEXT://127.0.0.1:${port}`,
+    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+    'log.dirs': logs,
+    ...single
+  }
+}
+
+async function native({ directory, port, say, signal }: EngineOptions): Promise<Program> {
+  const java = await findKafka(say, signal)
+  const logs = join(directory, 'logs')
+  const settings = join(directory, 'server.properties')
+  async function command() {
+    const content = Object.entries(brokerSettings(port, await findFreePort(), logs))
+    writeFileSync(settings, content.map(([key, value]) => `${key}=${value}\n`).join(''))
+    return { file: 'java', args: [...java, 'kafka.Kafka', settings] }
+  }
+  if (!existsSync(logs)) await format(java, directory, logs, signal)
+  return { name: 'kafka', graceMs: engineGraceMs, command }
+}
+
+/** Prepares the folder of the logs, all or nothing. */
+async function format(java: string[], directory: string, logs: string, signal: AbortSignal): Promise<void> {
+  const draft = `${logs}.new`
+  const settings = join(directory, 'format.properties')
+  rmSync(draft, { recursive: true, force: true })
+  const content = Object.entries(brokerSettings(9092, 9093, draft))
+  writeFileSync(settings, content.map(([key, value]) => `${key}=${value}\n`).join(''))
+  const clusterId = 'c2VsZi1ob3N0ZWQtYXV0aA'
+  await runTool('java', [...java, 'kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', settings], { signal })
+  rmSync(settings)
+  renameSync(draft, logs)
+}
+
+function contained({ docker, directory, port }: EngineOptions): Program {
+  // The image's own user must be able to write here.
+  chmodSync(directory, 0o777)
+  const listeners = 'CLIENTS://:9092,INSIDE://:9094,CONTROLLER://:9093'
+  const settings = {
+    ...brokerSettings(9092, 9093, '/var/lib/kafka/data'),
+    listeners,
+    'advertised.listeners': `CLIENTS://127.0.0.1:${port},INSIDE://localhost:9094`,
+    'listener.security.protocol.map': 'CLIENTS:PLAINTEXT,INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT',
+    'inter.broker.listener.name': 'INSIDE'
+  }
+  const variable = (key: string) => `KAFKA_${key.replaceAll('.', '_').toUpperCase()}`
+  const env = Object.fromEntries(Object.entries(settings).map(([key, value]) => [variable(key), value]))
+  return containerProgram(docker as NonNullable<typeof docker>, {
+    name: 'kafka',
+    image: kafkaImage,
+    port,
+    containerPort: 9092,
+    directory,
+    containerDirectory: '/var/lib/kafka/data',
+    env: { ...env, KAFKA_HEAP_OPTS: '-Xmx256m' }
+  })
+}

@@ -1,0 +1,82 @@
+/** PostgreSQL: a cluster of its own with the database `auth`, from the npm package or in Docker. */
+
+import { mkdirSync } from 'node:fs'
+import postgres from 'postgres'
+import { keptSecret } from '../kept-secret.ts'
+import type { Program } from '../supervised.ts'
+import { waitUntil } from '../wait.ts'
+import { containerProgram } from './docker.ts'
+import { type EngineOptions, engineGraceMs, engineStartMs } from './engine.ts'
+import { createCluster, findRuntime } from './postgres-runtime.ts'
+
+/** The image that is used with Docker. */
+export const postgresImage = 'postgres:18.6-bookworm'
+
+/** How PostgreSQL is to be started. */
+export interface PostgresOptions extends EngineOptions {
+  /** The password of its user is made once and kept here. */
+  passwordFile: string
+  /** More of its own settings, such as `{ fsync: 'off' }` for data that nobody will miss. */
+  settings?: Record<string, string>
+}
+
+/** Starts PostgreSQL and resolves to the URL of its database, user and password included, once it answers. */
+export async function startPostgres(options: PostgresOptions): Promise<string> {
+  const { supervisor, port, passwordFile, signal } = options
+  const password = keptSecret(passwordFile)
+  supervisor.start(options.docker ? contained(options, password) : await native(options, password))
+  const server = `postgres://auth:${password}@127.0.0.1:${port}`
+  await waitUntil(() => createDatabase(`${server}/postgres`), engineStartMs, signal)
+  return `${server}/auth`
+}
+
+/** Resolves if a PostgreSQL answers at the address and takes its user and password. */
+export function pingPostgres(url: string): Promise<void> {
+  return withConnection(url, async (sql) => void (await sql`select 1`))
+}
+
+function createDatabase(url: string): Promise<void> {
+  return withConnection(url, async (sql) => {
+    const [found] = await sql`select 1 from pg_database where datname = 'auth'`
+    if (!found) await sql`create database auth`
+  })
+}
+
+async function withConnection(url: string, use: (sql: postgres.Sql) => Promise<void>): Promise<void> {
+  const sql = postgres(url, { max: 1, connect_timeout: 2, onnotice: () => {} })
+  try {
+    await use(sql)
+  } finally {
+    await sql.end({ timeout: 0 })
+  }
+}
+
+async function native(options: PostgresOptions, password: string): Promise<Program> {
+  const { directory, port, settings = {}, signal } = options
+  const runtime = await findRuntime(directory)
+  await createCluster(runtime, directory, password, signal)
+  const all = { listen_addresses: '127.0.0.1', port: String(port), unix_socket_directories: '', ...settings }
+  const flags = Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`])
+  return {
+    name: 'postgres',
+    // Fast shutdown: it ends open connections instead of waiting for them.
+    stopSignal: 'SIGINT',
+    graceMs: engineGraceMs,
+    command: () => runtime.command('postgres', directory, flags)
+  }
+}
+
+function contained({ docker, directory, port, settings = {} }: PostgresOptions, password: string): Program {
+  mkdirSync(directory, { recursive: true })
+  return containerProgram(docker as NonNullable<typeof docker>, {
+    name: 'postgres',
+    image: postgresImage,
+    port,
+    containerPort: 5432,
+    directory,
+    containerDirectory: '/var/lib/postgresql',
+    env: { POSTGRES_USER: 'auth', POSTGRES_DB: 'auth', POSTGRES_PASSWORD: password },
+    args: ['postgres', ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])],
+    stopSignal: 'SIGINT'
+  })
+}

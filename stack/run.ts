@@ -1,0 +1,20 @@
+/** What `make run` does: everything in the foreground until Ctrl-C. */
+
+import { join } from 'node:path'
+import { ConfigError, loadConfig } from '#common/config.ts'
+import { schema } from './config.ts'
+import { runStack } from './stack.ts'
+
+// Paths in the configuration are relative to the project.
+process.chdir(join(import.meta.dirname, '..'))
+// A closed terminal is no reason to fail: its hang-up stops the stack in order.
+process.stdout.on('error', () => {})
+process.stderr.on('error', () => {})
+
+try {
+  process.exit(await runStack(loadConfig(schema)))
+} catch (error) {
+  if (!(error instanceof ConfigError)) throw error
+  console.error(error.message)
+  process.exit(1)
+}

@@ -1,0 +1,107 @@
+/** The four services: how they are started, and when they are ready. */
+
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { environmentName, type Values } from '#common/config.ts'
+import type { schema } from './config.ts'
+import type { Engines } from './engines.ts'
+import type { Program } from './supervised.ts'
+
+/** The whole configuration. */
+export type Config = Values<typeof schema>
+
+/** One service of the product. */
+export interface Service {
+  name: string
+  section: 'gateway' | 'userSvc' | 'sessionSvc' | 'logSink'
+}
+
+const root = join(import.meta.dirname, '..')
+const all: Service[] = [
+  { name: 'session-svc', section: 'sessionSvc' },
+  { name: 'user-svc', section: 'userSvc' },
+  { name: 'gateway', section: 'gateway' },
+  { name: 'log-sink', section: 'logSink' }
+]
+
+/** The services in the order in which they are started. */
+export const services = all.filter(({ name }) => existsSync(entry(name)))
+
+/** How a service is run; it has its own configuration to stop by, and five seconds more. */
+export function serviceProgram(name: string, config: Config, env: NodeJS.ProcessEnv): Program {
+  const args = ['--disable-warning=TimeoutNegativeWarning', entry(name)]
+  return {
+    name,
+    graceMs: config.shutdown.timeout + config.shutdown.drainDelay + 5000,
+    command: () => ({ file: process.execPath, args, options: { cwd: root, env } })
+  }
+}
+
+/** What the services read beside the caller's environment: where the engines and the other services are. */
+export function serviceEnvironment(
+  config: Config,
+  ports: ReadonlyMap<string, number>,
+  engines: Engines,
+  rpcToken: string,
+  dataDir: string
+): NodeJS.ProcessEnv {
+  const chosen = [...ports].map(([key, port]) => [environmentName(key), String(port)])
+  return {
+    ...process.env,
+    ...Object.fromEntries(chosen),
+    USER_SVC_POSTGRES_URL: engines.postgresUrl,
+    REDIS_URL: engines.redisUrl,
+    KAFKA_BROKERS: engines.kafkaBrokers.join(','),
+    RPC_TOKEN: rpcToken,
+    RPC_USER_SVC_URL: rpcUrl('userSvc', config, ports),
+    RPC_SESSION_SVC_URL: rpcUrl('sessionSvc', config, ports),
+    STACK_DATA_DIR: dataDir
+  }
+}
+
+/** An address as others reach it: a service that listens on all addresses is there on the loopback one, too. */
+export function authority(host: string, port: number | undefined): string {
+  const reachable = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host
+  return `${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`
+}
+
+/** Resolves when a service is ready, however long it takes; says why it is not, once a minute. */
+export async function untilReady(
+  name: string,
+  opsAuthority: string,
+  say: (line: string) => void,
+  signal: AbortSignal
+): Promise<void> {
+  let sayAt = performance.now() + 60_000
+  while (!(await get(`http://${opsAuthority}/readyz`)).ok) {
+    signal.throwIfAborted()
+    if (performance.now() > sayAt) {
+      const { text } = await get(`http://${opsAuthority}/readyz?verbose`)
+      say(`${name} is not ready yet: ${text.trim().replaceAll('\n', '; ')}`)
+      sayAt += 60_000
+    }
+    await sleep(50, undefined, { signal })
+  }
+}
+
+function entry(name: string): string {
+  return join(root, name, 'server.ts')
+}
+
+// Not the configured URL if that is only the default: its port may have been changed at the service.
+function rpcUrl(section: 'userSvc' | 'sessionSvc', config: Config, ports: ReadonlyMap<string, number>): string {
+  const configured = config.rpc[`${section}Url`]
+  const defaults = { userSvc: 'http://127.0.0.1:50051', sessionSvc: 'http://127.0.0.1:50052' }
+  if (configured !== defaults[section]) return configured
+  return `http://${authority(config[section].host, ports.get(`${section}.port`))}`
+}
+
+async function get(url: string): Promise<{ ok: boolean; text: string }> {
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(3000) })
+    return { ok: response.ok, text: await response.text() }
+  } catch {
+    return { ok: false, text: 'it does not answer' }
+  }
+}

@@ -1,0 +1,51 @@
+/** Runs a tool to its end. */
+
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+
+const exec = promisify(execFile)
+
+/** What may be said about a tool's run; `signal` ends it. */
+export interface ToolOptions {
+  cwd?: string
+  env?: NodeJS.ProcessEnv
+  uid?: number
+  gid?: number
+  signal?: AbortSignal
+  timeoutMs?: number
+}
+
+/** A tool failed; the message is the last line that it wrote, `output` is all of it. */
+export class ToolError extends Error {
+  override name = 'ToolError'
+  readonly output: string
+
+  constructor(output: string, cause: Error) {
+    super(output.trim().split('\n').at(-1) || cause.message, { cause })
+    this.output = output.trim() || cause.message
+  }
+}
+
+/**
+ * Runs a tool and resolves to what it printed.
+ *
+ * @throws {ToolError} if it cannot be run or fails
+ */
+export async function runTool(file: string, args: string[], options: ToolOptions = {}): Promise<string> {
+  const { timeoutMs = 0, ...rest } = options
+  try {
+    const { stdout, stderr } = await exec(file, args, { ...rest, timeout: timeoutMs, maxBuffer: 64 * 2 ** 20 })
+    return stdout + stderr
+  } catch (error) {
+    const { stderr = '', stdout = '' } = error as { stderr?: string; stdout?: string }
+    throw new ToolError(`${stdout}\n${stderr}`, error as Error)
+  }
+}
+
+/** Whether a command is on the path. */
+export async function isInstalled(command: string): Promise<boolean> {
+  return runTool('sh', ['-c', 'command -v "$1"', 'sh', command]).then(
+    () => true,
+    () => false
+  )
+}

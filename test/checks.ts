@@ -1,0 +1,65 @@
+/** What can be checked without running anything: lint, format, types, contracts, generated files. */
+
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { runTool, ToolError } from '../stack/tool.ts'
+
+/** One check, and what it found: nothing, or what a person needs to see. */
+export interface CheckResult {
+  name: string
+  complaint: string | undefined
+  tookMs: number
+}
+
+type Check = (signal: AbortSignal) => Promise<unknown>
+
+const tool =
+  (file: string, ...args: string[]): Check =>
+  (signal) =>
+    runTool(file, args, { signal })
+
+const checks: Record<string, Check> = {
+  'lint and format': tool('biome', 'check', '--colors=off'),
+  types: tool('tsc', '--pretty', 'false'),
+  'contracts: lint': tool('buf', 'lint'),
+  'contracts: format': tool('buf', 'format', '--exit-code', '--diff'),
+  'generated code': compareGeneratedCode,
+  'configuration reference': tool(process.execPath, 'stack/reference.ts', '--check'),
+  'compose file': async (signal) => existsSync('compose.yaml') && tool('dclint', 'compose.yaml')(signal)
+}
+
+/** Runs all checks at once; those that fail say why. */
+export function runChecks(signal: AbortSignal): Promise<CheckResult[]> {
+  return Promise.all(
+    Object.entries(checks).map(async ([name, check]) => {
+      const startedAt = performance.now()
+      const complaint = await check(signal).then(() => undefined, complaintOf)
+      return { name, complaint, tookMs: performance.now() - startedAt }
+    })
+  )
+}
+
+async function compareGeneratedCode(signal: AbortSignal): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'generated-'))
+  try {
+    await runTool('buf', ['generate', '--output', folder], { signal })
+    const fresh = filesUnder(join(folder, 'gen'))
+    const committed = filesUnder('gen')
+    const stale = [...new Set([...fresh.keys(), ...committed.keys()])].filter(
+      (file) => fresh.get(file) !== committed.get(file)
+    )
+    if (stale.length > 0) throw new Error(`stale: gen/${stale.join(', gen/')}; run \`make generate\``)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+function filesUnder(folder: string): Map<string, string> {
+  const files = globSync('**/*.ts', { cwd: folder })
+  return new Map(files.map((file) => [file, readFileSync(join(folder, file), 'utf8')]))
+}
+
+function complaintOf(error: unknown): string {
+  return error instanceof ToolError ? error.output : (error as Error).message
+}

@@ -1,0 +1,71 @@
+/** PostgreSQL, Redis and Kafka for the tests: on free ports, with data that are thrown away. */
+
+import { mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { startEngines } from '../stack/engines.ts'
+import { findPorts } from '../stack/ports.ts'
+import { isAlive } from '../stack/process-table.ts'
+import { createSupervisor } from '../stack/supervisor.ts'
+
+/** Engines that run. */
+export interface TestEngines {
+  /** Where the tests find them. */
+  environment: Record<string, string>
+  /** Stops them and removes their data. */
+  stop(): Promise<void>
+}
+
+/** Starts the engines, except those whose address is in the environment already, and waits until all answer. */
+export async function startTestEngines(
+  root: string,
+  say: (line: string) => void,
+  signal: AbortSignal
+): Promise<TestEngines> {
+  const all = join(root, '.data', 'test')
+  const dataDir = join(all, String(process.pid))
+  removeLeftovers(all)
+  mkdirSync(dataDir, { recursive: true })
+  const supervisor = createSupervisor(join(dataDir, 'run'), say)
+
+  async function stop(): Promise<void> {
+    await supervisor.stop(['kafka', 'redis', 'postgres'])
+    rmSync(dataDir, { recursive: true, force: true })
+  }
+
+  try {
+    const { TEST_POSTGRES_URL = '', TEST_REDIS_URL = '', TEST_KAFKA_BROKERS = '' } = process.env
+    const ports = await findPorts(['postgres', 'redis', 'kafka'].map((key) => ({ key, host: '127.0.0.1', port: 0 })))
+    const engines = await startEngines({
+      configured: {
+        postgresUrl: TEST_POSTGRES_URL,
+        redisUrl: TEST_REDIS_URL,
+        kafkaBrokers: TEST_KAFKA_BROKERS.split(',').filter((address) => address !== '')
+      },
+      ports: { postgres: ports.get('postgres') ?? 0, redis: ports.get('redis') ?? 0, kafka: ports.get('kafka') ?? 0 },
+      dataDir,
+      supervisor,
+      say,
+      signal,
+      // A power cut may take these data with it.
+      postgresSettings: { fsync: 'off', max_connections: '300' }
+    })
+    await engines.kafkaReady
+    const environment = {
+      TEST_POSTGRES_URL: engines.postgresUrl,
+      TEST_REDIS_URL: engines.redisUrl,
+      TEST_KAFKA_BROKERS: engines.kafkaBrokers.join(',')
+    }
+    return { environment, stop }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+/** Removes what killed runs left behind. */
+function removeLeftovers(folder: string): void {
+  mkdirSync(folder, { recursive: true })
+  for (const name of readdirSync(folder)) {
+    if (/^\d+$/.test(name) && !isAlive(Number(name))) rmSync(join(folder, name), { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,81 @@
+/** What `make test` does: static checks, then all tests on engines of their own; closes with a line of counts. */
+
+import { delimiter, join } from 'node:path'
+import { onStop } from '../stack/stop-signals.ts'
+import { runChecks } from './checks.ts'
+import { startTestEngines } from './engines.ts'
+import { installGrpcurl } from './grpcurl.ts'
+import type { Counts } from './tap-report.ts'
+import { runTap } from './tap-run.ts'
+
+const root = join(import.meta.dirname, '..')
+process.chdir(root)
+const stopped = new AbortController()
+const [, , ...args] = process.argv
+const checksOnly = args.includes('--checks-only')
+const files = args.filter((arg) => !arg.startsWith('--'))
+
+onStop(
+  (why) => {
+    say(`${why}: stopping`)
+    stopped.abort()
+  },
+  () => process.exit(130)
+)
+const counts = await run().catch((error) => {
+  if (!stopped.signal.aborted) console.error(error)
+  return undefined
+})
+if (counts)
+  say(`${counts.passed} passed, ${counts.failed} failed${counts.skipped ? `, ${counts.skipped} skipped` : ''}`)
+process.exit(stopped.signal.aborted ? 130 : counts?.failed === 0 ? 0 : 1)
+
+async function run(): Promise<Counts> {
+  const counts = { passed: 0, failed: 0, skipped: 0 }
+  const add = ({ passed, failed, skipped }: Counts) => {
+    counts.passed += passed
+    counts.failed += failed
+    counts.skipped += skipped
+  }
+  if (files.length === 0) add(await step('static checks', check))
+  if (!checksOnly) add(await step('tests', test))
+  return counts
+}
+
+async function check(): Promise<Counts> {
+  const results = await runChecks(stopped.signal)
+  for (const { name, complaint, tookMs } of results) {
+    say(`${complaint === undefined ? 'ok    ' : 'FAILED'} ${seconds(tookMs).padStart(7)}  ${name}`)
+    if (complaint !== undefined) say(complaint)
+  }
+  const failed = results.filter(({ complaint }) => complaint !== undefined).length
+  return { passed: results.length - failed, failed, skipped: 0 }
+}
+
+async function test(): Promise<Counts> {
+  const [engines] = await step('engines and tools', () =>
+    Promise.all([startTestEngines(root, say, stopped.signal), installGrpcurl(root, say, stopped.signal)])
+  )
+  try {
+    const path = [join(root, '.tools', 'bin'), process.env.PATH].join(delimiter)
+    return await runTap(files, { ...process.env, ...engines.environment, PATH: path }, say, stopped.signal)
+  } finally {
+    await step('stopping the engines', engines.stop)
+  }
+}
+
+async function step<T>(name: string, work: () => Promise<T>): Promise<T> {
+  stopped.signal.throwIfAborted()
+  const startedAt = performance.now()
+  const result = await work()
+  say(`-- ${name}: ${seconds(performance.now() - startedAt)}\n`)
+  return result
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`
+}
+
+function say(line: string): void {
+  console.log(line)
+}

@@ -1,0 +1,101 @@
+/** One run of `make run`'s program for tests: on free ports, with data of its own, with what it prints. */
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { Test } from 'tap'
+import { isAlive, stat } from '../../stack/process-table.ts'
+import { until } from './product.ts'
+
+/** A data directory that is removed after the test. */
+export function temporaryDataDir(t: Pick<Test, 'teardown'>): string {
+  const folder = mkdtempSync(join(tmpdir(), 'stack-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+const anyPort = Object.fromEntries(
+  [
+    ...['STACK_POSTGRES_PORT', 'STACK_REDIS_PORT', 'STACK_KAFKA_PORT', 'GATEWAY_PORT', 'GATEWAY_OPS_PORT'],
+    ...['USER_SVC_PORT', 'USER_SVC_OPS_PORT', 'SESSION_SVC_PORT', 'SESSION_SVC_OPS_PORT', 'LOG_SINK_OPS_PORT']
+  ].map((name) => [name, '0'])
+)
+
+/** Starts the stack; the test ends it in any case. `command` is what `make run` executes, or `make` itself. */
+export function startStack(
+  t: Pick<Test, 'teardown'>,
+  dataDir: string,
+  overrides: NodeJS.ProcessEnv = {},
+  command = [process.execPath, '--disable-warning=TimeoutNegativeWarning', 'stack/run.ts']
+) {
+  const env: NodeJS.ProcessEnv = {
+    ...process.env,
+    ...anyPort,
+    STACK_DATA_DIR: dataDir,
+    USER_SVC_PASSWORD_COST: '4',
+    ...overrides
+  }
+  delete env.MAKELEVEL
+  const child = spawn(command[0] as string, command.slice(1), { env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const exited = once(child, 'exit') as Promise<[number | null, string | null]>
+  const lines: string[] = []
+  const errors: string[] = []
+  createInterface({ input: child.stdout }).on('line', (line) => lines.push(line))
+  createInterface({ input: child.stderr }).on('line', (line) => errors.push(line))
+  t.teardown(async () => {
+    child.kill('SIGKILL')
+    await exited
+  })
+
+  /** Waits for a line that it prints, also one that it has printed already. */
+  async function said(pattern: RegExp, timeoutMs = 60_000): Promise<string> {
+    await until(`${pattern} in\n${lines.join('\n')}\n${errors.join('\n')}`, () => lines.some(matches), timeoutMs)
+    return lines.find(matches) as string
+    function matches(line: string): boolean {
+      return pattern.test(line)
+    }
+  }
+
+  /** An address from the table. */
+  async function address(name: string, what: RegExp): Promise<string> {
+    const row = await said(new RegExp(`^${name} +\\S+ +${what.source}`))
+    return row.split(/ +/)[1] as string
+  }
+
+  return { pid: child.pid as number, child, exited, lines, errors, said, address }
+}
+
+/** The processes under a process, whatever their group: `[pid, command line]`. Linux only. */
+export function descendants(ancestor: number): [pid: number, command: string][] {
+  const parents = new Map(processIds().map((pid) => [pid, parentOf(pid)]))
+  const isUnder = (pid: number | undefined): boolean =>
+    pid !== undefined && (parents.get(pid) === ancestor || isUnder(parents.get(pid)))
+  return [...parents.keys()].filter(isUnder).map((pid) => [pid, commandOf(pid)])
+}
+
+/** The processes among these that still run. */
+export function alive(processes: [pid: number, command: string][]): [pid: number, command: string][] {
+  return processes.filter(([pid]) => isAlive(pid))
+}
+
+function processIds(): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+}
+
+function parentOf(pid: number): number | undefined {
+  const parent = stat(pid)[1]
+  return parent === undefined ? undefined : Number(parent)
+}
+
+function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim()
+  } catch {
+    return ''
+  }
+}

@@ -1,0 +1,95 @@
+/** Reads the TAP of a test run as it comes: one line for each file, failures in full, and the counts. */
+
+/** How many assertions there were; what is marked as still to do counts as skipped. */
+export interface Counts {
+  passed: number
+  failed: number
+  skipped: number
+}
+
+const pointPattern = /^( *)(not )?ok \d+(?: - (.*?))?(?: # (time|SKIP|TODO)\b.*)?$/i
+const subtestPattern = /^( *)# Subtest: (.*)$/
+
+/** Reads TAP to its end, and gives what is worth a person's time to `say`. */
+export async function reportTap(lines: AsyncIterable<string>, say: (text: string) => void): Promise<Counts> {
+  const counts = { passed: 0, failed: 0, skipped: 0 }
+  const diagnostic = diagnosticReader()
+  /** The names of the open subtests, with the failures counted before each. */
+  const open: { name: string; failedBefore: number }[] = []
+  let lastDepth = 0
+  let testsBefore = 0
+
+  function point(depth: number, failed: boolean, name: string, remark: string): void {
+    const isSubtest = lastDepth > depth
+    const known = isSubtest && counts.failed > (open[depth]?.failedBefore ?? 0)
+    lastDepth = depth
+    if (remark === 'SKIP' || remark === 'TODO') counts.skipped += 1
+    else if (failed && !known) fail(depth, name)
+    else if (!failed && !isSubtest) counts.passed += 1
+    if (depth === 0) closeFile(failed, name)
+    open.length = depth
+  }
+
+  function fail(depth: number, name: string): void {
+    counts.failed += 1
+    const path = [...open.slice(0, depth).map((subtest) => subtest.name), name]
+    diagnostic.start(depth, (text) => say(`\nFAILED ${path.join(' > ')}\n${text}`))
+  }
+
+  function closeFile(failed: boolean, name: string): void {
+    const tests = counts.passed + counts.failed + counts.skipped
+    say(`${failed ? 'FAILED' : 'ok    '} ${String(tests - testsBefore).padStart(5)}  ${name}`)
+    testsBefore = tests
+  }
+
+  for await (const line of lines) {
+    if (diagnostic.takes(line)) continue
+    const subtest = subtestPattern.exec(line)
+    const match = pointPattern.exec(line)
+    if (subtest) {
+      const depth = (subtest[1] as string).length / 4
+      open[depth] = { name: subtest[2] as string, failedBefore: counts.failed }
+    } else if (match) {
+      const [, indent = '', not, name = '', remark = ''] = match
+      point(indent.length / 4, not !== undefined, name, remark.toUpperCase())
+    }
+  }
+  diagnostic.end()
+  return counts
+}
+
+/** Reads the YAML block that may follow a test point, which may hold anything, TAP included. */
+function diagnosticReader() {
+  let opening = ''
+  let block: string[] | undefined
+  let done: ((text: string) => void) | undefined
+
+  function end(): void {
+    done?.((block ?? []).join('\n'))
+    block = undefined
+    done = undefined
+  }
+
+  return {
+    /** The next block goes to `then`, without its indentation; nothing if none follows. */
+    start(depth: number, then: (text: string) => void): void {
+      end()
+      opening = `${' '.repeat(depth * 4 + 2)}---`
+      done = then
+    },
+    takes(line: string): boolean {
+      if (block === undefined) {
+        if (done !== undefined && line !== opening) end()
+        if (!/^ *---$/.test(line)) return false
+        opening = line
+        block = []
+      } else if (line === opening.replace('---', '...')) {
+        end()
+      } else {
+        block.push(line.slice(opening.length - 3))
+      }
+      return true
+    },
+    end
+  }
+}
