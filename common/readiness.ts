@@ -35,6 +35,8 @@ export interface Readiness {
   states(): DependencyState[]
   /** From now on not ready, for good: the service is stopping. */
   drain(): void
+  /** Looks at all dependencies now, since something seems to have changed. */
+  lookNow(): void
   stop(): void
 }
 
@@ -61,6 +63,7 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
     return { ...dependency, up: false, seen: false, reason: 'not looked at yet' as string | undefined }
   })
   let draining = false
+  let stopped = false
   let timer: NodeJS.Timeout | undefined
 
   async function look(dependency: (typeof watched)[number]): Promise<void> {
@@ -80,7 +83,9 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
 
   async function round(): Promise<void> {
     await Promise.all(watched.map(look))
-    if (timer !== undefined) timer = setTimeout(round, watched.every(({ up }) => up) ? intervalMs : impatientMs)
+    // Rounds can overlap, but only the last to end is followed by another.
+    clearTimeout(timer)
+    if (!stopped) timer = setTimeout(round, watched.every(({ up }) => up) ? intervalMs : impatientMs)
   }
 
   timer = setTimeout(round, 0)
@@ -96,9 +101,10 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
     drain: () => {
       draining = true
     },
+    lookNow: () => void round(),
     stop: () => {
+      stopped = true
       clearTimeout(timer)
-      timer = undefined
     }
   }
 }

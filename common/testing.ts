@@ -23,6 +23,7 @@ export const alwaysReady: Readiness = {
   draining: () => false,
   states: () => [],
   drain: () => {},
+  lookNow: () => {},
   stop: () => {}
 }
 

@@ -11,6 +11,7 @@ import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
 import type { gateway } from './config.ts'
 import { logRequests, measureRequests } from './plugins/access-log.ts'
+import { drainConnections } from './plugins/drain.ts'
 import { errorHandling } from './plugins/errors.ts'
 import { acceptJsonOnly } from './plugins/json-body.ts'
 import { describeRoutes } from './plugins/openapi.ts'
@@ -59,6 +60,7 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
   app.setErrorHandler(errors.handle)
   app.setNotFoundHandler(errors.notFound(app))
   acceptJsonOnly(app)
+  drainConnections(app)
   logRequests(app)
   await measureRequests(app, registry)
   await limitRates(app, options.rateLimit, parts)

@@ -14,15 +14,17 @@ await runService('session-svc', load, (config, log) => {
   const registry = createRegistry('session-svc')
   const redis = connectRedis(config.redis.url, log, sessionScripts)
   let durable = false
-  redis.on('ready', () => {
-    durable = false
-  })
   const probe = async () => {
     await probeRedis(redis)
     if (!durable) await requireDurability(redis)
     durable = true
   }
   const readiness = watchReadiness([{ name: 'redis', probe, required: 'always' }], log, registry)
+  redis.on('ready', () => {
+    durable = false
+  })
+  // Nobody should hash a password for a session that cannot be created, so the loss is told at once.
+  redis.on('error', readiness.lookNow)
   const app = buildApp({ redis, readiness, registry, log }, config)
   const { host, port, opsHost, opsPort } = config.sessionSvc
   return {
