@@ -1,6 +1,6 @@
 /** Serves RPCs over HTTP/2 cleartext as gRPC, gRPC-Web and Connect, with health and reflection beside them. */
 
-import type { Http2Session } from 'node:http2'
+import type { Http2Session, ServerHttp2Stream } from 'node:http2'
 import type { DescFile, DescService } from '@bufbuild/protobuf'
 import { type ConnectError, type ConnectRouter, createContextValues, type HandlerContext } from '@connectrpc/connect'
 import { fastifyConnectPlugin } from '@connectrpc/connect-fastify'
@@ -62,8 +62,24 @@ export function buildRpcServer(options: RpcServerOptions) {
       if (rpc.reflection) reflectionRoutes(router, options.services, options.files)
     }
   })
+  app.server.on('stream', cutUnread)
   closeSessions(app)
   return app
+}
+
+// Long enough for the answer to leave, which goes out behind the end of the stream.
+const unreadMs = 200
+
+/**
+ * A message that is refused is not read to its end. Its stream would stay open for ever, and with it the
+ * session and the closing of the server, so it is cut off once it has been answered (RFC 9113, 8.1).
+ */
+function cutUnread(stream: ServerHttp2Stream): void {
+  stream.once('finish', () => {
+    if (stream.readableEnded) return
+    const timer = setTimeout(() => stream.destroy(), unreadMs)
+    stream.once('close', () => clearTimeout(timer))
+  })
 }
 
 /** HTTP/2 sessions stay open when idle, so a closing server says GOAWAY to each and waits for its streams only. */
@@ -78,7 +94,7 @@ function closeSessions(
     session.once('close', () => open.delete(session))
   })
   app.addHook('preClose', (done) => {
-    for (const session of open) session.close()
+    for (const session of open) if (!session.closed && !session.destroyed) session.close()
     done()
   })
 }
