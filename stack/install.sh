@@ -65,5 +65,8 @@ lock() {
 
 if node_is_new_enough && packages_are_there; then exit 0; fi
 lock
+# The shell remembers where it found `node`; by now there may be another one before it on the path.
+hash -r
 node_is_new_enough || install_node
+hash -r
 packages_are_there || install_packages

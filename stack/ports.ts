@@ -49,7 +49,7 @@ function hold({ key, host, port }: WantedPort, ports: ReadonlyMap<string, number
       const reason = code === 'EADDRINUSE' ? `is ${owner}` : `cannot be listened on at ${host}: ${code}`
       reject(new PortError(`${key}: port ${port} ${reason}`))
     })
-    server.listen({ host, port, exclusive: true }, () => resolve(server))
+    server.listen({ host, port }, () => resolve(server))
   })
 }
 

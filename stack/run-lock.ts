@@ -31,9 +31,10 @@ export async function takeRunLock(
   try {
     for (;;) {
       // Someone who judged an older lock stale may just now have put this one aside; whoever is left in place has it.
-      if (linked(draft, path)) await sleep(settleMs)
+      const placed = linked(draft, path)
+      if (placed) await sleep(settleMs)
       const holder = readHolder(path)
-      if (holder?.pid === own.pid && holder.startedAt === own.startedAt) break
+      if (placed && holder?.pid === own.pid) break
       if (holder && isHeldBy(holder)) return holder.pid
       if (holder) await reaped(holder, say)
       removeStale(path, holder)

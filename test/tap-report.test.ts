@@ -1,3 +1,5 @@
+/** What a person sees of a test run: one line for each file, each failure once. */
+
 import t from 'tap'
 import { reportTap } from './tap-report.ts'
 

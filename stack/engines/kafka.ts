@@ -51,7 +51,10 @@ const single = {
   'transaction.state.log.min.isr': '1',
   'share.coordinator.state.topic.replication.factor': '1',
   'share.coordinator.state.topic.min.isr': '1',
-  'group.initial.rebalance.delay.ms': '0'
+  'group.initial.rebalance.delay.ms': '0',
+  // A killed broker may come back only when its last session is over, by default after nine seconds.
+  'broker.session.timeout.ms': '3000',
+  'broker.heartbeat.interval.ms': '500'
 }
 
 function brokerSettings(port: number, controllerPort: number, logs: string): Record<string, string> {

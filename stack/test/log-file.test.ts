@@ -1,3 +1,5 @@
+/** The file that takes a process's output: begins empty, tells the last word, stays bounded. */
+
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,3 +1,5 @@
+/** Ports are checked before anything starts, and what is wrong is one line. */
+
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import t from 'tap'

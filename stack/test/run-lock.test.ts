@@ -1,3 +1,5 @@
+/** One run for each data directory, also when runs were killed or many come at once. */
+
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'

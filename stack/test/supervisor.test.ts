@@ -1,3 +1,5 @@
+/** Programs under supervision, as real processes: started again, stopped in order, killed when nothing else helps. */
+
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

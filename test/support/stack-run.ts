@@ -36,6 +36,8 @@ export function startStack(
     ...anyPort,
     STACK_DATA_DIR: dataDir,
     USER_SVC_PASSWORD_COST: '4',
+    // The tests ask again and again until something is back.
+    GATEWAY_RATE_LIMIT_ENABLED: 'false',
     ...overrides
   }
   delete env.MAKELEVEL
@@ -52,11 +54,11 @@ export function startStack(
 
   /** Waits for a line that it prints, also one that it has printed already. */
   async function said(pattern: RegExp, timeoutMs = 60_000): Promise<string> {
-    await until(`${pattern} in\n${lines.join('\n')}\n${errors.join('\n')}`, () => lines.some(matches), timeoutMs)
+    const matches = (line: string) => pattern.test(line)
+    await until(String(pattern), () => lines.some(matches), timeoutMs).catch((error) => {
+      throw new Error(`${error.message}; said so far:\n${[...lines, ...errors].join('\n')}`)
+    })
     return lines.find(matches) as string
-    function matches(line: string): boolean {
-      return pattern.test(line)
-    }
   }
 
   /** An address from the table. */
