@@ -18,6 +18,11 @@ export function uuidRule(field: string, value: string): FieldRule {
   return { field, holds: canonicalUuid.test(value), description: 'must be a UUID in its canonical lower-case form' }
 }
 
+/** The rule for a session's id, as tokens give it. */
+export function sessionIdRule(field: string, value: string): FieldRule {
+  return { field, holds: /^[\w-]{22}$/.test(value), description: 'must be the id of a session, 22 characters' }
+}
+
 // Beyond it a double, which is what Redis computes with, is no longer exact.
 const maxEpoch = 2n ** 53n - 1n
 

@@ -1,7 +1,9 @@
 /** Whether a service can do its work now, and if not, why: looked at again and again, told by `/readyz` and the health RPC. */
 
+import { Code } from '@connectrpc/connect'
 import { Gauge, type Registry } from '@prometheus-io/client'
 import { withinMs } from './deadline.ts'
+import { toConnectError } from './driver-errors.ts'
 import { describeError, type Logger } from './logger.ts'
 
 /** Looks at a dependency; throws an error whose message may be shown to an operator when it cannot be used. */
@@ -111,6 +113,9 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
 
 function reasonOf(error: unknown): string {
   if (error instanceof ProbeError) return error.message
-  const { type, code, message, cause } = describeError(error)
-  return [type, code ?? message, cause?.code].filter((part) => part !== undefined).join(' ')
+  const { code } = toConnectError(error)
+  if (code === Code.DeadlineExceeded) return `gives no answer within ${probeTimeoutMs / 1000} s`
+  const { type, code: driverCode, cause } = describeError(error)
+  const detail = cause?.code ?? driverCode ?? type
+  return code === Code.Unavailable ? `cannot be reached (${detail})` : `does not work (${detail})`
 }

@@ -26,7 +26,8 @@ export function requireCredential(acceptedTokens: string[]): (context: HandlerCo
   const accepted = acceptedTokens.filter((token) => token !== '').map((token) => digest(`Bearer ${token}`))
   return (context) => {
     if (isOpenService(context.service.typeName)) return
-    const presented = digest(context.requestHeader.get('authorization') ?? '')
+    // The scheme is case-insensitive (RFC 9110, 11.1).
+    const presented = digest((context.requestHeader.get('authorization') ?? '').replace(/^bearer +/i, 'Bearer '))
     const matches = accepted.map((token) => timingSafeEqual(token, presented))
     if (!matches.includes(true)) {
       throw new ConnectError('This call needs the header `authorization: Bearer <rpc.token>`.', Code.Unauthenticated)

@@ -43,6 +43,8 @@ export function buildRpcServer(options: RpcServerOptions) {
   })
   app.register(fastifyConnectPlugin, {
     readMaxBytes: rpc.maxMessageBytes,
+    // A field that is misspelt in JSON is refused, not dropped in silence.
+    jsonOptions: { ignoreUnknownFields: false },
     contextValues: (request) => {
       const trace = continueTrace(request.headers.traceparent as string | undefined)
       return createContextValues().set(traceKey, trace).set(logKey, tracedLogger(log, trace))

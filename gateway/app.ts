@@ -17,6 +17,7 @@ import { acceptJsonOnly } from './plugins/json-body.ts'
 import { describeRoutes } from './plugins/openapi.ts'
 import { limitRates } from './plugins/rate-limits.ts'
 import { requireSession } from './plugins/session-check.ts'
+import { refuseAmbiguous } from './plugins/strict-http.ts'
 import { commonHeaders, traceOf } from './request-context.ts'
 import { accountRoutes } from './routes/accounts.ts'
 import { sessionRoutes } from './routes/sessions.ts'
@@ -45,7 +46,7 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
     bodyLimit: maxBodyBytes,
     // How long a client may take to send a request; what the answer may take is each route's budget.
     requestTimeout: receiveTimeoutMs,
-    http: { headersTimeout: receiveTimeoutMs, connectionsCheckingInterval: 1000 },
+    http: { headersTimeout: receiveTimeoutMs, connectionsCheckingInterval: 1000, requireHostHeader: false },
     keepAliveTimeout: 75_000,
     return503OnClosing: false,
     trustProxy: options.trustedProxies.length > 0 ? options.trustedProxies : false,
@@ -61,6 +62,7 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
   app.setNotFoundHandler(errors.notFound(app))
   acceptJsonOnly(app)
   drainConnections(app)
+  refuseAmbiguous(app, maxBodyBytes)
   logRequests(app)
   await measureRequests(app, registry)
   await limitRates(app, options.rateLimit, parts)

@@ -2,7 +2,6 @@
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import type { FastifyError } from 'fastify'
-import { toConnectError } from '#common/driver-errors.ts'
 import { errorMeaning } from '#common/error-table.ts'
 import { fieldViolations, retryAfterSeconds } from '#common/errors.ts'
 
@@ -24,13 +23,12 @@ export interface Answer {
   code: string
 }
 
-const maxErrors = 20
-
 /** Refusals that are HTTP's own and have no Connect code. */
 const httpRefusals = {
   405: { code: 'method_not_allowed', title: 'Method not allowed', detail: 'This path does not take this method.' },
   408: { code: 'request_timeout', title: 'Request timeout', detail: 'The request did not arrive in time.' },
   413: { code: 'content_too_large', title: 'Content too large', detail: 'The body is larger than 16 KiB.' },
+  417: { code: 'expectation_failed', title: 'Expectation failed', detail: 'Only `100-continue` can be expected.' },
   415: {
     code: 'unsupported_media_type',
     title: 'Unsupported media type',
@@ -67,13 +65,12 @@ const problemType = (code: string) => `urn:problem-type:${code.replaceAll('_', '
 export function answerTo(thrown: unknown): Answer {
   const refusal = thrown instanceof HttpRefusal ? thrown : fromFastify(thrown as Partial<FastifyError>)
   if (refusal instanceof HttpRefusal) return refused(refusal)
-  const error = refusal ?? toConnectError(thrown)
+  const bug = () => new ConnectError('internal', Code.Internal)
+  const error = refusal ?? (thrown instanceof ConnectError ? thrown : bug())
   const { name, status, title, errorClass } = errorMeaning(error.code)
-  const errors = fieldViolations(error)
-    .slice(0, maxErrors)
-    .map(({ field, description }) => {
-      return { field, pointer: `#/${field.replaceAll('~', '~0').replaceAll('/', '~1')}`, detail: description }
-    })
+  const errors = fieldViolations(error).map(({ field, description }) => {
+    return { field, pointer: `#/${field.replaceAll('~', '~0').replaceAll('/', '~1')}`, detail: description }
+  })
   const detail =
     errorClass === 'client' ? error.rawMessage : (serverDetails[error.code] ?? 'Something went wrong here.')
   const headers: Record<string, string> = {}
@@ -99,10 +96,12 @@ function refused({ status, headers }: HttpRefusal): Answer {
   }
 }
 
-/** The errors that Fastify itself throws; nothing for those that are not its own. */
+/** The errors that Fastify and its plugins throw; nothing for those that are not theirs. */
 function fromFastify(error: Partial<FastifyError>): ConnectError | HttpRefusal | undefined {
   const { code, statusCode = 500 } = error
-  if (typeof code !== 'string' || !code.startsWith('FST_ERR_')) return undefined
+  if (typeof code !== 'string' || !code.startsWith('FST_')) return undefined
   if (statusCode in httpRefusals) return new HttpRefusal(statusCode as keyof typeof httpRefusals)
+  // What a plugin says of files that are not to be had.
+  if (statusCode === 403 || statusCode === 404) return new ConnectError('There is nothing at this path.', Code.NotFound)
   return statusCode < 500 ? new ConnectError('The request cannot be read.', Code.InvalidArgument) : undefined
 }

@@ -3,9 +3,11 @@
 import type { FastifySchemaValidationError } from 'fastify/types/schema.js'
 import type { FieldViolation } from '#common/errors.ts'
 
-/** The fields at fault, for people. */
+const maxProblems = 20
+
+/** The fields at fault, for people; the first of them, should there be very many. */
 export function violationsOf(problems: FastifySchemaValidationError[]): FieldViolation[] {
-  return problems.map(({ keyword, instancePath, params, message }) => {
+  return problems.slice(0, maxProblems).map(({ keyword, instancePath, params, message }) => {
     const path = instancePath.slice(1)
     const inside = (name: unknown) => [path, String(name)].filter((part) => part !== '').join('/')
     switch (keyword) {

@@ -1,7 +1,7 @@
 /** The handlers of `session.v1.SessionService`: check the request, call the domain, count what happened. */
 
 import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect'
-import { epochRule, requireFields, uuidRule } from '#common/fields.ts'
+import { epochRule, requireFields, sessionIdRule, uuidRule } from '#common/fields.ts'
 import type { Logger } from '#common/logger.ts'
 import { callOf } from '#common/rpc-context.ts'
 import { parseToken, sessionId } from '#common/token.ts'
@@ -50,9 +50,9 @@ export function sessionRoutes(router: ConnectRouter, sessions: Sessions, metrics
       const call = callOf(context, log)
       if (target.case === 'reference') {
         const { userId, sessionId: id } = target.value
-        requireFields(uuidRule('reference.user_id', userId))
-        await sessions.deleteSessionById(userId, id, call.signal)
-        call.log.info({ event: 'session_ended', userId, sessionId: id }, 'ended a session')
+        requireFields(uuidRule('reference.user_id', userId), sessionIdRule('reference.session_id', id))
+        const ended = await sessions.deleteSessionById(userId, id, call.signal)
+        if (ended) call.log.info({ event: 'session_ended', userId, sessionId: id }, 'ended a session')
         return {}
       }
       const parsed = parseToken(target.value ?? '')

@@ -125,11 +125,13 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
     validate,
     deleteSession,
 
-    /** Ends the session that a listing named. */
-    async deleteSessionById(userId: string, id: string, signal: AbortSignal): Promise<void> {
+    /** Ends the session that a listing named. @returns whether there was one */
+    async deleteSessionById(userId: string, id: string, signal: AbortSignal): Promise<boolean> {
       const hashes = await askEngine(signal, redis.zRange(listKey(userId), 0, -1))
       const hash = hashes.find((each) => sessionId(each) === id)
-      if (hash !== undefined) await deleteSession(userId, hash, signal)
+      if (hash === undefined) return false
+      await deleteSession(userId, hash, signal)
+      return true
     },
 
     /** Ends every session below an epoch: one write. */

@@ -77,7 +77,8 @@ export function createPasswords(rules: PasswordRules, observeSeconds: (seconds: 
   const newest = rules.peppers[0]?.split(':')[0] ?? '-'
   // A hash that no password has: salt and digest are random text of the right form.
   const decoy = (cost: number) => `$2b$${String(cost).padStart(2, '0')}$${bcryptText(21)}u${bcryptText(30)}u`
-  const decoyHash = decoy(rules.cost)
+  // What a failed check costs at least: as much as the dearest hash that has been seen, should the cost once have been higher.
+  let failureCost = rules.cost
 
   async function timed<T>(work: Promise<T>): Promise<T> {
     const startedAt = performance.now()
@@ -99,12 +100,12 @@ export function createPasswords(rules: PasswordRules, observeSeconds: (seconds: 
 
   /** The work of one check that fails, so that an account that does not exist takes as long as one that does. */
   async function pretend(password: string, signal: AbortSignal): Promise<void> {
-    await timed(bcryptVerify(bcryptInput(password, newest), decoyHash, { signal }))
+    await timed(bcryptVerify(bcryptInput(password, newest), decoy(failureCost), { signal }))
   }
 
   /** A failed check of a cheaper hash is made as expensive as the others: 2^c + 2^c + 2^(c+1) + … = 2^cost. */
   async function topUp(password: string, fromCost: number, signal: AbortSignal): Promise<void> {
-    for (let cost = fromCost; cost < rules.cost; cost++) {
+    for (let cost = fromCost; cost < failureCost; cost++) {
       await bcryptVerify(bcryptInput(password, newest), decoy(cost), { signal })
     }
   }
@@ -137,6 +138,7 @@ export function createPasswords(rules: PasswordRules, observeSeconds: (seconds: 
         await pretend(password, signal)
         throw error
       }
+      failureCost = Math.max(failureCost, parsed.cost)
       // bcrypt itself would cut a password at 72 bytes, so that longer ones with the same start match too.
       const cut = parsed.pepper === undefined && Buffer.byteLength(input) > 72
       const verified = await timed(bcryptVerify(input, parsed.bcrypt, { signal }))

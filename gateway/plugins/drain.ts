@@ -1,18 +1,43 @@
-/** Lets a closing gateway come to its end: connections that finish their request while it closes are closed too. */
+/** Lets a closing gateway come to its end: it waits for requests that it has, and for nothing else. */
 
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 
-const intervalMs = 50
+// How long a request whose end has not arrived by then is still waited for.
+const arrivalMs = 1000
 
-/** Fastify closes the connections that are idle when closing begins; those that become idle later would hold it up. */
+/**
+ * Fastify closes the connections that are idle when closing begins. This closes those too that become idle
+ * later, that never sent anything, and that do not come to the end of their request.
+ */
 export function drainConnections(app: FastifyInstance): void {
-  let timer: NodeJS.Timeout | undefined
+  const open = new Map<Socket, Set<IncomingMessage>>()
+  let closing = false
+
+  app.server.on('connection', (socket: Socket) => {
+    open.set(socket, new Set())
+    socket.once('close', () => open.delete(socket))
+  })
+  app.server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+    const { socket } = request
+    open.get(socket)?.add(request)
+    response.once('close', () => {
+      open.get(socket)?.delete(request)
+      if (closing && open.get(socket)?.size === 0) socket.destroySoon()
+    })
+  })
+  function cut(isDone: (requests: IncomingMessage[]) => boolean): void {
+    for (const [socket, requests] of open) if (isDone([...requests])) socket.destroy()
+  }
+
   app.addHook('preClose', (done) => {
-    timer = setInterval(() => app.server.closeIdleConnections(), intervalMs)
+    closing = true
+    cut((requests) => requests.length === 0)
+    setTimeout(() => cut((requests) => requests.every(({ complete }) => !complete)), arrivalMs).unref()
     done()
   })
-  app.addHook('onClose', async () => clearInterval(timer))
   app.addHook('onSend', async (_request, reply) => {
-    if (timer !== undefined) reply.header('connection', 'close')
+    if (closing) reply.header('connection', 'close')
   })
 }

@@ -1,6 +1,6 @@
 /** Answers every error as problem+json, logs and counts it; unknown paths and wrong methods too. */
 
-import { type IncomingMessage, ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { Code, ConnectError } from '@connectrpc/connect'
 import { Counter, type Registry } from '@prometheus-io/client'
@@ -33,7 +33,9 @@ export function errorHandling(registry: Registry, log: Logger) {
   }
 
   function handle(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-    const answer = answerTo(error)
+    // A client that goes away in the middle of its body is no fault of ours.
+    const gone = request.raw.destroyed && !request.raw.complete
+    const answer = answerTo(gone ? new ConnectError('The client went away.', Code.Canceled) : error)
     const trace = traceOf(request.raw)
     record(answer, error, request.log as unknown as Logger, request.routeOptions.url ?? 'unmatched')
     return reply
@@ -51,42 +53,48 @@ export function errorHandling(registry: Registry, log: Logger) {
         const [url = '/'] = request.url.split('?')
         const allowed = methods.filter((method) => app.findRoute({ url, method }) !== null)
         const error =
-          allowed.length > 0
+          allowed.length > 0 && !allowed.includes(request.method as HTTPMethods)
             ? new HttpRefusal(405, { allow: allowed.join(', ') })
             : new ConnectError('There is nothing at this path.', Code.NotFound)
         return handle(error, request, reply)
       }
     },
 
-    /** Answers what is not even HTTP, on the bare socket. */
-    clientError(error: Error & { code?: string }, socket: Socket): void {
-      if (error.code === 'ECONNRESET' || socket.destroyed || !socket.writable) {
+    /**
+     * Answers what is not even HTTP. The fault can be in the middle of a body, when the request is being handled
+     * already, so this writes to the bare socket; it must never throw, or one connection ends the process.
+     */
+    clientError(error: Error & { code?: string }, socket: Socket & { _httpMessage?: ServerResponse }): void {
+      // Half an answer may be under way; a second one behind it would be read as part of it.
+      if (error.code === 'ECONNRESET' || !socket.writable || socket._httpMessage?.headersSent) {
         socket.destroy()
         return
       }
-      const thrown =
-        error.code === 'HPE_HEADER_OVERFLOW'
-          ? new HttpRefusal(431)
-          : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-            ? new HttpRefusal(408)
-            : new ConnectError('The request is not well-formed HTTP.', Code.InvalidArgument)
+      const refusals: Record<string, Error> = {
+        HPE_HEADER_OVERFLOW: new HttpRefusal(431),
+        ERR_HTTP_REQUEST_TIMEOUT: new HttpRefusal(408)
+      }
+      const malformed = new ConnectError('The request is not well-formed HTTP.', Code.InvalidArgument)
       const trace = newTrace()
-      const answer = answerTo(thrown)
-      record(answer, thrown, log.child({ traceId: trace.traceId }) as unknown as Logger, 'unmatched')
+      const answer = answerTo(refusals[error.code ?? ''] ?? malformed)
+      record(answer, error, log, 'unmatched')
+      const { status, title } = answer.problem
+      const fields = {
+        event: 'http_refused',
+        traceId: trace.traceId,
+        statusCode: status,
+        ...(error.code && { reason: error.code })
+      }
+      log.info(fields, 'refused what is no request')
       const body = JSON.stringify({ ...answer.problem, traceId: trace.traceId })
-      const response = new ServerResponse({
-        method: 'GET',
-        httpVersionMajor: 1,
-        httpVersionMinor: 1
-      } as IncomingMessage)
-      response.assignSocket(socket)
-      response.shouldKeepAlive = false
-      response.writeHead(answer.problem.status, {
+      const headers = {
         ...commonHeaders(trace),
-        'content-type': 'application/problem+json',
-        'content-length': Buffer.byteLength(body)
-      })
-      response.end(body, () => socket.destroySoon())
+        connection: 'close',
+        'content-type': 'application/problem+json; charset=utf-8',
+        'content-length': String(Buffer.byteLength(body))
+      }
+      const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
+      socket.end(`HTTP/1.1 ${status} ${title}\r\n${lines.join('\r\n')}\r\n\r\n${body}`)
     }
   }
 }

@@ -1,11 +1,12 @@
 /** Reads JSON bodies as they are: UTF-8 only, each key once, well-formed Unicode. */
 
 import { isUtf8 } from 'node:buffer'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { invalidFields } from '#common/errors.ts'
 import { HttpRefusal } from '../problem.ts'
 
-const memberNames = /"(?:[^"\\]|\\.)*"(?=[ \t\r\n]*:)/g
+// Every string, with the colon behind it if it is a member's name. Matching all of them keeps the scan out of their insides.
+const strings = /"(?:[^"\\]|\\.)*"([ \t\r\n]*:)?/g
 
 /**
  * Parses a body.
@@ -27,8 +28,9 @@ export function parseJsonBody(body: Buffer): unknown {
     if (typeof node === 'object' && node !== null && !Array.isArray(node)) keys += Object.keys(node).length
   }
   // In valid JSON, a string before a colon is a member's name: more of them than keys means that some stand twice.
-  const names = text.match(memberNames) ?? []
-  if (names.length > keys) throw refuse('must hold each key once')
+  let names = 0
+  for (const [, colon] of text.matchAll(strings)) if (colon !== undefined) names += 1
+  if (names > keys) throw refuse('must hold each key once')
   return value
 }
 
@@ -60,4 +62,10 @@ export function acceptJsonOnly(app: FastifyInstance): void {
       done(error as Error)
     }
   })
+}
+
+/** A hook for routes that take no body: what is sent all the same is not dropped in silence. */
+export async function refuseBody({ body }: FastifyRequest): Promise<void> {
+  const isEmpty = body === undefined || (typeof body === 'object' && body !== null && Object.keys(body).length === 0)
+  if (!isEmpty) throw refuse('must be empty: this route takes none')
 }

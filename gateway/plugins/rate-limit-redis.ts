@@ -28,7 +28,9 @@ export function commandAdapter(redis: Redis, log: Logger) {
     }
   }
 
-  async function count(sha: string, lua: string, key: string, args: string[]): Promise<Reply> {
+  async function count(sha: string, lua: string, pluginKey: string, args: string[]): Promise<Reply> {
+    // The plugin puts the method and path of a route into the key, which a limit over many routes does not have.
+    const key = pluginKey.replace('undefinedundefined-', '')
     if (redis.isReady && Date.now() >= pausedUntil) {
       try {
         return await withinMs(answerWithinMs, countInRedis(sha, lua, key, args))

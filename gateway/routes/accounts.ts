@@ -5,6 +5,7 @@ import { type Client, Code, ConnectError } from '@connectrpc/connect'
 import type { FastifyInstance, onRequestAsyncHookHandler } from 'fastify'
 import type { UserService } from '#gen/user/v1/user_pb.ts'
 import { loggedInBody } from '../logged-in.ts'
+import { refuseBody } from '../plugins/json-body.ts'
 import { sessionOf } from '../plugins/session-check.ts'
 import { callOptions } from '../request-context.ts'
 import { credentials, loggedIn, problems } from '../schemas.ts'
@@ -45,6 +46,7 @@ export function accountRoutes(app: FastifyInstance, options: AccountRoutes): voi
   app.delete(
     '/delete',
     {
+      preValidation: refuseBody,
       config: { budgetMs: budgets.delete },
       onRequest: checkSession,
       schema: {
@@ -53,7 +55,7 @@ export function accountRoutes(app: FastifyInstance, options: AccountRoutes): voi
           'Deletes the account of the session, its personal data and all its sessions. Needs a recent log-in.',
         tags: ['account'],
         security: [{ session: [] }],
-        response: { 204: { type: 'null', description: 'Gone.' }, ...problems(401, 403, 429, 503, 504) }
+        response: { 204: { type: 'null', description: 'Gone.' }, ...problems(400, 401, 403, 429, 503, 504) }
       }
     },
     async (request, reply) => {

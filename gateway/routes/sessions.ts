@@ -4,6 +4,7 @@ import type { Client } from '@connectrpc/connect'
 import type { FastifyInstance, onRequestAsyncHookHandler } from 'fastify'
 import type { UserService } from '#gen/user/v1/user_pb.ts'
 import { isoTime, loggedInBody } from '../logged-in.ts'
+import { refuseBody } from '../plugins/json-body.ts'
 import { bearerToken, requireToken, sessionOf } from '../plugins/session-check.ts'
 import { callOptions } from '../request-context.ts'
 import { credentials, currentSession, loggedIn, problems } from '../schemas.ts'
@@ -74,13 +75,14 @@ export function sessionRoutes(app: FastifyInstance, { users, checkSession, budge
   app.delete(
     '/logout',
     {
+      preValidation: refuseBody,
       config: { budgetMs: budgets.logout },
       schema: {
         summary: 'Log out',
         description: 'Ends the session of the token; also succeeds when it has already ended.',
         tags: ['session'],
         security: [{ session: [] }],
-        response: { 204: { type: 'null', description: 'Ended.' }, ...problems(401, 429, 503, 504) }
+        response: { 204: { type: 'null', description: 'Ended.' }, ...problems(400, 401, 429, 503, 504) }
       }
     },
     async (request, reply) => {

@@ -121,7 +121,7 @@ t.test('a list holds the valid sessions only, and a session can be ended by the 
   await client.deleteSession({ target: { case: 'token', value: second.token } })
   const reference = { userId, sessionId: third.session.id }
   await client.deleteSession({ target: { case: 'reference', value: reference } })
-  await client.deleteSession({ target: { case: 'reference', value: { userId, sessionId: 'unknown' } } })
+  await client.deleteSession({ target: { case: 'reference', value: { userId, sessionId: 'x'.repeat(22) } } })
   t.equal(await outcome(third.token), 'NOT_FOUND')
   const { sessions } = await client.listSessions({ userId })
   t.same(
@@ -154,4 +154,6 @@ t.test('bad fields are named', async (t) => {
   await t.rejects(client.createSession({ userId: newUser(), epoch: 2n ** 60n }), { message: /epoch/ })
   await t.rejects(client.deleteUserSessions({ userId: newUser() }), { message: /epoch/ })
   await t.rejects(client.deleteSession({}), { message: /token/ })
+  const target = { case: 'reference' as const, value: { userId: newUser(), sessionId: 'x' } }
+  await t.rejects(client.deleteSession({ target }), { message: /session_id/ })
 })

@@ -98,6 +98,27 @@ t.test('a hash that no account can have costs the same and matches nothing', asy
   }
 })
 
+t.test('after the cost was lowered, a failed check costs what the dearest hash that was seen does', async (t) => {
+  const before = createPasswords({ cost: 9, minLength: 8, peppers: [] }, () => {})
+  const after = createPasswords({ cost: 5, minLength: 8, peppers: [] }, () => {})
+  const dear = await before.hash('correct horse', signal)
+  const cheap = await after.hash('correct horse', signal)
+  const timeOf = async (stored: string | undefined) => {
+    const times: number[] = []
+    for (let round = 0; round < 9; round++) {
+      const startedAt = performance.now()
+      await after.check('wrong horse', stored, signal)
+      times.push(performance.now() - startedAt)
+    }
+    return times.sort((a, b) => a - b)[4] as number
+  }
+  const reference = await timeOf(dear)
+  for (const stored of [cheap, undefined]) {
+    const ratio = (await timeOf(stored)) / reference
+    t.ok(ratio > 0.6 && ratio < 1.67, ratio.toFixed(2))
+  }
+})
+
 t.test('a caller that gives up does not wait for the hash', async (t) => {
   const slow = createPasswords({ cost: 13, minLength: 8, peppers: [] }, () => {})
   const startedAt = performance.now()
