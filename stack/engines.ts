@@ -57,7 +57,8 @@ export async function startEngines(options: EnginesOptions): Promise<Engines> {
   async function redisUrl(): Promise<string> {
     const url = configured.redisUrl
     if (url !== '') return reached('redis.url', () => pingRedis(url), url)
-    return startRedis(await optionsFor('redis', redisImage, ports.redis))
+    const passwordFile = join(dataDir, 'redis-password')
+    return startRedis({ ...(await optionsFor('redis', redisImage, ports.redis)), passwordFile })
   }
 
   async function kafka(): Promise<Pick<Engines, 'kafkaBrokers' | 'kafkaReady'>> {

@@ -7,6 +7,8 @@ import { runStack } from './stack.ts'
 
 // Paths in the configuration are relative to the project.
 process.chdir(join(import.meta.dirname, '..'))
+// What the stack writes is for its owner alone.
+process.umask(0o077)
 // A closed terminal is no reason to fail: its hang-up stops the stack in order.
 process.stdout.on('error', () => {})
 process.stderr.on('error', () => {})

@@ -1,6 +1,6 @@
 /** The life of the stack: checked, started, ready, stopped. */
 
-import { mkdirSync } from 'node:fs'
+import { chmodSync, mkdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { addressTable } from './addresses.ts'
 import { type Engines, StartError, startEngines } from './engines.ts'
@@ -19,7 +19,14 @@ const say = (line: string) => console.log(line)
 export async function runStack(config: Config): Promise<number> {
   const dataDir = resolve(config.stack.dataDir)
   const runDir = join(dataDir, 'run')
-  mkdirSync(runDir, { recursive: true })
+  try {
+    mkdirSync(runDir, { recursive: true })
+    // PostgreSQL may run as a user of its own, who has to pass through here to its data.
+    chmodSync(dataDir, 0o711)
+  } catch (error) {
+    console.error(`stack.dataDir: ${dataDir} cannot be used: ${(error as NodeJS.ErrnoException).code}`)
+    return 1
+  }
   const supervisor = createSupervisor(runDir, say)
   const lock = await takeRunLock(join(runDir, 'lock'), supervisor.reaperPid, say)
   if (typeof lock === 'number') {

@@ -1,9 +1,10 @@
 /** `make run` from outside: it starts, says where everything is, keeps it running, and leaves nothing behind. */
 
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { createClient } from 'redis'
 import t from 'tap'
 import { newAddress, password, until } from './support/product.ts'
 import { alive, descendants, startStack, temporaryDataDir } from './support/stack-run.ts'
@@ -38,6 +39,25 @@ t.test('it starts, keeps itself running with its data, and leaves nothing behind
   const authorization = `Bearer ${session.token}`
   const validate = () => statusOf(call(base, 'GET', '/session', { headers: { authorization } }))
   t.equal(await validate(), 200)
+
+  const readable = readdirSync(dataDir, { recursive: true, withFileTypes: true }).filter((entry) => {
+    return entry.isFile() && (statSync(join(entry.parentPath, entry.name)).mode & 0o077) !== 0
+  })
+  t.same(
+    readable.map(({ name }) => name),
+    [],
+    'nobody else can read what it writes'
+  )
+  const redis = createClient({
+    url: (await stack.address('redis', /Redis/)).replace(/\/$/, ''),
+    socket: { reconnectStrategy: false }
+  })
+  redis.on('error', () => {})
+  await t.rejects(
+    redis.connect().then(() => redis.ping()),
+    { message: /NOAUTH/ }
+  )
+  redis.destroy()
 
   const second = startStack(t, dataDir)
   t.same(await second.exited, [1, null], 'a second run on the same data ends')
@@ -95,6 +115,14 @@ t.test('a port that is taken is one line, and nothing is started', async (t) => 
   t.equal(stack.errors.length, 1)
   t.match(stack.errors[0], new RegExp(`^userSvc.port: port ${port} is taken by \\S+ \\(process ${process.pid}\\)$`))
   t.notOk(existsSync(join(dataDir, 'postgres')))
+})
+
+t.test('a data directory that cannot be made is one line', async (t) => {
+  const file = join(temporaryDataDir(t), 'a-file')
+  writeFileSync(file, '')
+  const stack = startStack(t, file)
+  t.same(await stack.exited, [1, null])
+  t.same(stack.errors, [`stack.dataDir: ${file} cannot be used: ENOTDIR`])
 })
 
 t.test('two keys with the same port are one line', async (t) => {

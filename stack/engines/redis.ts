@@ -1,7 +1,9 @@
 /** Redis: found or started, on its own, with every deletion on disk. */
 
-import { chmodSync, mkdirSync } from 'node:fs'
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { createClient } from 'redis'
+import { keptSecret } from '../kept-secret.ts'
 import type { Program } from '../supervised.ts'
 import { isInstalled } from '../tool.ts'
 import { waitUntil } from '../wait.ts'
@@ -15,12 +17,24 @@ export const redisImage = 'redis:8.8.0'
 // Not a snapshot now and then: a deleted session would be back after a crash. Nor may memory pressure forget one.
 const durability = ['--appendonly', 'yes', '--save', '', '--maxmemory-policy', 'noeviction']
 
-/** Starts Redis and resolves to its URL once it answers. */
-export async function startRedis(options: EngineOptions): Promise<string> {
-  const { supervisor, port, signal } = options
-  mkdirSync(options.directory, { recursive: true })
+/** How Redis is to be started. */
+export interface RedisOptions extends EngineOptions {
+  /** Its password is made once and kept here: whoever can write to Redis can make sessions. */
+  passwordFile: string
+}
+
+// A file and no argument, which every user of the machine could read in the table of processes.
+const settingsFile = 'redis.conf'
+
+/** Starts Redis and resolves to its URL, password included, once it answers. */
+export async function startRedis(options: RedisOptions): Promise<string> {
+  const { supervisor, directory, port, passwordFile, signal } = options
+  const password = keptSecret(passwordFile)
+  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  chmodSync(directory, 0o700)
+  writeFileSync(join(directory, settingsFile), `requirepass ${password}\n`, { mode: 0o600 })
   supervisor.start(options.docker ? contained(options) : await native(options))
-  const url = `redis://127.0.0.1:${port}`
+  const url = `redis://:${password}@127.0.0.1:${port}`
   await waitUntil(() => pingRedis(url), engineStartMs, signal)
   return url
 }
@@ -39,7 +53,19 @@ export async function pingRedis(url: string): Promise<void> {
 
 async function native({ directory, port, say, signal }: EngineOptions): Promise<Program> {
   if (!(await isInstalled('redis-server'))) await installPackages(['redis-server'], say, signal)
-  const args = ['--port', String(port), '--bind', '127.0.0.1', '--dir', directory, '--daemonize', 'no', ...durability]
+  const settings = join(directory, settingsFile)
+  const args = [
+    settings,
+    '--port',
+    String(port),
+    '--bind',
+    '127.0.0.1',
+    '--dir',
+    directory,
+    '--daemonize',
+    'no',
+    ...durability
+  ]
   return { name: 'redis', graceMs: engineGraceMs, command: () => ({ file: 'redis-server', args }) }
 }
 
@@ -52,6 +78,6 @@ function contained({ docker, directory, port }: EngineOptions): Program {
     containerPort: 6379,
     directory,
     containerDirectory: '/data',
-    args: ['redis-server', ...durability]
+    args: ['redis-server', `/data/${settingsFile}`, ...durability]
   })
 }
