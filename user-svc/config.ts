@@ -25,7 +25,7 @@ export const userSvc = {
   password: {
     cost: integer(
       12,
-      'bcrypt cost, as the power of two of its rounds. Below 10 for tests only, refused in production.',
+      'bcrypt cost, as the power of two of its rounds. Below 10 for tests only, refused in production. Raise it rather than lower it: a hash is renewed at the next log-in only.',
       {
         min: 4,
         max: 14
