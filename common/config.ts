@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import convict from 'convict'
-import { parse as parseYaml } from 'yaml'
+import { parse as parseYaml, YAMLError } from 'yaml'
 import type { Key } from './config-keys.ts'
 
 /** A tree of keys: the shape of a configuration. */
@@ -57,17 +57,26 @@ export function forEachKey(schema: Schema, visit: (path: string, key: Key<unknow
 function readFile(file: string, required: boolean): Record<string, unknown> {
   let content: unknown
   try {
-    content = parseYaml(readFileSync(file, 'utf8'), { strict: true, uniqueKeys: true })
+    content = parseYaml(readFileSync(file, 'utf8'), { strict: true, uniqueKeys: true, logLevel: 'error' })
   } catch (error) {
     if (!required && (error as NodeJS.ErrnoException).code === 'ENOENT') return {}
-    throw new ConfigError(`${file}: ${String((error as Error).message).split('\n')[0]}`)
+    throw new ConfigError(`${file}: ${whatIsWrong(error)}`)
   }
   if (content === null || content === undefined) return {}
   if (typeof content !== 'object' || Array.isArray(content)) {
-    throw new ConfigError(`${file}: got ${JSON.stringify(content)}, takes sections with keys`)
+    throw new ConfigError(`${file}: got ${kindOf(content)}, takes sections with keys`)
   }
   return content as Record<string, unknown>
 }
+
+/** The place and kind of a mistake in a file, without a word of the file, which may hold a secret. */
+function whatIsWrong(error: unknown): string {
+  if (!(error instanceof YAMLError)) return `cannot be read (${(error as NodeJS.ErrnoException).code})`
+  const [{ line, col }] = error.linePos ?? [{ line: 1, col: 1 }]
+  return `is not valid YAML at line ${line}, column ${col} (${error.code})`
+}
+
+const kindOf = (value: unknown) => (Array.isArray(value) ? 'a list' : value === null ? 'nothing' : `a ${typeof value}`)
 
 /** What is written for the sections of this schema; sections of other services are left to them. */
 function ownSections(content: Record<string, unknown>, schema: Schema, file: string): Record<string, unknown> {
@@ -77,7 +86,7 @@ function ownSections(content: Record<string, unknown>, schema: Schema, file: str
       throw new ConfigError(`${name}: unknown section in ${file}, takes ${sections.join(', ')}`)
     if (!(name in schema) || section === null) continue
     if (typeof section !== 'object' || Array.isArray(section)) {
-      throw new ConfigError(`${name}: got ${JSON.stringify(section)}, takes a section with keys`)
+      throw new ConfigError(`${name}: got ${kindOf(section)}, takes a section with keys`)
     }
     own[name] = section
   }
@@ -142,7 +151,7 @@ function refuseUnknown(tree: Record<string, unknown>, schema: Schema, file: stri
     }
     if (isKey(node)) continue
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      throw new ConfigError(`${prefix}${name}: got ${JSON.stringify(value)}, takes a section with keys`)
+      throw new ConfigError(`${prefix}${name}: got ${kindOf(value)}, takes a section with keys`)
     }
     refuseUnknown(value as Record<string, unknown>, node, file, `${prefix}${name}.`)
   }

@@ -75,8 +75,8 @@ interface LoggedError {
 export function describeError(error: unknown, depth = 0): LoggedError {
   if (!(error instanceof Error)) return { type: typeof error }
   const { code } = error as { code?: unknown }
-  const frames = error.stack
-    ?.split('\n')
+  const frames = stackWithoutMessage(error)
+    .split('\n')
     .filter((line) => /^\s+at /.test(line))
     .slice(0, 12)
     .join('\n')
@@ -93,12 +93,22 @@ export function describeError(error: unknown, depth = 0): LoggedError {
   }
 }
 
+/** The frames of an error; its message, which can look like one, stands before them. */
+function stackWithoutMessage({ stack = '', message }: Error): string {
+  const start = stack.indexOf(message)
+  return start < 0 ? stack : stack.slice(start + message.length)
+}
+
 /**
  * The log of one service process.
  *
  * @param destination where the lines go; standard output unless given
  */
-export function createLogger(service: string, level: string, destination?: DestinationStream): Logger {
+export function createLogger(
+  service: string,
+  level: string,
+  destination: DestinationStream = pino.destination({ fd: 1, sync: true })
+): Logger {
   const options = {
     level,
     base: { service, version, instance: `${hostname()}-${randomUUID().slice(0, 8)}` },
@@ -111,7 +121,15 @@ export function createLogger(service: string, level: string, destination?: Desti
     },
     serializers: { err: (error: unknown) => describeError(error) }
   }
-  return (destination ? pino(options, destination) : pino(options)) as unknown as Logger
+  const escaping: DestinationStream = { write: (line) => destination.write(escapeLineEnds(line)) }
+  return pino(options, escaping) as unknown as Logger
+}
+
+// JSON may hold them as they are, but some readers take them for the end of a line.
+const lineEnds = /[\u0085\u2028\u2029]/g
+
+function escapeLineEnds(line: string): string {
+  return line.replace(lineEnds, (end) => `\\u${end.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 /** The same log, with the ids of a trace on each line. */

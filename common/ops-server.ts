@@ -37,7 +37,8 @@ async function answer(
       url.searchParams.has('verbose') ? verbose(readiness) : word(readiness)
     )
   } else if (url.pathname === '/metrics') {
-    response.writeHead(200, { 'Content-Type': registry.contentType }).end(await registry.metrics())
+    const metrics = await registry.metrics()
+    response.writeHead(200, { 'Content-Type': registry.contentType }).end(metrics)
   } else {
     text(response, 404, 'takes /livez, /readyz, /readyz?verbose, /metrics')
   }

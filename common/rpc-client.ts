@@ -1,8 +1,9 @@
 /** Calls to another service: over one HTTP/2 connection, with the credential, the trace and a metric on each call. */
 
+import type { Http2Session } from 'node:http2'
 import { MethodOptions_IdempotencyLevel as Idempotency } from '@bufbuild/protobuf/wkt'
 import { Code, ConnectError, type Interceptor, type Transport } from '@connectrpc/connect'
-import { createConnectTransport } from '@connectrpc/connect-node'
+import { createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node'
 import { ErrorInfoSchema } from '#gen/google/rpc/error_details_pb.ts'
 import { deadlineExceeded } from './deadline.ts'
 import { unavailable } from './errors.ts'
@@ -19,15 +20,33 @@ export function createRpcTransport(
   return createConnectTransport({
     baseUrl,
     httpVersion: '2',
+    sessionManager: guardedSessions(baseUrl),
     // The Connect protocol in binary: half the CPU of the gRPC protocol in Node.js.
     useBinaryFormat: true,
     readMaxBytes: rpc.maxMessageBytes * 16,
     defaultTimeoutMs: rpc.maxTimeout,
-    pingIntervalMs: 2000,
-    pingTimeoutMs: 1000,
-    pingIdleConnection: true,
     interceptors: [measured(metrics), truthful, authorized(rpc.token), traced]
   })
+}
+
+const pings = { pingIntervalMs: 2000, pingTimeoutMs: 1000, pingIdleConnection: true }
+
+/**
+ * The HTTP/2 connection to a service. When something answers there that does not speak HTTP/2, Node.js emits an
+ * error on the session after connect-node has stopped to listen, which would end the process. The call that
+ * it belongs to has failed by then, so nothing is lost here.
+ */
+function guardedSessions(baseUrl: string): Http2SessionManager {
+  const manager = new Http2SessionManager(baseUrl, pings)
+  const guarded = new WeakSet<Http2Session>()
+  const request = manager.request.bind(manager)
+  manager.request = async (...args) => {
+    const stream = await request(...args)
+    const { session } = stream
+    if (session && !guarded.has(session)) guarded.add(session.on('error', () => {}))
+    return stream
+  }
+  return manager
 }
 
 function measured(metrics: RpcMetrics): Interceptor {
@@ -59,10 +78,12 @@ const truthful: Interceptor = (next) => async (request) => {
         throw request.method.idempotency === Idempotency.IDEMPOTENCY_UNKNOWN
           ? deadlineExceeded()
           : unavailable('A part of the service is not available at the moment.', 1, error)
-      // Our own credential was refused: a mistake of the operator, never of the user.
+      // Without a reason that the contract of the service defines, it is our own credential that was refused:
+      // a mistake of the operator, never of the user.
       case Code.Unauthenticated:
       case Code.PermissionDenied:
-        if (error.findDetails(ErrorInfoSchema).length > 0) throw error
+        if (error.findDetails(ErrorInfoSchema).some(({ domain }) => domain === request.service.file.proto.package))
+          throw error
         throw new ConnectError('Internal error.', Code.Internal, undefined, undefined, error)
       default:
         throw error

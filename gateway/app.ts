@@ -58,6 +58,10 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
   app.addHook('onRequest', async (request, reply) => {
     reply.headers(commonHeaders(traceOf(request.raw)))
   })
+  // Also over what a plugin has to say of its own files.
+  app.addHook('onSend', async (_request, reply) => {
+    reply.header('cache-control', 'no-store')
+  })
   app.setErrorHandler(errors.handle)
   app.setNotFoundHandler(errors.notFound(app))
   acceptJsonOnly(app)

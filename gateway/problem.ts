@@ -61,6 +61,11 @@ const serverDetails: Partial<Record<Code, string>> = {
 
 const problemType = (code: string) => `urn:problem-type:${code.replaceAll('_', '-')}`
 
+/** A JSON pointer as a URI fragment (RFC 6901, 6); `body` is the whole document. */
+function pointerTo(field: string): string {
+  return field === 'body' ? '#' : `#/${encodeURIComponent(field.replaceAll('~', '~0').replaceAll('/', '~1'))}`
+}
+
 /** Makes of anything that was thrown what the user is told. */
 export function answerTo(thrown: unknown): Answer {
   const refusal = thrown instanceof HttpRefusal ? thrown : fromFastify(thrown as Partial<FastifyError>)
@@ -69,7 +74,7 @@ export function answerTo(thrown: unknown): Answer {
   const error = refusal ?? (thrown instanceof ConnectError ? thrown : bug())
   const { name, status, title, errorClass } = errorMeaning(error.code)
   const errors = fieldViolations(error).map(({ field, description }) => {
-    return { field, pointer: `#/${field.replaceAll('~', '~0').replaceAll('/', '~1')}`, detail: description }
+    return { field, pointer: pointerTo(field), detail: description }
   })
   const detail =
     errorClass === 'client' ? error.rawMessage : (serverDetails[error.code] ?? 'Something went wrong here.')

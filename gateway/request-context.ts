@@ -31,27 +31,30 @@ declare module 'fastify' {
   }
 }
 
-const calls = new WeakMap<FastifyRequest, CallOptions>()
+const ends = new WeakMap<FastifyRequest, { signal: AbortSignal; endsAt: number }>()
 
 /**
- * The options of the calls that a request causes: its trace, and one deadline for all of them. They end
- * when the budget is used up or the client has gone away. (Fastify's own `request.signal` also aborts as
- * soon as a body has been read, and its `handlerTimeout` ends with it.)
+ * The options of a call that a request causes: its trace, and one deadline for all its calls. They end when
+ * the budget is used up or the client has gone away. (Fastify's own `request.signal` also aborts as soon as
+ * a body has been read, and its `handlerTimeout` ends with it.)
  */
 export function callOptions(request: FastifyRequest, reply: FastifyReply): CallOptions {
-  let options = calls.get(request)
-  if (options === undefined) {
-    const { budgetMs } = request.routeOptions.config
-    if (budgetMs === undefined) throw new TypeError('the route has no budget')
-    const end = new AbortController()
-    const endsAt = performance.now() + budgetMs
-    const timer = setTimeout(() => end.abort(deadlineExceeded()), budgetMs)
-    reply.raw.once('close', () => {
-      clearTimeout(timer)
-      if (!reply.raw.writableFinished) end.abort(new ConnectError('The client went away.', Code.Canceled))
-    })
-    options = onwards({ signal: end.signal, timeoutMs: () => endsAt - performance.now(), trace: traceOf(request.raw) })
-    calls.set(request, options)
+  let end = ends.get(request)
+  if (end === undefined) {
+    end = beginBudget(request.routeOptions.config.budgetMs, reply)
+    ends.set(request, end)
   }
-  return options
+  const { signal, endsAt } = end
+  return onwards({ signal, timeoutMs: () => endsAt - performance.now(), trace: traceOf(request.raw) })
+}
+
+function beginBudget(budgetMs: number | undefined, reply: FastifyReply): { signal: AbortSignal; endsAt: number } {
+  if (budgetMs === undefined) throw new TypeError('the route has no budget')
+  const end = new AbortController()
+  const timer = setTimeout(() => end.abort(deadlineExceeded()), budgetMs)
+  reply.raw.once('close', () => {
+    clearTimeout(timer)
+    if (!reply.raw.writableFinished) end.abort(new ConnectError('The client went away.', Code.Canceled))
+  })
+  return { signal: end.signal, endsAt: performance.now() + budgetMs }
 }

@@ -67,8 +67,8 @@ function parseHash(stored: string): ParsedHash {
 /** Hashes and checks passwords by a set of rules. */
 export type Passwords = ReturnType<typeof createPasswords>
 
-/** @param observeSeconds told how long each hash took */
-export function createPasswords(rules: PasswordRules, observeSeconds: (seconds: number) => void) {
+/** @param observe told of each bcrypt computation how long it took, and its cost */
+export function createPasswords(rules: PasswordRules, observe: (seconds: number, cost: number) => void) {
   const keys = new Map<string, Buffer | string>([['-', `${serviceName} password`]])
   for (const entry of rules.peppers) {
     const [name, secret] = entry.split(':') as [string, string]
@@ -80,10 +80,10 @@ export function createPasswords(rules: PasswordRules, observeSeconds: (seconds: 
   // What a failed check costs at least: as much as the dearest hash that has been seen, should the cost once have been higher.
   let failureCost = rules.cost
 
-  async function timed<T>(work: Promise<T>): Promise<T> {
+  async function timed<T>(cost: number, work: Promise<T>): Promise<T> {
     const startedAt = performance.now()
     const result = await work
-    observeSeconds((performance.now() - startedAt) / 1000)
+    observe((performance.now() - startedAt) / 1000, cost)
     return result
   }
 
@@ -94,19 +94,19 @@ export function createPasswords(rules: PasswordRules, observeSeconds: (seconds: 
   }
 
   async function hash(password: string, signal: AbortSignal): Promise<string> {
-    const bcrypt = await timed(bcryptHash(bcryptInput(password, newest), { cost: rules.cost, signal }))
+    const bcrypt = await timed(rules.cost, bcryptHash(bcryptInput(password, newest), { cost: rules.cost, signal }))
     return `hs384:${newest}:${bcrypt}`
   }
 
   /** The work of one check that fails, so that an account that does not exist takes as long as one that does. */
   async function pretend(password: string, signal: AbortSignal): Promise<void> {
-    await timed(bcryptVerify(bcryptInput(password, newest), decoy(failureCost), { signal }))
+    await timed(failureCost, bcryptVerify(bcryptInput(password, newest), decoy(failureCost), { signal }))
   }
 
   /** A failed check of a cheaper hash is made as expensive as the others: 2^c + 2^c + 2^(c+1) + … = 2^cost. */
   async function topUp(password: string, fromCost: number, signal: AbortSignal): Promise<void> {
     for (let cost = fromCost; cost < failureCost; cost++) {
-      await bcryptVerify(bcryptInput(password, newest), decoy(cost), { signal })
+      await timed(cost, bcryptVerify(bcryptInput(password, newest), decoy(cost), { signal }))
     }
   }
 
@@ -141,7 +141,7 @@ export function createPasswords(rules: PasswordRules, observeSeconds: (seconds: 
       failureCost = Math.max(failureCost, parsed.cost)
       // bcrypt itself would cut a password at 72 bytes, so that longer ones with the same start match too.
       const cut = parsed.pepper === undefined && Buffer.byteLength(input) > 72
-      const verified = await timed(bcryptVerify(input, parsed.bcrypt, { signal }))
+      const verified = await timed(parsed.cost, bcryptVerify(input, parsed.bcrypt, { signal }))
       const matches = verified && !cut
       if (!matches) await topUp(password, parsed.cost, signal)
       return { matches, stale: parsed.pepper !== newest || parsed.cost !== rules.cost }

@@ -33,8 +33,8 @@ export function errorHandling(registry: Registry, log: Logger) {
   }
 
   function handle(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-    // A client that goes away in the middle of its body is no fault of ours.
-    const gone = request.raw.destroyed && !request.raw.complete
+    // Whatever fails because the client has gone away is no fault of ours.
+    const gone = request.raw.socket.destroyed
     const answer = answerTo(gone ? new ConnectError('The client went away.', Code.Canceled) : error)
     const trace = traceOf(request.raw)
     record(answer, error, request.log as unknown as Logger, request.routeOptions.url ?? 'unmatched')

@@ -1,5 +1,6 @@
 /** Finds out whose session a request carries, for the routes that need one. */
 
+import { timestampDate } from '@bufbuild/protobuf/wkt'
 import { type Client, Code, ConnectError } from '@connectrpc/connect'
 import type { FastifyReply, FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
 import { unavailable } from '#common/errors.ts'
@@ -42,10 +43,17 @@ export function requireSession(client: Client<typeof SessionService>): onRequest
     const { result } = await client.validateSession({ token }, callOptions(request, reply)).catch((error) => {
       throw unavailable('It cannot be known at the moment whether the session is valid.', 1, error)
     })
-    if (result.case === 'session') sessions.set(request, result.value)
+    if (result.case === 'session' && isWhole(result.value, token)) sessions.set(request, result.value)
     else if (result.case === 'invalid') throw notAuthenticated('The session has ended.', 'Bearer error="invalid_token"')
     else throw unavailable('It cannot be known at the moment whether the session is valid.')
   }
+}
+
+/** Whether a reply says everything, and of the user that the token names: half an answer authorises nobody. */
+function isWhole({ id, userId, createdAt, lastSeenAt, expiresAt }: Session, token: string): boolean {
+  const times = [createdAt, lastSeenAt, expiresAt]
+  const areTimes = times.every((time) => time !== undefined && !Number.isNaN(timestampDate(time).getTime()))
+  return id !== '' && userId === parseToken(token)?.userId && areTimes
 }
 
 function notAuthenticated(sentence: string, challenge: string): ConnectError {

@@ -65,6 +65,8 @@ export async function buildGateway(
     })
   })
   const redis = connectRedis(redisUrl, silentLog)
+  // Until it is connected, requests are counted by the gateway alone.
+  if (redisUrl === engineAddress('TEST_REDIS_URL')) await new Promise((resolve) => redis.once('ready', resolve))
   const registry = new Registry()
   const app = await buildApp({ userSvc, sessionSvc, redis, registry, log: silentLog }, gateway)
   t.teardown(async () => {

@@ -1,0 +1,36 @@
+/** Sends bytes to a gateway as they are, and reads what comes back. */
+
+import { connect } from 'node:net'
+
+/** What comes back for some bytes until the gateway closes the connection, or until `ms` have passed. */
+export function sendBytes(port: number, text: string, ms = 1000): Promise<string> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = []
+    const socket = connect(port, '127.0.0.1', () => socket.write(text, 'latin1'))
+    const timer = setTimeout(() => socket.destroy(), ms)
+    socket.on('data', (chunk) => chunks.push(chunk))
+    socket.on('error', () => {})
+    socket.on('close', () => {
+      clearTimeout(timer)
+      resolve(Buffer.concat(chunks).toString())
+    })
+  })
+}
+
+/** A request up to its body. */
+export const head = (line: string, ...fields: string[]) => `${[line, 'Host: x', ...fields].join('\r\n')}\r\n\r\n`
+
+/** The status lines of all answers, which stand directly behind each other's bodies. */
+export const answersIn = (text: string): string[] => text.match(/HTTP\/1\.1 \d+/g) ?? []
+
+/** The first answer. */
+export function firstAnswer(text: string) {
+  const [top = '', body = ''] = text.split('\r\n\r\n', 2)
+  const [status = '', ...fields] = top.split('\r\n')
+  const headers: Record<string, string> = {}
+  for (const field of fields) {
+    const [name = '', value = ''] = field.split(/: ?(.*)/)
+    headers[name.toLowerCase()] = value
+  }
+  return { statusCode: Number(status.split(' ')[1]), headers, body }
+}

@@ -1,0 +1,99 @@
+/** The gateway's configuration: what it refuses, and that its defaults are the documented ones. */
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { ConfigError, loadConfig } from '#common/config.ts'
+import { load, schema } from '../config.ts'
+
+const directory = mkdtempSync(join(tmpdir(), 'config-'))
+t.teardown(() => rmSync(directory, { recursive: true }))
+const file = join(directory, 'config.yml')
+writeFileSync(file, '')
+const read = (env: NodeJS.ProcessEnv = {}) => loadConfig(schema, { CONFIG_FILE: file, ...env })
+
+t.test('the defaults', async (t) => {
+  const { gateway } = read()
+  t.match(gateway, {
+    host: '127.0.0.1',
+    port: 8080,
+    opsHost: '127.0.0.1',
+    opsPort: 9464,
+    trustedProxies: [],
+    budgets: { session: 1000, logout: 3000, delete: 3000, reg: 5000, auth: 5000 },
+    reauthenticationWindow: 900_000,
+    rateLimit: { enabled: true }
+  })
+})
+
+t.test('trusted proxies are networks, never all of them', async (t) => {
+  const taken = ['10.0.0.0/8', '127.0.0.1/32', '::1/128', 'fd00::/8', '10.0.0.0/8, 192.168.1.0/24']
+  for (const networks of taken) t.doesNotThrow(() => read({ GATEWAY_TRUSTED_PROXIES: networks }), networks)
+  t.same(read({ GATEWAY_TRUSTED_PROXIES: ' 10.0.0.0/8 , ::1/128' }).gateway.trustedProxies, ['10.0.0.0/8', '::1/128'])
+  const refused = [
+    '0.0.0.0/0',
+    '::/0',
+    'true',
+    '1',
+    '*',
+    'all',
+    'loopback',
+    '10.0.0.1',
+    '10.0.0.0/33',
+    '::1/129',
+    'a/8'
+  ]
+  refused.push('10.0.0.0/8,', '10.0.0.0/8/8', '10.0.0.0/-1', '10.0.0.0/255.0.0.0', '10.0.0.0/1e1')
+  for (const networks of refused) {
+    t.throws(
+      () => read({ GATEWAY_TRUSTED_PROXIES: networks }),
+      { name: 'ConfigError', message: /^gateway\.trustedProxies: / },
+      networks
+    )
+  }
+})
+
+t.test('impossible values are named', async (t) => {
+  const mistakes: [name: string, value: string, path: string][] = [
+    ['GATEWAY_PORT', '65536', 'gateway.port'],
+    ['GATEWAY_PORT', '80 ', 'gateway.port'],
+    ['GATEWAY_BUDGETS_SESSION', '0s', 'gateway.budgets.session'],
+    ['GATEWAY_BUDGETS_REG', '2h', 'gateway.budgets.reg'],
+    ['GATEWAY_RATE_LIMIT_ENABLED', 'yes', 'gateway.rateLimit.enabled'],
+    ['GATEWAY_RATE_LIMIT_CREDENTIALS_MAX', '0', 'gateway.rateLimit.credentialsMax'],
+    ['GATEWAY_RATE_LIMIT_WINDOW', '1ms', 'gateway.rateLimit.window'],
+    ['LOG_LEVEL', 'INFO', 'log.level'],
+    ['RPC_USER_SVC_URL', 'localhost:50051', 'rpc.userSvcUrl'],
+    ['REDIS_URL', 'http://hunter2@localhost', 'redis.url']
+  ]
+  for (const [name, value, path] of mistakes) {
+    t.throws(() => read({ [name]: value }), {
+      name: 'ConfigError',
+      message: new RegExp(`^${path.replaceAll('.', '\\.')}: got .* from ${name}, takes `)
+    })
+  }
+})
+
+t.test('the start needs a credential and a Redis, and says which is missing without saying any secret', async (t) => {
+  const saved = { ...process.env }
+  t.teardown(() => {
+    process.env = saved
+  })
+  const loadWith = (env: NodeJS.ProcessEnv) => {
+    process.env = { CONFIG_FILE: file, ...env }
+    try {
+      return load()
+    } catch (error) {
+      t.ok(error instanceof ConfigError)
+      return (error as Error).message
+    }
+  }
+  const token = 'kD83hfZq0LmWx7RbTn5YvGc2PsJu9AeE'
+  t.match(loadWith({}), /^rpc\.token: is missing/)
+  t.match(loadWith({ RPC_TOKEN: token }), /^redis\.url: is missing/)
+  t.match(loadWith({ RPC_TOKEN: token, REDIS_URL: 'redis://:hunter2@127.0.0.1' }), { rpc: { token } })
+  const weak = loadWith({ RPC_TOKEN: 'hunter2', REDIS_URL: 'redis://127.0.0.1', NODE_ENV: 'production' })
+  t.match(weak, /^rpc\.token: /)
+  t.notMatch(weak, /hunter2/)
+})

@@ -1,0 +1,85 @@
+/** Replies of the services that lack a part or contradict themselves: they authorise nobody and log nobody in. */
+
+import { clone, create, type MessageInitShape } from '@bufbuild/protobuf'
+import { timestampFromMs } from '@bufbuild/protobuf/wkt'
+import t from 'tap'
+import { type Session, SessionSchema, type ValidateSessionResponse } from '#gen/session/v1/session_pb.ts'
+import type { AuthenticateAndLoginResponseSchema } from '#gen/user/v1/user_pb.ts'
+import { buildGateway, credentials, loginAnswer, newSession, requireForm, serveUpstreams } from './gateway.ts'
+
+type LoggedIn = Omit<MessageInitShape<typeof AuthenticateAndLoginResponseSchema>, '$typeName'>
+
+const { session, headers } = newSession()
+let validated: Pick<ValidateSessionResponse, 'result'>
+let loggedIn: LoggedIn
+let deletions = 0
+
+// Over HTTP/2, so that a reply is what can really arrive.
+const { parts } = await serveUpstreams(t, {
+  users: {
+    registerAndLogin: () => loggedIn,
+    authenticateAndLogin: () => loggedIn,
+    deleteAccount: () => {
+      deletions += 1
+      return {}
+    }
+  },
+  sessions: { validateSession: () => validated }
+})
+const { app } = await buildGateway(t, { parts })
+
+/** The session with some parts replaced. */
+function changed(parts: Partial<Session>): Pick<ValidateSessionResponse, 'result'> {
+  return { result: { case: 'session', value: Object.assign(clone(SessionSchema, session), parts) } }
+}
+
+t.test('the session as it should be is let through', async (t) => {
+  validated = changed({})
+  requireForm(t, await app.inject({ url: '/session', headers }), 200)
+})
+
+const malformed: Record<string, Pick<ValidateSessionResponse, 'result'>> = {
+  'no result': { result: { case: undefined } },
+  'an empty session': { result: { case: 'session', value: create(SessionSchema) } },
+  'no user id': changed({ userId: '' }),
+  'no session id': changed({ id: '' }),
+  'another user than the one in the token': changed({ userId: newSession().userId }),
+  'no time of creation': changed({ createdAt: undefined }),
+  'no end': changed({ expiresAt: undefined }),
+  'a time that is none': changed({ expiresAt: timestampFromMs(Number.MAX_SAFE_INTEGER) })
+}
+for (const [what, reply] of Object.entries(malformed)) {
+  t.test(`a validation that says: ${what}`, async (t) => {
+    validated = reply
+    const answer = await app.inject({ url: '/session', headers })
+    requireForm(t, answer, 503, what)
+    t.match(answer.headers['retry-after'], /^\d+$/)
+    t.notOk('x-user-id' in answer.headers || 'x-session-id' in answer.headers, 'no proxy takes it for a yes')
+    const deletion = await app.inject({ method: 'DELETE', url: '/delete', headers })
+    t.not(deletion.statusCode, 204, 'nothing is deleted')
+    t.not(deletion.statusCode, 401)
+    t.equal(deletions, 0)
+    deletions = 0
+  })
+}
+
+t.test('a log-in or registration that lacks a part is no success', async (t) => {
+  const whole = loginAnswer()
+  const lacking: Record<string, LoggedIn> = {
+    everything: {},
+    token: { ...whole, token: '' },
+    user: { token: whole.token, session: whole.session },
+    session: { token: whole.token, user: whole.user },
+    'id of the user': { ...whole, user: { ...whole.user, id: '' } },
+    'id of the session': { ...whole, session: { ...whole.session, id: '' } },
+    'time of creation': { ...whole, user: { id: whole.user.id, email: 'a' } }
+  }
+  for (const [what, reply] of Object.entries(lacking)) {
+    loggedIn = reply
+    for (const url of ['/reg', '/auth']) {
+      const answer = await app.inject({ method: 'POST', url, payload: credentials })
+      requireForm(t, answer, 500, `${url} without ${what}`)
+      t.notMatch(answer.body, whole.token)
+    }
+  }
+})
