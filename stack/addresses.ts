@@ -19,7 +19,6 @@ export function addressTable(
     ['postgres', withoutCredentials(engines.postgresUrl), 'PostgreSQL'],
     ['redis', withoutCredentials(engines.redisUrl), 'Redis'],
     ['kafka', engines.kafkaBrokers.join(',') || '-', engines.kafkaBrokers.length > 0 ? 'Kafka' : 'no Kafka'],
-    ['logs', file('logs/'), 'collected logs'],
     ['output', file('run/'), 'what each process prints, <name>.log'],
     ['rpc token', file('rpc-token'), 'credential of the RPC ports']
   ] as Row[]
