@@ -124,7 +124,8 @@ t.test('a handler that never ends ends with the deadline of its caller, or with 
   }
   await new Promise((resolve) => setTimeout(resolve, 50))
   t.ok(signals.every(({ aborted }) => aborted))
-  t.equal(lines.filter((line) => line.includes('"code":"deadline_exceeded"')).length, 2)
+  // A caller's own deadline may reach the server as its going away.
+  t.equal(lines.filter((line) => /"code":"(deadline_exceeded|canceled)"/.test(line)).length, 2)
 })
 
 t.test('a bug is `internal`: the caller learns nothing, the log where it is', async (t) => {
