@@ -25,16 +25,16 @@ export function logRequests(app: FastifyInstance): void {
 /** `http_request_duration_seconds`, by method, route and status. */
 export async function measureRequests(app: FastifyInstance, registry: promClient.Registry): Promise<void> {
   const registers = [registry]
-  app.addHook('onRoute', ({ method, url, schema, config }) => {
-    const [status_code] = Object.keys(schema?.response ?? {})
-    // Only routes with a budget are the product's own; `zero` makes their series exist before the first request.
-    if (config?.budgetMs !== undefined && status_code)
-      durations().zero({ method: String(method), route: url, status_code })
-  })
   const durations = () =>
     registry.getSingleMetric('http_request_duration_seconds') as promClient.Histogram<
       'method' | 'route' | 'status_code'
     >
+  // Only routes with a budget are the product's own; `zero` makes their series exist before the first request.
+  app.addHook('onRoute', ({ method, url, schema, config }) => {
+    const [status_code] = Object.keys(schema?.response ?? {})
+    if (config?.budgetMs === undefined || status_code === undefined) return
+    durations().zero({ method: String(method), route: url, status_code })
+  })
   await app.register(fastifyMetrics.default, {
     endpoint: null,
     promClient,
