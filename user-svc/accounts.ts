@@ -57,7 +57,7 @@ export function createAccounts({ db, passwords, sessionClient, minPasswordLength
   /** A successful log-in replaces a hash of an old scheme, pepper or cost; if that fails, the next one does it. */
   async function renewHash(user: User, password: string, call: Call): Promise<void> {
     try {
-      const passwordHash = await passwords.hash(password.normalize('NFC'), call.signal)
+      const passwordHash = await passwords.hash(password, call.signal)
       const unchanged = and(eq(users.id, user.id), eq(users.passwordHash, user.passwordHash))
       await askEngine(call.signal, db.update(users).set({ passwordHash }).where(unchanged), true)
     } catch (error) {
@@ -91,7 +91,7 @@ export function createAccounts({ db, passwords, sessionClient, minPasswordLength
       const address = email as string
       // What would refuse the registration anyway is asked before the expensive part.
       await Promise.all([sessionClient.requireAvailable(call), requireFree(address, call)])
-      const passwordHash = await passwords.hash(request.password.normalize('NFC'), call.signal)
+      const passwordHash = await passwords.hash(request.password, call.signal)
       const id = uuidv7()
       const { session, token } = await sessions.createSession({ userId: id, epoch: 0n }, onwards(call))
       try {

@@ -93,8 +93,10 @@ export function createPasswords(rules: PasswordRules, observe: (seconds: number,
     return createHmac('sha384', key).update(password, 'utf8').digest('base64')
   }
 
-  async function hash(password: string, signal: AbortSignal): Promise<string> {
-    const bcrypt = await timed(rules.cost, bcryptHash(bcryptInput(password, newest), { cost: rules.cost, signal }))
+  /** The hash to store of a password that was accepted. */
+  async function hash(written: string, signal: AbortSignal): Promise<string> {
+    const input = bcryptInput(written.normalize('NFC'), newest)
+    const bcrypt = await timed(rules.cost, bcryptHash(input, { cost: rules.cost, signal }))
     return `hs384:${newest}:${bcrypt}`
   }
 

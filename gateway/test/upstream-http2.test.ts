@@ -4,32 +4,11 @@ import type { Socket } from 'node:net'
 import { Code, ConnectError } from '@connectrpc/connect'
 import t, { type Test } from 'tap'
 import { reasoned } from '#common/errors.ts'
+import { routes, statuses } from './all-routes.ts'
 import { buildGateway, credentials, newSession, requireForm, serveUpstreams } from './gateway.ts'
 
-type App = Awaited<ReturnType<typeof buildGateway>>['app']
-
-const routes = [
-  ['POST', '/reg'],
-  ['POST', '/auth'],
-  ['DELETE', '/logout'],
-  ['DELETE', '/delete'],
-  ['GET', '/session']
-] as const
 const { headers, session } = newSession()
 const validSession = () => ({ result: { case: 'session' as const, value: session } })
-
-/** The answers of all routes, in their order; each is whole. */
-async function statuses(t: Test, app: App): Promise<number[]> {
-  const seen: number[] = []
-  for (const [method, url] of routes) {
-    const answer = await app.inject({ method, url, headers, ...(method === 'POST' && { payload: credentials }) })
-    requireForm(t, answer, answer.statusCode, url)
-    if (answer.statusCode === 503) t.match(answer.headers['retry-after'], /^\d+$/)
-    t.notMatch(answer.body, /hunter2/)
-    seen.push(answer.statusCode)
-  }
-  return seen
-}
 
 /** A gateway before services whose every method fails alike. */
 async function failing(t: Test, error: Error) {
@@ -65,7 +44,7 @@ t.test('each code has its status, on the way through both processes', async (t) 
   for (const [code, write, idempotent] of expected) {
     const sentence = write < 500 ? 'A sentence.' : 'hunter2'
     const { app } = await failing(t, new ConnectError(sentence, code))
-    t.same(await statuses(t, app), [write, write, idempotent, 503, 503], Code[code])
+    t.same(await statuses(t, app, headers), [write, write, idempotent, 503, 503], Code[code])
   }
 })
 
@@ -92,13 +71,13 @@ t.test('only a rejection of the credentials is 401', async (t) => {
   requireForm(t, answer, 401)
   t.match(answer.headers['www-authenticate'], /^Bearer/)
   const other = reasoned(Code.Unauthenticated, 'hunter2', { domain: 'session.v1', reason: 'SOMETHING_ELSE' })
-  t.same(await statuses(t, (await failing(t, other)).app), [500, 500, 500, 503, 503], 'another reason')
+  t.same(await statuses(t, (await failing(t, other)).app, headers), [500, 500, 500, 503, 503], 'another reason')
 })
 
 t.test('a service credential that is refused is never the fault of the user', async (t) => {
   const { parts } = await serveUpstreams(t, { sessions: { validateSession: validSession } }, 'another-token')
   const { app } = await buildGateway(t, { parts })
-  t.same(await statuses(t, app), [500, 500, 500, 503, 503])
+  t.same(await statuses(t, app, headers), [500, 500, 500, 503, 503])
 })
 
 t.test('a connection that is cut in mid-call leaves a write unknown, and never looks like a log-out', async (t) => {

@@ -3,31 +3,10 @@
 import { createServer as createHttp2Server } from 'node:http2'
 import { createServer, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
-import { buildGateway, credentials, newSession, requireForm, transportTo } from './gateway.ts'
+import { statuses } from './all-routes.ts'
+import { buildGateway, newSession, transportTo } from './gateway.ts'
 
 const { headers } = newSession()
-
-type App = Awaited<ReturnType<typeof buildGateway>>['app']
-
-const routes = [
-  ['POST', '/reg'],
-  ['POST', '/auth'],
-  ['DELETE', '/logout'],
-  ['DELETE', '/delete'],
-  ['GET', '/session']
-] as const
-/** The answers of all routes, in their order; each is whole. */
-async function statuses(t: Test, app: App): Promise<number[]> {
-  const seen: number[] = []
-  for (const [method, url] of routes) {
-    const answer = await app.inject({ method, url, headers, ...(method === 'POST' && { payload: credentials }) })
-    requireForm(t, answer, answer.statusCode, url)
-    if (answer.statusCode === 503) t.match(answer.headers['retry-after'], /^\d+$/)
-    t.notMatch(answer.body, /hunter2/)
-    seen.push(answer.statusCode)
-  }
-  return seen
-}
 
 /** The gateway's way to a server that is none of its services. */
 async function wayTo(t: Test, server: ReturnType<typeof createServer>) {
@@ -51,7 +30,7 @@ t.test('what a proxy in between says is no answer of the service', async (t) => 
     })
     const parts = await wayTo(t, server as unknown as ReturnType<typeof createServer>)
     const { app } = await buildGateway(t, { parts })
-    const seen = await statuses(t, app)
+    const seen = await statuses(t, app, headers)
     t.ok(
       seen.every((each) => each >= 500),
       `${status}: ${seen}`
@@ -62,13 +41,13 @@ t.test('what a proxy in between says is no answer of the service', async (t) => 
 
 t.test('services that are away or speak another language', async (t) => {
   const { app: away } = await buildGateway(t, { parts: { userSvc: transportTo(1), sessionSvc: transportTo(1) } })
-  t.same(await statuses(t, away), [503, 503, 503, 503, 503])
+  t.same(await statuses(t, away, headers), [503, 503, 503, 503, 503])
   const parts = await wayTo(
     t,
     createServer((socket) => void socket.end('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}'))
   )
   const { app: confused } = await buildGateway(t, { parts })
-  const seen = await statuses(t, confused)
+  const seen = await statuses(t, confused, headers)
   t.ok(
     seen.every((status) => status >= 500),
     String(seen)

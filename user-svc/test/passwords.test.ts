@@ -30,7 +30,7 @@ t.test('P logs in with P, in any normal form, and with nothing else', async (t) 
   const text = fc.string({ unit: 'binary', minLength: 1, maxLength: 90 })
   const property = fc.asyncProperty(text, fc.string({ unit: 'binary', minLength: 1, maxLength: 4 }), async (p, x) => {
     fc.pre(normalizePassword(p) !== undefined)
-    const stored = await passwords.hash(p.normalize('NFC'), signal)
+    const stored = await passwords.hash(p, signal)
     if (!(await passwords.check(p.normalize('NFD'), stored, signal)).matches) return false
     for (const other of [p + x, x + p, `${p}\0`, `${p}\ud800`, ` ${p}`]) {
       if (normalizePassword(other) === normalizePassword(p)) continue
