@@ -6,13 +6,21 @@ export PATH := $(CURDIR)/.tools/node_modules/.bin:$(CURDIR)/node_modules/.bin:$(
 NODE = node --disable-warning=TimeoutNegativeWarning
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check generate clean install
+.PHONY: help run logs test check generate clean install bench
 
 run: install ## start engines and services, stay in the foreground until Ctrl-C
 	@exec $(NODE) stack/run.ts
 
+# Lines alone go to standard output: what is installed is said on the other one.
+logs: ## show the logs of all services, merged by time; takes TRACE=<trace id> SERVICE= LEVEL= SINCE=2h FOLLOW=1
+	@sh stack/install.sh >&2
+	@exec $(NODE) stack/logs.ts
+
 test: install ## run all checks and tests; `make test FILES=path/to/one.test.ts` runs some
 	@exec $(NODE) test/run.ts $(FILES)
+
+bench: install ## measure the product against its own limits; QUICK=1 takes a minute or two
+	@exec $(NODE) bench/run.ts $(if $(QUICK),--quick)
 
 check: install ## lint, types, format and stale generated code, without the tests
 	@exec $(NODE) test/run.ts --checks-only

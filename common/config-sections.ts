@@ -14,13 +14,28 @@ export function listenKeys(opsPort: number) {
   }
 }
 
+/** How severe a line is, the least severe first. */
+export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const
+
 /** The log, for all services. */
 export const log = {
-  level: choice(
-    ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
-    'info',
-    'The least severe level that is logged.'
-  )
+  level: choice([...logLevels, 'silent'], 'info', 'The least severe level that is logged.'),
+  stdout: choice(
+    [...logLevels, 'silent'],
+    'warn',
+    'The least severe level that is also written to standard output. `make logs` shows all of them.'
+  ),
+  spool: {
+    directory: text(
+      '.data/spool',
+      'Directory of the disk buffer that lines wait in until Kafka has them. Each service makes a folder of its own there.'
+    ),
+    maxBytes: integer(
+      2 ** 30,
+      'The most that the disk buffer of one process may hold, in bytes. Beyond it the oldest lines are dropped and counted.',
+      { min: 2 ** 20, max: 2 ** 50 }
+    )
+  }
 }
 
 /** How the services call each other. */
@@ -54,10 +69,30 @@ export const redis = {
 export const kafka = {
   brokers: list(
     [],
-    'Addresses of Kafka brokers. Empty: `make run` starts one.',
+    'Addresses of Kafka brokers. Empty: `make run` starts one; a service keeps its log in its disk buffer.',
     'addresses such as 127.0.0.1:9092',
     (address) => /^[^\s:]+:\d{1,5}$|^\[[0-9a-fA-F:]+\]:\d{1,5}$/.test(address)
-  )
+  ),
+  compression: choice(
+    ['zstd', 'gzip', 'none'],
+    'zstd',
+    'How the lines are compressed on their way to the brokers and there.'
+  ),
+  logs: {
+    topic: text('logs', 'Topic of the log lines.', 'a name of 1 to 249 of a-z A-Z 0-9 . _ -', /^[\w.-]{1,249}$/),
+    partitions: integer(6, 'Partitions that the topic is created with: as many sinks can share the work.', {
+      min: 1,
+      max: 1000
+    }),
+    replication: integer(0, 'Replicas that the topic is created with. 0: as many as there are brokers, at most 3.', {
+      max: 100
+    }),
+    retention: duration('7d', 'How long the brokers keep a line, collected or not.', { min: '1m', max: '400d' }),
+    retentionBytes: integer(2 ** 30, 'The most that the brokers keep of one partition, in bytes.', {
+      min: 2 ** 20,
+      max: 2 ** 50
+    })
+  }
 }
 
 /** How services stop. */

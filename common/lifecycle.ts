@@ -1,10 +1,13 @@
 /** How a service lives: starts, serves, drains on SIGTERM, and ends with 0; or says in one line why it cannot start. */
 
 import type { Server } from 'node:http'
+import type { Registry } from '@prometheus-io/client'
 import closeWithGrace from 'close-with-grace'
 import { ConfigError } from './config.ts'
-import { createLogger, type Logger } from './logger.ts'
-import type { Readiness } from './readiness.ts'
+import type { Logger } from './logger.ts'
+import { createRegistry } from './metrics.ts'
+import type { Dependency, Readiness } from './readiness.ts'
+import { openServiceLog, type ServiceLog, type ServiceLogConfig } from './service-log.ts'
 
 /** One thing to close, in the order of the list. */
 export interface Closable {
@@ -22,10 +25,20 @@ export interface RunningService {
   readiness: Readiness
 }
 
-interface ServiceConfig {
-  log: { level: string }
+interface ServiceConfig extends ServiceLogConfig {
   shutdown: { timeout: number; drainDelay: number }
 }
+
+/** What every service is given. */
+export interface ServiceParts {
+  log: Logger
+  registry: Registry
+  /** What the log itself depends on, for the service to watch. */
+  logDependencies: Dependency[]
+}
+
+// What of the log is not shipped by then waits on the disk for the next start.
+const shipAtEndMs = 2000
 
 /**
  * Runs a service until it is told to stop. A mistake in the configuration ends it with one line and
@@ -34,19 +47,22 @@ interface ServiceConfig {
 export async function runService<C extends ServiceConfig>(
   name: string,
   load: () => C,
-  start: (config: C, log: Logger) => RunningService | Promise<RunningService>
+  start: (config: C, parts: ServiceParts) => RunningService | Promise<RunningService>
 ): Promise<void> {
   let config: C
+  let serviceLog: ServiceLog
+  const registry = createRegistry(name)
   try {
     config = load()
+    serviceLog = openServiceLog(name, config, registry)
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
     console.error(`${name}: ${error.message}`)
     process.exitCode = 1
     return
   }
-  const log = createLogger(name, config.log.level)
-  const service = await start(config, log)
+  const { log } = serviceLog
+  const service = await start(config, { log, registry, logDependencies: serviceLog.dependencies })
   closeWithGrace(
     {
       delay: config.shutdown.timeout + config.shutdown.drainDelay,
@@ -60,6 +76,7 @@ export async function runService<C extends ServiceConfig>(
       else log.info({ event: 'sys_shutdown', ...(signal && { signal }) }, 'stopping')
       await stop(service, config.shutdown.drainDelay, log)
       log.info({ event: 'sys_shutdown' }, 'stopped')
+      await serviceLog.close(shipAtEndMs)
     }
   )
   try {
@@ -71,6 +88,7 @@ export async function runService<C extends ServiceConfig>(
     process.exit(1)
   }
   log.info({ event: 'sys_startup' }, 'started')
+  serviceLog.startShipping()
 }
 
 function listenOps({ server, host, port }: RunningService['ops']): Promise<void> {

@@ -1,9 +1,7 @@
 /** The log: JSON lines with a fixed set of fields. A field that is not listed here is not written. */
 
-import { randomUUID } from 'node:crypto'
-import { hostname } from 'node:os'
 import { ConnectError } from '@connectrpc/connect'
-import { type DestinationStream, type Logger as PinoLogger, pino } from 'pino'
+import { type Logger as PinoLogger, pino } from 'pino'
 import { codeName } from './error-table.ts'
 import type { Trace } from './trace.ts'
 import { version } from './version.ts'
@@ -31,6 +29,11 @@ export interface LogFields {
   count?: number
   host?: string
   port?: number
+  topic?: string
+  partition?: number
+  offset?: number
+  /** The source of other lines: service and instance. */
+  source?: string
   err?: unknown
 }
 
@@ -38,7 +41,17 @@ export interface LogFields {
 export type Logger = Omit<PinoLogger, LogMethod> & Record<LogMethod, (fields: LogFields, msg: string) => void>
 type LogMethod = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'
 
-const fieldNames = new Set<string>([
+/** Takes the lines. */
+export interface LogDestination {
+  /**
+   * @param line one line, its end included
+   * @param level how severe it is, as pino counts: 30 is `info`
+   */
+  write(line: string, level: number): void
+}
+
+/** Their names; `log.v1.LogLine` documents them. */
+export const fieldNames: ReadonlySet<string> = new Set<string>([
   'event',
   'userId',
   'sessionId',
@@ -54,6 +67,10 @@ const fieldNames = new Set<string>([
   'count',
   'host',
   'port',
+  'topic',
+  'partition',
+  'offset',
+  'source',
   'err'
 ] satisfies (keyof LogFields)[])
 
@@ -103,15 +120,17 @@ function stackWithoutMessage({ stack = '', message }: Error): string {
  * The log of one service process.
  *
  * @param destination where the lines go; standard output unless given
+ * @param instance tells the process from others of the service
  */
 export function createLogger(
   service: string,
   level: string,
-  destination: DestinationStream = pino.destination({ fd: 1, sync: true })
+  destination: LogDestination = pino.destination({ fd: 1, sync: true }),
+  instance = `${process.pid}`
 ): Logger {
   const options = {
     level,
-    base: { service, version, instance: `${hostname()}-${randomUUID().slice(0, 8)}` },
+    base: { service, version, instance },
     messageKey: 'msg',
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: {
@@ -121,8 +140,15 @@ export function createLogger(
     },
     serializers: { err: (error: unknown) => describeError(error) }
   }
-  const escaping: DestinationStream = { write: (line) => destination.write(escapeLineEnds(line)) }
-  return pino(options, escaping) as unknown as Logger
+  const stream = {
+    // pino then sets before each write how severe the line is.
+    [Symbol.for('pino.metadata')]: true,
+    lastLevel: 0,
+    write(line: string) {
+      destination.write(escapeLineEnds(line), this.lastLevel)
+    }
+  }
+  return pino(options, stream) as unknown as Logger
 }
 
 // JSON may hold them as they are, but some readers take them for the end of a line.

@@ -15,9 +15,9 @@ export interface Dependency {
   probe: Probe
   /**
    * `always`: without it the service can do nothing. `at-start`: it must have been seen once;
-   * later the service does what it still can, and only says that it is away.
+   * later the service does what it still can, and only says that it is away. `never`: it is only watched.
    */
-  required: 'always' | 'at-start'
+  required: 'always' | 'at-start' | 'never'
 }
 
 /** What is known of a dependency. */
@@ -91,8 +91,8 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
   }
 
   timer = setTimeout(round, 0)
-  const blocks = (dependency: (typeof watched)[number]) =>
-    dependency.required === 'always' ? !dependency.up : !dependency.seen
+  const blocks = ({ required, up, seen }: (typeof watched)[number]) =>
+    required === 'always' ? !up : required === 'at-start' && !seen
   return {
     ready: () => !draining && !watched.some(blocks),
     draining: () => draining,

@@ -3,7 +3,7 @@
 import { isIP } from 'node:net'
 import { loadConfig, requireAddress } from '#common/config.ts'
 import { duration, flag, integer, list, port, text } from '#common/config-keys.ts'
-import { listenKeys, log, redis, requireStrongRpcToken, rpc, shutdown } from '#common/config-sections.ts'
+import { kafka, listenKeys, log, redis, requireStrongRpcToken, rpc, shutdown } from '#common/config-sections.ts'
 
 const budget = (value: string, routes: string) =>
   duration(value, `Time that ${routes} may take in all, calls to other services included.`, { min: '50ms', max: '60s' })
@@ -47,7 +47,7 @@ export const gateway = {
 }
 
 /** Everything that the gateway reads. */
-export const schema = { gateway, rpc, redis, log, shutdown }
+export const schema = { gateway, rpc, redis, kafka, log, shutdown }
 
 /** The configuration of the gateway, or a ConfigError. */
 export function load() {

@@ -1,7 +1,7 @@
 /** Starts the gateway. */
 
 import { runService } from '#common/lifecycle.ts'
-import { createRegistry, rpcMetrics } from '#common/metrics.ts'
+import { rpcMetrics } from '#common/metrics.ts'
 import { createOpsServer } from '#common/ops-server.ts'
 import { watchReadiness } from '#common/readiness.ts'
 import { connectRedis } from '#common/redis.ts'
@@ -12,8 +12,8 @@ import { UserService } from '#gen/user/v1/user_pb.ts'
 import { buildApp } from './app.ts'
 import { load } from './config.ts'
 
-await runService('gateway', load, async ({ gateway, rpc, redis: { url } }, log) => {
-  const registry = createRegistry('gateway')
+await runService('gateway', load, async ({ gateway, rpc, redis: { url } }, parts) => {
+  const { log, registry, logDependencies } = parts
   const metrics = rpcMetrics(registry, 'client')
   metrics.announce(UserService, SessionService)
   const userSvc = createRpcTransport(rpc.userSvcUrl, rpc, metrics)
@@ -23,7 +23,8 @@ await runService('gateway', load, async ({ gateway, rpc, redis: { url } }, log) 
     [
       { name: 'session-svc', required: 'always', probe: probeHealth(sessionSvc) },
       // Without it, sessions can still be validated.
-      { name: 'user-svc', required: 'at-start', probe: probeHealth(userSvc) }
+      { name: 'user-svc', required: 'at-start', probe: probeHealth(userSvc) },
+      ...logDependencies
     ],
     log,
     registry

@@ -1,15 +1,43 @@
 /** The sections of the configuration that log-sink reads. */
 
+import { join } from 'node:path'
 import { loadConfig } from '#common/config.ts'
+import { duration, integer, text } from '#common/config-keys.ts'
 import { kafka, listenKeys, log, shutdown } from '#common/config-sections.ts'
+import { makeWritable } from '#common/writable-directory.ts'
 
 /** log-sink's own section. */
 export const logSink = {
-  ...listenKeys(9467)
+  ...listenKeys(9467),
+  directory: text('.data/logs', 'Directory of the collected logs. Each sink makes a folder of its own there.'),
+  name: text(
+    'sink',
+    'Name of the sink and of its folder. Sinks that share the work need different ones, and a sink that is started again its old one.',
+    'a name of 1 to 64 of a-z A-Z 0-9 . _ -',
+    /^\w[\w.-]{0,63}$/
+  ),
+  group: text('log-sink', 'Consumer group of the sinks that share the work.', 'a text', /^[\w.-]{1,249}$/),
+  rotate: {
+    bytes: integer(64 * 2 ** 20, 'A file of collected lines is closed and compressed at this size, in bytes.', {
+      min: 2 ** 16,
+      max: 2 ** 40
+    }),
+    age: duration('1d', 'A file of collected lines is closed and compressed after this time.', { min: '1s' })
+  },
+  maxBytes: integer(
+    10 * 2 ** 30,
+    'The most that all files of this sink may take, in bytes. Beyond it the oldest are removed.',
+    { min: 2 ** 20, max: 2 ** 50 }
+  )
 }
 
 /** Everything that log-sink reads. */
 export const schema = { logSink, kafka, log, shutdown }
 
 /** The configuration of log-sink, or a ConfigError. */
-export const load = () => loadConfig(schema)
+export function load() {
+  const config = loadConfig(schema)
+  const { directory, name } = config.logSink
+  makeWritable('logSink.directory', directory, join(directory, name))
+  return config
+}

@@ -2,7 +2,7 @@
 
 import { loadConfig, requireAddress } from '#common/config.ts'
 import { duration, integer, port, text } from '#common/config-keys.ts'
-import { listenKeys, log, redis, requireStrongRpcToken, rpc, shutdown } from '#common/config-sections.ts'
+import { kafka, listenKeys, log, redis, requireStrongRpcToken, rpc, shutdown } from '#common/config-sections.ts'
 
 /** session-svc's own section. */
 export const sessionSvc = {
@@ -19,7 +19,7 @@ export const session = {
 }
 
 /** Everything that session-svc reads. */
-export const schema = { sessionSvc, session, rpc, redis, log, shutdown }
+export const schema = { sessionSvc, session, rpc, redis, kafka, log, shutdown }
 
 /** The configuration of session-svc, or a ConfigError. */
 export function load() {

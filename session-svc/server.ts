@@ -1,7 +1,6 @@
 /** Starts session-svc. */
 
 import { runService } from '#common/lifecycle.ts'
-import { createRegistry } from '#common/metrics.ts'
 import { createOpsServer } from '#common/ops-server.ts'
 import { watchReadiness } from '#common/readiness.ts'
 import { connectRedis, probeRedis } from '#common/redis.ts'
@@ -10,8 +9,7 @@ import { load } from './config.ts'
 import { requireDurability } from './durability.ts'
 import { sessionScripts } from './sessions.ts'
 
-await runService('session-svc', load, (config, log) => {
-  const registry = createRegistry('session-svc')
+await runService('session-svc', load, (config, { log, registry, logDependencies }) => {
   const redis = connectRedis(config.redis.url, log, sessionScripts)
   let durable = false
   const probe = async () => {
@@ -19,7 +17,7 @@ await runService('session-svc', load, (config, log) => {
     if (!durable) await requireDurability(redis)
     durable = true
   }
-  const readiness = watchReadiness([{ name: 'redis', probe, required: 'always' }], log, registry)
+  const readiness = watchReadiness([{ name: 'redis', probe, required: 'always' }, ...logDependencies], log, registry)
   redis.on('ready', () => {
     durable = false
   })

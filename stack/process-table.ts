@@ -1,28 +1,6 @@
-/** What the operating system knows about other processes; Linux says more than other systems. */
+/** Which process listens on a port, as far as the operating system says; Linux says more than other systems. */
 
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
-
-/** Whether a process runs; one that only waits to be collected by its parent does not. */
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false
-  }
-  return stat(pid)[0] !== 'Z'
-}
-
-/** Tells a process from a later one with the same id; empty where that cannot be known. */
-export function processStart(pid: number): string {
-  // Field 22, the 20th after the name.
-  return stat(pid)[19] ?? ''
-}
-
-/** The fields of `/proc/<pid>/stat` that follow the name, which stands in parentheses and may hold anything. */
-export function stat(pid: number): string[] {
-  const line = read(`/proc/${pid}/stat`)
-  return line.slice(line.lastIndexOf(')') + 2).split(' ')
-}
 
 /** Who listens on a TCP port, as `redis-server (process 4711)`; undefined where that cannot be known. */
 export function listenerOf(port: number): string | undefined {

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { environmentName, type Values } from '#common/config.ts'
 import type { schema } from './config.ts'
 import type { Engines } from './engines.ts'
+import { logDirectories } from './log-directories.ts'
 import type { Program } from './supervised.ts'
 
 /** The whole configuration. */
@@ -43,9 +44,9 @@ export function serviceEnvironment(
   config: Config,
   ports: ReadonlyMap<string, number>,
   engines: Engines,
-  rpcToken: string,
-  dataDir: string
+  rpcToken: string
 ): NodeJS.ProcessEnv {
+  const { collected, spool } = logDirectories(config)
   const chosen = [...ports].map(([key, port]) => [environmentName(key), String(port)])
   return {
     ...process.env,
@@ -56,7 +57,8 @@ export function serviceEnvironment(
     RPC_TOKEN: rpcToken,
     RPC_USER_SVC_URL: rpcUrl('userSvc', config, ports),
     RPC_SESSION_SVC_URL: rpcUrl('sessionSvc', config, ports),
-    STACK_DATA_DIR: dataDir
+    LOG_SPOOL_DIRECTORY: spool,
+    LOG_SINK_DIRECTORY: collected
   }
 }
 

@@ -72,7 +72,7 @@ async function startStack(config: Config, dataDir: string, supervisor: Superviso
     kafka: ports.get('stack.kafkaPort') ?? 0
   }
   const engines = await startEngines({ configured, ports: enginePorts, dataDir, supervisor, say, signal })
-  const env = serviceEnvironment(config, ports, engines, rpcToken(config, dataDir), dataDir)
+  const env = serviceEnvironment(config, ports, engines, rpcToken(config, dataDir))
   for (const { name } of services) supervisor.start(serviceProgram(name, config, env))
   await allReady(config, ports, engines, signal)
   say(`everything answers after ${((performance.now() - startedAt) / 1000).toFixed(1)} s\n`)

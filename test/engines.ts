@@ -2,9 +2,9 @@
 
 import { mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { isAlive } from '#common/process-identity.ts'
 import { startEngines } from '../stack/engines.ts'
 import { findPorts } from '../stack/ports.ts'
-import { isAlive } from '../stack/process-table.ts'
 import { createSupervisor } from '../stack/supervisor.ts'
 
 /** Engines that run. */

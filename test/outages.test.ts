@@ -1,6 +1,7 @@
 /** Promises 2, 3 and 6 in short: what is down is 503 or 504, never 401; what was ended stays ended over a crash of Redis. */
 
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -19,8 +20,9 @@ const postgresTarget = { host: postgres.hostname, port: Number(postgres.port) }
 const postgresPort = await freePort()
 let proxy = await startTcpProxy(postgresPort, postgresTarget)
 t.teardown(async () => {
+  const ended = once(redis, 'exit')
   redis.kill('SIGKILL')
-  await proxy.close()
+  await Promise.all([ended, proxy.close()])
   rmSync(redisDir, { recursive: true, force: true })
 })
 

@@ -2,7 +2,7 @@
 
 import { ConfigError, loadConfig, requireAddress } from '#common/config.ts'
 import { duration, flag, integer, port, secretList, text, url } from '#common/config-keys.ts'
-import { listenKeys, log, requireStrongRpcToken, rpc, shutdown } from '#common/config-sections.ts'
+import { kafka, listenKeys, log, requireStrongRpcToken, rpc, shutdown } from '#common/config-sections.ts'
 
 /** user-svc's own section. */
 export const userSvc = {
@@ -46,7 +46,7 @@ export const userSvc = {
 }
 
 /** Everything that user-svc reads. */
-export const schema = { userSvc, rpc, log, shutdown }
+export const schema = { userSvc, rpc, kafka, log, shutdown }
 
 /** The configuration of user-svc, or a ConfigError. */
 export function load() {

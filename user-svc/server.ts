@@ -2,7 +2,7 @@
 
 import { sql } from 'drizzle-orm'
 import { runService } from '#common/lifecycle.ts'
-import { createRegistry, rpcMetrics } from '#common/metrics.ts'
+import { rpcMetrics } from '#common/metrics.ts'
 import { createOpsServer } from '#common/ops-server.ts'
 import { ProbeError, watchReadiness } from '#common/readiness.ts'
 import { createRpcTransport } from '#common/rpc-client.ts'
@@ -14,8 +14,7 @@ import { connectDatabase } from './database.ts'
 import { keepMigrating } from './migrations.ts'
 import { createSessionClient } from './session-client.ts'
 
-await runService('user-svc', load, (config, log) => {
-  const registry = createRegistry('user-svc')
+await runService('user-svc', load, (config, { log, registry, logDependencies }) => {
   const { postgres, host, port, opsHost, opsPort } = config.userSvc
   const { db, close } = connectDatabase(postgres)
   const metrics = rpcMetrics(registry, 'client')
@@ -37,7 +36,8 @@ await runService('user-svc', load, (config, log) => {
         name: 'session-svc',
         required: 'always',
         probe: probeHealth(transport)
-      }
+      },
+      ...logDependencies
     ],
     log,
     registry

@@ -122,7 +122,7 @@ t.test('with a frozen Redis nobody waits, however many come at once, and limits 
   t.equal(seen.filter(({ statusCode }) => statusCode === 200).length, 2)
   t.equal(seen.filter(({ statusCode }) => statusCode === 429).length, 18)
   const slowest = Math.max(...seen.map(({ tookMs }) => tookMs))
-  t.ok(slowest < 300, `${Math.round(slowest)} ms`)
+  t.ok(slowest < 1000, `${Math.round(slowest)} ms`)
 })
 
 t.test('a client that goes away while Redis is frozen causes no call', async (t) => {

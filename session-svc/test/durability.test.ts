@@ -1,6 +1,7 @@
 /** Which configurations of Redis could bring ended sessions back, told by the real server. */
 
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -20,9 +21,11 @@ const port = await new Promise<number>((resolve) => {
 const directory = mkdtempSync(join(tmpdir(), 'redis-'))
 const server = spawn('redis-server', ['--port', String(port), '--dir', directory, '--save', '', '--appendonly', 'yes'])
 const redis = connectRedis(`redis://127.0.0.1:${port}`, silentLog)
-t.teardown(() => {
+t.teardown(async () => {
   redis.destroy()
   server.kill('SIGKILL')
+  // Until it is gone it may still write into the directory.
+  await once(server, 'exit')
   rmSync(directory, { recursive: true, force: true })
 })
 while (!redis.isReady) await sleep(20)

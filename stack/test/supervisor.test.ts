@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { isAlive } from '../process-table.ts'
+import { isAlive } from '#common/process-identity.ts'
 import type { Program } from '../supervised.ts'
 import { createSupervisor } from '../supervisor.ts'
 

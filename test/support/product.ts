@@ -2,7 +2,10 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { createTestDatabase, engineAddress } from '#common/testing.ts'
@@ -43,6 +46,7 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
   const [rest, gatewayOps, users, userOps, sessions, sessionOps, sinkOps] = (await Promise.all(
     Array.from({ length: 7 }, freePort)
   )) as [number, number, number, number, number, number, number]
+  const dataDir = mkdtempSync(join(tmpdir(), 'product-'))
   const rpcToken = randomBytes(32).toString('base64url')
   const env: Record<string, string> = {
     PATH: process.env.PATH ?? '',
@@ -60,6 +64,10 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
     SESSION_SVC_PORT: String(sessions),
     SESSION_SVC_OPS_PORT: String(sessionOps),
     LOG_SINK_OPS_PORT: String(sinkOps),
+    LOG_SPOOL_DIRECTORY: join(dataDir, 'spool'),
+    LOG_SINK_DIRECTORY: join(dataDir, 'logs'),
+    // What services log is also what they print, for tests to look at.
+    LOG_STDOUT: 'trace',
     ...overrides
   }
   const opsPorts = { gateway: gatewayOps, 'user-svc': userOps, 'session-svc': sessionOps, 'log-sink': sinkOps }
@@ -109,10 +117,12 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
 
   t.teardown(async () => {
     await Promise.all([...running.keys()].map((name) => stop(name, 'SIGKILL')))
+    rmSync(dataDir, { recursive: true, force: true })
   })
 
   return {
     env,
+    dataDir,
     ports: { rest, users, sessions },
     rpcToken,
     start,

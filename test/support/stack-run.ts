@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
-import { isAlive, stat } from '../../stack/process-table.ts'
+import { isAlive, processStat } from '#common/process-identity.ts'
 import { until } from './product.ts'
 
 /** A data directory that is removed after the test. */
@@ -90,7 +90,7 @@ function processIds(): number[] {
 }
 
 function parentOf(pid: number): number | undefined {
-  const parent = stat(pid)[1]
+  const parent = processStat(pid)[1]
   return parent === undefined ? undefined : Number(parent)
 }
 

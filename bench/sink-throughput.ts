@@ -1,0 +1,128 @@
+/** How many lines a second one sink takes from a backlog to the disk, against copying the same bytes on the same disk. */
+
+import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { globSync, mkdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createKafka, createLineSender } from '#common/kafka.ts'
+import { findFreePort } from '../stack/ports.ts'
+import { runTool } from '../stack/tool.ts'
+import { type Measurement, median, spread } from './measurement.ts'
+
+const goal = 100_000
+const sources = 24
+const batchLines = 1500
+
+/** Measures it `runs` times from the same backlog. */
+export async function measureSink(
+  { brokers, directory }: { brokers: string[]; directory: string },
+  { lines, runs }: { lines: number; runs: number }
+): Promise<Measurement[]> {
+  const topic = `bench-${randomBytes(4).toString('hex')}`
+  await fill(brokers, topic, lines)
+  const sinkRates: number[] = []
+  const catRates: number[] = []
+  for (let run = 0; run < runs; run += 1) {
+    const folder = join(directory, `sink-${run}`)
+    mkdirSync(folder, { recursive: true })
+    sinkRates.push(await collect(brokers, topic, folder, lines))
+    catRates.push(await copy(folder, lines))
+    rmSync(folder, { recursive: true })
+  }
+  const rate = median(sinkRates)
+  const ratio = (rate / median(catRates)).toFixed(2)
+  return [
+    {
+      what: 'log lines a second, Kafka to disk, one sink',
+      goal: `≥ ${goal.toLocaleString('en-US')}`,
+      value: spread(sinkRates),
+      passed: rate >= goal,
+      from: `${lines.toLocaleString('en-US')} lines, ${runs} runs; cat and sync of the same bytes: ${spread(catRates)}, ratio ${ratio}`
+    }
+  ]
+}
+
+/** A backlog as the services would leave it: whole requests, with ids that no compression can guess. */
+async function fill(brokers: string[], topic: string, lines: number): Promise<void> {
+  const admin = createKafka(brokers, 'bench').admin()
+  await admin.connect()
+  await admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions: 6 }] })
+  await admin.disconnect()
+  const sender = createLineSender({ brokers, compression: 'zstd', logs: { topic } }, 'bench')
+  const positions = new Array(sources).fill(1)
+  for (let sent = 0; sent < lines; sent += batchLines) {
+    const source = (sent / batchLines) % sources
+    const count = Math.min(batchLines, lines - sent)
+    const bytes = Buffer.from(Array.from({ length: count }, sampleLine).join(''))
+    await sender.send(`session-svc/host-${source}`, { position: positions[source], bytes }, source % 6)
+    positions[source] += count
+  }
+  await sender.close()
+}
+
+function sampleLine(): string {
+  const ids = randomBytes(24).toString('hex')
+  const fields = {
+    level: 'info',
+    time: new Date().toISOString(),
+    service: 'session-svc',
+    version: '0.1.0',
+    instance: 'host-1a2b3c4d',
+    traceId: ids.slice(0, 32),
+    spanId: ids.slice(32),
+    event: 'rpc_served',
+    rpc: 'session.v1.SessionService/ValidateSession',
+    code: 'ok',
+    durationMs: Math.round(Math.random() * 500) / 100,
+    msg: 'served a call'
+  }
+  return `${JSON.stringify(fields)}\n`
+}
+
+/** @returns lines a second, from the first that was collected to the last */
+async function collect(brokers: string[], topic: string, folder: string, lines: number): Promise<number> {
+  const opsPort = await findFreePort()
+  const child = spawn(process.execPath, ['--disable-warning=TimeoutNegativeWarning', 'log-sink/server.ts'], {
+    env: {
+      PATH: process.env.PATH,
+      KAFKA_BROKERS: brokers.join(','),
+      KAFKA_LOGS_TOPIC: topic,
+      LOG_SINK_GROUP: `bench-${randomBytes(4).toString('hex')}`,
+      LOG_SINK_DIRECTORY: folder,
+      LOG_SINK_OPS_PORT: String(opsPort),
+      LOG_SPOOL_DIRECTORY: join(folder, 'spool')
+    },
+    stdio: ['ignore', 'inherit', 'inherit']
+  })
+  const exited = once(child, 'exit')
+  const written = async () => {
+    const page = await fetch(`http://127.0.0.1:${opsPort}/metrics`).then(
+      (response) => response.text(),
+      () => ''
+    )
+    return Number(/^log_sink_written_total (\d+)/m.exec(page)?.[1] ?? 0)
+  }
+  let first = 0
+  while (first === 0) {
+    await sleep(20)
+    first = await written()
+  }
+  const startedAt = performance.now()
+  while ((await written()) < lines) await sleep(50)
+  const rate = (lines - first) / ((performance.now() - startedAt) / 1000)
+  child.kill('SIGTERM')
+  await exited
+  return rate
+}
+
+/** @returns lines a second that `cat` copies, until the disk has them */
+async function copy(folder: string, lines: number): Promise<number> {
+  const files = globSync('**/lines-*', { cwd: folder }).map((file) => join(folder, file))
+  const [plain, target] = [join(folder, 'plain'), join(folder, 'copy')]
+  await runTool('sh', ['-c', 'plain=$1; shift; zcat -f "$@" >"$plain" && sync "$plain"', 'sh', plain, ...files])
+  const startedAt = performance.now()
+  await runTool('sh', ['-c', 'cat "$1" >"$2" && sync "$2"', 'sh', plain, target])
+  return lines / ((performance.now() - startedAt) / 1000)
+}

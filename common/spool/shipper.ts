@@ -1,0 +1,175 @@
+/** Ships what waits in the disk buffer: the lines of the own process, and of processes that are gone. In order, for as long as it takes. */
+
+import { mkdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Ownership, takeOwnership } from '../ownership.ts'
+import { namesIn } from './layout.ts'
+import { type Batch, openSource, type Source } from './source.ts'
+import type { DropReason } from './spool.ts'
+
+/** What the shipper is told. */
+export interface ShipperOptions {
+  service: string
+  /** The own process's; its directory is `<directory>/<instance>`. */
+  instance: string
+  /** The spool of the service, with a directory for each source. */
+  directory: string
+  /** The most that all sources together may take on the disk. */
+  maxBytes: number
+  /**
+   * Gives lines to the brokers; resolves, once all replicas have them, to the partition that they are in.
+   * Without it nothing is shipped, and the buffer is only kept within its limit.
+   */
+  send: ((source: string, batch: Batch, partition: number) => Promise<number>) | undefined
+}
+
+/** What the shipper tells. */
+export interface ShipperEvents {
+  shipped(count: number): void
+  dropped(count: number, reason: DropReason): void
+  /** The bytes that wait or are not yet removed. */
+  bytes(bytes: number): void
+  /** The brokers do not take lines (with the reason), or take them again. */
+  brokers(error: unknown): void
+  /** The disk does not take the notes (with the reason), or takes them again. */
+  disk(error: unknown): void
+}
+
+// A broker takes at most 1 MiB at once.
+const batchBytes = 512 * 1024
+const lingerMs = 200
+const housekeepingMs = 1000
+const adoptMs = 5000
+// Of a process that cannot be seen, in another container or on another host.
+const foreignStaleMs = 10 * 60_000
+// A directory without an owner is one that is being made, or one whose owner could not even write that down.
+const ownerlessMs = 60_000
+const [firstRetryMs, lastRetryMs] = [100, 1000]
+
+/** Ships until `stop` aborts; then on until all is shipped, the brokers fail or `cutOff` aborts. @returns whether all is shipped */
+export async function ship(
+  options: ShipperOptions,
+  events: ShipperEvents,
+  stop: AbortSignal,
+  cutOff: AbortSignal
+): Promise<boolean> {
+  const { service, instance, directory, maxBytes, send } = options
+  const buffer = Buffer.allocUnsafe(batchBytes)
+  const adopted = new Map<Source, Ownership>()
+  const ownDirectory = join(directory, instance)
+  let own: Source | undefined
+  let gaveUp = false
+  let keptAt = Number.NEGATIVE_INFINITY
+  let adoptedAt = Number.NEGATIVE_INFINITY
+
+  function sources(): Source[] {
+    return [...adopted.keys(), ...(own ? [own] : [])]
+  }
+
+  /** Keeps the buffer within its limit, and takes over what dead processes have left. */
+  function housekeep(): void {
+    const now = performance.now()
+    if (now - keptAt < housekeepingMs) return
+    keptAt = now
+    mkdirSync(ownDirectory, { recursive: true, mode: 0o700 })
+    own ??= openSource(`${service}/${instance}`, ownDirectory, events.dropped)
+    if (now - adoptedAt >= adoptMs && send !== undefined) {
+      adoptedAt = now
+      adoptOrphans()
+    }
+    for (const ownership of adopted.values()) ownership.renew()
+    let total = sources().reduce((sum, source) => sum + source.bytes(), 0)
+    while (total > maxBytes && sources().some((source) => source.dropOldest())) {
+      total = sources().reduce((sum, source) => sum + source.bytes(), 0)
+    }
+    events.bytes(total)
+  }
+
+  function adoptOrphans(): void {
+    for (const name of namesIn(directory)) {
+      const path = join(directory, name)
+      if (name === instance || sources().some((source) => source.directory === path)) continue
+      const names = namesIn(path)
+      const isNew = !names.includes('owner.json') && Date.now() - statSync(path).mtimeMs < ownerlessMs
+      const ownership = isNew ? undefined : takeOwnership(path, foreignStaleMs)
+      if (ownership) adopted.set(openSource(`${service}/${name}`, path, events.dropped), ownership)
+    }
+  }
+
+  /** One batch of each source. @returns whether there was any */
+  async function shipRound(deliver: NonNullable<ShipperOptions['send']>): Promise<boolean> {
+    let any = false
+    for (const source of sources()) {
+      const batch = source.next(buffer)
+      if (batch === undefined) {
+        if (adopted.delete(source)) source.remove()
+        continue
+      }
+      any = true
+      const partition = await delivered(deliver, source, batch)
+      if (partition === undefined) {
+        gaveUp = true
+        return false
+      }
+      acknowledge(source, partition)
+      events.shipped(batch.count)
+    }
+    return any
+  }
+
+  /** A note that cannot be written is written after the next batch; until then a crash sends some lines twice. */
+  function acknowledge(source: Source, partition: number): void {
+    try {
+      source.acknowledge(partition)
+      events.disk(undefined)
+    } catch (error) {
+      events.disk(error)
+    }
+  }
+
+  /** Tries until the brokers have a batch. @returns its partition, or nothing if it is time to end */
+  async function delivered(
+    deliver: NonNullable<ShipperOptions['send']>,
+    source: Source,
+    batch: Batch
+  ): Promise<number | undefined> {
+    for (let retry = 0; ; retry += 1) {
+      try {
+        const partition = await deliver(source.name, batch, source.partition())
+        events.brokers(undefined)
+        return partition
+      } catch (error) {
+        events.brokers(error)
+        if (stop.aborted || cutOff.aborted) return undefined
+        const delayMs = Math.min(firstRetryMs * 2 ** Math.min(retry, 10), lastRetryMs) * (0.5 + Math.random() / 2)
+        await pause(delayMs, stop)
+        housekeep()
+      }
+    }
+  }
+
+  let complete = false
+  for (;;) {
+    housekeep()
+    const any = send === undefined ? false : await shipRound(send)
+    if (cutOff.aborted) break
+    if (any) continue
+    if (stop.aborted) {
+      complete = send !== undefined && !gaveUp && sources().every((source) => source.next(buffer) === undefined)
+      break
+    }
+    await pause(lingerMs, stop)
+  }
+  for (const [source, ownership] of adopted) {
+    source.close()
+    ownership.release()
+  }
+  if (complete) own?.remove()
+  else own?.close()
+  return complete
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => {})
+}

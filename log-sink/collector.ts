@@ -1,0 +1,173 @@
+/** Collects what the group gives to this sink: a partition log for each partition, and what is known about how it goes. */
+
+import { randomUUID } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Logger } from '#common/logger.ts'
+import type { Committed } from './checkpoint.ts'
+import type { BatchControl, GroupHandler, PartitionBatch } from './group-consumer.ts'
+import type { Keeper } from './keeper.ts'
+import type { SinkMetrics } from './metrics.ts'
+import { completeFiles, openPartition, type PartitionLog, settlePartition } from './partition-log.ts'
+
+/** What a collector works with. */
+export interface CollectorParts {
+  /** The sink's own directory. */
+  directory: string
+  topic: string
+  rotate: { bytes: number; age: number }
+  keeper: Keeper
+  metrics: SinkMetrics
+  log: Logger
+}
+
+/** Collects, and knows how it goes. */
+export interface Collector extends GroupHandler {
+  /** Why the disk does not take lines; nothing while it does. */
+  diskTrouble(): string | undefined
+  /** How long the oldest line that is still to be collected has been with the brokers, as far as that is known. */
+  lagSeconds(): number
+  close(): Promise<void>
+}
+
+const stallRetryMs = 1000
+// An idle broker answers twice a second.
+const silentMs = 5000
+const hangingMs = 15_000
+
+export function createCollector(parts: CollectorParts): Collector {
+  const { directory, topic, rotate, keeper, metrics, log } = parts
+  const open = new Map<number, PartitionLog>()
+  /** Since when the lines of a partition have been waiting; 0: none are. */
+  const behindSince = new Map<number, number>()
+  let committed: ReadonlyMap<number, Committed> = new Map()
+  let sink = ''
+  let trouble: string | undefined
+  let aliveAt = Date.now()
+  /** Since when a batch has been under way. */
+  let workingSince: number | undefined
+
+  async function closeAll(): Promise<void> {
+    const logs = [...open.values()]
+    open.clear()
+    for (const each of logs) await each.close()
+  }
+
+  async function collect(batch: PartitionBatch, control: BatchControl): Promise<void> {
+    const { partition, records, next, end, writtenAt } = batch
+    workingSince = Date.now()
+    try {
+      const partitionLog = open.get(partition) ?? (await openOne(partition, control))
+      const collected = await partitionLog.collect(records, next, control.commit)
+      metrics.written.inc(collected.written)
+      metrics.missing.inc(collected.missing)
+      metrics.duplicates.inc(collected.duplicates)
+      metrics.deadLetters.inc(collected.deadLetters)
+      if (collected.missing > 0) {
+        const fields = { event: 'log_lines_missing', topic, partition, count: collected.missing }
+        log.warn(fields, 'log lines never came: their positions were skipped')
+      }
+      if (collected.deadLetters > 0) {
+        const fields = { event: 'log_dead_letters', topic, partition, count: collected.deadLetters }
+        log.warn(fields, 'set aside what is no log line')
+      }
+      behindSince.set(partition, next < end ? writtenAt : 0)
+      works()
+    } catch (error) {
+      // What was written and not committed is taken back when the partition is opened again.
+      await open.get(partition)?.close()
+      open.delete(partition)
+      throw error
+    } finally {
+      workingSince = undefined
+      aliveAt = Date.now()
+    }
+  }
+
+  async function openOne(partition: number, control: BatchControl): Promise<PartitionLog> {
+    const options = {
+      sink,
+      topic,
+      partition,
+      directory: partitionDirectory(partition),
+      rotate,
+      closed: keeper.take,
+      async stalled(error: Error) {
+        stall(error)
+        await sleep(stallRetryMs)
+        await control.heartbeat()
+      }
+    }
+    const opened = await openPartition(options, committed.get(partition) ?? { offset: -1, said: undefined })
+    open.set(partition, opened)
+    return opened
+  }
+
+  function partitionDirectory(partition: number): string {
+    return join(directory, `partition-${partition}`)
+  }
+
+  function stall(error: Error): void {
+    const { code } = error as NodeJS.ErrnoException
+    const reason = code === 'ENOSPC' ? 'the disk is full' : `the disk does not work (${code ?? error.name})`
+    if (trouble === undefined) {
+      log.error({ event: 'log_sink_stalled', reason, err: error }, 'collecting waits until the disk takes lines again')
+    }
+    trouble = reason
+    metrics.stalled.set(1)
+  }
+
+  function works(): void {
+    if (trouble !== undefined) log.warn({ event: 'log_sink_resumed' }, 'the disk takes lines again, collecting goes on')
+    trouble = undefined
+    metrics.stalled.set(0)
+  }
+
+  return {
+    async assigned(partitions, found) {
+      await closeAll()
+      committed = found
+      behindSince.clear()
+      metrics.partitions.set(partitions.length)
+      sink ||= await sinkId(directory)
+      for (const name of await readdir(directory)) {
+        const match = /^partition-(\d+)$/.exec(name)
+        const of = match && found.get(Number(match[1]))
+        if (!of) continue
+        await settlePartition(sink, join(directory, name), of)
+        keeper.take(await completeFiles(join(directory, name)))
+      }
+      aliveAt = Date.now()
+    },
+    collect,
+    alive() {
+      aliveAt = Date.now()
+    },
+    failed() {
+      metrics.partitions.set(0)
+    },
+    diskTrouble() {
+      const hangs = workingSince !== undefined && Date.now() - workingSince > hangingMs
+      return trouble ?? (hangs ? 'a batch has been under way for very long' : undefined)
+    },
+    lagSeconds() {
+      const oldest = Math.min(...[...behindSince.values()].filter((since) => since > 0))
+      const silent = workingSince === undefined && Date.now() - aliveAt > silentMs
+      const since = Math.min(oldest, silent ? aliveAt : Number.POSITIVE_INFINITY)
+      return Number.isFinite(since) ? (Date.now() - since) / 1000 : 0
+    },
+    close: closeAll
+  }
+}
+
+/** The name that tells the sink from all others, those with the same name on other machines too; made once. */
+async function sinkId(directory: string): Promise<string> {
+  const path = join(directory, 'sink-id')
+  await mkdir(directory, { recursive: true, mode: 0o700 })
+  if (existsSync(path)) return (await readFile(path, 'utf8')).trim()
+  const id = randomUUID().slice(0, 13)
+  await writeFile(path, `${id}\n`, { mode: 0o600 })
+  return id
+}

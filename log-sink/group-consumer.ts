@@ -1,0 +1,227 @@
+/** Reads the topic as a member of the consumer group; whatever fails, it begins anew. With common/kafka.ts, all that knows kafkajs. */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Admin, Consumer, EachBatchPayload, Kafka, KafkaMessage } from 'kafkajs'
+import { withinMs } from '#common/deadline.ts'
+import { type Committed, decodeCommit } from './checkpoint.ts'
+import type { LogRecord } from './records.ts'
+
+/** What came from a partition. */
+export interface PartitionBatch {
+  partition: number
+  records: LogRecord[]
+  /** The offset behind the records. */
+  next: number
+  /** The offset that the next record to be written to the partition gets. */
+  end: number
+  /** When the last of the records came to the brokers, in milliseconds. */
+  writtenAt: number
+}
+
+/** What a handler may do while it has a batch. */
+export interface BatchControl {
+  /** Says that this member lives, and rejects when the group has moved on; for whoever takes long. */
+  heartbeat(): Promise<void>
+  /** Resolves when the group has taken the commit, rejects when it did not or when that cannot be known. */
+  commit(offset: number, metadata: string): Promise<void>
+}
+
+/** Gets what the group gives to this member. */
+export interface GroupHandler {
+  /** Called before the first batch of each generation, with what is committed of all partitions of the topic. */
+  assigned(partitions: number[], committed: ReadonlyMap<number, Committed>): Promise<void>
+  /** Rejects to have the same batch again, in a new generation. */
+  collect(batch: PartitionBatch, control: BatchControl): Promise<void>
+  /** Called after each answer of a broker, and with each failure. */
+  alive(): void
+  failed(error: unknown): void
+}
+
+/** How the group is read. */
+export interface GroupOptions {
+  kafka: Kafka
+  topic: string
+  group: string
+  /** Called before the group is joined. */
+  prepare: (admin: Admin) => Promise<void>
+}
+
+// The least that brokers allow by default. A dead member's partitions wait for so long.
+const sessionTimeoutMs = 6000
+const maxWaitMs = 500
+// Small batches cost as many syncs of the disk as large ones.
+const minBytes = 65_536
+// Compressed; what they hold is collected in pieces of the size below.
+const maxBytesPerPartition = 2 ** 20
+const pieceBytes = 8 * 2 ** 20
+const heartbeatMs = 1000
+// The client itself goes on for ever without a word when the topic is deleted.
+const topicCheckMs = 5000
+const [firstRetryMs, lastRetryMs] = [200, 2000]
+const commitRetryMs = 200
+const commitForMs = 60_000
+
+/** Reads until `stop` aborts, and leaves the group. */
+export async function consumeGroup(options: GroupOptions, handler: GroupHandler, stop: AbortSignal): Promise<void> {
+  for (let failures = 0; !stop.aborted; failures += 1) {
+    const startedAt = performance.now()
+    await session(options, handler, stop).catch((error) => {
+      if (!stop.aborted) handler.failed(error)
+    })
+    if (performance.now() - startedAt > 30_000) failures = 0
+    const delayMs = Math.min(firstRetryMs * 2 ** Math.min(failures, 10), lastRetryMs) * (0.5 + Math.random() / 2)
+    await sleep(delayMs, undefined, { signal: stop }).catch(() => {})
+  }
+}
+
+async function session(options: GroupOptions, handler: GroupHandler, stop: AbortSignal): Promise<void> {
+  const { kafka, topic, group, prepare } = options
+  const admin = kafka.admin()
+  const consumer = kafka.consumer({
+    groupId: group,
+    sessionTimeout: sessionTimeoutMs,
+    rebalanceTimeout: sessionTimeoutMs,
+    heartbeatInterval: 1000,
+    allowAutoTopicCreation: false,
+    metadataMaxAge: 30_000,
+    maxWaitTimeInMs: maxWaitMs,
+    minBytes,
+    maxBytesPerPartition,
+    retry: { retries: 4, initialRetryTime: 100, maxRetryTime: 1000, restartOnFailure: async () => false }
+  })
+  try {
+    await withinMs(15_000, admin.connect())
+    await withinMs(30_000, prepare(admin))
+    await withinMs(15_000, consumer.connect())
+    await consumer.subscribe({ topics: [topic], fromBeginning: true })
+    await running(consumer, admin, { topic, group }, handler, stop)
+  } finally {
+    // A member that leaves is not waited for by the others.
+    await withinMs(5000, consumer.disconnect()).catch(() => {})
+    await withinMs(2000, admin.disconnect()).catch(() => {})
+  }
+}
+
+/** Resolves when it is time to stop, rejects when the consumer cannot go on. */
+function running(
+  consumer: Consumer,
+  admin: Admin,
+  { topic, group }: { topic: string; group: string },
+  handler: GroupHandler,
+  stop: AbortSignal
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let generation = 0
+    let assigned: Promise<void> = Promise.resolve()
+
+    const check = setInterval(() => {
+      admin.fetchTopicMetadata({ topics: [topic] }).catch((error) => {
+        if (error.type === 'UNKNOWN_TOPIC_OR_PARTITION') fail(error)
+      })
+    }, topicCheckMs)
+
+    function fail(error: unknown): void {
+      clearInterval(check)
+      reject(error)
+    }
+
+    function end(): void {
+      clearInterval(check)
+      resolve()
+    }
+
+    stop.addEventListener('abort', end, { once: true })
+    consumer.on(consumer.events.CRASH, ({ payload: { error } }) => fail(error))
+    consumer.on(consumer.events.FETCH, handler.alive)
+    consumer.on(consumer.events.GROUP_JOIN, ({ payload: { memberAssignment } }) => {
+      generation += 1
+      assigned = committedOffsets(admin, topic, group).then((committed) =>
+        handler.assigned(memberAssignment[topic] ?? [], committed)
+      )
+      assigned.catch(fail)
+    })
+
+    async function eachBatch({ batch, heartbeat, commitOffsetsIfNecessary }: EachBatchPayload): Promise<void> {
+      const own = generation
+      await assigned
+      const { partition, messages, highWatermark } = batch
+
+      /** Tries until the group has answered. An answer that does not come leaves open whether it was taken. */
+      async function commit(offset: number, metadata: string): Promise<void> {
+        const giveUpAt = performance.now() + commitForMs
+        const offsets = { topics: [{ topic, partitions: [{ partition, offset: String(offset), metadata }] }] }
+        for (;;) {
+          // Only what was read in this generation may be committed in it.
+          if (own !== generation) throw new Error('the group has moved on')
+          try {
+            return await commitOffsetsIfNecessary(offsets)
+          } catch (error) {
+            if (isRefusal(error) || performance.now() > giveUpAt || stop.aborted) throw error
+          }
+          await sleep(commitRetryMs)
+        }
+      }
+
+      // However long the disk takes, the member lives; if the group has moved on, the commit is told so.
+      const pulse = setInterval(() => void heartbeat().catch(() => {}), heartbeatMs)
+      try {
+        for (const piece of pieces(messages)) {
+          const isLast = piece.at(-1) === messages.at(-1)
+          await handler.collect(
+            {
+              partition,
+              records: piece.map(toRecord),
+              next: Number(isLast ? batch.lastOffset() : piece.at(-1)?.offset) + 1,
+              end: Number(highWatermark),
+              writtenAt: Number(piece.at(-1)?.timestamp ?? 0)
+            },
+            { heartbeat, commit }
+          )
+        }
+      } catch (error) {
+        fail(error)
+        throw error
+      } finally {
+        clearInterval(pulse)
+      }
+    }
+
+    consumer.run({ autoCommit: false, partitionsConsumedConcurrently: 1, eachBatch }).catch(fail)
+  })
+}
+
+/** Messages in pieces of bounded size, so that none takes long to collect. */
+function pieces(messages: KafkaMessage[]): KafkaMessage[][] {
+  const found: KafkaMessage[][] = []
+  let bytes = Number.POSITIVE_INFINITY
+  for (const message of messages) {
+    const size = message.value?.length ?? 0
+    if (bytes + size > pieceBytes) {
+      found.push([])
+      bytes = 0
+    }
+    found.at(-1)?.push(message)
+    bytes += size
+  }
+  return found
+}
+
+async function committedOffsets(admin: Admin, topic: string, groupId: string): Promise<Map<number, Committed>> {
+  const [found] = await admin.fetchOffsets({ groupId, topics: [topic] })
+  return new Map(
+    found?.partitions.map(({ partition, offset, metadata }) => [
+      partition,
+      { offset: Number(offset), said: decodeCommit(metadata) }
+    ])
+  )
+}
+
+/** Whether the coordinator has answered, and not taken the commit. */
+function isRefusal(error: unknown): boolean {
+  const { name, retriable } = error as { name?: string; retriable?: boolean }
+  return name === 'KafkaJSProtocolError' && retriable === false
+}
+
+function toRecord({ offset, key, value, headers }: KafkaMessage): LogRecord {
+  return { offset: Number(offset), key, value, headers }
+}

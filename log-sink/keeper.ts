@@ -1,0 +1,101 @@
+/** Compresses files that are complete, and removes the oldest when all of them take more room than they may. */
+
+import { createReadStream, createWriteStream } from 'node:fs'
+import { open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import { createGzip } from 'node:zlib'
+import type { Logger } from '#common/logger.ts'
+import { syncDirectory } from './checkpoint.ts'
+
+/** Looks after the files of a sink, one after the other. */
+export interface Keeper {
+  /** Takes files that will never be written to again. */
+  take(paths: string[]): void
+  /** Ends when what is under way has ended. */
+  close(): Promise<void>
+}
+
+/** @param stored is told how many bytes all files take */
+export function keepFiles(directory: string, maxBytes: number, stored: (bytes: number) => void, log: Logger): Keeper {
+  let work = Promise.resolve()
+  let closed = false
+
+  function take(paths: string[]): void {
+    work = work.then(async () => {
+      for (const path of paths) if (!closed) await attempt(() => compress(path))
+      if (!closed) await attempt(removeOldest)
+    })
+  }
+
+  /** What fails is tried again with the files that come next, or at the next start. */
+  async function attempt(task: () => Promise<void>): Promise<void> {
+    await task().catch((err) =>
+      log.error({ event: 'log_file_failed', err }, 'a file of collected lines was left as it is')
+    )
+  }
+
+  async function removeOldest(): Promise<void> {
+    const files = await filesUnder(directory)
+    let total = files.reduce((sum, { bytes }) => sum + bytes, 0)
+    for (const { path, bytes } of removable(files)) {
+      if (total <= maxBytes) break
+      await rm(path)
+      total -= bytes
+      log.info({ event: 'log_file_removed', count: bytes }, 'removed the oldest file of collected lines, to make room')
+    }
+    stored(total)
+  }
+
+  return {
+    take,
+    async close() {
+      closed = true
+      await work
+    }
+  }
+}
+
+interface StoredFile {
+  path: string
+  bytes: number
+}
+
+/** Compressed files, the oldest first: those that are not compressed are still needed. */
+function removable(files: StoredFile[]): StoredFile[] {
+  const begun = ({ path }: StoredFile) => basename(path).replace(/^(lines|dead-letters)-/, '')
+  return files.filter(({ path }) => path.endsWith('.gz')).sort((a, b) => (begun(a) < begun(b) ? -1 : 1))
+}
+
+async function filesUnder(directory: string): Promise<StoredFile[]> {
+  const entries = await readdir(directory, { recursive: true, withFileTypes: true })
+  const files = entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name))
+  const sizes = await Promise.all(
+    files.map((path) =>
+      stat(path).then(
+        ({ size }) => size,
+        () => 0
+      )
+    )
+  )
+  return files.map((path, index) => ({ path, bytes: sizes[index] ?? 0 }))
+}
+
+/** Puts a compressed file in the place of a plain one. It keeps its time, by which readers tell how old its lines are. */
+async function compress(path: string): Promise<void> {
+  const draft = `${path}.gz.tmp`
+  const { atime, mtime } = await stat(path)
+  try {
+    await pipeline(createReadStream(path), createGzip({ level: 6 }), createWriteStream(draft, { mode: 0o600 }))
+    const file = await open(draft, 'r+')
+    await file.sync()
+    await file.close()
+    await utimes(draft, atime, mtime)
+    await rename(draft, `${path}.gz`)
+    await syncDirectory(dirname(path))
+    await rm(path)
+  } catch (error) {
+    await rm(draft, { force: true })
+    throw error
+  }
+}

@@ -1,0 +1,44 @@
+/** What was collected before is told from what is new and from what never came. */
+
+import t from 'tap'
+import { noPositions, type Positions, trackPositions } from '../positions.ts'
+
+/** Takes ranges of one source, and says for each how many lines of it were known. */
+function take(from: Positions, ...ranges: [position: number, count: number][]) {
+  const tracker = trackPositions(from)
+  const known = ranges.map(([position, count]) => tracker.take('svc/a', position, count))
+  const { missing, duplicates } = tracker
+  return { known, missing, duplicates, last: tracker.positions().last }
+}
+
+t.test('lines that follow each other are all new', async (t) => {
+  t.same(take(noPositions, [1, 5], [6, 1], [7, 100]), {
+    known: [0, 0, 0],
+    missing: 0,
+    duplicates: 0,
+    last: [['svc/a', 106]]
+  })
+})
+
+t.test('what comes again is known, wholly or in part', async (t) => {
+  t.match(take(noPositions, [1, 10], [1, 10], [6, 10], [3, 2]), { known: [0, 10, 5, 2], missing: 0, duplicates: 17 })
+})
+
+t.test('what is skipped is missing', async (t) => {
+  t.match(take(noPositions, [4, 1], [6, 1]), { known: [0, 0], missing: 4, duplicates: 0 })
+})
+
+t.test('a source that may have been forgotten begins where it begins', async (t) => {
+  const partly = { complete: false, last: [['svc/b', 3]] } satisfies Positions
+  t.match(take(partly, [100, 5], [103, 5]), { known: [0, 2], missing: 0, duplicates: 2 })
+})
+
+t.test('sources do not mix, and those heard of longest ago are forgotten first', async (t) => {
+  const tracker = trackPositions(noPositions)
+  for (let index = 0; index < 2500; index += 1) tracker.take(`svc/${index}`, 1, index + 1)
+  tracker.take('svc/600', 602, 1)
+  const { last } = tracker.positions()
+  t.equal(last.length, 2000)
+  t.same(last.at(-1), ['svc/600', 602])
+  t.same(last[0], ['svc/500', 501])
+})

@@ -1,0 +1,19 @@
+/** Where the logs are. */
+
+import { join } from 'node:path'
+import { schema } from './config.ts'
+import type { Config } from './services.ts'
+
+/** The folders of the collected lines and of those that are not collected yet: in the data directory, unless configured otherwise. */
+export function logDirectories(config: Pick<Config, 'log' | 'logSink' | 'stack'>): {
+  collected: string
+  spool: string
+} {
+  const { dataDir } = config.stack
+  const collected = config.logSink.directory
+  const spool = config.log.spool.directory
+  return {
+    collected: collected === schema.logSink.directory.default ? join(dataDir, 'logs') : collected,
+    spool: spool === schema.log.spool.directory.default ? join(dataDir, 'spool') : spool
+  }
+}

@@ -1,0 +1,99 @@
+/** Several sinks share the work; each line is in the files of one of them, whoever joins, leaves, is killed or frozen. */
+
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { engineAddress } from '#common/testing.ts'
+import { collectedLines, startProcess, startSink, temporaryFolder } from './support/log-stack.ts'
+import { until } from './support/product.ts'
+
+t.setTimeout(180_000)
+
+t.test('two sinks, one of them killed, the other frozen until the group has given it up', async (t) => {
+  t.setTimeout(180_000)
+  const directory = temporaryFolder(t)
+  const id = randomBytes(4).toString('hex')
+  const env = {
+    KAFKA_BROKERS: engineAddress('TEST_KAFKA_BROKERS'),
+    KAFKA_LOGS_TOPIC: `logs-${id}`,
+    LOG_SINK_GROUP: `sinks-${id}`,
+    LOG_SPOOL_DIRECTORY: join(directory, 'spool')
+  }
+  // No disk in common: what one has to know of the other comes by way of the group.
+  const sinkEnv = (name: string) => ({
+    ...env,
+    LOG_SINK_NAME: name,
+    LOG_SINK_DIRECTORY: join(directory, 'logs', name),
+    // What the sinks themselves log is no part of this.
+    LOG_LEVEL: 'silent'
+  })
+  const to = 12_000
+  const services = ['producer-a', 'producer-b', 'producer-c', 'producer-d', 'producer-e']
+  const collected = (name = '') =>
+    collectedLines(join(directory, 'logs', name)).filter(({ event }) => event === 'numbered')
+
+  let a = await startSink(t, sinkEnv('a'))
+  await until('the first sink is ready', a.isReady, 30_000)
+  const producers = services.map((service) =>
+    startProcess(t, ['test/support/log-producer.ts', service, '1', String(to), '400'], env)
+  )
+  await until('the first sink collects', () => collected('a').length > 1000)
+  const b = await startSink(t, sinkEnv('b'))
+  await until('the second sink collects, too', () => collected('b').length > 1000, 30_000)
+  t.equal((await a.metric('log_sink_partitions')) + (await b.metric('log_sink_partitions')), 6)
+  t.ok((await b.metric('log_sink_partitions')) > 0)
+
+  await a.end('SIGKILL')
+  await sleep(500)
+  a = await startSink(t, sinkEnv('a'))
+  await until('both collect again', async () => (await a.metric('log_sink_partitions')) > 0, 30_000)
+  await until('the first one writes again', async () => (await a.metric('log_sink_written_total')) > 0, 30_000)
+
+  // Frozen in the middle of whatever it does, for longer than the group waits.
+  b.signal('SIGSTOP')
+  await until('the other one has all partitions', async () => (await a.metric('log_sink_partitions')) === 6, 30_000)
+  await sleep(1000)
+  b.signal('SIGCONT')
+  await until('it is back in the group', async () => (await a.metric('log_sink_partitions')) < 6, 30_000)
+
+  const lastOf = (index: number) => Number(producers[index]?.output().trim().split('\n').at(-1) || 0)
+  await until('all is written', () => services.every((_, index) => lastOf(index) === to), 60_000)
+  await until('all is collected', () => collected().length >= services.length * to, 60_000)
+  await sleep(1500)
+  t.equal(await a.metric('log_sink_missing_total'), 0)
+  t.equal(await b.metric('log_sink_missing_total'), 0)
+  t.equal(await a.end('SIGTERM'), 0)
+  t.equal(await b.end('SIGTERM'), 0)
+  const lines = collected()
+  for (const service of services) {
+    const counts = lines.filter((line) => line.service === service).map(({ count }) => count as number)
+    t.same(
+      counts.toSorted((x, y) => x - y),
+      Array.from({ length: to }, (_, index) => index + 1),
+      `${service}: each once`
+    )
+  }
+  t.ok(collected('a').length > to && collected('b').length > to, 'both have done a good part')
+})
+
+t.test('a sink whose folder another one has waits, and says so', async (t) => {
+  const directory = temporaryFolder(t)
+  const id = randomBytes(4).toString('hex')
+  const env = {
+    KAFKA_BROKERS: engineAddress('TEST_KAFKA_BROKERS'),
+    KAFKA_LOGS_TOPIC: `logs-${id}`,
+    LOG_SINK_GROUP: `sinks-${id}`,
+    LOG_SPOOL_DIRECTORY: join(directory, 'spool'),
+    LOG_SINK_DIRECTORY: join(directory, 'logs')
+  }
+  const first = await startSink(t, env)
+  await until('the first sink is ready', first.isReady, 30_000)
+  const second = await startSink(t, env)
+  await until('the second says why it is not ready', async () =>
+    (await second.ops('/readyz?verbose')).text.includes('another process has the folder sink')
+  )
+  await first.end('SIGKILL')
+  await until('the second takes over', second.isReady, 30_000)
+  t.pass('it has taken over')
+})

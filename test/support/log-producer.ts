@@ -1,0 +1,44 @@
+/**
+ * A process that only logs, as services do: numbered lines, at a steady rate, from one number to another. It prints
+ * the last number that is on the disk, and ends when it is told to; run as `log-producer.ts <service> <from> <to> <per second>`.
+ */
+
+import { createRegistry } from '#common/metrics.ts'
+import { openServiceLog } from '#common/service-log.ts'
+
+const [service = 'producer', from = '1', to = '1', perSecond = '1000'] = process.argv.slice(2)
+const tickMs = 20
+const { log, startShipping, close } = openServiceLog(
+  service,
+  {
+    log: {
+      level: 'info',
+      stdout: 'fatal',
+      spool: { directory: process.env.LOG_SPOOL_DIRECTORY ?? '', maxBytes: 2 ** 30 }
+    },
+    kafka: {
+      brokers: (process.env.KAFKA_BROKERS ?? '').split(','),
+      compression: 'zstd',
+      logs: { topic: process.env.KAFKA_LOGS_TOPIC ?? 'logs' }
+    }
+  },
+  createRegistry(service)
+)
+startShipping()
+
+let next = Number(from)
+const timer = setInterval(() => {
+  const end = Math.min(next + (Number(perSecond) * tickMs) / 1000, Number(to) + 1)
+  while (next < end) log.info({ event: 'numbered', count: next++ }, 'a numbered line')
+  // Behind the write of this turn.
+  setImmediate(() => setImmediate(() => process.stdout.write(`${next - 1}\n`)))
+  if (next > Number(to)) clearInterval(timer)
+}, tickMs)
+
+process.on('SIGTERM', async () => {
+  clearInterval(timer)
+  await close(2000)
+  process.exit(0)
+})
+// It stays, as a service does.
+setInterval(() => {}, 1000)

@@ -1,0 +1,107 @@
+/** What the tests of the log's way need: a broker of their own, sinks and producers as processes, and what was collected. */
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
+import type { Test } from 'tap'
+import { startKafka } from '../../stack/engines/kafka.ts'
+import { findFreePort } from '../../stack/ports.ts'
+import { createSupervisor } from '../../stack/supervisor.ts'
+import { descendants } from './stack-run.ts'
+
+type Teardown = Pick<Test, 'teardown'>
+
+/** A folder that is removed after the test. */
+export function temporaryFolder(t: Teardown): string {
+  const folder = mkdtempSync(join(tmpdir(), 'logs-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+/** A broker that is started again a second after it was killed, with its data. */
+export async function startBroker(t: Teardown) {
+  const directory = temporaryFolder(t)
+  const supervisor = createSupervisor(join(directory, 'run'), () => {})
+  t.teardown(() => supervisor.stop([]))
+  const port = await findFreePort()
+  const options = { supervisor, directory: join(directory, 'kafka'), port, docker: undefined, say: () => {} }
+  const { address, ready } = await startKafka({ ...options, signal: new AbortController().signal })
+  await ready
+  const pid = () => descendants(process.pid).find(([, command]) => command.includes(join(directory, 'kafka')))?.[0] ?? 0
+  return {
+    address,
+    /** The process of the broker, which is another one after each start. */
+    signal: (signal: NodeJS.Signals) => process.kill(pid(), signal)
+  }
+}
+
+/** A process of the product; the test ends it in any case. */
+export function startProcess(t: Teardown, args: string[], env: Record<string, string>) {
+  const child: ChildProcess = spawn(process.execPath, ['--disable-warning=TimeoutNegativeWarning', ...args], {
+    env: { PATH: process.env.PATH ?? '', ...env },
+    stdio: ['ignore', 'pipe', 'pipe']
+  })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk) => (output += chunk))
+  const exited = once(child, 'exit') as Promise<[code: number | null, signal: string | null]>
+  async function end(signal: NodeJS.Signals): Promise<number | string | null> {
+    if (child.exitCode === null && child.signalCode === null) {
+      child.kill(signal)
+      // One that is stopped takes no other signal.
+      if (signal !== 'SIGKILL') child.kill('SIGCONT')
+    }
+    const [code, endSignal] = await exited
+    return code ?? endSignal
+  }
+  t.teardown(() => end('SIGKILL'))
+  return { child, end, signal: (signal: NodeJS.Signals) => child.kill(signal), output: () => output }
+}
+
+/** A sink; its ops port answers at `ops`. */
+export async function startSink(t: Teardown, env: Record<string, string>) {
+  const port = await findFreePort()
+  const sink = startProcess(t, ['log-sink/server.ts'], { LOG_SINK_OPS_PORT: String(port), ...env })
+  const ops = async (path: string) =>
+    fetch(`http://127.0.0.1:${port}${path}`).then(
+      async (response) => ({ status: response.status, text: await response.text() }),
+      () => ({ status: 0, text: '' })
+    )
+  return {
+    ...sink,
+    ops,
+    isReady: async () => (await ops('/readyz')).status === 200,
+    metric: async (name: string) =>
+      Number(
+        new RegExp(`^${name.replaceAll(/[{}"]/g, '\\$&')} (\\S+)$`, 'm').exec((await ops('/metrics')).text)?.[1] ??
+          Number.NaN
+      )
+  }
+}
+
+/** A line that was collected. */
+export interface CollectedLine {
+  service: string
+  instance: string
+  event?: string
+  count?: number
+  traceId?: string
+  msg: string
+}
+
+/** The lines of all files of a kind below a folder, in the order of the files of each partition. */
+export function collectedLines(directory: string, kind = 'lines'): CollectedLine[] {
+  const files = globSync(`**/${kind}-*.ndjson{,.gz}`, { cwd: directory }).sort()
+  return files
+    .filter((file) => !file.endsWith('.gz') || !files.includes(file.slice(0, -3)))
+    .flatMap((file) => {
+      const bytes = readFileSync(join(directory, file))
+      const text = (file.endsWith('.gz') ? gunzipSync(bytes) : bytes).toString('utf8')
+      return text
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line) => JSON.parse(line) as CollectedLine)
+    })
+}
