@@ -13,8 +13,12 @@ export async function measureLogCost(
   { rounds, seconds, connections }: { rounds: number; seconds: number; connections: number }
 ): Promise<Measurement[]> {
   const engines = {
-    USER_SVC_POSTGRES_URL: withPassword(product.address('postgres'), 'auth', product.secret('postgres-password')),
-    REDIS_URL: withPassword(product.address('redis'), '', product.secret('redis-password'))
+    USER_SVC_POSTGRES_URL: withPassword(
+      product.address('postgres', /^PostgreSQL/),
+      'auth',
+      product.secret('postgres-password')
+    ),
+    REDIS_URL: withPassword(product.address('redis', /^Redis/), '', product.secret('redis-password'))
   }
   const nobody = { ...engines, KAFKA_BROKERS: '127.0.0.1:1' }
   const down = await startProduct(join(product.dataDir, 'kafka-down'), nobody)

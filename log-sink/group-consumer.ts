@@ -57,7 +57,7 @@ const pieceBytes = 8 * 2 ** 20
 const heartbeatMs = 1000
 // The client itself goes on for ever without a word when the topic is deleted.
 const topicCheckMs = 5000
-const [firstRetryMs, lastRetryMs] = [200, 2000]
+const [firstRetryMs, lastRetryMs] = [200, 1000]
 const commitRetryMs = 200
 const commitForMs = 60_000
 

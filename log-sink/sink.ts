@@ -66,7 +66,7 @@ export function createSink({ kafka, log, registry }: SinkParts, options: SinkOpt
       // What else fails is told by the readiness probe, once.
       if (lost && trouble !== reason)
         log.error({ event: 'topic_lost', topic: logs.topic, reason }, 'the topic of the log is gone')
-      log.debug({ event: 'log_sink_session_failed', reason, err: error }, 'reading the topic failed')
+      if (trouble !== reason) log.debug({ event: 'log_sink_failed', reason, err: error }, 'reading the topic failed')
       trouble = reason
       collector.failed(error)
     }

@@ -1,12 +1,28 @@
 /** Promise 4: a password, a token or a credential is found in no log line, metric or error, in whatever form it came. */
 
+import { randomBytes } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { createKafka } from '#common/kafka.ts'
+import { engineAddress } from '#common/testing.ts'
+import { collectedLines } from './support/log-stack.ts'
 import { createProduct, newAddress, until } from './support/product.ts'
 
 const canary = 'cAnArY-9f8e7d6c5b'
 const pepper = Buffer.from('pepper-cAnArY-1a2b3c4d5e6f7081-and-more').toString('base64')
-const product = await createProduct(t, { USER_SVC_PASSWORD_PEPPERS: `a:${pepper}`, LOG_LEVEL: 'debug' })
-await product.startAll()
+const id = randomBytes(4).toString('hex')
+const brokers = engineAddress('TEST_KAFKA_BROKERS')
+const topic = `logs-${id}`
+const product = await createProduct(t, {
+  USER_SVC_PASSWORD_PEPPERS: `a:${pepper}`,
+  LOG_LEVEL: 'trace',
+  KAFKA_BROKERS: brokers,
+  KAFKA_LOGS_TOPIC: topic,
+  LOG_SINK_GROUP: `sinks-${id}`
+})
+await product.startAll('log-sink')
 
 const rest = `http://127.0.0.1:${product.ports.rest}`
 const forms = (secret: string) => [
@@ -17,7 +33,39 @@ const forms = (secret: string) => [
   JSON.stringify(secret).slice(1, -1)
 ]
 
+/** All that is in the files below a folder. */
+function filesBelow(folder: string): string {
+  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
+  return files.map(({ parentPath, name }) => readFileSync(join(parentPath, name), 'utf8')).join('\n')
+}
+
+/** All that is in the topic, keys and headers included. */
+async function topicContent(): Promise<string> {
+  const kafka = createKafka([brokers], 'test')
+  const admin = kafka.admin()
+  await admin.connect()
+  const ends = await admin.fetchTopicOffsets(topic)
+  await admin.disconnect()
+  const left = new Set(ends.filter(({ high }) => Number(high) > 0).map(({ partition }) => partition))
+  const consumer = kafka.consumer({ groupId: `test-${id}`, retry: { retries: 5 } })
+  await consumer.connect()
+  await consumer.subscribe({ topics: [topic], fromBeginning: true })
+  const content: string[] = []
+  await consumer.run({
+    eachMessage: async ({ partition, message: { key, value, headers, offset } }) => {
+      const named = Object.entries(headers ?? {}).map(([name, each]) => `${name}: ${each}`)
+      content.push(`${key}`, ...named, `${value}`)
+      const high = ends.find((end) => end.partition === partition)?.high
+      if (Number(offset) + 1 >= Number(high)) left.delete(partition)
+    }
+  })
+  while (left.size > 0) await sleep(50)
+  await consumer.disconnect()
+  return content.join('\n')
+}
+
 t.test('canaries in every place of every route', async (t) => {
+  t.setTimeout(90_000)
   const bodies: string[] = []
   const send = async (path: string, init: RequestInit) => {
     const response = await fetch(rest + path, init)
@@ -65,12 +113,25 @@ t.test('canaries in every place of every route', async (t) => {
   t.equal((await send('/session', { headers: { authorization: `Bearer ${token}` } })).status, 200)
   t.equal((await send('/delete', { method: 'DELETE', headers: { authorization: `Bearer ${token}` } })).status, 204)
   await until('the log of the deletion', () => product.output('gateway').includes('/delete'))
+  const logs = join(product.dataDir, 'logs')
+  await until('its collection', () =>
+    collectedLines(logs).some(({ service, msg }) => service === 'user-svc' && msg === 'deleted an account')
+  )
+  await until('the collection of the request', () => filesBelow(logs).includes('"route":"/delete"'))
 
   const metrics = await Promise.all(
-    (['gateway', 'user-svc', 'session-svc'] as const).map(async (name) => (await product.ops(name, '/metrics')).text())
+    (['gateway', 'user-svc', 'session-svc', 'log-sink'] as const).map(async (name) =>
+      (await product.ops(name, '/metrics')).text()
+    )
   )
   const secret = Buffer.from(token.slice(4), 'base64url').subarray(16, 48)
-  const places = { log: product.output(), metrics: metrics.join('\n') }
+  const places = {
+    'standard output': product.output(),
+    spool: filesBelow(join(product.dataDir, 'spool')),
+    topic: await topicContent(),
+    'collected files': filesBelow(logs),
+    metrics: metrics.join('\n')
+  }
   for (const [place, content] of Object.entries(places)) {
     t.ok(content.length > 1000, `${place}: ${content.length} characters`)
     for (const form of [
@@ -101,5 +162,6 @@ t.test('nothing in the input makes a second line', async (t) => {
   await product.call('POST', '/auth', { json: { [evil]: evil } })
   await new Promise((resolve) => setTimeout(resolve, 100))
   for (const line of lines()) t.doesNotThrow(() => JSON.parse(line), line)
+  t.match(await (await product.ops('log-sink', '/metrics')).text(), /^log_sink_dead_letters_total 0$/m)
   for (const part of ['forged', '\u2028', '\u001b']) t.notOk(product.output().includes(part))
 })

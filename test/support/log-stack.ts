@@ -63,7 +63,7 @@ export function startProcess(t: Teardown, args: string[], env: Record<string, st
 /** A sink; its ops port answers at `ops`. */
 export async function startSink(t: Teardown, env: Record<string, string>) {
   const port = await findFreePort()
-  const sink = startProcess(t, ['log-sink/server.ts'], { LOG_SINK_OPS_PORT: String(port), ...env })
+  const sink = startProcess(t, ['log-sink/server.ts'], { ...env, LOG_SINK_OPS_PORT: String(port) })
   const ops = async (path: string) =>
     fetch(`http://127.0.0.1:${port}${path}`).then(
       async (response) => ({ status: response.status, text: await response.text() }),

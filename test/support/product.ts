@@ -76,7 +76,10 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
 
   function start(...names: ServiceName[]): void {
     for (const name of names) {
-      const child = spawn(process.execPath, [`${name}/server.ts`], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+      const child = spawn(process.execPath, ['--disable-warning=TimeoutNegativeWarning', `${name}/server.ts`], {
+        env,
+        stdio: ['ignore', 'pipe', 'pipe']
+      })
       const collect = (chunk: Buffer) => {
         output[name] = (output[name] ?? '') + chunk.toString()
       }
@@ -133,11 +136,11 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
     /** What the services have written so far. */
     output: (name?: ServiceName) => (name ? (output[name] ?? '') : Object.values(output).join('')),
     process: (name: ServiceName) => running.get(name),
-    async startAll(): Promise<void> {
-      start('session-svc', 'user-svc', 'gateway')
-      for (const name of ['session-svc', 'user-svc', 'gateway'] as const) {
-        await until(`${name} is ready\n${output[name] ?? ''}`, () => isReady(name))
-      }
+    /** Starts the services that answer requests, and those that are named besides. */
+    async startAll(...more: ServiceName[]): Promise<void> {
+      const names = ['session-svc', 'user-svc', 'gateway', ...more] as const
+      start(...names)
+      for (const name of names) await until(`${name} is ready\n${output[name] ?? ''}`, () => isReady(name), 30_000)
     }
   }
 }
