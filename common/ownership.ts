@@ -9,7 +9,8 @@ import { isAlive, processStart } from './process-identity.ts'
 export interface Ownership {
   /** Says that the owner lives, to those who cannot see its process. @returns whether it is still the owner */
   renew(): boolean
-  release(): void
+  /** Leaves the directory to whoever takes it next. */
+  leave(): void
 }
 
 interface Owner {
@@ -24,6 +25,8 @@ interface Owner {
 export const renewMs = 5000
 // A file that is being written is not judged.
 const settleMs = 2000
+
+const nobody = JSON.stringify({ pid: 0 })
 
 const ownerFile = (directory: string) => join(directory, 'owner.json')
 
@@ -63,8 +66,9 @@ export function takeOwnership(directory: string, staleMs: number): Ownership | u
       utimesSync(path, now, now)
       return true
     },
-    release() {
-      if (readOwner(path)?.text === own) rmSync(path, { force: true })
+    leave() {
+      // Removing the file would make it look like a directory whose owner has yet to be written.
+      if (readOwner(path)?.text === own) writeFileSync(path, nobody)
     }
   }
 }
@@ -83,6 +87,7 @@ function readOwner(path: string): FoundOwner | undefined {
 }
 
 function isHeld({ text, renewedAt }: FoundOwner, staleMs: number): boolean {
+  if (text === nobody) return false
   const age = Date.now() - renewedAt
   let owner: Owner
   try {

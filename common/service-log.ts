@@ -10,6 +10,7 @@ import type { KafkaOptions } from './kafka.ts'
 import { createLogger, type Logger } from './logger.ts'
 import { type Ownership, renewMs, takeOwnership } from './ownership.ts'
 import { type Dependency, ProbeError } from './readiness.ts'
+import { sourceStaleMs } from './spool/layout.ts'
 import type { EndRequest, ShipperData, ShipperReport } from './spool/shipper-worker.ts'
 import { type DropReason, openSpool } from './spool/spool.ts'
 import { isFull, makeWritable } from './writable-directory.ts'
@@ -31,7 +32,6 @@ export interface ServiceLog {
   close(withinMs: number): Promise<void>
 }
 
-const foreignStaleMs = 10 * 60_000
 const restartMs = 1000
 const [leastSegmentBytes, mostSegmentBytes] = [2 ** 16, 8 * 2 ** 20]
 const dropReasons = ['disk', 'too_long', 'spool_full', 'torn'] satisfies DropReason[]
@@ -48,6 +48,7 @@ export function openServiceLog(service: string, config: ServiceLogConfig, regist
   const directory = join(serviceDirectory, instance)
   makeWritable('log.spool.directory', options.directory, directory)
   const metrics = logMetrics(registry)
+  metrics.limit.set(options.maxBytes)
   const ownership = own(directory)
 
   const spool = openSpool(directory, segmentBytes(options.maxBytes), {
@@ -119,12 +120,15 @@ export function openServiceLog(service: string, config: ServiceLogConfig, regist
     ending = true
     spool.close()
     clearInterval(renewal)
-    const shipper = worker
-    if (shipper === undefined) return
-    const ended = new Promise((done) => shipper.once('exit', done))
+    if (worker !== undefined) await ended(worker, withinMs)
+    ownership?.leave()
+  }
+
+  async function ended(shipper: Worker, withinMs: number): Promise<void> {
+    const exit = new Promise((done) => shipper.once('exit', done))
     shipper.postMessage({ withinMs } satisfies EndRequest)
     const timer = setTimeout(() => void shipper.terminate(), withinMs)
-    await ended
+    await exit
     clearTimeout(timer)
   }
 
@@ -143,7 +147,7 @@ export function openServiceLog(service: string, config: ServiceLogConfig, regist
 /** A full disk keeps nobody from starting; it is said that the disk takes no lines. */
 function own(directory: string): Ownership | undefined {
   try {
-    return takeOwnership(directory, foreignStaleMs)
+    return takeOwnership(directory, sourceStaleMs)
   } catch (error) {
     if (isFull(error)) return undefined
     throw error
@@ -166,6 +170,7 @@ function logMetrics(registry: Registry) {
   return {
     dropped,
     bytes: new Gauge({ name: 'log_spool_bytes', help: 'Bytes of the log in the disk buffer', registers }),
+    limit: new Gauge({ name: 'log_spool_limit_bytes', help: 'The most that the disk buffer may hold', registers }),
     shipped: new Counter({ name: 'log_shipped_total', help: 'Log lines that the brokers have acknowledged', registers })
   }
 }

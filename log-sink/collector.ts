@@ -23,10 +23,17 @@ export interface CollectorParts {
   log: Logger
 }
 
+/** Collecting failed because of the disk. */
+export class DiskError extends Error {
+  override name = 'DiskError'
+}
+
 /** Collects, and knows how it goes. */
 export interface Collector extends GroupHandler {
   /** Why the disk does not take lines; nothing while it does. */
   diskTrouble(): string | undefined
+  /** Whether the brokers have been silent for longer than they should be. */
+  isSilent(): boolean
   /** How long the oldest line that is still to be collected has been with the brokers, as far as that is known. */
   lagSeconds(): number
   close(): Promise<void>
@@ -37,7 +44,8 @@ const stallRetryMs = 1000
 const silentMs = 5000
 const hangingMs = 15_000
 
-export function createCollector(parts: CollectorParts): Collector {
+/** @param stop ends waiting for a disk */
+export function createCollector(parts: CollectorParts, stop: AbortSignal): Collector {
   const { directory, topic, rotate, keeper, metrics, log } = parts
   const open = new Map<number, PartitionLog>()
   /** Since when the lines of a partition have been waiting; 0: none are. */
@@ -96,13 +104,32 @@ export function createCollector(parts: CollectorParts): Collector {
       closed: keeper.take,
       async stalled(error: Error) {
         stall(error)
-        await sleep(stallRetryMs)
+        await sleep(stallRetryMs, undefined, { signal: stop })
         await control.heartbeat()
       }
     }
-    const opened = await openPartition(options, committed.get(partition) ?? { offset: -1, said: undefined })
+    const opened = await ofDisk(openPartition(options, committed.get(partition) ?? { offset: -1, said: undefined }))
     open.set(partition, opened)
     return opened
+  }
+
+  /** Cuts back what does not count, in the folders of all partitions: those of this sink, and those that others have now. */
+  async function settle(): Promise<void> {
+    sink ||= await sinkId(directory)
+    for (const name of await readdir(directory)) {
+      const match = /^partition-(\d+)$/.exec(name)
+      const found = match && committed.get(Number(match[1]))
+      if (!found) continue
+      await settlePartition(sink, join(directory, name), found)
+      keeper.take(await completeFiles(join(directory, name)))
+    }
+  }
+
+  async function ofDisk<T>(work: Promise<T>): Promise<T> {
+    return work.catch((error) => {
+      stall(error)
+      throw new DiskError('the disk does not work', { cause: error })
+    })
   }
 
   function partitionDirectory(partition: number): string {
@@ -125,20 +152,18 @@ export function createCollector(parts: CollectorParts): Collector {
     metrics.stalled.set(0)
   }
 
+  function isSilent(): boolean {
+    return workingSince === undefined && Date.now() - aliveAt > silentMs
+  }
+
   return {
     async assigned(partitions, found) {
       await closeAll()
       committed = found
       behindSince.clear()
       metrics.partitions.set(partitions.length)
-      sink ||= await sinkId(directory)
-      for (const name of await readdir(directory)) {
-        const match = /^partition-(\d+)$/.exec(name)
-        const of = match && found.get(Number(match[1]))
-        if (!of) continue
-        await settlePartition(sink, join(directory, name), of)
-        keeper.take(await completeFiles(join(directory, name)))
-      }
+      await ofDisk(settle())
+      works()
       aliveAt = Date.now()
     },
     collect,
@@ -152,10 +177,10 @@ export function createCollector(parts: CollectorParts): Collector {
       const hangs = workingSince !== undefined && Date.now() - workingSince > hangingMs
       return trouble ?? (hangs ? 'a batch has been under way for very long' : undefined)
     },
+    isSilent,
     lagSeconds() {
       const oldest = Math.min(...[...behindSince.values()].filter((since) => since > 0))
-      const silent = workingSince === undefined && Date.now() - aliveAt > silentMs
-      const since = Math.min(oldest, silent ? aliveAt : Number.POSITIVE_INFINITY)
+      const since = Math.min(oldest, isSilent() ? aliveAt : Number.POSITIVE_INFINITY)
       return Number.isFinite(since) ? (Date.now() - since) / 1000 : 0
     },
     close: closeAll

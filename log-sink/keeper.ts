@@ -16,10 +16,13 @@ export interface Keeper {
   close(): Promise<void>
 }
 
+const lookMs = 60_000
+
 /** @param stored is told how many bytes all files take */
 export function keepFiles(directory: string, maxBytes: number, stored: (bytes: number) => void, log: Logger): Keeper {
   let work = Promise.resolve()
   let closed = false
+  const timer = setInterval(() => take([]), lookMs).unref()
 
   function take(paths: string[]): void {
     work = work.then(async () => {
@@ -51,6 +54,7 @@ export function keepFiles(directory: string, maxBytes: number, stored: (bytes: n
     take,
     async close() {
       closed = true
+      clearInterval(timer)
       await work
     }
   }

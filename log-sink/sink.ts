@@ -8,7 +8,7 @@ import { kafkaTrouble } from '#common/kafka.ts'
 import type { Logger } from '#common/logger.ts'
 import { type Ownership, renewMs, takeOwnership } from '#common/ownership.ts'
 import { type Dependency, ProbeError } from '#common/readiness.ts'
-import { createCollector } from './collector.ts'
+import { createCollector, DiskError } from './collector.ts'
 import { consumeGroup, type GroupHandler } from './group-consumer.ts'
 import { keepFiles } from './keeper.ts'
 import { sinkMetrics } from './metrics.ts'
@@ -49,7 +49,7 @@ export function createSink({ kafka, log, registry }: SinkParts, options: SinkOpt
   const stop = new AbortController()
   const metrics = sinkMetrics(registry, () => collector.lagSeconds())
   const keeper = keepFiles(directory, maxBytes, (bytes) => metrics.storedBytes.set(bytes), log)
-  const collector = createCollector({ directory, topic: logs.topic, rotate, keeper, metrics, log })
+  const collector = createCollector({ directory, topic: logs.topic, rotate, keeper, metrics, log }, stop.signal)
   let trouble: string | undefined = 'the group is not joined yet'
   let ownership: Ownership | undefined
   let consuming: Promise<void> = Promise.resolve()
@@ -62,7 +62,11 @@ export function createSink({ kafka, log, registry }: SinkParts, options: SinkOpt
     },
     failed(error) {
       const lost = error instanceof TopicLostError
-      const reason = lost ? error.message : kafkaTrouble(error, logs.topic)
+      const reason = lost
+        ? error.message
+        : error instanceof DiskError
+          ? 'the group is joined again when the disk works'
+          : kafkaTrouble(error, logs.topic)
       // What else fails is told by the readiness probe, once.
       if (lost && trouble !== reason)
         log.error({ event: 'topic_lost', topic: logs.topic, reason }, 'the topic of the log is gone')
@@ -94,7 +98,7 @@ export function createSink({ kafka, log, registry }: SinkParts, options: SinkOpt
       await consuming
       await collector.close()
       await keeper.close()
-      ownership?.release()
+      ownership?.leave()
     },
     dependencies: [
       {
@@ -102,6 +106,7 @@ export function createSink({ kafka, log, registry }: SinkParts, options: SinkOpt
         required: 'always',
         async probe() {
           if (trouble !== undefined) throw new ProbeError(trouble)
+          if (collector.isSilent()) throw new ProbeError('the brokers give no answer')
         }
       },
       {

@@ -79,12 +79,17 @@ export async function untilReady(
   while (!(await get(`http://${opsAuthority}/readyz`)).ok) {
     signal.throwIfAborted()
     if (performance.now() > sayAt) {
-      const { text } = await get(`http://${opsAuthority}/readyz?verbose`)
-      say(`${name} is not ready yet: ${text.trim().replaceAll('\n', '; ')}`)
+      say(`${name} is not ready yet: ${await whyNotReady(opsAuthority)}`)
       sayAt += 60_000
     }
     await sleep(50, undefined, { signal })
   }
+}
+
+/** What a service says of its readiness, on one line. */
+export async function whyNotReady(opsAuthority: string): Promise<string> {
+  const { text } = await get(`http://${opsAuthority}/readyz?verbose`)
+  return text.trim().replaceAll('\n', '; ')
 }
 
 function entry(name: string): string {

@@ -2,12 +2,22 @@
 
 import { chmodSync, mkdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { addressTable } from './addresses.ts'
 import { type Engines, StartError, startEngines } from './engines.ts'
 import { keepSecret, keptSecret } from './kept-secret.ts'
 import { findPorts, PortError, type WantedPort } from './ports.ts'
 import { takeRunLock } from './run-lock.ts'
-import { authority, type Config, serviceEnvironment, serviceProgram, services, untilReady } from './services.ts'
+import {
+  authority,
+  type Config,
+  type Service,
+  serviceEnvironment,
+  serviceProgram,
+  services,
+  untilReady,
+  whyNotReady
+} from './services.ts'
 import { onStop } from './stop-signals.ts'
 import { createSupervisor, type Supervisor } from './supervisor.ts'
 
@@ -105,24 +115,44 @@ function rpcToken(config: Config, dataDir: string): string {
   return config.rpc.token
 }
 
-/** Resolves when all services are ready; log-sink is not waited for when Kafka does not come. */
+// Kafka answers by then; what the sink still lacks is not only slow.
+const sinkGraceMs = 20_000
+
+/** Resolves when all services are ready. The product works without log-sink, so that one is not waited for in vain. */
 async function allReady(
   config: Config,
   ports: ReadonlyMap<string, number>,
   engines: Engines,
   signal: AbortSignal
 ): Promise<void> {
-  const kafkaMissing = new Promise<void>((resolve) => {
-    engines.kafkaReady.catch((error) => {
-      if (!signal.aborted) say(`kafka does not answer: ${error.message}; going on without it, the logs stay on disk`)
-      resolve()
-    })
-  })
+  const opsAuthority = (section: Service['section']) =>
+    authority(config[section].opsHost, ports.get(`${section}.opsPort`))
+
+  /** Resolves when the sink can be gone on without, and why has been said. */
+  async function sinkGivenUp(settled: AbortSignal): Promise<void> {
+    try {
+      await engines.kafkaReady
+    } catch (error) {
+      if (!signal.aborted)
+        say(`kafka does not answer: ${(error as Error).message}; going on without it, the logs stay on disk`)
+      return
+    }
+    await sleep(sinkGraceMs, undefined, { signal: settled })
+    say(
+      `log-sink is not ready; going on without it, the logs stay on disk: ${await whyNotReady(opsAuthority('logSink'))}`
+    )
+  }
+
   await Promise.all(
-    services.map(({ name, section }) => {
-      const opsAuthority = authority(config[section].opsHost, ports.get(`${section}.opsPort`))
-      const ready = untilReady(name, opsAuthority, say, signal)
-      return section === 'logSink' ? Promise.race([ready, kafkaMissing]) : ready
+    services.map(async ({ name, section }) => {
+      if (section !== 'logSink') return untilReady(name, opsAuthority(section), say, signal)
+      const settled = new AbortController()
+      const end = AbortSignal.any([signal, settled.signal])
+      const either = [untilReady(name, opsAuthority(section), say, end), sinkGivenUp(end)]
+      // The one that is not needed any more fails when it is told to end.
+      for (const each of either) each.catch(() => {})
+      await Promise.race(either)
+      settled.abort()
     })
   )
 }

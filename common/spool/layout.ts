@@ -24,6 +24,9 @@ export interface Shipped {
   partition: number
 }
 
+/** After this time an owner of a source whose process cannot be seen, in another container, counts as dead; in ms. */
+export const sourceStaleMs = 60_000
+
 /** Nothing has been shipped. */
 export const nothingShipped: Shipped = { position: 0, segment: 0, offset: 0, partition: -1 }
 

@@ -4,7 +4,7 @@ import { mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Ownership, takeOwnership } from '../ownership.ts'
-import { namesIn } from './layout.ts'
+import { namesIn, sourceStaleMs } from './layout.ts'
 import { type Batch, openSource, type Source } from './source.ts'
 import type { DropReason } from './spool.ts'
 
@@ -41,8 +41,6 @@ const batchBytes = 512 * 1024
 const lingerMs = 200
 const housekeepingMs = 1000
 const adoptMs = 5000
-// Of a process that cannot be seen, in another container or on another host.
-const foreignStaleMs = 10 * 60_000
 // A directory without an owner is one that is being made, or one whose owner could not even write that down.
 const ownerlessMs = 60_000
 const [firstRetryMs, lastRetryMs] = [100, 1000]
@@ -92,7 +90,7 @@ export async function ship(
       if (name === instance || sources().some((source) => source.directory === path)) continue
       const names = namesIn(path)
       const isNew = !names.includes('owner.json') && Date.now() - statSync(path).mtimeMs < ownerlessMs
-      const ownership = isNew ? undefined : takeOwnership(path, foreignStaleMs)
+      const ownership = isNew ? undefined : takeOwnership(path, sourceStaleMs)
       if (ownership) adopted.set(openSource(`${service}/${name}`, path, events.dropped), ownership)
     }
   }
@@ -163,7 +161,7 @@ export async function ship(
   }
   for (const [source, ownership] of adopted) {
     source.close()
-    ownership.release()
+    ownership.leave()
   }
   if (complete) own?.remove()
   else own?.close()
