@@ -2,12 +2,12 @@
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import t from 'tap'
 import { parse as parseYaml } from 'yaml'
 import { environmentName, forEachKey, loadConfig, type Schema } from '#common/config.ts'
 import type { Key } from '#common/config-keys.ts'
-import { shutdown } from '#common/config-sections.ts'
+import { kafka, log, shutdown } from '#common/config-sections.ts'
 import { schema as gateway } from '../gateway/config.ts'
 import { schema as logSink } from '../log-sink/config.ts'
 import { schema as sessionSvc } from '../session-svc/config.ts'
@@ -28,6 +28,7 @@ interface Service {
   healthcheck?: { test: string[]; interval: string }
   profiles?: string[]
   volumes?: string[]
+  tmpfs?: string[]
   restart?: string
   stop_grace_period?: string
   user?: string
@@ -129,9 +130,13 @@ t.test('only the gateway is published, and Grafana to this machine', async (t) =
 })
 
 t.test('every service runs and waits for what it needs', async (t) => {
-  for (const [name, { command, depends_on = {} }] of ours) {
-    t.equal(command?.[0], 'node', name)
-    t.ok(existsSync(join(root, command?.[1] ?? '')), `${command?.[1]} exists`)
+  for (const [name, { command = [], depends_on = {} }] of ours) {
+    const [node, ...options] = command.slice(0, -1)
+    const entry = command.at(-1) ?? ''
+    t.equal(node, 'node', name)
+    t.ok(existsSync(join(root, entry)), `${entry} exists`)
+    const usesKafka = /^import \{.+\} from '#common\/kafka\.ts'$/m.test(read(entry))
+    t.same(options, usesKafka ? ['--disable-warning=TimeoutNegativeWarning'] : [], `${name} warns of what matters`)
     for (const [needed, { condition }] of Object.entries(depends_on)) {
       const expected = needed === 'migrate' ? 'service_completed_successfully' : 'service_healthy'
       t.equal(condition, expected, `${name} waits until ${needed} is ready`)
@@ -139,6 +144,52 @@ t.test('every service runs and waits for what it needs', async (t) => {
   }
   t.ok('migrate' in (compose.services['user-svc']?.depends_on ?? {}))
   t.equal(compose.services.migrate?.restart, undefined, 'the migration runs once')
+})
+
+t.test('without Kafka every service starts, except log-sink', async (t) => {
+  function waitsFor(name: string): string[] {
+    const needed = Object.keys(compose.services[name]?.depends_on ?? {})
+    return [...needed, ...needed.flatMap(waitsFor)]
+  }
+  for (const [name] of ours) {
+    t.equal(waitsFor(name).includes('kafka'), name === 'log-sink', `whether ${name} waits for Kafka`)
+    t.notOk(waitsFor(name).includes('log-sink'), `${name} does not wait for log-sink`)
+  }
+})
+
+t.test('a service keeps its lines in a volume of its own until Kafka has them', async (t) => {
+  const made = /^RUN install -d -o node -g node -m 700 (.+)$/m.exec(read('Dockerfile'))?.[1]?.split(' ') ?? []
+  const owners = new Map<string, string>()
+  for (const [name, { environment = {}, networks, volumes = [] }] of ours) {
+    const written = volumes.map((volume) => volume.split(':')).filter(([, , mode]) => mode !== 'ro')
+    for (const [source = '', target] of written) {
+      t.notOk(owners.has(source), `${source} belongs to ${name} alone`)
+      owners.set(source, name)
+      t.ok(
+        made.some((path) => resolve('/app', path) === target),
+        `a new ${source} is writable: the image has ${target}`
+      )
+    }
+    const targets = written.map(([, target]) => target)
+    if (name === 'migrate') {
+      t.same(targets, [], 'the migration writes to no disk')
+      continue
+    }
+    const values = Object.entries(environment).map(([variable, value]) => [variable, interpolate(value)])
+    const config = loadConfig(
+      { log, kafka, ...(name === 'log-sink' && { logSink: logSink.logSink }) },
+      { ...Object.fromEntries(values), CONFIG_FILE: join(root, 'config.yml') }
+    ) as { kafka: { brokers: string[] }; log: { spool: { directory: string } }; logSink?: { directory: string } }
+    const directories = [config.log.spool.directory, ...(config.logSink ? [config.logSink.directory] : [])]
+    t.same(
+      targets.toSorted(),
+      directories.map((path) => resolve('/app', path)).toSorted(),
+      `what ${name} writes is kept`
+    )
+    t.same(config.kafka.brokers, ['kafka:9092'], `${name} ships its lines`)
+    t.ok(networks.includes('kafka'), `${name} reaches Kafka`)
+  }
+  t.same(compose.services['log-sink']?.tmpfs, ['/tmp'], 'what shows the collected logs can sort them')
 })
 
 t.test('what keeps running has a health check and is started again', async (t) => {

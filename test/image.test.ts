@@ -1,8 +1,11 @@
 /** Holds the Dockerfile against the code: what it copies exists, and is all that a service needs to run. */
 
+import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, matchesGlob, posix } from 'node:path'
 import t from 'tap'
+import { log } from '#common/config-sections.ts'
+import { logSink } from '../log-sink/config.ts'
 
 const root = join(import.meta.dirname, '..')
 const read = (file: string) => readFileSync(join(root, file), 'utf8')
@@ -77,6 +80,23 @@ t.test('it runs as another user than root, in production', async (t) => {
   t.ok(ofFinalStage.some((words) => words.join(' ') === 'ENV NODE_ENV=production'))
 })
 
+t.test('it has a folder of the service’s own for each directory that a service writes to', async (t) => {
+  const index = ofFinalStage.findIndex((words) => words.slice(0, 3).join(' ') === 'RUN install -d')
+  t.ok(index >= 0 && index < ofFinalStage.length - 1, 'they are made, by root')
+  const words = ofFinalStage[index]?.slice(1) ?? []
+  const directories = words.filter((word) => word.startsWith('.'))
+  t.same(directories.toSorted(), [logSink.directory.default, log.spool.directory.default].toSorted())
+  t.match(words.join(' '), '-o node -g node -m 700', 'only the service can read the log')
+
+  // The same command, for the user of this test.
+  const { uid, gid } = statSync(t.testdir())
+  const [command = '', ...options] = words.map((word, at) =>
+    word === 'node' ? String(words[at - 1] === '-o' ? uid : gid) : word
+  )
+  t.equal(spawnSync(command, options, { cwd: t.testdirName, stdio: 'inherit' }).status, 0)
+  for (const directory of directories) t.equal(statSync(join(t.testdirName, directory)).mode & 0o777, 0o700, directory)
+})
+
 t.test('every import of a service is in the image', async (t) => {
   const visited = new Set<string>()
   function visit(file: string): void {
@@ -102,6 +122,7 @@ t.test('every import of a service is in the image', async (t) => {
   }
   for (const service of ['gateway', 'user-svc', 'session-svc', 'log-sink']) visit(`${service}/server.ts`)
   visit('user-svc/migrate.ts')
+  visit('stack/logs.ts')
   for (const file of filesBelow('user-svc/migrations')) visit(file)
   t.ok(visited.size > 20, 'the imports were followed')
 })

@@ -1,11 +1,14 @@
 /** Holds what operators get, rules, dashboards and runbooks, against each other and against the code. */
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { parse as parseYaml, stringify } from 'yaml'
+import { forEachKey } from '#common/config.ts'
+import type { Key } from '#common/config-keys.ts'
 import { allCodes, errorMeaning } from '#common/error-table.ts'
+import { filters, readQuery } from '../log-sink/viewer/query.ts'
 import { schema } from '../stack/config.ts'
 import { dashboardExpressions, missingMetrics, reads, rules } from './metrics-used.ts'
 import { findPromtool } from './promtool.ts'
@@ -20,6 +23,19 @@ interface Alert {
   annotations: { summary: string; description: string; runbook_url: string }
 }
 const alerts = rules().filter((rule) => rule.alert !== undefined) as unknown as Alert[]
+
+/** What shows the collected logs, also in the container of log-sink. */
+const viewer = 'stack/logs.ts'
+const runbookLines = () =>
+  list('ops/runbooks').flatMap((file) =>
+    read(`ops/runbooks/${file}`)
+      .split('\n')
+      .map((line) => ({ file, line }))
+  )
+
+const keys = new Map<string, Key<unknown>>()
+forEachKey(schema, (path, key) => keys.set(path, key))
+const isKeyOrGroup = (name: string) => [...keys.keys()].some((path) => `${path}.`.startsWith(`${name}.`))
 
 // promtool may have to be fetched first.
 t.setTimeout(300_000)
@@ -93,13 +109,79 @@ t.test('a runbook belongs to an alert, has its four parts, and links to what exi
     for (const [, link] of text.matchAll(/\]\(([^)]+)\)/g)) {
       t.ok(existsSync(join(root, 'ops/runbooks', link as string)), `${file} links to ${link}`)
     }
-    for (const [, key] of text.matchAll(/`((?:gateway|userSvc|session|rpc|log)\.[a-zA-Z.]+)`/g)) {
-      const node = (key as string)
-        .split('.')
-        .reduce<unknown>((node, name) => (node as Record<string, unknown> | undefined)?.[name], schema)
-      t.ok(node, `${file} names the key ${key}, which exists`)
+    for (const [, path = ''] of text.matchAll(/`(\w+\.[a-zA-Z.]+)`/g)) {
+      if ((path.split('.')[0] as string) in schema)
+        t.ok(isKeyOrGroup(path), `${file} names the key ${path}, which exists`)
     }
   }
+})
+
+t.test('a default that a runbook or a dashboard states is the default', async (t) => {
+  const units: Record<string, number> = { '': 1, GiB: 2 ** 30, days: 86_400_000 }
+  const files = [...list('ops/runbooks').map((file) => `ops/runbooks/${file}`), 'ops/grafana/dashboards/auth.json']
+  const stated = files.flatMap((file) => [
+    ...read(file).matchAll(/`?\b([a-z]\w+\.[a-zA-Z.]+[a-zA-Z])`?(?:, | \()(\d+)(?: (GiB|days))?\b/g)
+  ])
+  for (const [, path = '', amount, unit = ''] of stated) {
+    const { default: byDefault, parse } = keys.get(path) as Key<unknown>
+    t.equal(Number(amount) * (units[unit] as number), parse(byDefault), `${path} is ${amount} ${unit} by default`)
+  }
+  t.ok(stated.length >= 10)
+})
+
+t.test('a panel or an event that a runbook names is there', async (t) => {
+  const panels = list('ops/grafana/dashboards').flatMap(
+    (file) => JSON.parse(read(`ops/grafana/dashboards/${file}`)).panels as { title: string }[]
+  )
+  // A runbook leaves out what stands behind a comma, such as the quantile.
+  const titles = panels.flatMap(({ title }) => [title, title.split(', ')[0] as string])
+  const code = globSync('{common,gateway,user-svc,session-svc,log-sink}/**/*.ts', { cwd: root })
+    .filter((file) => !file.includes('/test/'))
+    .map(read)
+    .join('\n')
+  const logged = (levels: string) =>
+    [...code.matchAll(new RegExp(`\\.(?:${levels})\\(\\s*\\{ event: '(\\w+)'`, 'g'))].map(([, event = '']) => event)
+  const severe = logged('warn|error|fatal')
+  const quiet = logged('debug|info').filter((event) => !severe.includes(event))
+  t.ok(quiet.includes('sys_startup') && severe.includes('sys_crash'), 'the levels of events are found')
+
+  for (const { file, line } of runbookLines()) {
+    for (const [named] of line.matchAll(/\bpanels? _.+?_(?: and _.+?_)*/g)) {
+      for (const [, title = ''] of named.matchAll(/_(.+?)_/g))
+        t.ok(titles.includes(title), `${file}: ${title} is a panel`)
+    }
+    const events = [...line.matchAll(/\bevents? `(\w+)`|`(sys_\w+)`/g)].map(
+      ([, named, system]) => named ?? system ?? ''
+    )
+    for (const event of events) t.ok(code.includes(`'${event}'`), `${file}: ${event} is logged`)
+    if (!line.includes('docker compose logs') || line.includes(viewer)) continue
+    t.notOk(
+      events.some((event) => quiet.includes(event)),
+      `${file}: the output of a container has warnings and errors only`
+    )
+  }
+})
+
+t.test('what a runbook asks of the log can be asked', async (t) => {
+  const value = '(?:<[^>]+>|[^\\s`<]+)'
+  const locally = new RegExp(`make logs((?: \\w+=${value})+)`, 'g')
+  const inDocker = new RegExp(`docker compose exec((?: -e \\w+=${value})+) log-sink node ${viewer}`, 'g')
+  t.ok(existsSync(join(root, viewer)))
+  let count = 0
+  for (const { file, line } of runbookLines()) {
+    const [here = [], there = []] = [locally, inDocker].map((pattern) =>
+      [...line.matchAll(pattern)].map(([, variables = '']) => variables.replaceAll(' -e ', ' '))
+    )
+    t.same(here, there, `${file}: the same is asked with and without Docker`)
+    t.equal(line.split('make logs').length - 1, here.length, `${file}: in a form that it takes`)
+    t.equal(line.split(viewer).length - 1, there.length, `${file}: in a form that it takes`)
+    for (const [, name = '', written = ''] of here.join(' ').matchAll(new RegExp(`(\\w+)=(${value})`, 'g'))) {
+      const asked = name === 'TRACE' ? '0af7651916cd43dd8448eb211c80319c' : written
+      t.ok(filters(readQuery({ [name]: asked }, Date.now())), `${file}: ${name}=${written}`)
+      count += 1
+    }
+  }
+  t.ok(count > 5)
 })
 
 t.test('the RPC error ratio counts the codes that are the server’s fault', async (t) => {
@@ -122,6 +204,11 @@ t.test('dashboards read the provisioned datasource', async (t) => {
     const { uid, panels } = JSON.parse(read(`ops/grafana/dashboards/${file}`))
     t.ok(uid, `${file} has a fixed uid`)
     t.same(new Set(panels.map(({ id }: { id: number }) => id)).size, panels.length, 'every panel has its own id')
+    const cells = (panels as { gridPos: Record<'x' | 'y' | 'w' | 'h', number> }[]).flatMap(
+      ({ gridPos: { x, y, w, h } }) =>
+        Array.from({ length: w * h }, (_, cell) => `${x + (cell % w)} ${y + Math.floor(cell / w)}`)
+    )
+    t.equal(new Set(cells).size, cells.length, 'and its own place')
     const used = [
       ...read(`ops/grafana/dashboards/${file}`).matchAll(/"datasource": \{\s*"type": "(\w+)",\s*"uid": "(\w+)"/g)
     ]

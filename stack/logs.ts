@@ -1,0 +1,30 @@
+/** What `make logs` does: shows the logs of all services, merged by time. */
+
+import { join } from 'node:path'
+import { ConfigError, loadConfig } from '#common/config.ts'
+import { readQuery } from '../log-sink/viewer/query.ts'
+import { createFormat } from '../log-sink/viewer/readable.ts'
+import { showLogs } from '../log-sink/viewer/show.ts'
+import { schema } from './config.ts'
+import { logDirectories } from './log-directories.ts'
+
+// Paths in the configuration are relative to the project.
+process.chdir(join(import.meta.dirname, '..'))
+const out = process.stdout
+// A reader that has gone away is noticed by the write itself.
+out.on('error', () => {})
+process.stderr.on('error', () => {})
+
+try {
+  const query = readQuery(process.env, Date.now())
+  if (query.follow) process.on('SIGINT', () => process.exit(0))
+  const format = out.isTTY ? createFormat(out.hasColors()) : undefined
+  const complete = await showLogs({ query, ...logDirectories(loadConfig(schema)), out, format, say: console.error })
+  process.exit(complete ? 0 : 1)
+} catch (error) {
+  const { code, syscall, message } = error as NodeJS.ErrnoException
+  if (code === 'EPIPE') process.exit(0)
+  if (!(error instanceof ConfigError) && syscall === undefined) throw error
+  console.error(message)
+  process.exit(1)
+}
