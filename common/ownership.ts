@@ -58,13 +58,25 @@ export function takeOwnership(directory: string, staleMs: number): Ownership | u
     rmSync(aside)
   }
   const own = JSON.stringify(self())
-  if (!ignoring('EEXIST', () => writeFileSync(path, own, { flag: 'wx', mode: 0o600 }))) return undefined
+  const write = () => ignoring('EEXIST', () => writeFileSync(path, own, { flag: 'wx', mode: 0o600 }))
+  if (!write()) return undefined
+
+  function renew(): boolean {
+    const owner = readOwner(path)
+    // Somebody has cleared the directory, which gives it to nobody else.
+    if (owner === undefined) return write()
+    const now = new Date()
+    return owner.text === own && ignoring('ENOENT', () => utimesSync(path, now, now))
+  }
+
   return {
     renew() {
-      if (readOwner(path)?.text !== own) return false
-      const now = new Date()
-      utimesSync(path, now, now)
-      return true
+      try {
+        return renew()
+      } catch {
+        // A disk that fails, or a directory that is gone, is told by those who write there.
+        return true
+      }
     },
     leave() {
       // Removing the file would make it look like a directory whose owner has yet to be written.

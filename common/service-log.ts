@@ -3,7 +3,6 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
-import { Worker } from 'node:worker_threads'
 import { Counter, Gauge, type Registry } from '@prometheus-io/client'
 import { pino } from 'pino'
 import type { KafkaOptions } from './kafka.ts'
@@ -11,7 +10,8 @@ import { createLogger, type Logger } from './logger.ts'
 import { type Ownership, renewMs, takeOwnership } from './ownership.ts'
 import { type Dependency, ProbeError } from './readiness.ts'
 import { sourceStaleMs } from './spool/layout.ts'
-import type { EndRequest, ShipperData, ShipperReport } from './spool/shipper-worker.ts'
+import { type ShipperThread, startShipperThread } from './spool/shipper-thread.ts'
+import type { ShipperReport } from './spool/shipper-worker.ts'
 import { type DropReason, openSpool } from './spool/spool.ts'
 import { isFull, makeWritable } from './writable-directory.ts'
 
@@ -32,7 +32,6 @@ export interface ServiceLog {
   close(withinMs: number): Promise<void>
 }
 
-const restartMs = 1000
 const [leastSegmentBytes, mostSegmentBytes] = [2 ** 16, 8 * 2 ** 20]
 const dropReasons = ['disk', 'too_long', 'spool_full', 'torn'] satisfies DropReason[]
 
@@ -71,35 +70,27 @@ export function openServiceLog(service: string, config: ServiceLogConfig, regist
   }
   const log = createLogger(service, level, output, instance)
   process.on('exit', spool.flush)
+  let owned = true
   const renewal = setInterval(() => {
-    if (ownership?.renew() === false) log.error({ event: 'log_buffer_lost' }, 'the disk buffer was taken over')
+    const still = ownership?.renew() ?? true
+    if (owned && !still) log.error({ event: 'log_buffer_lost' }, 'another process has taken over the disk buffer')
+    owned = still
   }, renewMs).unref()
 
-  let worker: Worker | undefined
-  let ending = false
+  let shipper: ShipperThread | undefined
   let brokers: string | undefined
   let shippingDisk: string | undefined
 
   function startShipping(): void {
-    const data: ShipperData = {
-      service,
-      instance,
-      directory: serviceDirectory,
-      maxBytes: options.maxBytes,
-      kafka: config.kafka
-    }
-    worker = new Worker(new URL('./spool/shipper-worker.ts', import.meta.url), {
-      workerData: data,
-      execArgv: [...process.execArgv, '--disable-warning=TimeoutNegativeWarning'],
-      resourceLimits: { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 8 }
-    })
-    worker.unref()
-    worker.on('message', take)
-    worker.on('error', (err) => log.error({ event: 'log_shipper_failed', err }, 'the shipping of the log failed'))
-    worker.on('exit', () => {
-      worker = undefined
-      if (!ending) setTimeout(startShipping, restartMs).unref()
-    })
+    const { maxBytes } = options
+    const { kafka } = config
+    shipper = startShipperThread(
+      { service, instance, directory: serviceDirectory, maxBytes, kafka },
+      {
+        reported: take,
+        failed: (err) => log.error({ event: 'log_shipper_failed', err }, 'the shipping of the log failed')
+      }
+    )
   }
 
   function take(report: ShipperReport): void {
@@ -117,19 +108,10 @@ export function openServiceLog(service: string, config: ServiceLogConfig, regist
   }
 
   async function close(withinMs: number): Promise<void> {
-    ending = true
     spool.close()
     clearInterval(renewal)
-    if (worker !== undefined) await ended(worker, withinMs)
+    await shipper?.end(withinMs)
     ownership?.leave()
-  }
-
-  async function ended(shipper: Worker, withinMs: number): Promise<void> {
-    const exit = new Promise((done) => shipper.once('exit', done))
-    shipper.postMessage({ withinMs } satisfies EndRequest)
-    const timer = setTimeout(() => void shipper.terminate(), withinMs)
-    await exit
-    clearTimeout(timer)
   }
 
   async function probe(): Promise<void> {
