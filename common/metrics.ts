@@ -3,6 +3,7 @@
 import type { DescMethod, DescService } from '@bufbuild/protobuf'
 import { Code, type ConnectError } from '@connectrpc/connect'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from '@prometheus-io/client'
+import type { BreakerState } from './breaker.ts'
 import { codeName } from './error-table.ts'
 import { version } from './version.ts'
 
@@ -59,5 +60,47 @@ export function rpcMetrics(registry: Registry, side: 'server' | 'client'): RpcMe
       handled.inc({ ...labels(method), grpc_code: error ? codeName(error.code) : 'ok' })
       handling.observe(labels(method), seconds)
     }
+  }
+}
+
+/** The metrics of calls to other services: `grpc_client_*`, and what becomes of calls that an upstream does not answer. */
+export interface RpcClientMetrics extends RpcMetrics {
+  breaker(upstream: string, state: BreakerState): void
+  refused(upstream: string): void
+  retried(upstream: string): void
+}
+
+const breakerValues: Record<BreakerState, number> = { closed: 0, 'half-open': 0.5, open: 1 }
+
+export function rpcClientMetrics(registry: Registry): RpcClientMetrics {
+  const labelNames = ['upstream'] as const
+  const registers = [registry]
+  const breaker = new Gauge({
+    name: 'rpc_client_breaker_state',
+    help: 'Breaker of an upstream: 0 closed, 0.5 half-open, 1 open',
+    labelNames,
+    registers
+  })
+  const refused = new Counter({
+    name: 'rpc_client_breaker_refused_total',
+    help: 'Calls that were refused because the upstream gives no sign of life',
+    labelNames,
+    registers
+  })
+  const retries = new Counter({
+    name: 'rpc_client_retries_total',
+    help: 'Calls that were made again because they had certainly not been done',
+    labelNames,
+    registers
+  })
+  return {
+    ...rpcMetrics(registry, 'client'),
+    breaker(upstream, state) {
+      breaker.set({ upstream }, breakerValues[state])
+      refused.inc({ upstream }, 0)
+      retries.inc({ upstream }, 0)
+    },
+    refused: (upstream) => refused.inc({ upstream }),
+    retried: (upstream) => retries.inc({ upstream })
   }
 }

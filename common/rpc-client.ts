@@ -2,30 +2,58 @@
 
 import type { Http2Session } from 'node:http2'
 import { MethodOptions_IdempotencyLevel as Idempotency } from '@bufbuild/protobuf/wkt'
-import { Code, ConnectError, type Interceptor, type Transport } from '@connectrpc/connect'
+import { Code, ConnectError, createClient, type Interceptor, type Transport } from '@connectrpc/connect'
 import { createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node'
 import { ErrorInfoSchema } from '#gen/google/rpc/error_details_pb.ts'
+import { Health } from '#gen/grpc/health/v1/health_pb.ts'
+import { createBreaker } from './breaker.ts'
 import { deadlineExceeded } from './deadline.ts'
-import { unavailable } from './errors.ts'
-import type { RpcMetrics } from './metrics.ts'
+import type { RpcClientMetrics, RpcMetrics } from './metrics.ts'
+import { createRetryBudget, retry } from './retry.ts'
 import { traceKey } from './rpc-context.ts'
 import { childSpan, newTrace, traceparent } from './trace.ts'
 
-/** The transport to a service. Half-open connections are found by pings; no call waits without a deadline. */
-export function createRpcTransport(
-  baseUrl: string,
-  rpc: { token: string; maxMessageBytes: number; maxTimeout: number },
-  metrics: RpcMetrics
-): Transport {
-  return createConnectTransport({
-    baseUrl,
+/** An upstream and how it is called. */
+export interface Upstream {
+  /** The service's name, for metrics. */
+  name: string
+  url: string
+  rpc: { token: string; maxMessageBytes: number; maxTimeout: number }
+}
+
+/**
+ * The transport to a service. No call waits without a deadline, half-open connections are found by pings, calls that
+ * may be repeated are, within a budget, and while the service gives no sign of life calls are refused at once.
+ */
+export function createRpcTransport({ name, url, rpc }: Upstream, metrics: RpcClientMetrics): Transport {
+  const options = {
+    baseUrl: url,
     httpVersion: '2',
-    sessionManager: guardedSessions(baseUrl),
+    sessionManager: guardedSessions(url),
     // The Connect protocol in binary: half the CPU of the gRPC protocol in Node.js.
     useBinaryFormat: true,
     readMaxBytes: rpc.maxMessageBytes * 16,
-    defaultTimeoutMs: rpc.maxTimeout,
-    interceptors: [measured(metrics), truthful, authorized(rpc.token), traced]
+    defaultTimeoutMs: rpc.maxTimeout
+  } as const
+  const health = createClient(Health, createConnectTransport(options))
+  const breaker = createBreaker({
+    probe: () => health.check({}, { timeoutMs: 1000 }),
+    changed: (state) => metrics.breaker(name, state),
+    refused: () => metrics.refused(name)
+  })
+  metrics.breaker(name, breaker.state())
+  const retries = retry(createRetryBudget(), () => metrics.retried(name))
+  return createConnectTransport({
+    ...options,
+    interceptors: [
+      retries,
+      breaker.intercept,
+      measured(metrics),
+      truthful,
+      authorized(rpc.token),
+      traced,
+      answeredInTime
+    ]
   })
 }
 
@@ -77,7 +105,7 @@ const truthful: Interceptor = (next) => async (request) => {
       case Code.Aborted:
         throw request.method.idempotency === Idempotency.IDEMPOTENCY_UNKNOWN
           ? deadlineExceeded()
-          : unavailable('A part of the service is not available at the moment.', 1, error)
+          : new ConnectError('The connection broke.', Code.Unavailable, undefined, undefined, error)
       // Without a reason that the contract of the service defines, it is our own credential that was refused:
       // a mistake of the operator, never of the user.
       case Code.Unauthenticated:
@@ -96,6 +124,19 @@ function authorized(token: string): Interceptor {
     request.header.set('authorization', `Bearer ${token}`)
     return next(request)
   }
+}
+
+// Enough for an answer to travel, or a twentieth of the time if that is less.
+const travelMs = 50
+
+/** The callee gets a little less time than its caller waits: what it says at its end is still heard, and tells that it lives. */
+const answeredInTime: Interceptor = (next) => (request) => {
+  const timeoutMs = Number(request.header.get('connect-timeout-ms'))
+  if (timeoutMs > 0) {
+    const shortened = Math.max(1, Math.floor(timeoutMs - Math.min(travelMs, timeoutMs / 20)))
+    request.header.set('connect-timeout-ms', String(shortened))
+  }
+  return next(request)
 }
 
 const traced: Interceptor = (next) => (request) => {

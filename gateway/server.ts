@@ -1,7 +1,7 @@
 /** Starts the gateway. */
 
 import { runService } from '#common/lifecycle.ts'
-import { rpcMetrics } from '#common/metrics.ts'
+import { rpcClientMetrics } from '#common/metrics.ts'
 import { createOpsServer } from '#common/ops-server.ts'
 import { watchReadiness } from '#common/readiness.ts'
 import { connectRedis } from '#common/redis.ts'
@@ -14,10 +14,10 @@ import { load } from './config.ts'
 
 await runService('gateway', load, async ({ gateway, rpc, redis: { url } }, parts) => {
   const { log, registry, logDependencies } = parts
-  const metrics = rpcMetrics(registry, 'client')
+  const metrics = rpcClientMetrics(registry)
   metrics.announce(UserService, SessionService)
-  const userSvc = createRpcTransport(rpc.userSvcUrl, rpc, metrics)
-  const sessionSvc = createRpcTransport(rpc.sessionSvcUrl, rpc, metrics)
+  const userSvc = createRpcTransport({ name: 'user-svc', url: rpc.userSvcUrl, rpc }, metrics)
+  const sessionSvc = createRpcTransport({ name: 'session-svc', url: rpc.sessionSvcUrl, rpc }, metrics)
   const redis = connectRedis(url, log)
   const readiness = watchReadiness(
     [

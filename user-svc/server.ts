@@ -2,7 +2,7 @@
 
 import { sql } from 'drizzle-orm'
 import { runService } from '#common/lifecycle.ts'
-import { rpcMetrics } from '#common/metrics.ts'
+import { rpcClientMetrics } from '#common/metrics.ts'
 import { createOpsServer } from '#common/ops-server.ts'
 import { ProbeError, watchReadiness } from '#common/readiness.ts'
 import { createRpcTransport } from '#common/rpc-client.ts'
@@ -17,9 +17,9 @@ import { createSessionClient } from './session-client.ts'
 await runService('user-svc', load, (config, { log, registry, logDependencies }) => {
   const { postgres, host, port, opsHost, opsPort } = config.userSvc
   const { db, close } = connectDatabase(postgres)
-  const metrics = rpcMetrics(registry, 'client')
+  const metrics = rpcClientMetrics(registry)
   metrics.announce(SessionService)
-  const transport = createRpcTransport(config.rpc.sessionSvcUrl, config.rpc, metrics)
+  const transport = createRpcTransport({ name: 'session-svc', url: config.rpc.sessionSvcUrl, rpc: config.rpc }, metrics)
   const sessionClient = createSessionClient(transport)
   const migrations = keepMigrating(postgres, log)
   const readiness = watchReadiness(

@@ -10,7 +10,7 @@ import { ServerReflection } from '#gen/grpc/reflection/v1/reflection_pb.ts'
 import { file_session_v1_session, SessionService } from '#gen/session/v1/session_pb.ts'
 import { unavailable } from '../errors.ts'
 import { createLogger } from '../logger.ts'
-import { rpcMetrics } from '../metrics.ts'
+import { rpcClientMetrics } from '../metrics.ts'
 import { createRpcTransport } from '../rpc-client.ts'
 import { onwards } from '../rpc-context.ts'
 import { buildRpcServer } from '../rpc-server.ts'
@@ -47,11 +47,8 @@ async function serve(t: Pick<Test, 'teardown'>, handlers: Handlers, rpc: Partial
 
 /** As another service would call it. */
 function caller(port: number, token = testRpc.token): Client<typeof SessionService> {
-  const transport = createRpcTransport(
-    `http://127.0.0.1:${port}`,
-    { ...testRpc, token },
-    rpcMetrics(new Registry(), 'client')
-  )
+  const upstream = { name: 'session-svc', url: `http://127.0.0.1:${port}`, rpc: { ...testRpc, token } }
+  const transport = createRpcTransport(upstream, rpcClientMetrics(new Registry()))
   return createClient(SessionService, transport)
 }
 

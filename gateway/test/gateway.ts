@@ -11,7 +11,7 @@ import type { Test } from 'tap'
 import { v7 as uuidv7 } from 'uuid'
 import { loadConfig, type Values } from '#common/config.ts'
 import { createLogger } from '#common/logger.ts'
-import { rpcMetrics } from '#common/metrics.ts'
+import { rpcClientMetrics } from '#common/metrics.ts'
 import { connectRedis } from '#common/redis.ts'
 import { createRpcTransport } from '#common/rpc-client.ts'
 import { buildRpcServer } from '#common/rpc-server.ts'
@@ -91,7 +91,10 @@ export async function serveUpstreams(t: Ending, upstreams: Upstreams, token = te
 
 /** The gateway's own transport to a port. */
 export function transportTo(port: number, token = testRpc.token): Transport {
-  return createRpcTransport(`http://127.0.0.1:${port}`, { ...testRpc, token }, rpcMetrics(new Registry(), 'client'))
+  return createRpcTransport(
+    { name: 'upstream', url: `http://127.0.0.1:${port}`, rpc: { ...testRpc, token } },
+    rpcClientMetrics(new Registry())
+  )
 }
 
 /** A port that the gateway listens on. */

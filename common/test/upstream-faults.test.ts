@@ -1,0 +1,203 @@
+/** Retries and breakers against upstreams that really fail: none is made worse, none is waited for in vain, all come back. */
+
+import { createServer, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Code, ConnectError, createClient, type ServiceImpl } from '@connectrpc/connect'
+import { Registry } from '@prometheus-io/client'
+import t, { type Test } from 'tap'
+import { file_session_v1_session, SessionService } from '#gen/session/v1/session_pb.ts'
+import { unavailable } from '../errors.ts'
+import { rpcClientMetrics } from '../metrics.ts'
+import { createRetryBudget } from '../retry.ts'
+import { createRpcTransport } from '../rpc-client.ts'
+import { buildRpcServer } from '../rpc-server.ts'
+import { alwaysReady, silentLog, testRpc } from '../testing.ts'
+
+/** Serves sessions at a port, 0 for any. */
+async function serve(t: Pick<Test, 'teardown'>, handlers: Partial<ServiceImpl<typeof SessionService>>, port = 0) {
+  const app = buildRpcServer({
+    log: silentLog,
+    registry: new Registry(),
+    readiness: alwaysReady,
+    rpc: testRpc,
+    services: [SessionService],
+    files: [file_session_v1_session],
+    routes: (router) => router.service(SessionService, handlers)
+  })
+  const sockets = new Set<Socket>()
+  app.server.on('connection', (socket: Socket) => sockets.add(socket))
+  await app.listen({ host: '127.0.0.1', port })
+  async function kill() {
+    for (const socket of sockets) socket.destroy()
+    await app.close()
+  }
+  t.teardown(kill)
+  return { port: (app.server.address() as { port: number }).port, kill }
+}
+
+/** Something that takes connections and never says a word. */
+async function mute(t: Pick<Test, 'teardown'>, port = 0) {
+  const sockets = new Set<Socket>()
+  const server = createServer((socket) => sockets.add(socket.on('error', () => {})))
+  await new Promise<void>((done) => server.listen(port, '127.0.0.1', done))
+  const end = () =>
+    new Promise<void>((done) => {
+      for (const socket of sockets) socket.destroy()
+      server.close(() => done())
+    })
+  t.teardown(end)
+  return { port: (server.address() as { port: number }).port, end }
+}
+
+/** Calls as another service would, with what is counted. */
+function caller(port: number) {
+  const registry = new Registry()
+  const upstream = { name: 'session-svc', url: `http://127.0.0.1:${port}`, rpc: testRpc }
+  const client = createClient(SessionService, createRpcTransport(upstream, rpcClientMetrics(registry)))
+  async function metric(series: string): Promise<number> {
+    const line = (await registry.metrics()).split('\n').find((each) => each.startsWith(`${series} `))
+    return Number(line?.split(' ').at(-1) ?? Number.NaN)
+  }
+  async function attempts(): Promise<number> {
+    const lines = (await registry.metrics()).split('\n').filter((line) => line.startsWith('grpc_client_handled_total'))
+    return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0)
+  }
+  return {
+    client,
+    attempts,
+    breaker: () => metric('rpc_client_breaker_state{upstream="session-svc"}'),
+    refused: () => metric('rpc_client_breaker_refused_total{upstream="session-svc"}'),
+    retries: () => metric('rpc_client_retries_total{upstream="session-svc"}')
+  }
+}
+
+const codeOf = (call: Promise<unknown>) =>
+  call.then(
+    () => undefined,
+    (error) => ConnectError.from(error).code
+  )
+const userId = '01a20865-c3ab-7767-969e-45618cbf1309'
+
+t.test('the budget is a tenth of the calls of the last ten seconds, and one for whoever makes few', async (t) => {
+  let now = 0
+  const budget = createRetryBudget(() => now)
+  const granted = (tries: number) => Array.from({ length: tries }, () => budget.mayRetry()).filter(Boolean).length
+  t.equal(granted(10), 1, 'nobody has called yet')
+  for (let call = 0; call < 100; call += 1) budget.called()
+  t.equal(granted(100), 9)
+  now = 5000
+  for (let call = 0; call < 100; call += 1) budget.called()
+  t.equal(granted(100), 10)
+  now = 10_000
+  t.equal(granted(100), 0, 'what the first hundred allowed is over, and so are their calls')
+  now = 16_000
+  t.equal(granted(100), 1)
+  now = 60_000
+  t.equal(granted(100), 1)
+})
+
+t.test('a call that may be repeated survives a connection that dies, one that may not does not', async (t) => {
+  let calls = 0
+  const first = await serve(t, { listSessions: () => ({}), createSession: () => ({}) })
+  const { client, retries } = caller(first.port)
+  await client.listSessions({ userId })
+  await first.kill()
+  const second = await serve(
+    t,
+    {
+      listSessions() {
+        calls += 1
+        return {}
+      }
+    },
+    first.port
+  )
+  await client.listSessions({ userId })
+  t.equal(calls, 1)
+  await second.kill()
+  const before = await retries()
+  // Sent into a connection that was just about to break, it may have been done.
+  const unknown = [Code.Unavailable, Code.DeadlineExceeded]
+  t.ok(unknown.includes((await codeOf(client.createSession({ userId }))) as Code))
+  t.equal(await retries(), before, 'a session may not be created twice')
+})
+
+t.test('an upstream that says that it cannot is neither asked again nor cut off', async (t) => {
+  let calls = 0
+  const { port } = await serve(t, {
+    listSessions() {
+      calls += 1
+      throw unavailable('Not now.')
+    },
+    validateSession: () => ({})
+  })
+  const { client, breaker, retries } = caller(port)
+  for (let call = 0; call < 30; call += 1) t.equal(await codeOf(client.listSessions({ userId })), Code.Unavailable)
+  t.equal(calls, 30)
+  t.equal(await retries(), 0)
+  t.equal(await breaker(), 0)
+  t.equal(await codeOf(client.validateSession({ token: 'x' })), undefined, 'what it can do it still does')
+})
+
+t.test('a handler that has no answer in time is not taken for a dead upstream', async (t) => {
+  const { port } = await serve(t, { listSessions: () => new Promise(() => {}), validateSession: () => ({}) })
+  const { client, breaker } = caller(port)
+  const calls = Array.from({ length: 20 }, () => client.listSessions({ userId }, { timeoutMs: 300 }))
+  t.same(new Set(await Promise.all(calls.map(codeOf))), new Set([Code.DeadlineExceeded]))
+  t.equal(await breaker(), 0)
+  t.equal(await codeOf(client.validateSession({ token: 'x' })), undefined)
+})
+
+t.test('an outage is not amplified: calls to a dead upstream are at most 1.1 for each that is made', async (t) => {
+  const gone = await serve(t, {})
+  await gone.kill()
+  const { client, attempts, refused } = caller(gone.port)
+  const made = 1000
+  for (let call = 0; call < made; call += 20) {
+    await Promise.all(Array.from({ length: 20 }, () => codeOf(client.listSessions({ userId }))))
+  }
+  const perCall = (await attempts()) / made
+  t.comment(`${perCall} calls for each; ${await refused()} of ${made} refused at once`)
+  t.ok(perCall <= 1.1)
+})
+
+t.test('the same while the breaker has nothing to do: failures now and then', async (t) => {
+  // Never so many in a row that the breaker would look.
+  let calls = 0
+  const { port } = await serve(t, {
+    listSessions() {
+      calls += 1
+      if (calls % 3 === 0) throw new ConnectError('gone', Code.Unavailable)
+      return {}
+    }
+  })
+  const { client, attempts, retries } = caller(port)
+  const made = 1000
+  for (let call = 0; call < made; call += 1) await codeOf(client.listSessions({ userId }))
+  t.ok((await retries()) > 50, `${await retries()} retries`)
+  t.ok((await attempts()) <= made * 1.1 + 1)
+})
+
+t.test(
+  'a mute upstream: after some deadlines answers come at once, and calls go through as soon as it speaks',
+  async (t) => {
+    const silent = await mute(t)
+    const { client, breaker, refused } = caller(silent.port)
+    const timeoutMs = 200
+    const first = Array.from({ length: 10 }, () => codeOf(client.validateSession({ token: 'x' }, { timeoutMs })))
+    t.ok((await Promise.all(first)).every((code) => code === Code.DeadlineExceeded))
+    while ((await breaker()) === 0) await sleep(20)
+    const startedAt = performance.now()
+    for (let call = 0; call < 100; call += 1) {
+      t.equal(await codeOf(client.validateSession({ token: 'x' }, { timeoutMs })), Code.Unavailable)
+    }
+    t.ok(performance.now() - startedAt < 1000, '100 answers in less time than five deadlines')
+    t.ok((await refused()) >= 100)
+    await silent.end()
+    await serve(t, { validateSession: () => ({}) }, silent.port)
+    const back = performance.now()
+    while ((await codeOf(client.validateSession({ token: 'x' }, { timeoutMs }))) !== undefined) await sleep(20)
+    t.ok(performance.now() - back < 2000, `${Math.round(performance.now() - back)} ms after it came back`)
+    t.equal(await breaker(), 0)
+  }
+)
