@@ -48,7 +48,9 @@ t.test('variables on the command line of make reach it', async (t) => {
   const folder = logFolder(t)
   folder.collect('sink/0/0', lineAt(0, { traceId }), lineAt(1, { traceId, service: 'user-svc' }), lineAt(2))
   const args = ['logs', `TRACE=${traceId}`, 'SERVICE=user-svc,session-svc', 'LEVEL=info', 'SINCE=2026-11-24T08:15:00Z']
-  const { out, err, code } = await outcome(start(t, folder, { MAKEFLAGS: '' }, 'make', args))
+  const { out, err, code } = await outcome(
+    start(t, folder, { MAKEFLAGS: undefined, MAKELEVEL: undefined }, 'make', args)
+  )
   t.same({ out, err, code }, { out: lineAt(1, { traceId, service: 'user-svc' }), err: '', code: 0 })
 })
 

@@ -1,16 +1,17 @@
 /** Lines that come while they are looked at: each is shown once, wherever it is and wherever it moves. */
 
-import { appendFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { createAhead } from '../viewer/ahead.ts'
+import type { Showing } from '../viewer/show.ts'
+import { createShown } from '../viewer/shown.ts'
 import { type LogFolder, lineAt, logFolder, show, startShow, traceId, until } from './viewer-folder.ts'
 
 /** Follows until the test ends. */
-function follow(t: Test, folder: LogFolder, variables: NodeJS.ProcessEnv = {}) {
+function follow(t: Test, folder: LogFolder, variables: NodeJS.ProcessEnv = {}, more: Partial<Showing> = {}) {
   const stopped = new AbortController()
-  const shown = startShow(folder, { FOLLOW: '1', ...variables }, { signal: stopped.signal, pollMs: 10 })
+  const shown = startShow(folder, { FOLLOW: '1', ...variables }, { signal: stopped.signal, pollMs: 10, ...more })
   const stop = async () => {
     stopped.abort()
     await shown.done
@@ -42,6 +43,7 @@ t.test('following shows what is there, and then what comes, by the filters', asy
   const { text, said } = follow(t, folder, { TRACE: traceId })
   await until(() => text() === own(1))
   folder.collect('sink/0/0', own(2), lineAt(3), own(4).slice(0, 30))
+  await until(() => text() === own(1) + own(2))
   folder.keep('user-svc/host-1', 1, own(5), lineAt(6))
   await until(() => text() === own(1) + own(2) + own(5))
   folder.collect('sink/0/0', own(4).slice(30))
@@ -81,7 +83,10 @@ t.test('a file that turns out to be broken is said once, and read once', async (
   const folder = logFolder(t)
   const { text, said } = follow(t, folder)
   await until(() => said.length === 1)
-  const path = folder.collect('sink/0/0', ...Array.from({ length: 9000 }, (_, i) => lineAt(i, { msg: `${Math.random()}` })))
+  const path = folder.collect(
+    'sink/0/0',
+    ...Array.from({ length: 9000 }, (_, i) => lineAt(i, { msg: `${Math.random()}` }))
+  )
   folder.compress(path)
   // Not by the way: that would be read before it is cut.
   const half = readFileSync(`${path}.gz`).subarray(0, 100_000)
@@ -97,12 +102,38 @@ t.test('a file that turns out to be broken is said once, and read once', async (
 })
 
 t.test('what is shown from the spool is remembered for so many lines at least', async (t) => {
-  const ahead = createAhead(10)
+  const shown = createShown(10)
   const line = (i: number) => Buffer.from(lineAt(i))
-  for (let i = 0; i < 15; i++) ahead.add(line(i))
-  t.same([14, 5, 0, 5, 20].map((i) => ahead.take(line(i))), [true, true, true, false, false])
-  for (let i = 100; i < 1000; i++) ahead.add(line(i))
-  t.same([999, 990, 101].map((i) => ahead.take(line(i))), [true, true, false])
+  for (let i = 0; i < 15; i++) shown.addSpooled(line(i))
+  t.same(
+    [14, 5, 0, 5, 20].map((i, file) => shown.comesAgain(line(i), file)),
+    [true, true, true, true, false]
+  )
+  t.notOk(shown.comesAgain(line(14), 0), 'in the same place it is another line')
+  for (let i = 100; i < 1000; i++) shown.addSpooled(line(i))
+  t.same(
+    [999, 990, 101].map((i) => shown.comesAgain(line(i), 1)),
+    [true, true, false]
+  )
+})
+
+t.test('a line that is written and collected during the first look is shown once', async (t) => {
+  const folder = logFolder(t)
+  const unreadable = folder.collect('sink/0/0')
+  rmSync(unreadable)
+  mkdirSync(unreadable)
+  const random = Array.from({ length: 5000 }, (_, i) => lineAt(i, { msg: `${Math.random()}` }))
+  for (let serial = 1; serial < 12; serial++) folder.compress(folder.collect(`sink/0/${serial}`, ...random))
+  folder.collect('sink/1/0', lineAt(0))
+  // Called when the look at the collected files has begun.
+  const say = () => {
+    folder.keep('gateway/host-1', 1, lineAt(1))
+    folder.collect('sink/1/0', lineAt(1))
+  }
+  const { text } = follow(t, folder, {}, { say })
+  await until(() => text().includes(lineAt(1)))
+  await sleep(200)
+  t.equal(count(text()).get(lineAt(1).trimEnd()), 1)
 })
 
 t.test('a line that was shown from the spool is not shown again when it is collected', async (t) => {
@@ -121,17 +152,24 @@ t.test('a line that was shown from the spool is not shown again when it is colle
   t.equal(text(), lineAt(1) + lineAt(1) + lineAt(2) + lineAt(3) + lineAt(1) + lineAt(4), 'a line that is really new is')
 })
 
-t.test('a sink that cut a file back writes the same lines again', async (t) => {
+t.test('what a sink takes back is not shown again, whoever collects it then', async (t) => {
   const folder = logFolder(t)
+  folder.keep('gateway/host-1', 1, lineAt(3))
   const path = folder.collect('sink/0/0', lineAt(1), lineAt(2))
   const { text } = follow(t, folder)
-  await until(() => text() === lineAt(1) + lineAt(2))
-  rmSync(path)
-  folder.collect('sink/0/0', lineAt(1))
+  await until(() => text() === lineAt(1) + lineAt(2) + lineAt(3))
+  folder.collect('sink/0/0', lineAt(3), lineAt(4), lineAt(5))
+  await until(() => text().includes(lineAt(5)))
+  truncateSync(path, lineAt(1).length)
   await sleep(200)
-  appendFileSync(path, lineAt(2) + lineAt(3))
-  await until(() => text().includes(lineAt(3)))
-  t.equal(text(), lineAt(1) + lineAt(2) + lineAt(3))
+  folder.collect('sink/0/0', lineAt(2), lineAt(3))
+  folder.collect('other/0/0', lineAt(4))
+  folder.collect('sink/0/6', lineAt(5), lineAt(6))
+  folder.collect('sink/0/8', lineAt(6))
+  await until(() => text().includes(lineAt(6)))
+  folder.collect('sink/0/0', lineAt(7))
+  await until(() => text().includes(lineAt(7)))
+  t.equal(text(), [1, 2, 3, 4, 5, 6, 6, 7].map((ms) => lineAt(ms)).join(''))
 })
 
 /**
@@ -214,11 +252,11 @@ t.test('whenever one looks, each line that is written is there once', async (t) 
 t.test('whoever follows sees each line once', async (t) => {
   const folder = logFolder(t)
   const traffic = createTraffic(folder)
-  for (let i = 0; i < 200; i++) traffic.step()
+  for (let i = 0; i < 1000; i++) traffic.step()
   const { text, stop } = follow(t, folder)
   for (let i = 0; i < 2000; i++) {
     traffic.step()
-    await (i % 5 === 0 ? sleep(1) : new Promise(setImmediate))
+    await (i % 5 === 0 && i > 500 ? sleep(1) : new Promise(setImmediate))
   }
   for (let i = 0; i < 1000; i++) traffic.move()
   await until(() => text().length >= traffic.written.join('').length)

@@ -1,6 +1,6 @@
 /** Where lines are: the files of the sinks, and the segments that wait in the spool. */
 
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { listSegments, namesIn } from '#common/spool/layout.ts'
 
 /** Takes note of a file or folder that cannot be read. */
@@ -13,7 +13,7 @@ export type Problem = (path: string, error: unknown) => void
 export function listCollected(directory: string, problem: Problem): string[] {
   return subfolders(directory, problem).flatMap((sink) =>
     subfolders(sink, problem)
-      .filter((partition) => /partition-\d+$/.test(partition))
+      .filter((partition) => /^partition-\d+$/.test(basename(partition)))
       .flatMap((partition) => {
         const names = tryList(partition, problem, namesIn).filter((name) => /^lines-.+\.ndjson(\.gz)?$/.test(name))
         return [...new Set(names.map((name) => name.replace(/\.gz$/, '')))].sort().map((name) => join(partition, name))
@@ -28,9 +28,12 @@ export function listSpooled(directory: string, problem: Problem): string[] {
   )
 }
 
+// The tenth partition comes after the second.
+const { compare } = new Intl.Collator('en', { numeric: true })
+
 function subfolders(directory: string, problem: Problem): string[] {
   const names = tryList(directory, problem, namesIn)
-  return names.sort(new Intl.Collator('en', { numeric: true }).compare).map((name) => join(directory, name))
+  return names.sort(compare).map((name) => join(directory, name))
 }
 
 function tryList<T>(path: string, problem: Problem, list: (path: string) => T[]): T[] {

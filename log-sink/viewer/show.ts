@@ -2,15 +2,15 @@
 
 import type { Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createAhead } from './ahead.ts'
 import { beginning, type Instant, isBefore } from './instant.ts'
 import { listCollected, listSpooled } from './log-files.ts'
 import { firstSegment, once } from './once.ts'
 import { createOutput } from './output.ts'
 import { filters, type Query } from './query.ts'
 import type { Format } from './readable.ts'
+import { createShown, recentLines } from './shown.ts'
 import { createSorter, type Sorter } from './sorter.ts'
-import { createTail } from './tail.ts'
+import { createTail, type TailedFile } from './tail.ts'
 
 /** What is shown, of what, where and how. */
 export interface Showing {
@@ -49,30 +49,39 @@ export async function showLogs(showing: Showing): Promise<boolean> {
   }
   const tail = createTail(query, problem)
   const output = createOutput(showing.out, showing.format)
-  const ahead = createAhead()
+  const shown = createShown()
 
+  const files: TailedFile[] = []
   const readSpool = (batch: Batch) =>
-    tail.read(listSpooled(spool, problem), (line, at, file) => batch.add(line, at, firstSegment + file))
+    tail.read(listSpooled(spool, problem), (line, at, file) => batch.add(line, at, firstSegment + file.number))
   const readCollected = (batch: Batch) =>
     tail.read(listCollected(collected, problem), (line, at, file) => {
-      if (!ahead.take(line)) batch.add(line, at, file)
+      files[file.number] = file
+      if (!shown.comesAgain(line, file.place)) batch.add(line, at, file.number)
     })
 
   async function show(batch: Batch): Promise<void> {
+    let toCome = batch.count()
     for (const { line, file } of batch.sorted()) {
-      if (query.follow && file >= firstSegment) ahead.add(line)
+      if (query.follow) remember(line, file, toCome--)
       const full = output.write(line)
       if (full) await full
     }
     await output.flush()
   }
 
+  function remember(line: Buffer, file: number, toCome: number): void {
+    if (file >= firstSegment) shown.addSpooled(line)
+    else if (toCome <= recentLines) shown.addCollected(line, files[file]?.place as number)
+  }
+
   let batch = createBatch(createSorter(memoryBytes))
   await readSpool(batch)
   await readCollected(batch)
   if (query.follow) await readSpool(batch)
-  if (batch.isEmpty())
+  if (batch.count() === 0) {
     say(`no ${filters(query) ? 'matching ' : ''}log line${query.follow ? ' yet' : ''} in ${collected} and ${spool}`)
+  }
   await show(batch)
   while (query.follow && !signal?.aborted) {
     await sleep(pollMs)
@@ -80,7 +89,7 @@ export async function showLogs(showing: Showing): Promise<boolean> {
     // In this order: what was collected before the spool is read is in it now, or has been read from it before.
     await readCollected(batch)
     await readSpool(batch)
-    if (!batch.isEmpty()) await show(batch)
+    if (batch.count() > 0) await show(batch)
   }
   return problems.size === 0
 }
@@ -92,7 +101,7 @@ function createBatch(sorter: Sorter) {
   let count = 0
   let span: { from: Instant; to: Instant } | undefined
   return {
-    isEmpty: () => count === 0,
+    count: () => count,
     add(line: Buffer, at: Instant, file: number) {
       sorter.add(line, at, file)
       count++
