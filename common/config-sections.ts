@@ -65,7 +65,30 @@ export const redis = {
   )
 }
 
-/** Kafka, for the logs. */
+/** A topic that the product makes if it is not there. */
+function topicKeys(topic: string, content: string, retention: string) {
+  return {
+    topic: text(topic, `Topic of ${content}.`, 'a name of 1 to 249 of a-z A-Z 0-9 . _ -', /^[\w.-]{1,249}$/),
+    partitions: integer(
+      6,
+      'Partitions that the topic is created with: as many processes can share the work of reading it.',
+      {
+        min: 1,
+        max: 1000
+      }
+    ),
+    replication: integer(0, 'Replicas that the topic is created with. 0: as many as there are brokers, at most 3.', {
+      max: 100
+    }),
+    retention: duration(retention, 'How long the brokers keep a record, read or not.', { min: '1m', max: '400d' }),
+    retentionBytes: integer(2 ** 30, 'The most that the brokers keep of one partition, in bytes.', {
+      min: 2 ** 20,
+      max: 2 ** 50
+    })
+  }
+}
+
+/** Kafka, for the logs and the events of accounts. */
 export const kafka = {
   brokers: list(
     [],
@@ -78,21 +101,8 @@ export const kafka = {
     'zstd',
     'How the lines are compressed on their way to the brokers and there.'
   ),
-  logs: {
-    topic: text('logs', 'Topic of the log lines.', 'a name of 1 to 249 of a-z A-Z 0-9 . _ -', /^[\w.-]{1,249}$/),
-    partitions: integer(6, 'Partitions that the topic is created with: as many sinks can share the work.', {
-      min: 1,
-      max: 1000
-    }),
-    replication: integer(0, 'Replicas that the topic is created with. 0: as many as there are brokers, at most 3.', {
-      max: 100
-    }),
-    retention: duration('7d', 'How long the brokers keep a line, collected or not.', { min: '1m', max: '400d' }),
-    retentionBytes: integer(2 ** 30, 'The most that the brokers keep of one partition, in bytes.', {
-      min: 2 ** 20,
-      max: 2 ** 50
-    })
-  }
+  logs: topicKeys('logs', 'the log lines', '7d'),
+  accountEvents: topicKeys('account-events', 'the events of accounts', '30d')
 }
 
 /** How services stop. */

@@ -1,7 +1,7 @@
 /** The Kafka client, behind as little as possible: everything that knows kafkajs by name is here and in log-sink's consumer. */
 
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
-import kafkajs, { type Kafka, type Producer } from 'kafkajs'
+import kafkajs, { type Kafka, type Message, type Producer } from 'kafkajs'
 import { withinMs } from './deadline.ts'
 
 const { CompressionCodecs, CompressionTypes } = kafkajs
@@ -55,15 +55,37 @@ export interface LineSender {
   close(): Promise<void>
 }
 
+export function createLineSender(options: KafkaOptions, clientId: string): LineSender {
+  const { topic } = options.logs
+  const sender = createSender(options, clientId)
+  return {
+    send: (key, { position, bytes }, partition) =>
+      sender.send(topic, {
+        key,
+        value: bytes,
+        headers: { position: String(position) },
+        ...(partition >= 0 && { partition })
+      }),
+    close: sender.close
+  }
+}
+
+/** Gives records to the brokers. */
+export interface Sender {
+  /** Resolves, once all replicas have the record, to its partition; rejects if that is not known. */
+  send(topic: string, record: Message & { key: string }): Promise<number>
+  close(): Promise<void>
+}
+
 // Beyond the client's own limits, which do not hold in every state of a connection.
 const connectMs = 8000
 const sendMs = 20_000
 
 /** A sender that connects when it is first used, and anew after each failure. */
-export function createLineSender(
-  { brokers, compression, logs: { topic } }: KafkaOptions,
+export function createSender(
+  { brokers, compression }: Pick<KafkaOptions, 'brokers' | 'compression'>,
   clientId: string
-): LineSender {
+): Sender {
   const kafka = createKafka(brokers, clientId)
   let producer: Producer | undefined
 
@@ -85,19 +107,13 @@ export function createLineSender(
   }
 
   return {
-    async send(source, { position, bytes }, partition) {
+    async send(topic, record) {
       try {
-        const message = {
-          key: source,
-          value: bytes,
-          headers: { position: String(position) },
-          ...(partition >= 0 && { partition })
-        }
         const sending = (await connected()).send({
           topic,
           acks: -1,
           compression: compressionTypes[compression],
-          messages: [message]
+          messages: [record]
         })
         const [written] = await withinMs(sendMs, sending)
         return written?.partition ?? -1

@@ -1,11 +1,9 @@
-/** The topic of the log: made once, and missed when it is gone. */
+/** Topics of the product: each is made once, and missed when it is gone. */
 
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
-import { join, relative } from 'node:path'
 import type { Admin } from 'kafkajs'
-import type { Logger } from '#common/logger.ts'
+import type { Logger } from './logger.ts'
 
-/** How the topic is made. */
+/** How a topic is made. */
 export interface TopicOptions {
   topic: string
   partitions: number
@@ -17,7 +15,15 @@ export interface TopicOptions {
   retentionBytes: number
 }
 
-/** The topic has been there and is not any more; the message says what to do. */
+/** What is remembered of a topic, somewhere else than with the brokers. */
+export interface TopicMemory {
+  wasThere(): boolean | Promise<boolean>
+  noteThere(): void | Promise<void>
+  /** What to do to have a new one made, as an imperative clause. */
+  remedy: string
+}
+
+/** A topic has been there and is not any more; the message says what to do. */
 export class TopicLostError extends Error {
   override name = 'TopicLostError'
 }
@@ -25,17 +31,21 @@ export class TopicLostError extends Error {
 const mostReplicas = 3
 
 /**
- * Makes the topic, unless it is there. What tells that it has been there before is a file beside the collected logs.
+ * Makes a topic, unless it is there.
  *
- * @throws {TopicLostError} if it was there and is gone: lines went with it, and nobody should find that out by chance
+ * @throws {TopicLostError} if it was there and is gone: records went with it, and nobody should find that out by chance
  */
-export async function ensureTopic(admin: Admin, options: TopicOptions, directory: string, log: Logger): Promise<void> {
+export async function ensureTopic(
+  admin: Admin,
+  options: TopicOptions,
+  memory: TopicMemory,
+  log: Logger
+): Promise<void> {
   const { topic, partitions: numPartitions, retention, retentionBytes } = options
-  const marker = join(directory, `topic-${topic}.json`)
   if (!(await admin.listTopics()).includes(topic)) {
-    if (existsSync(marker)) {
+    if (await memory.wasThere()) {
       throw new TopicLostError(
-        `the topic ${topic} is gone, and with it what had not been collected of it; to begin with a new one, remove ${relative('.', marker)}`
+        `the topic ${topic} is gone, and with it what had not been read of it; to begin with a new one, ${memory.remedy}`
       )
     }
     const replicas = options.replication || Math.min((await admin.describeCluster()).brokers.length, mostReplicas)
@@ -48,10 +58,7 @@ export async function ensureTopic(admin: Admin, options: TopicOptions, directory
       waitForLeaders: true,
       topics: [{ topic, numPartitions, replicationFactor: replicas, configEntries }]
     })
-    log.info({ event: 'topic_created', topic, count: numPartitions }, 'made the topic of the log')
+    log.info({ event: 'topic_created', topic, count: numPartitions }, 'made a topic')
   }
-  if (!existsSync(marker)) {
-    mkdirSync(directory, { recursive: true, mode: 0o700 })
-    writeFileSync(marker, `${JSON.stringify({ topic, since: new Date().toISOString() })}\n`, { mode: 0o600 })
-  }
+  await memory.noteThere()
 }

@@ -8,11 +8,12 @@ import { kafkaTrouble } from '#common/kafka.ts'
 import type { Logger } from '#common/logger.ts'
 import { type Ownership, renewMs, takeOwnership } from '#common/ownership.ts'
 import { type Dependency, ProbeError } from '#common/readiness.ts'
+import { ensureTopic, TopicLostError, type TopicOptions } from '#common/topic.ts'
 import { createCollector, DiskError } from './collector.ts'
 import { consumeGroup, type GroupHandler } from './group-consumer.ts'
 import { keepFiles } from './keeper.ts'
 import { sinkMetrics } from './metrics.ts'
-import { ensureTopic, TopicLostError, type TopicOptions } from './topic.ts'
+import { topicMarker } from './topic-marker.ts'
 
 /** What a sink works with. */
 export interface SinkParts {
@@ -84,7 +85,8 @@ export function createSink({ kafka, log, registry }: SinkParts, options: SinkOpt
       await sleep(1000, undefined, { signal: stop.signal }).catch(() => {})
     }
     const renewal = setInterval(() => ownership?.renew(), renewMs).unref()
-    const prepare = (admin: Parameters<typeof ensureTopic>[0]) => ensureTopic(admin, logs, options.directory, log)
+    const marker = topicMarker(options.directory, logs.topic)
+    const prepare = (admin: Parameters<typeof ensureTopic>[0]) => ensureTopic(admin, logs, marker, log)
     await consumeGroup({ kafka, topic: logs.topic, group, prepare }, handler, stop.signal)
     clearInterval(renewal)
   }

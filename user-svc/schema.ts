@@ -1,5 +1,6 @@
 /** The tables that user-svc owns. Changed here, then `npx drizzle-kit generate` writes the migration. */
 
+import { sql } from 'drizzle-orm'
 import { bigint, index, pgTable, text, timestamp, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
 
 /** One row an account. */
@@ -30,8 +31,15 @@ export const outbox = pgTable(
     /** The raised session epoch: sessions below it are to end. */
     sessionEpoch: bigint('session_epoch', { mode: 'bigint' }).notNull(),
     createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
-    /** When everything that follows from it had been done. */
+    /** A relay has it until then. */
+    claimedUntil: timestamp('claimed_until', { withTimezone: true, precision: 3 }),
+    /** When the sessions had been ended. */
+    revokedAt: timestamp('revoked_at', { withTimezone: true, precision: 3 }),
+    /** When other systems had been told, and with that everything done. */
     doneAt: timestamp('done_at', { withTimezone: true, precision: 3 })
   },
-  (table) => [index('outbox_user_id_idx').on(table.userId)]
+  (table) => [
+    index('outbox_user_id_idx').on(table.userId),
+    index('outbox_pending_idx').on(table.id).where(sql`done_at is null`)
+  ]
 )
