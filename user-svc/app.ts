@@ -8,20 +8,21 @@ import { file_user_v1_user, UserService } from '#gen/user/v1/user_pb.ts'
 import { createAccounts } from './accounts.ts'
 import { userRoutes } from './connect.ts'
 import type { Database } from './database.ts'
-import { accountMetrics } from './metrics.ts'
+import type { AccountMetrics } from './metrics.ts'
 import { createPasswords, type PasswordRules } from './passwords.ts'
 import type { SessionClient } from './session-client.ts'
 
 export interface UserAppParts {
   db: Database
   sessionClient: SessionClient
+  metrics: AccountMetrics
   readiness: Readiness
   registry: Registry
   log: Logger
 }
 
 export function buildApp(parts: UserAppParts, options: { password: PasswordRules; rpc: RpcServerOptions['rpc'] }) {
-  const metrics = accountMetrics(parts.registry)
+  const { metrics } = parts
   const passwords = createPasswords(options.password, (seconds) => metrics.hashSeconds.observe(seconds))
   const accounts = createAccounts({ ...parts, passwords, minPasswordLength: options.password.minLength })
   return buildRpcServer({

@@ -1,7 +1,7 @@
 /** The metrics of user-svc; every series starts at zero. */
 
 import { Code, ConnectError } from '@connectrpc/connect'
-import { Counter, Histogram, type Registry } from '@prometheus-io/client'
+import { Counter, Gauge, Histogram, type Registry } from '@prometheus-io/client'
 import { errorMeaning } from '#common/error-table.ts'
 
 export type AccountMetrics = ReturnType<typeof accountMetrics>
@@ -23,6 +23,11 @@ export function accountMetrics(registry: Registry) {
   return {
     logins,
     registrations,
+    outboxPending: new Gauge({
+      name: 'auth_outbox_pending',
+      help: 'Deletions of accounts of which something is still to be done',
+      registers
+    }),
     hashSeconds: new Histogram({
       name: 'auth_password_hash_seconds',
       help: 'Time of one bcrypt computation, in its thread',

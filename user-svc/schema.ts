@@ -43,3 +43,9 @@ export const outbox = pgTable(
     index('outbox_pending_idx').on(table.id).where(sql`done_at is null`)
   ]
 )
+
+/** Topics that have been there: one that is gone later is missed, not made again. */
+export const topics = pgTable('topics', {
+  name: text().primaryKey(),
+  since: timestamp({ withTimezone: true, precision: 3 }).notNull().defaultNow()
+})

@@ -8,10 +8,13 @@ import { ProbeError, watchReadiness } from '#common/readiness.ts'
 import { createRpcTransport } from '#common/rpc-client.ts'
 import { probeHealth } from '#common/rpc-probe.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
+import { createAccountEvents } from './account-events.ts'
 import { buildApp } from './app.ts'
 import { load } from './config.ts'
 import { connectDatabase } from './database.ts'
+import { accountMetrics } from './metrics.ts'
 import { keepMigrating } from './migrations.ts'
+import { startRelay } from './relay.ts'
 import { createSessionClient } from './session-client.ts'
 
 await runService('user-svc', load, (config, { log, registry, logDependencies }) => {
@@ -42,15 +45,20 @@ await runService('user-svc', load, (config, { log, registry, logDependencies }) 
     log,
     registry
   )
+  const accounts = accountMetrics(registry)
   const app = buildApp(
-    { db, sessionClient, readiness, registry, log },
+    { db, sessionClient, metrics: accounts, readiness, registry, log },
     { password: config.userSvc.password, rpc: config.rpc }
   )
+  const events = config.kafka.brokers.length > 0 ? createAccountEvents(db, config.kafka, log) : undefined
+  const { sessions } = sessionClient
+  const relay = startRelay({ db, sessions, events, pending: accounts.outboxPending, log })
   return {
     ops: { server: createOpsServer(registry, readiness, log), host: opsHost, port: opsPort },
     listen: () => app.listen({ host, port }),
     closables: [
       { name: 'rpc', close: () => app.close() },
+      { name: 'relay', close: relay.close },
       { name: 'migrations', close: async () => migrations.stop() },
       { name: 'postgres', close }
     ],

@@ -11,6 +11,7 @@ import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
 import { buildApp } from '../app.ts'
 import { connectDatabase } from '../database.ts'
+import { accountMetrics } from '../metrics.ts'
 import { migrateDatabase } from '../migrations.ts'
 import { createSessionClient } from '../session-client.ts'
 
@@ -24,7 +25,8 @@ export interface SessionsDouble {
   failure: Error | undefined
 }
 
-function sessionTransport(double: SessionsDouble) {
+/** session-svc in memory. */
+export function sessionTransport(double: SessionsDouble) {
   const fail = () => {
     if (double.failure) throw double.failure
   }
@@ -69,6 +71,7 @@ export async function startUserSvc(t: Pick<Test, 'teardown'>) {
     {
       db: database.db,
       sessionClient: createSessionClient(sessionTransport(sessions)),
+      metrics: accountMetrics(registry),
       readiness: alwaysReady,
       registry,
       log: silentLog
