@@ -135,7 +135,8 @@ t.test('every service runs and waits for what it needs', async (t) => {
     const entry = command.at(-1) ?? ''
     t.equal(node, 'node', name)
     t.ok(existsSync(join(root, entry)), `${entry} exists`)
-    const usesKafka = /^import \{.+\} from '#common\/kafka\.ts'$/m.test(read(entry))
+    // In their main threads; the one that ships the log has a flag of its own.
+    const usesKafka = /^import \{.+\} from '(#common\/kafka|\.\/account-events)\.ts'$/m.test(read(entry))
     t.same(options, usesKafka ? ['--disable-warning=TimeoutNegativeWarning'] : [], `${name} warns of what matters`)
     for (const [needed, { condition }] of Object.entries(depends_on)) {
       const expected = needed === 'migrate' ? 'service_completed_successfully' : 'service_healthy'
