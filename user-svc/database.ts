@@ -14,6 +14,8 @@ export function connectDatabase(options: { url: string; maxConnections: number; 
     connection: { application_name: 'user-svc', statement_timeout: options.queryTimeout },
     // From 50 ms to 1 s, so that a database that returns is found within a second.
     backoff: (retries: number) => Math.min(0.05 * 2 ** retries, 1) * (0.5 + Math.random() / 2),
+    // Asked on each new connection, and nobody catches it when that dies under the question. No column here is an array.
+    fetch_types: false,
     onnotice: () => {}
   })
   return { sql, db: drizzle(sql), close: () => sql.end({ timeout: 2 }) }

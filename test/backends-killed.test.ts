@@ -1,0 +1,91 @@
+/** PostgreSQL's backends killed under load: no process ends, no query is left pending, every answer comes within its deadline. */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import postgres from 'postgres'
+import t from 'tap'
+import { engineAddress } from '#common/testing.ts'
+import { createProduct, newAddress, password, until } from './support/product.ts'
+
+t.setTimeout(90_000)
+
+t.test('log-ins, registrations and deletions while connections die under them', async (t) => {
+  t.setTimeout(90_000)
+  const product = await createProduct(t, { USER_SVC_POSTGRES_MAX_CONNECTIONS: '5' })
+  await product.startAll()
+  const { call } = product
+  const email = newAddress()
+  t.equal((await call('POST', '/reg', { json: { email, password } })).status, 201)
+
+  const admin = postgres(engineAddress('TEST_POSTGRES_URL'), { max: 1, onnotice: () => {} })
+  t.teardown(() => admin.end())
+  const database = new URL(product.env.USER_SVC_POSTGRES_URL as string).pathname.slice(1)
+  const statuses = new Map<string, number>()
+  const registered = new Set<string>()
+  let slowestMs = 0
+  let killed = 0
+  let over = false
+
+  async function timed(...args: Parameters<typeof call>) {
+    const startedAt = performance.now()
+    const answer = await call(...args)
+    slowestMs = Math.max(slowestMs, performance.now() - startedAt)
+    const key = `${args[0]} ${args[1]} ${answer.status}`
+    statuses.set(key, (statuses.get(key) ?? 0) + 1)
+    return answer
+  }
+
+  async function user(): Promise<void> {
+    while (!over) {
+      await timed('POST', '/auth', { json: { email, password } })
+      const own = newAddress()
+      const answer = await timed('POST', '/reg', { json: { email: own, password } })
+      if (answer.status !== 201) continue
+      registered.add(own)
+      if (Math.random() < 0.3) {
+        const { status } = await timed('DELETE', '/delete', { token: answer.body.session.token })
+        // 503 promises that nothing was done.
+        if (status !== 503) registered.delete(own)
+      }
+    }
+  }
+
+  const users = Array.from({ length: 12 }, user)
+  for (let round = 0; round < 100; round += 1) {
+    await sleep(60)
+    const rows = await admin`
+      select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = ${database} and application_name = 'user-svc'`
+    killed += rows.length
+  }
+  over = true
+  await Promise.all(users)
+  t.comment(
+    `${killed} backends killed; slowest answer ${Math.round(slowestMs)} ms; ${[...statuses].map(([key, n]) => `${key}: ${n}`).join(', ')}`
+  )
+  t.ok(killed > 30)
+  t.ok(slowestMs < 6000, 'no answer took longer than its deadline')
+  const allowed = /^(POST \/auth (200|503|504)|POST \/reg (201|503|504)|DELETE \/delete (204|503|504))$/
+  t.same(
+    [...statuses.keys()].filter((key) => !allowed.test(key)),
+    []
+  )
+  t.equal(product.process('user-svc')?.exitCode, null, 'user-svc lives')
+  t.notMatch(product.output('user-svc'), /sys_crash|uncaught|unhandled/i)
+
+  await until(
+    'log-in works again',
+    async () => (await call('POST', '/auth', { json: { email, password } })).status === 200
+  )
+  const answers = await Promise.all(
+    Array.from({ length: 30 }, () => call('POST', '/auth', { json: { email, password } }))
+  )
+  t.comment(answers.map(({ status }) => status).join())
+  t.ok(
+    answers.every(({ status }) => status === 200),
+    'no connection is left unusable'
+  )
+  for (const each of registered) {
+    t.equal((await call('POST', '/auth', { json: { email: each, password } })).status, 200, 'who was registered exists')
+  }
+  t.equal(await product.stop('user-svc'), 0, 'and it ends as it should')
+})
