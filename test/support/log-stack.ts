@@ -96,12 +96,21 @@ export function collectedLines(directory: string, kind = 'lines'): CollectedLine
   const files = globSync(`**/${kind}-*.ndjson{,.gz}`, { cwd: directory }).sort()
   return files
     .filter((file) => !file.endsWith('.gz') || !files.includes(file.slice(0, -3)))
-    .flatMap((file) => {
-      const bytes = readFileSync(join(directory, file))
-      const text = (file.endsWith('.gz') ? gunzipSync(bytes) : bytes).toString('utf8')
-      return text
+    .flatMap((file) =>
+      textOf(join(directory, file))
         .split('\n')
         .filter((line) => line !== '')
         .map((line) => JSON.parse(line) as CollectedLine)
-    })
+    )
+}
+
+/** What a file holds; one that has been compressed since it was found is there under its other name. */
+function textOf(path: string): string {
+  try {
+    const bytes = readFileSync(path)
+    return (path.endsWith('.gz') ? gunzipSync(bytes) : bytes).toString('utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || path.endsWith('.gz')) throw error
+    return textOf(`${path}.gz`)
+  }
 }
