@@ -6,8 +6,11 @@ import { codeName } from './error-table.ts'
 import type { Trace } from './trace.ts'
 import { version } from './version.ts'
 
-/** What a line may say besides `time level service version instance traceId spanId msg`. */
+/** What a line may say besides `time level service version instance msg`. */
 export interface LogFields {
+  /** Set by the log of a request for itself; see `tracedLogger`. */
+  traceId?: string
+  spanId?: string
   /** What happened, from the OWASP logging vocabulary where it has a word for it. */
   event?: string
   /** The account; the only handle on a person that is ever logged. */
@@ -34,6 +37,8 @@ export interface LogFields {
   offset?: number
   /** The source of other lines: service and instance. */
   source?: string
+  /** The requests that a call was made for, if it was made for several at once. */
+  traceIds?: readonly string[]
   err?: unknown
 }
 
@@ -52,6 +57,8 @@ export interface LogDestination {
 
 /** Their names; `log.v1.LogLine` documents them. */
 export const fieldNames: ReadonlySet<string> = new Set<string>([
+  'traceId',
+  'spanId',
   'event',
   'userId',
   'sessionId',
@@ -71,6 +78,7 @@ export const fieldNames: ReadonlySet<string> = new Set<string>([
   'partition',
   'offset',
   'source',
+  'traceIds',
   'err'
 ] satisfies (keyof LogFields)[])
 
@@ -135,8 +143,7 @@ export function createLogger(
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: {
       level: (label: string) => ({ level: label }),
-      log: (fields: Record<string, unknown>) =>
-        Object.fromEntries(Object.entries(fields).filter(([name]) => fieldNames.has(name)))
+      log: onlyKnown
     },
     serializers: { err: (error: unknown) => describeError(error) }
   }
@@ -149,6 +156,13 @@ export function createLogger(
     }
   }
   return pino(options, stream) as unknown as Logger
+}
+
+function onlyKnown(fields: Record<string, unknown>): Record<string, unknown> {
+  for (const name in fields) {
+    if (!fieldNames.has(name)) return Object.fromEntries(Object.entries(fields).filter(([key]) => fieldNames.has(key)))
+  }
+  return fields
 }
 
 // JSON may hold them as they are, but some readers take them for the end of a line.

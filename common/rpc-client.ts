@@ -3,7 +3,7 @@
 import type { Http2Session } from 'node:http2'
 import { MethodOptions_IdempotencyLevel as Idempotency } from '@bufbuild/protobuf/wkt'
 import { Code, ConnectError, createClient, type Interceptor, type Transport } from '@connectrpc/connect'
-import { createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node'
+import { type ConnectTransportOptions, createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node'
 import { ErrorInfoSchema } from '#gen/google/rpc/error_details_pb.ts'
 import { Health } from '#gen/grpc/health/v1/health_pb.ts'
 import { createBreaker } from './breaker.ts'
@@ -26,15 +26,17 @@ export interface Upstream {
  * may be repeated are, within a budget, and while the service gives no sign of life calls are refused at once.
  */
 export function createRpcTransport({ name, url, rpc }: Upstream, metrics: RpcClientMetrics): Transport {
-  const options = {
+  const options: ConnectTransportOptions = {
     baseUrl: url,
     httpVersion: '2',
     sessionManager: guardedSessions(url),
     // The Connect protocol in binary: half the CPU of the gRPC protocol in Node.js.
     useBinaryFormat: true,
+    // The services are near each other: compressing would cost more than it saves.
+    acceptCompression: [],
     readMaxBytes: rpc.maxMessageBytes * 16,
     defaultTimeoutMs: rpc.maxTimeout
-  } as const
+  }
   const health = createClient(Health, createConnectTransport(options))
   const breaker = createBreaker({
     probe: () => health.check({}, { timeoutMs: 1000 }),

@@ -1,7 +1,7 @@
 /** What travels with a call through the handlers: its trace, its log, its deadline. */
 
 import { type CallOptions, createContextKey, createContextValues, type HandlerContext } from '@connectrpc/connect'
-import type { Logger } from './logger.ts'
+import type { LogFields, Logger } from './logger.ts'
 import { newTrace, type Trace } from './trace.ts'
 
 /** The trace of the request that a call belongs to. */
@@ -9,6 +9,9 @@ export const traceKey = createContextKey<Trace | undefined>(undefined, { descrip
 
 /** The log that carries the trace. */
 export const logKey = createContextKey<Logger | undefined>(undefined, { description: 'log' })
+
+/** What a handler has to say for the line about its call; set on the object that is there. */
+export const lineKey = createContextKey<Pick<LogFields, 'count' | 'traceIds'>>({}, { description: 'line' })
 
 /** What a handler passes on to whatever it calls. */
 export interface Call {
@@ -31,9 +34,9 @@ export function callOf(context: HandlerContext, fallback: Logger): Call {
 }
 
 /** The options of a call to another service: the same trace, what is left of the time, and the same end. */
-export function onwards(call: Pick<Call, 'signal' | 'timeoutMs' | 'trace'>): CallOptions {
+export function onwards(call: Pick<Call, 'timeoutMs' | 'trace'> & Partial<Pick<Call, 'signal'>>): CallOptions {
   return {
-    signal: call.signal,
+    ...(call.signal && { signal: call.signal }),
     timeoutMs: Math.max(1, Math.floor(call.timeoutMs())),
     contextValues: createContextValues().set(traceKey, call.trace)
   }

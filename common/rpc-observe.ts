@@ -4,9 +4,9 @@ import { Code, ConnectError, type Interceptor } from '@connectrpc/connect'
 import { deadlineExceeded, untilAborted } from './deadline.ts'
 import { toConnectError } from './driver-errors.ts'
 import { errorMeaning } from './error-table.ts'
-import type { Logger } from './logger.ts'
+import type { LogFields, Logger } from './logger.ts'
 import type { RpcMetrics } from './metrics.ts'
-import { logKey } from './rpc-context.ts'
+import { lineKey, logKey } from './rpc-context.ts'
 import { isOpenService } from './rpc-credential.ts'
 
 /** Writes the line and counts the metric of a finished call. */
@@ -15,7 +15,8 @@ export function recordCall(
   metrics: RpcMetrics,
   method: Parameters<RpcMetrics['observe']>[0],
   error: ConnectError | undefined,
-  startedAt: number
+  startedAt: number,
+  more: Pick<LogFields, 'count' | 'traceIds'> = {}
 ): void {
   const durationMs = performance.now() - startedAt
   metrics.observe(method, error, durationMs / 1000)
@@ -24,7 +25,8 @@ export function recordCall(
     event: 'rpc_served',
     rpc: `${method.parent.typeName}/${method.name}`,
     code: error ? errorMeaning(error.code).name : 'ok',
-    durationMs: Math.round(durationMs * 100) / 100
+    durationMs: Math.round(durationMs * 100) / 100,
+    ...more
   }
   log[level](error && level === 'error' ? { ...fields, err: error } : fields, 'served a call')
 }
@@ -51,7 +53,7 @@ export function observe(fallbackLog: Logger, metrics: RpcMetrics, maxTimeoutMs: 
     } finally {
       clearTimeout(timer)
       request.signal.removeEventListener('abort', onAbort)
-      recordCall(log, metrics, request.method, error, startedAt)
+      recordCall(log, metrics, request.method, error, startedAt, request.contextValues.get(lineKey))
     }
   }
 }

@@ -11,7 +11,7 @@ import { type Logger, tracedLogger } from './logger.ts'
 import { rpcMetrics } from './metrics.ts'
 import type { Readiness } from './readiness.ts'
 import { reflectionRoutes } from './reflection.ts'
-import { logKey, traceKey } from './rpc-context.ts'
+import { lineKey, logKey, traceKey } from './rpc-context.ts'
 import { requireCredential } from './rpc-credential.ts'
 import { observe, recordCall } from './rpc-observe.ts'
 import { continueTrace } from './trace.ts'
@@ -47,7 +47,7 @@ export function buildRpcServer(options: RpcServerOptions) {
     jsonOptions: { ignoreUnknownFields: false },
     contextValues: (request) => {
       const trace = continueTrace(request.headers.traceparent as string | undefined)
-      return createContextValues().set(traceKey, trace).set(logKey, tracedLogger(log, trace))
+      return createContextValues().set(traceKey, trace).set(logKey, tracedLogger(log, trace)).set(lineKey, {})
     },
     requestGate: (context: HandlerContext) => {
       try {

@@ -1,12 +1,13 @@
 /** The bearer token of a session: `ses_` and base64url of user id, secret and checksum; garbage is told without asking anyone. */
 
-import { createHash, randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 
-// user id 16 bytes, secret 32 bytes, CRC-32 of both 4 bytes: 52 bytes are 70 characters.
+// user id 16 bytes, secret 32 bytes, CRC-32 of both 4 bytes: 52 bytes are 70 characters, of which the last
+// has four bits to spare. They are zero, so that no token can be written in two ways.
 const secretStart = 16
 const checksumStart = 48
-const tokenPattern = /^ses_[A-Za-z0-9_-]{70}$/
+const tokenPattern = /^ses_[A-Za-z0-9_-]{69}[AQgw]$/
 
 /** What a token says about itself, and the digest under which its session is stored. */
 export interface ParsedToken {
@@ -28,15 +29,20 @@ export function createToken(userId: string): { token: string; hash: string } {
 
 /** Reads a token, or returns nothing if it is none: wrong form, wrong checksum, or not the one canonical encoding. */
 export function parseToken(token: string): ParsedToken | undefined {
+  const bytes = tokenBytes(token)
+  return bytes && { userId: uuidText(bytes), hash: digest(bytes.subarray(secretStart, checksumStart)) }
+}
+
+/** The account that a token names, or nothing if it is no token. Says nothing about whether the session is valid. */
+export function tokenUserId(token: string): string | undefined {
+  const bytes = tokenBytes(token)
+  return bytes && uuidText(bytes)
+}
+
+function tokenBytes(token: string): Buffer | undefined {
   if (!tokenPattern.test(token)) return undefined
-  const encoded = token.slice(4)
-  const bytes = Buffer.from(encoded, 'base64url')
-  if (bytes.toString('base64url') !== encoded) return undefined
-  if (crc32(bytes.subarray(0, checksumStart)) !== bytes.readUInt32BE(checksumStart)) return undefined
-  return {
-    userId: uuidText(bytes.subarray(0, secretStart)),
-    hash: digest(bytes.subarray(secretStart, checksumStart))
-  }
+  const bytes = Buffer.from(token.slice(4), 'base64url')
+  return crc32(bytes.subarray(0, checksumStart)) === bytes.readUInt32BE(checksumStart) ? bytes : undefined
 }
 
 /** The public handle of a session: the first 128 bits of the hash under which it is stored. */
@@ -49,10 +55,12 @@ export function uuidBytes(uuid: string): Buffer {
   return Buffer.from(uuid.replaceAll('-', ''), 'hex')
 }
 
+/** The canonical text of the UUID at the beginning of some bytes. */
 function uuidText(bytes: Buffer): string {
-  return bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+  const hex = bytes.toString('hex', 0, secretStart)
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
 }
 
 function digest(secret: Buffer): string {
-  return createHash('sha256').update(secret).digest('base64url')
+  return hash('sha256', secret, 'base64url')
 }

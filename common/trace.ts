@@ -27,6 +27,11 @@ function randomHex(length: number): string {
   return /[^0]/.test(hex) ? hex : randomHex(length)
 }
 
+/** Whether a text is a trace id. */
+export function isTraceId(text: string): boolean {
+  return /^[0-9a-f]{32}$/.test(text)
+}
+
 /** Starts a trace. */
 export function newTrace(): Trace {
   return { traceId: randomHex(16), spanId: randomHex(8), flags: '01' }

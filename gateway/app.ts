@@ -5,7 +5,7 @@ import type { Registry } from '@prometheus-io/client'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { Values } from '#common/config.ts'
 import { invalidFields } from '#common/errors.ts'
-import { type Logger, tracedLogger } from '#common/logger.ts'
+import type { Logger } from '#common/logger.ts'
 import type { Redis } from '#common/redis.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
@@ -22,6 +22,7 @@ import { commonHeaders, traceOf } from './request-context.ts'
 import { accountRoutes } from './routes/accounts.ts'
 import { sessionRoutes } from './routes/sessions.ts'
 import { violationsOf } from './validation.ts'
+import { gatherValidations } from './validations.ts'
 
 export interface GatewayParts {
   userSvc: Transport
@@ -41,8 +42,8 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
     loggerInstance: log as unknown as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: (raw) => traceOf(raw).traceId,
-    childLoggerFactory: (_parent, _bindings, _options, raw) =>
-      tracedLogger(log, traceOf(raw)) as unknown as FastifyBaseLogger,
+    // A log for each request would cost more than the one line that most of them write.
+    childLoggerFactory: () => log as unknown as FastifyBaseLogger,
     bodyLimit: maxBodyBytes,
     // How long a client may take to send a request; what the answer may take is each route's budget.
     requestTimeout: receiveTimeoutMs,
@@ -55,25 +56,22 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
     clientErrorHandler: errors.clientError,
     frameworkErrors: (error, request, reply) => void errors.handle(error, request, reply)
   })
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     reply.headers(commonHeaders(traceOf(request.raw)))
-  })
-  // Also over what a plugin has to say of its own files.
-  app.addHook('onSend', async (_request, reply) => {
-    reply.header('cache-control', 'no-store')
+    done()
   })
   app.setErrorHandler(errors.handle)
   app.setNotFoundHandler(errors.notFound(app))
   acceptJsonOnly(app)
   drainConnections(app)
   refuseAmbiguous(app, maxBodyBytes)
-  logRequests(app)
+  logRequests(app, log)
   await measureRequests(app, registry)
   await limitRates(app, options.rateLimit, parts)
   if (options.docs) await describeRoutes(app)
 
   const users = createClient(UserService, parts.userSvc)
-  const checkSession = requireSession(createClient(SessionService, parts.sessionSvc))
+  const checkSession = requireSession(gatherValidations(createClient(SessionService, parts.sessionSvc)))
   accountRoutes(app, { users, checkSession, ...options })
   sessionRoutes(app, { users, checkSession, ...options })
   return app

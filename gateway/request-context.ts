@@ -7,16 +7,12 @@ import { deadlineExceeded } from '#common/deadline.ts'
 import { onwards } from '#common/rpc-context.ts'
 import { continueTrace, type Trace, traceparent } from '#common/trace.ts'
 
-const traces = new WeakMap<IncomingMessage, Trace>()
+const traceSlot = Symbol('trace')
 
 /** The trace of a request: the one that its `traceparent` names, or a new one. */
-export function traceOf(raw: IncomingMessage): Trace {
-  let trace = traces.get(raw)
-  if (trace === undefined) {
-    trace = continueTrace(raw.headers.traceparent as string | undefined)
-    traces.set(raw, trace)
-  }
-  return trace
+export function traceOf(raw: IncomingMessage & { [traceSlot]?: Trace }): Trace {
+  raw[traceSlot] ??= continueTrace(raw.headers.traceparent as string | undefined)
+  return raw[traceSlot]
 }
 
 /** The headers that every answer has. */
@@ -31,7 +27,21 @@ declare module 'fastify' {
   }
 }
 
-const ends = new WeakMap<FastifyRequest, { signal: AbortSignal; endsAt: number }>()
+const ends = new WeakMap<FastifyRequest, number>()
+
+/** When the time of a request is over, as `performance.now()` counts: its route's budget, from its first call on. */
+export function budgetEnd(request: FastifyRequest): number {
+  let end = ends.get(request)
+  if (end === undefined) {
+    const { budgetMs } = request.routeOptions.config
+    if (budgetMs === undefined) throw new TypeError('the route has no budget')
+    end = performance.now() + budgetMs
+    ends.set(request, end)
+  }
+  return end
+}
+
+const signals = new WeakMap<FastifyRequest, AbortSignal>()
 
 /**
  * The options of a call that a request causes: its trace, and one deadline for all its calls. They end when
@@ -39,22 +49,21 @@ const ends = new WeakMap<FastifyRequest, { signal: AbortSignal; endsAt: number }
  * a body has been read, and its `handlerTimeout` ends with it.)
  */
 export function callOptions(request: FastifyRequest, reply: FastifyReply): CallOptions {
-  let end = ends.get(request)
-  if (end === undefined) {
-    end = beginBudget(request.routeOptions.config.budgetMs, reply)
-    ends.set(request, end)
+  const endsAt = budgetEnd(request)
+  let signal = signals.get(request)
+  if (signal === undefined) {
+    signal = endSignal(endsAt, reply)
+    signals.set(request, signal)
   }
-  const { signal, endsAt } = end
   return onwards({ signal, timeoutMs: () => endsAt - performance.now(), trace: traceOf(request.raw) })
 }
 
-function beginBudget(budgetMs: number | undefined, reply: FastifyReply): { signal: AbortSignal; endsAt: number } {
-  if (budgetMs === undefined) throw new TypeError('the route has no budget')
+function endSignal(endsAt: number, reply: FastifyReply): AbortSignal {
   const end = new AbortController()
-  const timer = setTimeout(() => end.abort(deadlineExceeded()), budgetMs)
+  const timer = setTimeout(() => end.abort(deadlineExceeded()), endsAt - performance.now())
   reply.raw.once('close', () => {
     clearTimeout(timer)
     if (!reply.raw.writableFinished) end.abort(new ConnectError('The client went away.', Code.Canceled))
   })
-  return { signal: end.signal, endsAt: performance.now() + budgetMs }
+  return end.signal
 }

@@ -3,8 +3,9 @@
 import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect'
 import { epochRule, requireFields, sessionIdRule, uuidRule } from '#common/fields.ts'
 import type { Logger } from '#common/logger.ts'
-import { callOf } from '#common/rpc-context.ts'
+import { callOf, lineKey } from '#common/rpc-context.ts'
 import { parseToken, sessionId } from '#common/token.ts'
+import { isTraceId } from '#common/trace.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import type { SessionMetrics } from './metrics.ts'
 import type { Sessions, Validation } from './sessions.ts'
@@ -12,12 +13,12 @@ import type { Sessions, Validation } from './sessions.ts'
 const maxTokens = 256
 
 export function sessionRoutes(router: ConnectRouter, sessions: Sessions, metrics: SessionMetrics, log: Logger): void {
-  function answer(validation: Validation) {
-    const valid = typeof validation === 'object'
-    metrics.validations.inc({ result: valid ? 'valid' : 'invalid' })
-    return valid
-      ? { result: { case: 'session' as const, value: validation } }
-      : { result: { case: 'invalid' as const, value: { reason: validation } } }
+  function count(validations: Validation[]): void {
+    const valid = validations.filter((each) => typeof each === 'object').length
+    const unknown = validations.filter((each) => each === undefined).length
+    metrics.validations.inc({ result: 'valid' }, valid)
+    metrics.validations.inc({ result: 'unknown' }, unknown)
+    metrics.validations.inc({ result: 'invalid' }, validations.length - valid - unknown)
   }
 
   router.service(SessionService, {
@@ -32,17 +33,25 @@ export function sessionRoutes(router: ConnectRouter, sessions: Sessions, metrics
     },
 
     async validateSession({ token }, context) {
-      return answer(await sessions.validate(token, context.signal))
+      const validations = await sessions.validate([token], context.signal)
+      count(validations)
+      return answer(validations[0])
     },
 
-    async validateSessions({ tokens }, context) {
-      requireFields({
-        field: 'tokens',
-        holds: tokens.length <= maxTokens,
-        description: `must be at most ${maxTokens} tokens`
-      })
+    async validateSessions({ tokens, traceIds }, context) {
+      requireFields(
+        { field: 'tokens', holds: tokens.length <= maxTokens, description: `must be at most ${maxTokens} tokens` },
+        {
+          field: 'trace_ids',
+          holds: traceIds.length === 0 || (traceIds.length === tokens.length && traceIds.every(isTraceId)),
+          description: 'must be none, or one a token, each 32 hexadecimal digits in lower case'
+        }
+      )
       metrics.batchSize.observe(tokens.length)
-      const validations = await Promise.all(tokens.map((token) => sessions.validate(token, context.signal)))
+      const line = { count: tokens.length, ...(traceIds.length > 0 && { traceIds }) }
+      Object.assign(context.values.get(lineKey), line)
+      const validations = await sessions.validate(tokens, context.signal)
+      count(validations)
       return { results: validations.map(answer) }
     },
 
@@ -76,4 +85,11 @@ export function sessionRoutes(router: ConnectRouter, sessions: Sessions, metrics
       return { sessions: await sessions.list(userId, context.signal) }
     }
   } satisfies ServiceImpl<typeof SessionService>)
+}
+
+function answer(validation: Validation) {
+  if (validation === undefined) return {}
+  return typeof validation === 'object'
+    ? { result: { case: 'session' as const, value: validation } }
+    : { result: { case: 'invalid' as const, value: { reason: validation } } }
 }

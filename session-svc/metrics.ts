@@ -12,7 +12,7 @@ export function sessionMetrics(registry: Registry) {
     labelNames: ['result'] as const,
     registers
   })
-  for (const result of ['valid', 'invalid'] as const) validations.inc({ result }, 0)
+  for (const result of ['valid', 'invalid', 'unknown'] as const) validations.inc({ result }, 0)
   return {
     validations,
     created: new Counter({ name: 'auth_sessions_created_total', help: 'Sessions created', registers }),

@@ -5,12 +5,15 @@ import type { FastifyInstance } from 'fastify'
 import fastifyMetrics from 'fastify-metrics'
 import type { Logger } from '#common/logger.ts'
 import { latencyBuckets } from '#common/metrics.ts'
+import { traceOf } from '../request-context.ts'
 
-export function logRequests(app: FastifyInstance): void {
-  app.addHook('onResponse', async (request, reply) => {
-    const log = request.log as unknown as Logger
+export function logRequests(app: FastifyInstance, log: Logger): void {
+  app.addHook('onResponse', (request, reply, done) => {
+    const { traceId, spanId } = traceOf(request.raw)
     log.info(
       {
+        traceId,
+        spanId,
         event: 'http_request',
         method: request.method,
         route: request.routeOptions.url ?? 'unmatched',
@@ -19,6 +22,7 @@ export function logRequests(app: FastifyInstance): void {
       },
       'answered a request'
     )
+    done()
   })
 }
 

@@ -37,7 +37,8 @@ export function drainConnections(app: FastifyInstance): void {
     setTimeout(() => cut((requests) => requests.every(({ complete }) => !complete)), arrivalMs).unref()
     done()
   })
-  app.addHook('onSend', async (_request, reply) => {
+  app.addHook('onSend', (_request, reply, _payload, done) => {
     if (closing) reply.header('connection', 'close')
+    done()
   })
 }

@@ -6,7 +6,7 @@ import { Code, ConnectError } from '@connectrpc/connect'
 import { Counter, type Registry } from '@prometheus-io/client'
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
 import { allCodes, errorMeaning } from '#common/error-table.ts'
-import type { Logger } from '#common/logger.ts'
+import { type Logger, tracedLogger } from '#common/logger.ts'
 import { newTrace } from '#common/trace.ts'
 import { type Answer, answerTo, HttpRefusal } from '../problem.ts'
 import { commonHeaders, traceOf } from '../request-context.ts'
@@ -37,7 +37,7 @@ export function errorHandling(registry: Registry, log: Logger) {
     const gone = request.raw.socket.destroyed
     const answer = answerTo(gone ? new ConnectError('The client went away.', Code.Canceled) : error)
     const trace = traceOf(request.raw)
-    record(answer, error, request.log as unknown as Logger, request.routeOptions.url ?? 'unmatched')
+    record(answer, error, tracedLogger(log, trace), request.routeOptions.url ?? 'unmatched')
     return reply
       .code(answer.problem.status)
       .headers({ ...commonHeaders(trace), ...answer.headers })

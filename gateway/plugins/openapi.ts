@@ -28,6 +28,12 @@ export async function describeRoutes(app: FastifyInstance): Promise<void> {
       }
     }
   })
-  await app.register(swaggerUi, { routePrefix: '/docs', uiConfig: { tryItOutEnabled: true } })
+  await app.register(async (docs) => {
+    // Over what the plugin has to say of its files.
+    docs.addHook('onSend', async (_request, reply) => {
+      reply.header('cache-control', 'no-store')
+    })
+    await docs.register(swaggerUi, { routePrefix: '/docs', uiConfig: { tryItOutEnabled: true } })
+  })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
 }

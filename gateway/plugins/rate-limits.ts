@@ -4,8 +4,9 @@ import rateLimit, { type CreateRateLimitOptions } from '@fastify/rate-limit'
 import { Counter, type Registry } from '@prometheus-io/client'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { tooManyRequests } from '#common/errors.ts'
-import type { Logger } from '#common/logger.ts'
+import { type Logger, tracedLogger } from '#common/logger.ts'
 import type { Redis } from '#common/redis.ts'
+import { traceOf } from '../request-context.ts'
 import { commandAdapter } from './rate-limit-redis.ts'
 
 /** The policies; a route names its own in `config.rateLimitPolicy`, all others have `default`. */
@@ -58,17 +59,23 @@ export async function limitRates(
     if (max > 0) checks.set(policy, app.createRateLimit({ max, keyGenerator } as CreateRateLimitOptions))
   }
 
-  app.addHook('onRequest', async (request: FastifyRequest, reply: FastifyReply) => {
-    const policy = request.routeOptions.config?.rateLimitPolicy ?? 'default'
-    const result = await checks.get(policy)?.(request)
-    if (result === undefined || result.isAllowed) return
+  async function enforce(check: Check, policy: RateLimitPolicy, request: FastifyRequest, reply: FastifyReply) {
+    const result = await check(request)
+    if (result.isAllowed) return
     const { max, remaining, ttlInSeconds, isExceeded } = result
     reply.header('ratelimit-policy', `"${policy}";q=${max};w=${Math.ceil(options.window / 1000)}`)
     reply.header('ratelimit', `"${policy}";r=${remaining};t=${ttlInSeconds}`)
     if (!isExceeded) return
     limited.inc({ policy })
-    const log = request.log as unknown as Logger
+    const log = tracedLogger(parts.log, traceOf(request.raw))
     log.info({ event: 'excess_rate_limit_exceeded', reason: policy }, 'refused a request over the rate limit')
     throw tooManyRequests(ttlInSeconds)
+  }
+
+  app.addHook('onRequest', (request, reply, done) => {
+    const policy = request.routeOptions.config?.rateLimitPolicy ?? 'default'
+    const check = checks.get(policy)
+    if (check === undefined) done()
+    else enforce(check, policy, request, reply).then(() => done(), done)
   })
 }

@@ -6,14 +6,21 @@ import type { FastifyInstance } from 'fastify'
 import { HttpRefusal } from '../problem.ts'
 
 // Node.js takes the first of these and drops the others.
-const singular = ['host', 'authorization', 'content-type']
+const singular = new Set(['host', 'authorization', 'content-type'])
 
 /** The error of a request whose header can be read in two ways, or nothing (RFC 9112, 3.2; RFC 9110, 5.3). */
 export function ambiguity(request: IncomingMessage): ConnectError | undefined {
-  const names = request.rawHeaders.filter((_, index) => index % 2 === 0).map((name) => name.toLowerCase())
-  const repeated = singular.find((name) => names.indexOf(name) !== names.lastIndexOf(name))
-  if (repeated) return new ConnectError(`The header field \`${repeated}\` stands more than once.`, Code.InvalidArgument)
-  if (request.httpVersion === '1.1' && !names.includes('host')) {
+  const { rawHeaders } = request
+  const found = new Set<string>()
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index]?.toLowerCase() as string
+    if (!singular.has(name)) continue
+    if (found.has(name)) {
+      return new ConnectError(`The header field \`${name}\` stands more than once.`, Code.InvalidArgument)
+    }
+    found.add(name)
+  }
+  if (request.httpVersion === '1.1' && !found.has('host')) {
     return new ConnectError('The header field `host` is missing.', Code.InvalidArgument)
   }
   return undefined
@@ -31,9 +38,7 @@ export function refuseAmbiguous(app: FastifyInstance, maxBodyBytes: number): voi
     unexpected.add(request)
     app.server.emit('request', request, response)
   })
-  app.addHook('onRequest', async ({ raw }) => {
-    if (unexpected.has(raw)) throw new HttpRefusal(417)
-    const error = ambiguity(raw)
-    if (error) throw error
+  app.addHook('onRequest', ({ raw }, _reply, done) => {
+    done(unexpected.has(raw) ? new HttpRefusal(417) : ambiguity(raw))
   })
 }

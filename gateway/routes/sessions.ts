@@ -32,7 +32,7 @@ export function sessionRoutes(app: FastifyInstance, { users, checkSession, budge
       }
     },
     async (request, reply) => {
-      const replacesToken = bearerToken(request)
+      const replacesToken = bearerToken(request)?.token
       const answer = await users.authenticateAndLogin(
         { ...request.body, ...(replacesToken !== undefined && { replacesToken }) },
         callOptions(request, reply)
@@ -86,7 +86,7 @@ export function sessionRoutes(app: FastifyInstance, { users, checkSession, budge
       }
     },
     async (request, reply) => {
-      await users.logout({ token: requireToken(request) }, callOptions(request, reply))
+      await users.logout({ token: requireToken(request).token }, callOptions(request, reply))
       return reply.code(204).send()
     }
   )

@@ -42,7 +42,7 @@ t.test('what is left of the budget and the trace arrive with each call', async (
   const within = (low: number, high: number) => (ms: number | undefined) => ms !== undefined && ms > low && ms <= high
   t.same(
     seen.map(({ method }) => method),
-    ['AuthenticateAndLogin', 'ValidateSession', 'DeleteAccount']
+    ['AuthenticateAndLogin', 'ValidateSessions', 'DeleteAccount']
   )
   t.ok(seen.every(({ traceparent }) => traceparent.startsWith(`00-${traceId}-`)))
   t.equal(new Set(seen.map(({ traceparent }) => traceparent)).size, 3, 'each call is a step of its own')

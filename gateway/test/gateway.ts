@@ -21,6 +21,7 @@ import { file_session_v1_session, SessionSchema, SessionService } from '#gen/ses
 import { file_user_v1_user, UserService } from '#gen/user/v1/user_pb.ts'
 import { buildApp, type GatewayParts } from '../app.ts'
 import { gateway } from '../config.ts'
+import { manyByOne } from './many-by-one.ts'
 
 type Options = Values<typeof gateway>
 type Ending = Pick<Test, 'teardown'>
@@ -40,7 +41,7 @@ export interface Setup extends Upstreams {
 const routes = ({ users = {}, sessions = {} }: Upstreams) => {
   return (router: ConnectRouter) => {
     router.service(UserService, users)
-    router.service(SessionService, sessions)
+    router.service(SessionService, manyByOne(sessions))
   }
 }
 

@@ -14,6 +14,7 @@ import { type Session, SessionSchema, SessionService } from '#gen/session/v1/ses
 import { UserService } from '#gen/user/v1/user_pb.ts'
 import { buildApp } from '../app.ts'
 import { schema } from '../config.ts'
+import { manyByOne } from './many-by-one.ts'
 
 export const userId = uuidv7()
 export const { token, hash } = createToken(userId)
@@ -59,10 +60,10 @@ export async function buildGateway(
     })
   })
   const sessionSvc = createRouterTransport((router) => {
-    router.service(SessionService, {
-      validateSession: () => ({ result: { case: 'session', value: session() } }),
-      ...sessions
-    })
+    router.service(
+      SessionService,
+      manyByOne({ validateSession: () => ({ result: { case: 'session', value: session() } }), ...sessions })
+    )
   })
   const redis = connectRedis(redisUrl, silentLog)
   // Until it is connected, requests are counted by the gateway alone.

@@ -114,6 +114,14 @@ t.test('a trace is the trace of a line, not a word in it', async (t) => {
   t.equal((await show(folder, { TRACE: traceId, SERVICE: 'user-svc' })).text, own[0])
 })
 
+t.test('a call that was made for several requests belongs to the trace of each', async (t) => {
+  const folder = logFolder(t)
+  const [other, another] = [traceId.replace('0', '1'), traceId.replace('0', '2')]
+  const call = lineAt(1, { traceId: another, traceIds: [other, traceId], event: 'rpc_served' })
+  folder.collect('sink/0/0', lineAt(0, { traceIds: [other] }), call, lineAt(2, { traceIds: traceId }))
+  t.equal((await show(folder, { TRACE: traceId })).text, call)
+})
+
 t.test('a trace is found wherever blocks of bytes end', async (t) => {
   const folder = logFolder(t)
   const own: string[] = []

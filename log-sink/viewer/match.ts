@@ -43,7 +43,7 @@ function createFilter(query: Query): Matcher {
     const instant = head ? { ms: head.ms, ns: 0 } : (lineInstant(line.time) ?? previous)
     const { traceId, services, level, since } = query
     const taken =
-      takesTrace(line.traceId, traceId) &&
+      takesTrace(line, traceId) &&
       (services === undefined || services.has(line.service as string)) &&
       takesLevel(line.level, level) &&
       (since === undefined || !isBefore(instant, since))
@@ -51,8 +51,11 @@ function createFilter(query: Query): Matcher {
   }
 }
 
-function takesTrace(lineTrace: unknown, traceId: string | undefined): boolean {
-  return traceId === undefined || (typeof lineTrace === 'string' && lineTrace.toLowerCase() === traceId)
+/** Also a call that was made for several requests at once, if this was one of them. */
+function takesTrace({ traceId, traceIds }: Record<string, unknown>, asked: string | undefined): boolean {
+  if (asked === undefined) return true
+  const traces = Array.isArray(traceIds) ? [traceId, ...traceIds] : [traceId]
+  return traces.some((trace) => typeof trace === 'string' && trace.toLowerCase() === asked)
 }
 
 /** A level that nobody knows may be a severe one: it is taken. */

@@ -43,8 +43,8 @@ export function createFormat(coloured: boolean): Format {
   return (bytes) => {
     const line = parseLine(bytes)
     if (line === undefined) return `${printable(bytes.toString('utf8', 0, bytes.length - 1))}\n`
-    // The version, the process and the step of a request would fill the screen; the raw lines have them.
-    const { time, level, service, msg, version: _, instance: __, spanId: ___, err, traceId, ...fields } = line
+    // The version, the process, the step of a request and lists of traces would fill the screen; the raw lines have them.
+    const { time, level, service, msg, version, instance, spanId, traceIds, err, traceId, ...fields } = line
     const instant = lineInstant(time)
     const date = instant && new Date(instant.ms)
     const name = printable(text(service))

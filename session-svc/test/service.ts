@@ -13,11 +13,15 @@ import { type SessionRules, sessionScripts } from '../sessions.ts'
 export const rules: SessionRules = { idleTimeout: 60_000, lifetime: 3_600_000, maxPerUser: 100 }
 
 /** Starts the service; it ends with the test. Every caller takes user ids of its own, so that files share one Redis. */
-export async function startSessionSvc(t: Pick<Test, 'teardown'>, overrides: Partial<SessionRules> = {}) {
+export async function startSessionSvc(
+  t: Pick<Test, 'teardown'>,
+  overrides: Partial<SessionRules> = {},
+  log = silentLog
+) {
   const redis = connectRedis(engineAddress('TEST_REDIS_URL'), silentLog, sessionScripts)
   await new Promise((resolve) => redis.once('ready', resolve))
   const app = buildApp(
-    { redis, readiness: alwaysReady, registry: new Registry(), log: silentLog },
+    { redis, readiness: alwaysReady, registry: new Registry(), log },
     { session: { ...rules, ...overrides }, rpc: testRpc }
   )
   await app.listen({ host: '127.0.0.1', port: 0 })

@@ -5,7 +5,9 @@ import { timestampMs } from '@bufbuild/protobuf/wkt'
 import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
 import { reasonMetadata } from '#common/errors.ts'
+import { createLogger } from '#common/logger.ts'
 import { createToken, uuidBytes } from '#common/token.ts'
+import { newTrace } from '#common/trace.ts'
 import { InvalidReason } from '#gen/session/v1/session_pb.ts'
 import { newUser, rules, startSessionSvc } from './service.ts'
 
@@ -63,6 +65,19 @@ t.test('many tokens are answered in order, a bad one among them harms nobody', a
   )
   const many = client.validateSessions({ tokens: Array.from({ length: 257 }, () => 'x') })
   await t.rejects(many, { code: Code.InvalidArgument })
+})
+
+t.test('a call for many requests names their traces in its one line', async (t) => {
+  const lines: string[] = []
+  const log = createLogger('session-svc', 'info', { write: (line) => void lines.push(line) })
+  const { client } = await startSessionSvc(t, {}, log)
+  const traceIds = [newTrace().traceId, newTrace().traceId]
+  await client.validateSessions({ tokens: ['x', 'y'], traceIds })
+  t.match(JSON.parse(lines.at(-1) ?? ''), { event: 'rpc_served', count: 2, traceIds })
+  for (const wrong of [traceIds.slice(1), ['x\ny', 'z'], [...traceIds, newTrace().traceId]]) {
+    const refused = client.validateSessions({ tokens: ['x', 'y'], traceIds: wrong })
+    await t.rejects(refused, { code: Code.InvalidArgument })
+  }
 })
 
 t.test('revocation ends what is below the epoch, and refuses to create more of it', async (t) => {

@@ -1,0 +1,137 @@
+/** Questions of one turn go in one call, and each is answered, fails and ends for itself. */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Code, ConnectError, createClient, createRouterTransport } from '@connectrpc/connect'
+import t from 'tap'
+import { unavailable } from '#common/errors.ts'
+import { newTrace, traceparent } from '#common/trace.ts'
+import { SessionService, type ValidateSessionsRequest } from '#gen/session/v1/session_pb.ts'
+import { gatherValidations, type Question } from '../validations.ts'
+
+type Answers = (request: ValidateSessionsRequest) => object[] | Promise<object[]>
+
+const sessionFor = (token: string) => ({ result: { case: 'session' as const, value: { userId: token } } })
+const everySession: Answers = ({ tokens }) => tokens.map(sessionFor)
+
+/** A gateway's questions to a session-svc that answers as the test says. */
+function ask(answers: Answers) {
+  const calls: { request: ValidateSessionsRequest; traceparent: string | null }[] = []
+  const transport = createRouterTransport((router) => {
+    router.service(SessionService, {
+      async validateSessions(request, context) {
+        calls.push({ request, traceparent: context.requestHeader.get('traceparent') })
+        return { results: await answers(request) }
+      }
+    })
+  })
+  const validate = gatherValidations(createClient(SessionService, transport))
+  const question = (token: string, more: Partial<Question> = {}) =>
+    validate({ token, trace: newTrace(), endsAt: performance.now() + 2000, isGone: () => false, ...more })
+  return { question, calls }
+}
+
+const codeOf = async (work: Promise<unknown>) =>
+  work.then(
+    () => undefined,
+    (error) => ConnectError.from(error).code
+  )
+
+t.test('the tokens of one turn go in one call, each with the trace of its request', async (t) => {
+  const { question, calls } = ask(everySession)
+  const traces = Array.from({ length: 100 }, newTrace)
+  const results = await Promise.all(traces.map((trace, index) => question(`token-${index}`, { trace })))
+  t.equal(calls.length, 1)
+  t.same(
+    results.map(({ value }) => (value as { userId: string }).userId),
+    traces.map((_, index) => `token-${index}`)
+  )
+  t.same(
+    calls[0]?.request.traceIds,
+    traces.map(({ traceId }) => traceId)
+  )
+})
+
+t.test('a question that is alone waits for no other, and its call names no traces', async (t) => {
+  const { question, calls } = ask(everySession)
+  const trace = newTrace()
+  const startedAt = performance.now()
+  t.match(await question('alone', { trace }), { case: 'session' })
+  t.ok(performance.now() - startedAt < 500)
+  t.same(calls[0]?.request.traceIds, [])
+  t.ok(traceparent(trace))
+})
+
+t.test('batches and calls under way are bounded', async (t) => {
+  let underWay = 0
+  let most = 0
+  const { question, calls } = ask(async (request) => {
+    underWay += 1
+    most = Math.max(most, underWay)
+    await sleep(20)
+    underWay -= 1
+    return everySession(request)
+  })
+  const results = await Promise.all(Array.from({ length: 2000 }, (_, index) => question(`${index}`)))
+  t.ok(results.every(({ value }, index) => (value as { userId: string }).userId === `${index}`))
+  t.ok(calls.every(({ request }) => request.tokens.length <= 256))
+  t.ok(most <= 2, `${most} at once`)
+})
+
+t.test('what nobody knows of one token says nothing of its neighbours', async (t) => {
+  const { question } = ask(({ tokens }) => tokens.map((token) => (token === 'bad' ? {} : sessionFor(token))))
+  const [first, bad, last] = await Promise.all(['first', 'bad', 'last'].map((token) => question(token)))
+  t.match([first, bad, last], [{ case: 'session' }, { case: undefined }, { case: 'session' }])
+})
+
+t.test('a reply that is too short leaves the rest unknown', async (t) => {
+  const { question } = ask(({ tokens }) => tokens.slice(0, 1).map(sessionFor))
+  const [first, second] = await Promise.all(['first', 'second'].map((token) => question(token)))
+  t.match([first, second], [{ case: 'session' }, { case: undefined }])
+})
+
+t.test('a call that fails fails its own questions, with what it failed with', async (t) => {
+  let failing = true
+  const { question } = ask((request) => {
+    if (failing) throw unavailable('down')
+    return everySession(request)
+  })
+  t.equal(await codeOf(question('x')), Code.Unavailable)
+  failing = false
+  t.match(await question('x'), { case: 'session' })
+})
+
+t.test('each question ends at its own deadline', async (t) => {
+  const { question, calls } = ask(async (request) => {
+    await sleep(300)
+    return everySession(request)
+  })
+  const short = question('short', { endsAt: performance.now() + 60 })
+  const long = question('long')
+  const startedAt = performance.now()
+  t.equal(await codeOf(short), Code.DeadlineExceeded)
+  t.ok(performance.now() - startedAt < 250, 'while its call is still under way')
+  t.match(await long, { case: 'session' })
+  t.equal(calls.length, 1)
+})
+
+t.test('nobody asks for a client that has gone away, nor when the time is over', async (t) => {
+  const { question, calls } = ask(everySession)
+  const gone = question('gone', { isGone: () => true })
+  const late = question('late', { endsAt: performance.now() - 1 })
+  const here = question('here')
+  t.equal(await codeOf(gone), Code.Canceled)
+  t.equal(await codeOf(late), Code.DeadlineExceeded)
+  t.match(await here, { case: 'session' })
+  t.same(
+    calls.map(({ request }) => request.tokens),
+    [['here']]
+  )
+})
+
+t.test('when very many wait already, one more is refused at once', async (t) => {
+  const { question } = ask(() => new Promise(() => {}))
+  const many = Array.from({ length: 10_600 }, () => codeOf(question('x', { endsAt: performance.now() + 300 })))
+  t.equal(await codeOf(question('x')), Code.Unavailable)
+  const codes = await Promise.all(many)
+  t.ok(codes.filter((code) => code === Code.DeadlineExceeded).length >= 10_000)
+})

@@ -1,0 +1,128 @@
+/** Asks session-svc whose tokens are: those that come in one turn of the event loop are asked for in one call. */
+
+import { type Client, Code, ConnectError } from '@connectrpc/connect'
+import { deadlineExceeded } from '#common/deadline.ts'
+import { unavailable } from '#common/errors.ts'
+import { onwards } from '#common/rpc-context.ts'
+import { newTrace, type Trace } from '#common/trace.ts'
+import type { SessionService, ValidateSessionResponse } from '#gen/session/v1/session_pb.ts'
+
+/** One token, and the request that it came with. */
+export interface Question {
+  token: string
+  trace: Trace
+  /** When its answer is of no use any more, as `performance.now()` counts. */
+  endsAt: number
+  /** Whether nobody waits for the answer any more. */
+  isGone(): boolean
+}
+
+/** Resolves to what session-svc says of a token; rejects at the latest when the question ends. */
+export type Validate = (question: Question) => Promise<ValidateSessionResponse['result']>
+
+interface Waiting extends Question {
+  resolve(result: ValidateSessionResponse['result']): void
+  reject(error: unknown): void
+  /** An error costs more than an answer, so none is made for a question that is over. */
+  isOver: boolean
+}
+
+// What ValidateSessions takes.
+const maxTokens = 256
+// While these are under way the next batch grows: the busier session-svc is, the less a token costs it.
+const maxCallsInFlight = 2
+const maxWaiting = 10_000
+// Waits end in steps: a timer for each would cost more than the rest of a question.
+const stepMs = 10
+
+/** A bad token never fails its neighbours, and each question ends for itself. */
+export function gatherValidations(client: Pick<Client<typeof SessionService>, 'validateSessions'>): Validate {
+  let waiting: Waiting[] = []
+  let callsInFlight = 0
+  let scheduled = false
+  const due = new Map<number, Waiting[]>()
+
+  function schedule(): void {
+    if (scheduled || waiting.length === 0 || callsInFlight >= maxCallsInFlight) return
+    scheduled = true
+    setImmediate(() => {
+      scheduled = false
+      while (waiting.length > 0 && callsInFlight < maxCallsInFlight) void ask(takeBatch())
+    })
+  }
+
+  function takeBatch(): Waiting[] {
+    const now = performance.now()
+    const batch: Waiting[] = []
+    let taken = 0
+    for (const each of waiting) {
+      if (batch.length === maxTokens) break
+      taken += 1
+      if (each.isGone()) fail(each, new ConnectError('The client went away.', Code.Canceled))
+      else if (each.endsAt > now) batch.push(each)
+    }
+    waiting = waiting.slice(taken)
+    return batch
+  }
+
+  async function ask(batch: Waiting[]): Promise<void> {
+    const [first] = batch
+    if (first === undefined) return
+    callsInFlight += 1
+    try {
+      const endsAt = batch.reduce((latest, each) => Math.max(latest, each.endsAt), 0)
+      // A call for one request belongs to its trace; a call for many has a trace of its own, and names theirs.
+      const options = onwards({
+        trace: batch.length > 1 ? newTrace() : first.trace,
+        timeoutMs: () => endsAt - performance.now()
+      })
+      const traceIds = batch.length > 1 ? batch.map(({ trace }) => trace.traceId) : []
+      const { results } = await client.validateSessions({ tokens: batch.map(({ token }) => token), traceIds }, options)
+      for (const [index, each] of batch.entries()) {
+        each.isOver = true
+        each.resolve(results[index]?.result ?? { case: undefined })
+      }
+    } catch (error) {
+      for (const each of batch) fail(each, error)
+    } finally {
+      callsInFlight -= 1
+      schedule()
+    }
+  }
+
+  /** Rejects what is still waiting when its time is over. */
+  function endInTime(question: Waiting): void {
+    const step = Math.ceil(question.endsAt / stepMs)
+    const others = due.get(step)
+    if (others) {
+      others.push(question)
+      return
+    }
+    const questions = [question]
+    due.set(step, questions)
+    setTimeout(
+      () => {
+        due.delete(step)
+        for (const each of questions) if (!each.isOver) fail(each, deadlineExceeded())
+      },
+      Math.max(step * stepMs - performance.now(), 0)
+    ).unref()
+  }
+
+  return (question) =>
+    new Promise((resolve, reject) => {
+      if (waiting.length >= maxWaiting) {
+        reject(unavailable('Too many requests wait already.'))
+        return
+      }
+      const entry = { ...question, resolve, reject, isOver: false }
+      waiting.push(entry)
+      endInTime(entry)
+      schedule()
+    })
+}
+
+function fail(question: Waiting, error: unknown): void {
+  question.isOver = true
+  question.reject(error)
+}
