@@ -39,6 +39,22 @@ export function unavailable(sentence: string, afterSeconds = 1, cause?: unknown)
   return new ConnectError(sentence, Code.Unavailable, undefined, [retryInfo(afterSeconds)], cause)
 }
 
+const overload = { domain: 'common', reason: 'OVERLOADED' }
+
+/** Refused without a try, because there is more to do than can be done in time: certainly not done. */
+export function overloaded(afterSeconds: number): ConnectError {
+  const details = [
+    { desc: ErrorInfoSchema, value: create(ErrorInfoSchema, { metadata: {}, ...overload }) },
+    retryInfo(afterSeconds)
+  ]
+  return new ConnectError('There is more to do than can be done in time.', Code.Unavailable, undefined, details)
+}
+
+/** Whether an error is the refusal of an overloaded service: it is counted, and no failure to look into. */
+export function isOverload(error: unknown): boolean {
+  return reasonMetadata(error, overload.domain, overload.reason) !== undefined
+}
+
 /** Refused because of too many requests; try again after a while. */
 export function tooManyRequests(afterSeconds: number): ConnectError {
   const sentence = `There were too many requests. Try again in ${afterSeconds} s.`

@@ -4,6 +4,7 @@ import { Code, ConnectError, type Interceptor } from '@connectrpc/connect'
 import { deadlineExceeded, untilAborted } from './deadline.ts'
 import { toConnectError } from './driver-errors.ts'
 import { errorMeaning } from './error-table.ts'
+import { isOverload } from './errors.ts'
 import type { LogFields, Logger } from './logger.ts'
 import type { RpcMetrics } from './metrics.ts'
 import { lineKey, logKey } from './rpc-context.ts'
@@ -20,7 +21,7 @@ export function recordCall(
 ): void {
   const durationMs = performance.now() - startedAt
   metrics.observe(method, error, durationMs / 1000)
-  const level = error ? errorMeaning(error.code).logLevel : isOpenService(method.parent.typeName) ? 'debug' : 'info'
+  const level = levelOf(method, error)
   const fields = {
     event: 'rpc_served',
     rpc: `${method.parent.typeName}/${method.name}`,
@@ -29,6 +30,12 @@ export function recordCall(
     ...more
   }
   log[level](error && level === 'error' ? { ...fields, err: error } : fields, 'served a call')
+}
+
+/** What an overloaded service refuses is no failure of its own, and there can be very much of it. */
+function levelOf(method: Parameters<RpcMetrics['observe']>[0], error: ConnectError | undefined) {
+  if (error && !isOverload(error)) return errorMeaning(error.code).logLevel
+  return isOpenService(method.parent.typeName) ? 'debug' : 'info'
 }
 
 /** Without a shorter deadline of its caller, a call ends after `maxTimeoutMs`. */

@@ -11,6 +11,7 @@ import { parseToken } from '#common/token.ts'
 import type { Session } from '#gen/session/v1/session_pb.ts'
 import type { Database } from './database.ts'
 import { emailRule, normalizeEmail } from './email.ts'
+import type { HashQueue } from './hash-queue.ts'
 import { type Passwords, passwordViolation } from './passwords.ts'
 import { outbox, users } from './schema.ts'
 import type { SessionClient } from './session-client.ts'
@@ -29,11 +30,12 @@ type User = typeof users.$inferSelect
 export interface AccountParts {
   db: Database
   passwords: Passwords
+  hashQueue: HashQueue
   sessionClient: SessionClient
   minPasswordLength: number
 }
 
-export function createAccounts({ db, passwords, sessionClient, minPasswordLength }: AccountParts) {
+export function createAccounts({ db, passwords, hashQueue, sessionClient, minPasswordLength }: AccountParts) {
   const { sessions } = sessionClient
 
   async function findUser(email: string, call: Call): Promise<User | undefined> {
@@ -54,10 +56,14 @@ export function createAccounts({ db, passwords, sessionClient, minPasswordLength
     })
   }
 
-  /** A successful log-in replaces a hash of an old scheme, pepper or cost; if that fails, the next one does it. */
+  /**
+   * A successful log-in replaces a hash of an old scheme, pepper or cost; if that fails, or while others wait to be
+   * hashed, the next one does it.
+   */
   async function renewHash(user: User, password: string, call: Call): Promise<void> {
+    if (!hashQueue.isIdle()) return
     try {
-      const passwordHash = await passwords.hash(password, call.signal)
+      const passwordHash = await hashQueue.run('login', call, () => passwords.hash(password, call.signal))
       const unchanged = and(eq(users.id, user.id), eq(users.passwordHash, user.passwordHash))
       await askEngine(call.signal, db.update(users).set({ passwordHash }).where(unchanged), true)
     } catch (error) {
@@ -89,9 +95,12 @@ export function createAccounts({ db, passwords, sessionClient, minPasswordLength
         { field: 'password', holds: problem === undefined, description: problem ?? '' }
       )
       const address = email as string
+      hashQueue.requireRoom('registration', call)
       // What would refuse the registration anyway is asked before the expensive part.
       await Promise.all([sessionClient.requireAvailable(call), requireFree(address, call)])
-      const passwordHash = await passwords.hash(request.password, call.signal)
+      const passwordHash = await hashQueue.run('registration', call, () =>
+        passwords.hash(request.password, call.signal)
+      )
       const id = uuidv7()
       const { session, token } = await sessions.createSession({ userId: id, epoch: 0n }, onwards(call))
       try {
@@ -113,8 +122,11 @@ export function createAccounts({ db, passwords, sessionClient, minPasswordLength
     ): Promise<LoggedIn> {
       const email = normalizeEmail(request.email)
       requireFields({ field: 'email', holds: email !== undefined, description: emailRule })
+      hashQueue.requireRoom('login', call)
       const [user] = await Promise.all([findUser(email as string, call), sessionClient.requireAvailable(call)])
-      const { matches, stale } = await passwords.check(request.password, user?.passwordHash, call.signal)
+      const { matches, stale } = await hashQueue.run('login', call, () =>
+        passwords.check(request.password, user?.passwordHash, call.signal)
+      )
       if (user === undefined || !matches) {
         const fields = { event: 'authn_login_fail', ...(user && { userId: user.id }) }
         call.log.info(fields, 'refused a log-in')

@@ -31,6 +31,11 @@ export const userSvc = {
         max: 14
       }
     ),
+    hashesAtATime: integer(
+      0,
+      'Hashes that one process computes at a time. 0: one a core; fewer where several processes share the cores.',
+      { max: 1024 }
+    ),
     minLength: integer(
       8,
       'Shortest password, in code points. NIST SP 800-63B-4 asks for 15 where it is the only factor.',

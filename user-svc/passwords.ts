@@ -30,6 +30,11 @@ export class UnusableHashError extends TypeError {
   override name = 'UnusableHashError'
 }
 
+/** About how long a hash of a cost takes on today's processors, in milliseconds. */
+export function usualHashMs(cost: number): number {
+  return 250 * 2 ** (cost - 12)
+}
+
 /** The password in the one form that is hashed (NFC), or nothing if no account can have it. */
 export function normalizePassword(written: string): string | undefined {
   if (!written.isWellFormed() || written.includes('\0')) return undefined

@@ -9,15 +9,17 @@ import { createRpcTransport } from '#common/rpc-client.ts'
 import { probeHealth } from '#common/rpc-probe.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { createAccountEvents } from './account-events.ts'
-import { buildApp } from './app.ts'
+import { buildApp, hashesAtATime } from './app.ts'
 import { load } from './config.ts'
 import { connectDatabase } from './database.ts'
+import { prepareHashThreads } from './hash-threads.ts'
 import { accountMetrics } from './metrics.ts'
 import { keepMigrating } from './migrations.ts'
 import { startRelay } from './relay.ts'
 import { createSessionClient } from './session-client.ts'
 
-await runService('user-svc', load, (config, { log, registry, logDependencies }) => {
+await runService('user-svc', load, async (config, { log, registry, logDependencies }) => {
+  await prepareHashThreads(hashesAtATime(config.userSvc.password))
   const { postgres, host, port, opsHost, opsPort } = config.userSvc
   const { db, close } = connectDatabase(postgres)
   const metrics = rpcClientMetrics(registry)

@@ -6,6 +6,7 @@ import { Code, ConnectError } from '@connectrpc/connect'
 import { Counter, type Registry } from '@prometheus-io/client'
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
 import { allCodes, errorMeaning } from '#common/error-table.ts'
+import { isOverload } from '#common/errors.ts'
 import { type Logger, tracedLogger } from '#common/logger.ts'
 import { newTrace } from '#common/trace.ts'
 import { type Answer, answerTo, HttpRefusal } from '../problem.ts'
@@ -26,8 +27,8 @@ export function errorHandling(registry: Registry, log: Logger) {
   function record(answer: Answer, error: unknown, requestLog: Logger, route: string): void {
     const { errorClass, code, problem } = answer
     counter.inc({ error_class: errorClass, code })
-    // A client's error is told by the line that every request has.
-    if (errorClass === 'client') return
+    // A client's error is told by the line that every request has, and so is what is refused under overload.
+    if (errorClass === 'client' || isOverload(error)) return
     const fields = { event: 'request_failed', code, route, statusCode: problem.status, err: error }
     requestLog.error(fields, 'answered a request by an error')
   }

@@ -76,7 +76,7 @@ export async function startUserSvc(t: Pick<Test, 'teardown'>) {
       registry,
       log: silentLog
     },
-    { password: { cost: 4, minLength: 8, peppers: [] }, rpc: testRpc }
+    { password: { cost: 4, hashesAtATime: 0, minLength: 8, peppers: [] }, rpc: testRpc }
   )
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as { port: number }

@@ -1,0 +1,179 @@
+/**
+ * Decides who may hash a password when: at most one hash a core at a time, the others in two lanes, so that neither
+ * log-ins nor registrations starve the other; whoever cannot be served within its deadline is refused at once.
+ */
+
+import { untilAborted } from '#common/deadline.ts'
+import { overloaded } from '#common/errors.ts'
+import type { Call } from '#common/rpc-context.ts'
+
+export const lanes = ['login', 'registration'] as const
+export type Lane = (typeof lanes)[number]
+
+/** Why a call was refused: the lane was full for it, or hashing has become slower than was expected. */
+export type ShedReason = 'hash_queue_full' | 'hash_slow'
+
+/** Told of what happens; times in seconds. */
+export interface HashQueueEvents {
+  length(lane: Lane, waiting: number): void
+  waited(lane: Lane, seconds: number): void
+  shed(reason: ShedReason): void
+}
+
+type Caller = Pick<Call, 'signal' | 'timeoutMs'>
+
+export interface HashQueue {
+  /**
+   * Refuses a call that would wait for too long, before anything is done for it.
+   *
+   * @throws ConnectError `unavailable`, with the time after which there should be room
+   */
+  requireRoom(lane: Lane, caller: Caller): void
+  /**
+   * Does the work when it is its turn. A caller that goes away leaves the queue.
+   *
+   * @throws ConnectError `unavailable` if it could not be done in time
+   */
+  run<T>(lane: Lane, caller: Caller, work: () => Promise<T>): Promise<T>
+  /** Whether there is a core that nobody waits for. */
+  isIdle(): boolean
+}
+
+interface Waiting {
+  start(): void
+}
+
+// What comes behind a hash: the session, the answer's way.
+const reserveMs = 250
+// For the answer alone.
+const answerMs = 100
+// How much the last hash counts in the estimate of the next one.
+const weight = 0.2
+
+/**
+ * @param slots hashes at a time
+ * @param firstHashMs how long a hash takes, until that has been measured
+ */
+export function createHashQueue(slots: number, firstHashMs: number, events: HashQueueEvents): HashQueue {
+  const waiting: Record<Lane, Set<Waiting>> = { login: new Set(), registration: new Set() }
+  let running = 0
+  /** Since when each hash has been computed, the oldest first. */
+  const since = new Set<{ ms: number }>()
+  let lastLane: Lane = 'registration'
+  let hashMs = firstHashMs
+
+  const other = (lane: Lane): Lane => (lane === 'login' ? 'registration' : 'login')
+
+  /** How long a hash takes: as the last ones did, or longer if one that is under way does. */
+  function expectedHashMs(): number {
+    const [oldest] = since
+    return oldest ? Math.max(hashMs, performance.now() - oldest.ms) : hashMs
+  }
+
+  /** How long one more would wait for its turn: the lanes take turns, so it waits for as many of the other as of its own. */
+  function expectedWaitMs(lane: Lane): number {
+    const own = waiting[lane].size
+    const ahead = own + Math.min(waiting[other(lane)].size, own + 1)
+    const begun = Math.max(ahead + running - slots + 1, 0)
+    return (begun * expectedHashMs()) / slots
+  }
+
+  function requireRoom(lane: Lane, { timeoutMs }: Caller): void {
+    const waitMs = expectedWaitMs(lane)
+    if (waitMs > 0 && waitMs + expectedHashMs() + reserveMs > timeoutMs()) throw refusal('hash_queue_full', waitMs)
+  }
+
+  function refusal(reason: ShedReason, waitMs: number) {
+    events.shed(reason)
+    return overloaded(Math.max(1, Math.ceil(waitMs / 1000)))
+  }
+
+  /** Resolves when it is the caller's turn. */
+  function turn(lane: Lane, { signal, timeoutMs }: Caller): Promise<void> {
+    const queue = waiting[lane]
+    return new Promise((resolve, reject) => {
+      function leave(): void {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', onAbort)
+        queue.delete(entry)
+        events.length(lane, queue.size)
+      }
+      function onAbort(): void {
+        leave()
+        // Says why, as every other wait does.
+        untilAborted(signal, Promise.resolve()).catch(reject)
+      }
+      const entry: Waiting = {
+        start() {
+          leave()
+          resolve()
+        }
+      }
+      const timer = setTimeout(
+        () => {
+          leave()
+          reject(refusal('hash_slow', expectedWaitMs(lane)))
+        },
+        timeoutMs() - hashMs - reserveMs
+      )
+      signal.addEventListener('abort', onAbort, { once: true })
+      queue.add(entry)
+      events.length(lane, queue.size)
+    })
+  }
+
+  function startNext(): void {
+    const lane = waiting[other(lastLane)].size > 0 ? other(lastLane) : lastLane
+    const [next] = waiting[lane]
+    if (next === undefined || running >= slots) return
+    running += 1
+    lastLane = lane
+    next.start()
+  }
+
+  async function timed<T>(work: () => Promise<T>): Promise<T> {
+    const begun = { ms: performance.now() }
+    since.add(begun)
+    try {
+      return await work()
+    } finally {
+      hashMs += weight * (performance.now() - begun.ms - hashMs)
+      since.delete(begun)
+      running -= 1
+      startNext()
+    }
+  }
+
+  /**
+   * A hash whose caller still listens. One that is being computed cannot be stopped: its core stays taken, though its
+   * caller is told that it was not done.
+   */
+  async function inTime<T>(lane: Lane, { signal, timeoutMs }: Caller, hashed: Promise<T>): Promise<T> {
+    const late = new AbortController()
+    const giveUp = () => late.abort(refusal('hash_slow', expectedWaitMs(lane)))
+    const timer = setTimeout(giveUp, timeoutMs() - answerMs)
+    try {
+      return await untilAborted(signal, untilAborted(late.signal, hashed))
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  return {
+    requireRoom,
+    async run(lane, caller, work) {
+      caller.signal.throwIfAborted()
+      const askedAt = performance.now()
+      if (running < slots) {
+        running += 1
+        lastLane = lane
+      } else {
+        requireRoom(lane, caller)
+        await turn(lane, caller)
+      }
+      events.waited(lane, (performance.now() - askedAt) / 1000)
+      return inTime(lane, caller, timed(work))
+    },
+    isIdle: () => running < slots
+  }
+}

@@ -1,0 +1,46 @@
+/** The threads that hash: more than there are hashes at a time, so that files and names never wait behind one; of lower priority than the event loop. */
+
+import { readdirSync, readFileSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { setPriority } from 'node:os'
+
+// For everything else that the pool does: files, DNS.
+const spareThreads = 4
+const priority = 10
+
+/**
+ * Sizes the pool and lowers its threads; to be called before anything has used the pool, which is made once.
+ *
+ * @param hashes how many there can be at a time
+ */
+export async function prepareHashThreads(hashes: number): Promise<void> {
+  process.env.UV_THREADPOOL_SIZE ??= String(hashes + spareThreads)
+  // Whatever it is, the first task makes the pool.
+  await stat('.')
+  for (const thread of poolThreads()) {
+    try {
+      setPriority(thread, priority)
+    } catch {
+      // It is not permitted here: hashes then compete like any other work.
+    }
+  }
+}
+
+/** The ids of the pool's threads; none where the system does not tell (not on Linux). */
+function poolThreads(): number[] {
+  try {
+    const tasks = readdirSync('/proc/self/task')
+    return tasks.filter((task) => nameOf(task) === 'libuv-worker').map(Number)
+  } catch {
+    return []
+  }
+}
+
+function nameOf(task: string): string {
+  try {
+    return readFileSync(`/proc/self/task/${task}/comm`, 'utf8').trim()
+  } catch {
+    // It has ended meanwhile.
+    return ''
+  }
+}
