@@ -1,7 +1,7 @@
 /** The rules of sessions and their storage in Redis: create, validate, end, revoke, list. */
 
 import { create } from '@bufbuild/protobuf'
-import { timestampFromMs } from '@bufbuild/protobuf/wkt'
+import { timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt'
 import { Code } from '@connectrpc/connect'
 import { askEngine } from '#common/engine-call.ts'
 import { reasoned } from '#common/errors.ts'
@@ -9,13 +9,13 @@ import type { Logger } from '#common/logger.ts'
 import type { Redis } from '#common/redis.ts'
 import { createToken, type ParsedToken, parseToken, sessionId, uuidBytes } from '#common/token.ts'
 import { InvalidReason, type Session, SessionSchema } from '#gen/session/v1/session_pb.ts'
-import { createScript, deleteScript, revokeScript, touchScript } from './scripts.ts'
+import { createScript, readScript, revokeScript, touchScript } from './scripts.ts'
 
 /** The scripts that the connection to Redis must know. */
 export const sessionScripts = {
+  readSessions: readScript,
   createSession: createScript,
   touchSession: touchScript,
-  deleteSession: deleteScript,
   revokeSessions: revokeScript
 }
 
@@ -35,16 +35,13 @@ export type Validation = Session | InvalidReason | undefined
 /** Sessions in Redis. Every method ends when its signal aborts. */
 export type Sessions = ReturnType<typeof createSessions>
 
+// The hash tag keeps all keys of a user in one slot of a cluster.
 const tag = (userId: string) => `{${uuidBytes(userId).toString('base64url')}}`
-const sessionPrefix = (userId: string) => `s:${tag(userId)}:`
+const sessionsKey = (userId: string) => `s:${tag(userId)}`
 const epochKey = (userId: string) => `e:${tag(userId)}`
-const listKey = (userId: string) => `l:${tag(userId)}`
 
-/** What has to be read of a session: itself, and its user's epoch. */
-function keysOf({ userId, hash }: ParsedToken): [string, string] {
-  const user = tag(userId)
-  return [`s:${user}:${hash}`, `e:${user}`]
-}
+// No session can live longer, whatever `session.lifetime` was when it was created: it takes 400 days at most.
+const longestLifetimeMs = 400 * 86_400_000
 
 interface StoredSession {
   epoch: number
@@ -78,17 +75,16 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
   async function createSession(userId: string, epoch: bigint, replaces: ParsedToken | undefined, signal: AbortSignal) {
     const { token, hash } = createToken(userId)
     const own = replaces?.userId === userId
-    const keys = [sessionPrefix(userId) + hash, epochKey(userId), listKey(userId)]
+    const { lifetime, idleTimeout, maxPerUser } = rules
     const reply = await askEngine(
       signal,
       redis.createSession(
-        keys,
+        [sessionsKey(userId), epochKey(userId)],
         String(epoch),
-        String(rules.lifetime),
-        String(rules.idleTimeout),
+        String(lifetime),
+        String(idleTimeout),
         hash,
-        String(rules.maxPerUser),
-        sessionPrefix(userId),
+        String(maxPerUser),
         own ? replaces.hash : ''
       )
     )
@@ -110,34 +106,49 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
   /** What each token stands for, in their order; all of them are asked for in one command. */
   async function validate(tokens: string[], signal: AbortSignal): Promise<Validation[]> {
     const parsed = tokens.map(parseToken)
-    const keys = parsed.flatMap((token) => (token ? keysOf(token) : []))
-    const values = keys.length > 0 ? await askEngine(signal, redis.mGet(keys)) : []
-    const now = Date.now()
+    const known = parsed.filter((token) => token !== undefined)
+    const stored = known.length > 0 ? await read(known, signal) : []
     let next = 0
-    return parsed.map((token) => {
-      if (token === undefined) return InvalidReason.MALFORMED
-      const [value, lowest] = [values[next], values[next + 1]]
-      next += 2
-      if (typeof value !== 'string') return InvalidReason.NOT_FOUND
-      const stored = parseStored(value)
-      if (stored.epoch < Number(lowest ?? 0)) return InvalidReason.REVOKED
-      // A use is written back when a tenth of the idle timeout has passed, so that most validations only read.
-      if (now - stored.lastSeenAt > rules.idleTimeout / 10) {
-        stored.lastSeenAt = now
-        noteUse(token)
-      }
-      return toSession(token.userId, token.hash, stored)
+    return parsed.map((token) => (token === undefined ? InvalidReason.MALFORMED : stored[next++]))
+  }
+
+  async function read(tokens: ParsedToken[], signal: AbortSignal): Promise<Validation[]> {
+    const keys = tokens.flatMap(({ userId }) => {
+      const user = tag(userId)
+      return [`s:${user}`, `e:${user}`]
     })
+    const hashes = tokens.map(({ hash }) => hash)
+    const reply = await askEngine(signal, redis.readSessions(keys, ...hashes))
+    const [now, ...found] = reply as [now: number, ...(string | null)[]]
+    return tokens.map((token, index) => judge(token, now, found[2 * index], found[2 * index + 1]))
+  }
+
+  /** @param now by the clock of Redis, as all instances have it */
+  function judge(token: ParsedToken, now: number, value?: string | null, lowestEpoch?: string | null): Validation {
+    if (typeof value !== 'string') return InvalidReason.NOT_FOUND
+    const stored = parseStored(value)
+    if (stored.epoch < Number(lowestEpoch ?? 0)) return InvalidReason.REVOKED
+    if (isOver(stored, now)) return InvalidReason.NOT_FOUND
+    // A use is written back when a tenth of the idle timeout has passed, so that most validations only read.
+    if (now - stored.lastSeenAt > rules.idleTimeout / 10) {
+      stored.lastSeenAt = now
+      noteUse(token)
+    }
+    return toSession(token.userId, token.hash, stored)
+  }
+
+  function isOver({ lastSeenAt, expiresAt }: StoredSession, now: number): boolean {
+    return now >= expiresAt || now >= lastSeenAt + rules.idleTimeout
   }
 
   function noteUse({ userId, hash }: ParsedToken): void {
-    redis.touchSession([sessionPrefix(userId) + hash], String(rules.idleTimeout)).catch((error) => {
+    redis.touchSession([sessionsKey(userId)], hash, String(rules.idleTimeout)).catch((error) => {
       log.warn({ event: 'session_touch_failed', userId, err: error }, 'the use of a session could not be noted')
     })
   }
 
   async function deleteSession(userId: string, hash: string, signal: AbortSignal): Promise<void> {
-    await askEngine(signal, redis.deleteSession([sessionPrefix(userId) + hash, listKey(userId)], hash), true)
+    await askEngine(signal, redis.hDel(sessionsKey(userId), hash), true)
   }
 
   return {
@@ -147,7 +158,7 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
 
     /** Ends the session that a listing named. @returns whether there was one */
     async deleteSessionById(userId: string, id: string, signal: AbortSignal): Promise<boolean> {
-      const hashes = await askEngine(signal, redis.zRange(listKey(userId), 0, -1))
+      const hashes = await askEngine(signal, redis.hKeys(sessionsKey(userId)))
       const hash = hashes.find((each) => sessionId(each) === id)
       if (hash === undefined) return false
       await deleteSession(userId, hash, signal)
@@ -156,24 +167,28 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
 
     /** Ends every session below an epoch: one write. */
     async revoke(userId: string, epoch: bigint, signal: AbortSignal): Promise<void> {
-      const keys = [epochKey(userId), listKey(userId)]
-      await askEngine(signal, redis.revokeSessions(keys, String(epoch), String(rules.lifetime)), true)
+      const keep = String(longestLifetimeMs)
+      await askEngine(signal, redis.revokeSessions([epochKey(userId)], String(epoch), keep), true)
     },
 
     /** The valid sessions, the newest first. */
     async list(userId: string, signal: AbortSignal): Promise<Session[]> {
-      const hashes = await askEngine(signal, redis.zRange(listKey(userId), 0, -1, { REV: true }))
-      const keys = [epochKey(userId), ...hashes.map((hash) => sessionPrefix(userId) + hash)]
-      const [lowest, ...values] = await askEngine(signal, redis.mGet(keys))
-      return hashes.flatMap((hash, index) => {
-        const value = values[index]
-        if (typeof value !== 'string') return []
-        const stored = parseStored(value)
-        return stored.epoch < Number(lowest ?? 0) ? [] : [toSession(userId, hash, stored)]
-      })
+      const hashes = await askEngine(signal, redis.hKeys(sessionsKey(userId)))
+      const validations =
+        hashes.length > 0
+          ? await read(
+              hashes.map((hash) => ({ userId, hash })),
+              signal
+            )
+          : []
+      return validations
+        .filter((each) => typeof each === 'object')
+        .sort((a, b) => timeOf(b.createdAt) - timeOf(a.createdAt))
     }
   }
 }
+
+const timeOf = (timestamp: Session['createdAt']) => (timestamp ? timestampMs(timestamp) : 0)
 
 function epochRaised(lowestEpoch: number) {
   const sentence = 'The sessions of this user were revoked while this one was about to be created.'

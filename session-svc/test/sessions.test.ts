@@ -6,7 +6,7 @@ import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
 import { reasonMetadata } from '#common/errors.ts'
 import { createLogger } from '#common/logger.ts'
-import { createToken, uuidBytes } from '#common/token.ts'
+import { createToken, parseToken, uuidBytes } from '#common/token.ts'
 import { newTrace } from '#common/trace.ts'
 import { InvalidReason } from '#gen/session/v1/session_pb.ts'
 import { newUser, rules, startSessionSvc } from './service.ts'
@@ -18,6 +18,9 @@ async function create(userId = newUser(), epoch = 0n, replacesToken?: string) {
   if (!session) throw new Error('no session')
   return { session, token, userId }
 }
+
+const keyOf = (userId: string) => `s:{${uuidBytes(userId).toString('base64url')}}`
+const digestOf = (token = '') => parseToken(token)?.hash ?? ''
 
 async function outcome(token: string): Promise<string> {
   const { result } = await client.validateSession({ token })
@@ -39,10 +42,10 @@ t.test('of a token, only the digest of its secret is stored', async (t) => {
   const { token, userId } = await create()
   const tag = uuidBytes(userId).toString('base64url')
   const keys = await redis.keys(`*${tag}*`)
-  const values = await Promise.all(keys.filter((key) => key.startsWith('s:')).map((key) => redis.get(key)))
-  t.equal(keys.length, 2)
+  const values = await Promise.all(keys.map(async (key) => Object.entries(await redis.hGetAll(key))))
+  t.equal(keys.length, 1)
   const secret = Buffer.from(token.slice(4), 'base64url').subarray(16, 48)
-  const stored = [...keys, ...values].join(' ')
+  const stored = [...keys, ...values.flat(2)].join(' ')
   for (const form of ['base64url', 'base64', 'hex'] as const) t.notMatch(stored, secret.toString(form))
 })
 
@@ -100,8 +103,8 @@ t.test('the epoch outlives every session that it ended', async (t) => {
   const { client: shortLived } = await startSessionSvc(t, { lifetime: 1000 })
   await shortLived.deleteUserSessions({ userId, epoch: 1n })
   const tag = `{${uuidBytes(userId).toString('base64url')}}`
-  const [session] = await redis.keys(`s:${tag}:*`)
-  t.ok((await redis.pTTL(`e:${tag}`)) > (await redis.pTTL(session as string)))
+  // What session.lifetime takes at most.
+  t.ok((await redis.pTTL(`e:${tag}`)) > 399 * 86_400_000)
 })
 
 t.test('a new session replaces the one whose token it is given', async (t) => {
@@ -156,11 +159,35 @@ t.test('one session more than an account may have ends the oldest; dead ones go 
     await sleep(2)
   }
   t.same(await Promise.all(tokens.map(outcome)), ['NOT_FOUND', 'session', 'session', 'session'])
-  const tag = `{${uuidBytes(userId).toString('base64url')}}`
-  const [, , newest] = await redis.zRange(`l:${tag}`, 0, -1)
-  await redis.del(`s:${tag}:${newest}`)
+  await redis.hSet(keyOf(userId), digestOf(tokens[3]), '0 1 1 1')
   await narrow.createSession({ userId })
   t.same(await Promise.all(tokens.map(outcome)), ['NOT_FOUND', 'session', 'session', 'NOT_FOUND'])
+})
+
+t.test('what has ended is swept out as sessions become more', async (t) => {
+  const userId = newUser()
+  for (let count = 0; count < 8; count++) {
+    const { token } = await create(userId)
+    if (count < 7) await redis.hSet(keyOf(userId), digestOf(token), '0 1 1 1')
+  }
+  const { token } = await create(userId)
+  t.equal(await redis.hLen(keyOf(userId)), 2)
+  t.equal(await outcome(token), 'session')
+})
+
+t.test('the key of a user lives as long as the last session, and is gone with it', async (t) => {
+  const userId = newUser()
+  const { token } = await create(userId)
+  const ttl = await redis.pTTL(keyOf(userId))
+  t.ok(ttl > rules.idleTimeout - 5000 && ttl <= rules.idleTimeout)
+  const { client: brief } = await startSessionSvc(t, { idleTimeout: 1000 })
+  await brief.createSession({ userId })
+  t.ok((await redis.pTTL(keyOf(userId))) > rules.idleTimeout - 5000, 'a shorter one does not shorten it')
+  for (const { id } of (await client.listSessions({ userId })).sessions) {
+    await client.deleteSession({ target: { case: 'reference', value: { userId, sessionId: id } } })
+  }
+  t.equal(await redis.exists(keyOf(userId)), 0)
+  t.equal(await outcome(token), 'NOT_FOUND')
 })
 
 t.test('bad fields are named', async (t) => {
