@@ -2,8 +2,8 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Code, ConnectError, type Interceptor } from '@connectrpc/connect'
-import { withinMs } from './deadline.ts'
 import { unavailable } from './errors.ts'
+import { withinMs } from './time-limit.ts'
 
 /** Calls go through; none does; one probe decides. */
 export type BreakerState = 'closed' | 'open' | 'half-open'

@@ -35,16 +35,3 @@ export async function untilAborted<T>(signal: AbortSignal, work: PromiseLike<T>)
     signal.removeEventListener('abort', onAbort)
   }
 }
-
-/** Settles as `work` does, or rejects with `deadline_exceeded` after `ms` milliseconds. */
-export async function withinMs<T>(ms: number, work: PromiseLike<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(deadlineExceeded()), ms)
-  })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
-  }
-}

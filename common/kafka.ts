@@ -2,7 +2,7 @@
 
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import kafkajs, { type Kafka, type Message, type Producer } from 'kafkajs'
-import { withinMs } from './deadline.ts'
+import { withinMs } from './time-limit.ts'
 
 const { CompressionCodecs, CompressionTypes } = kafkajs
 

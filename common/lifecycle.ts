@@ -8,6 +8,7 @@ import type { Logger } from './logger.ts'
 import { createRegistry } from './metrics.ts'
 import type { Dependency, Readiness } from './readiness.ts'
 import { openServiceLog, type ServiceLog, type ServiceLogConfig } from './service-log.ts'
+import { giveBackMemory } from './start-memory.ts'
 
 /** One thing to close, in the order of the list. */
 export interface Closable {
@@ -89,6 +90,7 @@ export async function runService<C extends ServiceConfig>(
   }
   log.info({ event: 'sys_startup' }, 'started')
   serviceLog.startShipping()
+  giveBackMemory()
 }
 
 function listenOps({ server, host, port }: RunningService['ops']): Promise<void> {

@@ -2,9 +2,9 @@
 
 import { Code } from '@connectrpc/connect'
 import { Gauge, type Registry } from '@prometheus-io/client'
-import { withinMs } from './deadline.ts'
 import { toConnectError } from './driver-errors.ts'
 import { describeError, type Logger } from './logger.ts'
+import { withinMs } from './time-limit.ts'
 
 /** Looks at a dependency; throws an error whose message may be shown to an operator when it cannot be used. */
 export type Probe = () => Promise<void>

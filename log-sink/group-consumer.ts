@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Admin, Consumer, EachBatchPayload, Kafka, KafkaMessage } from 'kafkajs'
-import { withinMs } from '#common/deadline.ts'
+import { withinMs } from '#common/time-limit.ts'
 import { type Committed, decodeCommit } from './checkpoint.ts'
 import type { LogRecord } from './records.ts'
 

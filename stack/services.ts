@@ -1,7 +1,7 @@
 /** The four services: how they are started, and when they are ready. */
 
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { environmentName, type Values } from '#common/config.ts'
 import type { schema } from './config.ts'
@@ -58,7 +58,11 @@ export function serviceEnvironment(
     RPC_USER_SVC_URL: rpcUrl('userSvc', config, ports),
     RPC_SESSION_SVC_URL: rpcUrl('sessionSvc', config, ports),
     LOG_SPOOL_DIRECTORY: spool,
-    LOG_SINK_DIRECTORY: collected
+    LOG_SINK_DIRECTORY: collected,
+    // Every thread would keep room of its own for what it has freed.
+    MALLOC_ARENA_MAX: process.env.MALLOC_ARENA_MAX ?? '2',
+    // What Node.js has compiled once need not be compiled at each start.
+    NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? resolve(config.stack.dataDir, 'compile-cache')
   }
 }
 

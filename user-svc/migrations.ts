@@ -5,10 +5,10 @@ import { Code } from '@connectrpc/connect'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import { migrate } from 'drizzle-orm/postgres-js/migrator'
 import postgres from 'postgres'
-import { withinMs } from '#common/deadline.ts'
 import { toConnectError } from '#common/driver-errors.ts'
 import { codeName } from '#common/error-table.ts'
 import type { Logger } from '#common/logger.ts'
+import { withinMs } from '#common/time-limit.ts'
 
 // Any constant: it names this lock among the advisory locks of the database.
 const lockId = 7_311_902

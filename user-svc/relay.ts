@@ -5,9 +5,10 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Client, ConnectError } from '@connectrpc/connect'
+import type { Client } from '@connectrpc/connect'
 import type { Gauge } from '@prometheus-io/client'
 import { eq, inArray, isNull, sql } from 'drizzle-orm'
+import { toConnectError } from '#common/driver-errors.ts'
 import { askEngine } from '#common/engine-call.ts'
 import { codeName } from '#common/error-table.ts'
 import type { Logger } from '#common/logger.ts'
@@ -135,7 +136,7 @@ export function startRelay({ db, sessions, events, pending, log }: RelayParts): 
 
   /** One line for each kind of trouble, until something succeeds again. */
   function noteTrouble(error: unknown, dependency: string): void {
-    const code = codeName(ConnectError.from(error).code)
+    const code = codeName(toConnectError(error).code)
     if (troubles.includes(`${dependency} ${code}`)) return
     troubles += `${dependency} ${code};`
     log.warn({ event: 'outbox_delayed', dependency, code, err: error }, 'what follows from a deletion has to wait')

@@ -23,7 +23,7 @@ export function startShipperThread(
     worker = new Worker(new URL('./shipper-worker.ts', import.meta.url), {
       workerData: data,
       execArgv: [...process.execArgv, '--disable-warning=TimeoutNegativeWarning'],
-      resourceLimits: { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 8 }
+      resourceLimits: { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 4 }
     })
     worker.unref()
     worker.on('message', (report: ShipperReport) => {

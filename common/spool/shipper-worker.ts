@@ -4,6 +4,7 @@ import { readlinkSync } from 'node:fs'
 import { setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
 import type { KafkaOptions } from '../kafka.ts'
+import { giveBackMemory } from '../start-memory.ts'
 import { ship } from './shipper.ts'
 import type { DropReason } from './spool.ts'
 
@@ -80,6 +81,7 @@ port.on('message', ({ withinMs }: EndRequest) => {
 })
 const timer = setInterval(tell, reportMs)
 const brokers = kafka.brokers.length > 0 ? await connect() : undefined
+giveBackMemory()
 await ship(
   { service, instance, directory, maxBytes, send: brokers?.sender.send },
   {

@@ -3,8 +3,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
-import { deadlineExceeded, untilAborted, withinMs } from '../deadline.ts'
+import { deadlineExceeded, untilAborted } from '../deadline.ts'
+import { toConnectError } from '../driver-errors.ts'
 import { askEngine } from '../engine-call.ts'
+import { TimeoutError, withinMs } from '../time-limit.ts'
 
 const never = () => new Promise<never>(() => {})
 // Signals' own timers keep no process alive.
@@ -23,7 +25,8 @@ t.test('work that ends in time is what it is', async (t) => {
 })
 
 t.test('work that does not end is left, with the reason', async (t) => {
-  await t.rejects(withinMs(30, never()), { code: Code.DeadlineExceeded })
+  await t.rejects(withinMs(30, never()), { name: 'TimeoutError' })
+  t.equal(toConnectError(new TimeoutError('x')).code, Code.DeadlineExceeded)
   await t.rejects(untilAborted(AbortSignal.timeout(30), never()), { code: Code.DeadlineExceeded })
   await t.rejects(untilAborted(AbortSignal.abort(deadlineExceeded()), never()), { code: Code.DeadlineExceeded })
   await t.rejects(untilAborted(AbortSignal.abort(), never()), { code: Code.Canceled })

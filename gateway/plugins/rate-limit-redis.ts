@@ -1,9 +1,9 @@
 /** Lets @fastify/rate-limit count through node-redis, and count here when Redis does not answer in time. */
 
 import { createHash } from 'node:crypto'
-import { withinMs } from '#common/deadline.ts'
 import type { Logger } from '#common/logger.ts'
 import type { Redis } from '#common/redis.ts'
+import { withinMs } from '#common/time-limit.ts'
 
 const answerWithinMs = 200
 // After a failure Redis is left alone for a while, so that not every request waits for it.
