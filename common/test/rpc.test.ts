@@ -2,6 +2,7 @@
 
 import { connect } from 'node:http2'
 import type { Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Client, Code, ConnectError, createClient, type ServiceImpl } from '@connectrpc/connect'
 import { Registry } from '@prometheus-io/client'
 import t, { type Test } from 'tap'
@@ -119,7 +120,7 @@ t.test('a handler that never ends ends with the deadline of its caller, or with 
     t.equal((await failure(client.listSessions({}, options))).code, Code.DeadlineExceeded)
     t.ok(performance.now() - startedAt < 1000)
   }
-  await new Promise((resolve) => setTimeout(resolve, 50))
+  await sleep(50)
   t.ok(signals.every(({ aborted }) => aborted))
   // A caller's own deadline may reach the server as its going away.
   t.equal(lines.filter((line) => /"code":"(deadline_exceeded|canceled)"/.test(line)).length, 2)
@@ -155,19 +156,26 @@ t.test('the trace and what is left of the time go on', async (t) => {
 })
 
 t.test('what a caller is told about another service', async (t) => {
+  let waiting = 0
+  const never = () => {
+    waiting += 1
+    return new Promise<never>(() => {})
+  }
   const { port, app } = await serve(t, {
     listSessions: () => {
       throw unavailable('down', 7)
     },
-    validateSession: () => new Promise(() => {}),
-    createSession: () => new Promise(() => {})
+    validateSession: never,
+    createSession: never
   })
   t.equal((await failure(caller(port).listSessions({}))).code, Code.Unavailable)
   t.equal((await failure(caller(port, 'wrong').listSessions({}))).code, Code.Internal, 'our own credential is refused')
   const lost = caller(port)
   const idempotent = failure(lost.validateSession({}))
   const other = failure(lost.createSession({}))
-  await new Promise((resolve) => setTimeout(resolve, 200))
+  while (waiting < 2) await sleep(10)
+  // As a process that is killed: nobody listens any more. One that still did would be asked again.
+  app.server.close()
   for (const socket of sockets(app.server)) socket.destroy()
   t.equal((await idempotent).code, Code.Unavailable, 'it died in mid-call: certainly nothing that matters')
   t.equal((await other).code, Code.DeadlineExceeded, 'it died in mid-call: nobody knows')

@@ -72,7 +72,11 @@ async function surroundings(t: Test) {
     const ends = await admin.fetchTopicOffsets(topic)
     await admin.disconnect()
     const expected = ends.reduce((sum, { high, low }) => sum + Number(high) - Number(low), 0)
-    const consumer = kafka.consumer({ groupId: randomUUID(), retry: { retries: 5 } })
+    const consumer = kafka.consumer({
+      groupId: randomUUID(),
+      // The first group of a new broker waits for its coordinator, and longer when the machine is busy.
+      retry: { retries: 5, restartOnFailure: async () => true }
+    })
     await consumer.connect()
     await consumer.subscribe({ topics: [topic], fromBeginning: true })
     const found: { key: string; value: CloudEvent; type: string }[] = []
