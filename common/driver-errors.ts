@@ -11,9 +11,6 @@ const refused = new Set([
   'EAI_AGAIN',
   'EHOSTUNREACH',
   'ENETUNREACH',
-  // postgres.js
-  'CONNECT_TIMEOUT',
-  'CONNECTION_ENDED',
   // PostgreSQL: shutting down or starting, out of connections, disk or memory, deadlock, serialization, read-only
   '57P01',
   '57P02',
@@ -28,15 +25,19 @@ const refused = new Set([
 ])
 
 // The connection went away under a statement: it may have been done.
-const lost = new Set([
-  'CONNECTION_CLOSED',
-  'CONNECTION_DESTROYED',
-  'ECONNRESET',
-  'EPIPE',
-  'ETIMEDOUT',
-  '08006',
-  '08003'
+const lost = new Set(['ECONNRESET', 'EPIPE', 'ETIMEDOUT', '08006', '08003'])
+
+// What node-postgres has no code for.
+const postgresRefused = new Set([
+  'timeout exceeded when trying to connect',
+  'timeout expired',
+  'Connection terminated due to connection timeout',
+  'Client has encountered a connection error and is not queryable',
+  'Client was closed and is not queryable',
+  'Cannot use a pool after calling end on the pool'
 ])
+const postgresLost = new Set(['Connection terminated unexpectedly', 'Connection terminated'])
+const postgresSilent = 'Query read timeout'
 
 const redisRefused = new Set([
   'ClientOfflineError',
@@ -64,13 +65,15 @@ export function toConnectError(thrown: unknown, write = false): ConnectError {
   if (connectError) return connectError as ConnectError
   for (const error of chain) {
     const { code } = error as { code?: unknown }
+    const { message } = error
     const name = error.constructor.name
-    if (code === '57014' || name === 'TimeoutError') return noAnswer(thrown)
+    if (code === '57014' || name === 'TimeoutError' || message === postgresSilent) return noAnswer(thrown)
     if (code === '23505')
       return new ConnectError('It exists already.', Code.AlreadyExists, undefined, undefined, thrown)
-    if (refused.has(code as string) || redisRefused.has(name) || redisRefusals.test(error.message))
-      return notNow(thrown)
-    if (lost.has(code as string) || redisLost.has(name)) return write ? noAnswer(thrown) : notNow(thrown)
+    if (refused.has(code as string) || redisRefused.has(name) || postgresRefused.has(message)) return notNow(thrown)
+    if (redisRefusals.test(message)) return notNow(thrown)
+    if (lost.has(code as string) || redisLost.has(name) || postgresLost.has(message))
+      return write ? noAnswer(thrown) : notNow(thrown)
   }
   return new ConnectError('Internal error.', Code.Internal, undefined, undefined, thrown)
 }

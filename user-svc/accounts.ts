@@ -161,7 +161,7 @@ export function createAccounts({ db, passwords, hashQueue, sessionClient, minPas
         insert into ${outbox} (type, user_id, session_epoch)
         select 'user.deleted', id, session_epoch + 1 from gone
         returning session_epoch`)
-      const [deleted] = await askEngine(call.signal, deletion, true)
+      const [deleted] = (await askEngine(call.signal, deletion, true)).rows
       const epoch = deleted ? BigInt(deleted.session_epoch) : await epochOfDeleted(userId, call)
       if (epoch !== undefined) await sessions.deleteUserSessions({ userId, epoch }, onwards(call))
     }

@@ -1,22 +1,37 @@
-/** The connection to PostgreSQL. */
+/** The connections to PostgreSQL: none is waited for without end, and one that leaves a statement unanswered is given up. */
 
-import { drizzle } from 'drizzle-orm/postgres-js'
-import postgres from 'postgres'
+import { drizzle } from 'drizzle-orm/node-postgres'
+import pg from 'pg'
+import { withinMs } from '#common/time-limit.ts'
+import { paced } from './paced-connects.ts'
 
 /** What queries go through. */
 export type Database = ReturnType<typeof connectDatabase>['db']
 
-/** Opens a pool that connects when it is first used. Statements end on the server after `queryTimeout` milliseconds. */
+export const connectMs = 2000
+// What the server's own statement timeout gets to travel. Whoever is silent even then is frozen, or gone.
+const travelMs = 500
+const idleMs = 60_000
+// So that the network keeps a connection that is idle, and a dead one is found.
+export const keepAlive = { keepAlive: true, keepAliveInitialDelayMillis: 10_000 } as const
+
+/**
+ * Opens a pool that connects when it is first used. A statement ends on the server after `queryTimeout` milliseconds;
+ * if that does not say so, the connection is abandoned and its place in the pool is free.
+ */
 export function connectDatabase(options: { url: string; maxConnections: number; queryTimeout: number }) {
-  const sql = postgres(options.url, {
+  const pool = new pg.Pool({
+    connectionString: options.url,
+    application_name: 'user-svc',
     max: options.maxConnections,
-    connect_timeout: 2,
-    connection: { application_name: 'user-svc', statement_timeout: options.queryTimeout },
-    // From 50 ms to 1 s, so that a database that returns is found within a second.
-    backoff: (retries: number) => Math.min(0.05 * 2 ** retries, 1) * (0.5 + Math.random() / 2),
-    // Asked on each new connection, and nobody catches it when that dies under the question. No column here is an array.
-    fetch_types: false,
-    onnotice: () => {}
+    connectionTimeoutMillis: connectMs,
+    statement_timeout: options.queryTimeout,
+    query_timeout: options.queryTimeout + travelMs,
+    idleTimeoutMillis: idleMs,
+    ...keepAlive,
+    Client: paced(pg.Client)
   })
-  return { sql, db: drizzle(sql), close: () => sql.end({ timeout: 2 }) }
+  // An idle connection that dies leaves the pool; without a listener it would end the process.
+  pool.on('error', () => {})
+  return { db: drizzle(pool), close: () => withinMs(connectMs, pool.end()) }
 }

@@ -1,27 +1,43 @@
 /** Brings the database to the newest schema; any number of instances may try at the same time. */
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Code } from '@connectrpc/connect'
-import { drizzle } from 'drizzle-orm/postgres-js'
-import { migrate } from 'drizzle-orm/postgres-js/migrator'
-import postgres from 'postgres'
+import { drizzle } from 'drizzle-orm/node-postgres'
+import { migrate } from 'drizzle-orm/node-postgres/migrator'
+import pg from 'pg'
 import { toConnectError } from '#common/driver-errors.ts'
 import { codeName } from '#common/error-table.ts'
 import type { Logger } from '#common/logger.ts'
 import { withinMs } from '#common/time-limit.ts'
+import { connectMs, keepAlive } from './database.ts'
 
 // Any constant: it names this lock among the advisory locks of the database.
 const lockId = 7_311_902
-const attemptMs = 60_000
+const askLockMs = 3000
+const askLockEveryMs = 250
+// A large table may take its time; a connection that is dead for that long is given up.
+const migrateMs = 300_000
 
 /** Applies what is missing, under an advisory lock: drizzle's own `migrate` fails when two run at once. */
 export async function migrateDatabase(url: string): Promise<void> {
-  const sql = postgres(url, { max: 1, connect_timeout: 2, onnotice: () => {} })
+  const client = new pg.Client({
+    connectionString: url,
+    application_name: 'user-svc migrations',
+    connectionTimeoutMillis: connectMs,
+    ...keepAlive
+  })
+  // The statement under way fails by it, too.
+  client.on('error', () => {})
+  const lock = { text: 'select pg_try_advisory_lock($1) as mine', values: [lockId], query_timeout: askLockMs }
   try {
-    await sql`select pg_advisory_lock(${lockId})`
-    await migrate(drizzle(sql), { migrationsFolder: fileURLToPath(new URL('./migrations', import.meta.url)) })
+    await client.connect()
+    while (!(await client.query(lock)).rows[0].mine) await sleep(askLockEveryMs)
+    const migrationsFolder = fileURLToPath(new URL('./migrations', import.meta.url))
+    await withinMs(migrateMs, migrate(drizzle(client), { migrationsFolder }))
   } finally {
-    await sql.end({ timeout: 2 })
+    // Cuts off what is still under way, and with that gives the lock back.
+    await withinMs(connectMs, client.end()).catch(() => {})
   }
 }
 
@@ -32,7 +48,7 @@ export function keepMigrating(options: { url: string; migrate: boolean }, log: L
   let timer: NodeJS.Timeout | undefined
   async function attempt(): Promise<void> {
     try {
-      await withinMs(attemptMs, migrateDatabase(options.url))
+      await migrateDatabase(options.url)
       done = true
       log.info({ event: 'database_migrated' }, 'the database has the newest schema')
     } catch (error) {

@@ -60,7 +60,7 @@ export function startRelay({ db, sessions, events, pending, log }: RelayParts): 
 
   /** A row whose user has an earlier one that is not done waits for that. */
   async function claim(): Promise<Claimed[]> {
-    const rows = await ask(
+    const { rows } = await ask(
       db.execute<Claimed>(sql`
         update outbox set claimed_until = now() + make_interval(secs => ${claimSeconds})
         where id in (
@@ -74,7 +74,7 @@ export function startRelay({ db, sessions, events, pending, log }: RelayParts): 
         )
         returning id, user_id, session_epoch, created_at, revoked_at is not null as revoked`)
     )
-    return [...rows].sort((a, b) => Number(BigInt(a.id) - BigInt(b.id)))
+    return rows.sort((a, b) => Number(BigInt(a.id) - BigInt(b.id)))
   }
 
   async function endSessions(row: Claimed): Promise<void> {

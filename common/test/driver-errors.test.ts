@@ -2,8 +2,8 @@
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import { sql as query } from 'drizzle-orm'
-import { drizzle } from 'drizzle-orm/postgres-js'
-import postgres from 'postgres'
+import { drizzle } from 'drizzle-orm/node-postgres'
+import pg from 'pg'
 import t from 'tap'
 import { toConnectError } from '../driver-errors.ts'
 import { allCodes, errorMeaning } from '../error-table.ts'
@@ -11,8 +11,12 @@ import { retryAfterSeconds } from '../errors.ts'
 import { connectRedis } from '../redis.ts'
 import { engineAddress, silentLog } from '../testing.ts'
 
-const sql = postgres(engineAddress('TEST_POSTGRES_URL'), { max: 1, onnotice: () => {} })
-t.teardown(() => sql.end())
+async function connected(options: pg.ClientConfig = {}) {
+  const client = new pg.Client({ connectionString: engineAddress('TEST_POSTGRES_URL'), ...options })
+  client.on('error', () => {})
+  await client.connect()
+  return client
+}
 
 const thrownBy = (work: PromiseLike<unknown>) =>
   Promise.resolve(work).then(
@@ -21,28 +25,50 @@ const thrownBy = (work: PromiseLike<unknown>) =>
   )
 
 t.test('PostgreSQL', async (t) => {
-  await sql`create temporary table things (name text primary key)`
-  const insert = () => drizzle(sql).execute(query`insert into things values (${'hunter2'})`)
+  const client = await connected()
+  t.teardown(() => client.end())
+  await client.query('create temporary table things (name text primary key)')
+  const insert = () => drizzle(client).execute(query`insert into things values (${'hunter2'})`)
   await insert()
   const taken = toConnectError(await thrownBy(insert()))
   t.equal(taken.code, Code.AlreadyExists)
   t.notMatch(taken.message, /hunter2|things/)
-  const late = await thrownBy(
-    sql`select set_config('statement_timeout', '20', false), pg_sleep(0)`.then(() => sql`select pg_sleep(1)`)
-  )
+  const hasty = await connected({ statement_timeout: 20 })
+  t.teardown(() => hasty.end())
+  const late = await thrownBy(hasty.query('select pg_sleep(1)'))
   t.equal(toConnectError(late).code, Code.DeadlineExceeded)
-  const bug = toConnectError(await thrownBy(sql`select hunter2`))
+  const silent = await connected({ query_timeout: 20 })
+  t.teardown(() => silent.end())
+  const unanswered = await thrownBy(silent.query('select pg_sleep(1)'))
+  t.equal(toConnectError(unanswered).code, Code.DeadlineExceeded)
+  const bug = toConnectError(await thrownBy(client.query('select hunter2')))
   t.match(bug, { code: Code.Internal, rawMessage: 'Internal error.' })
 
-  const nobody = postgres('postgres://127.0.0.1:1/none', { connect_timeout: 1 })
-  t.equal(toConnectError(await thrownBy(nobody`select 1`), true).code, Code.Unavailable)
-  const victim = postgres(engineAddress('TEST_POSTGRES_URL'), { max: 1, onnotice: () => {} })
-  const [{ pid }] = (await victim`select pg_backend_pid() as pid`) as unknown as [{ pid: number }]
-  const cut = thrownBy(victim`select pg_sleep(5)`)
-  await sql`select set_config('statement_timeout', '0', false)`
-  await sql`select pg_terminate_backend(${pid})`
-  t.equal(toConnectError(await cut).code, Code.Unavailable)
-  await victim.end({ timeout: 1 })
+  const nobody = await thrownBy(connected({ connectionString: 'postgres://127.0.0.1:1/none' }))
+  t.equal(toConnectError(nobody, true).code, Code.Unavailable)
+  const pool = new pg.Pool({
+    connectionString: engineAddress('TEST_POSTGRES_URL'),
+    max: 1,
+    connectionTimeoutMillis: 50
+  })
+  const first = pool.query('select pg_sleep(0.5)')
+  t.equal(toConnectError(await thrownBy(pool.query('select 1')), true).code, Code.Unavailable, 'it was never sent')
+  await first
+  await pool.end()
+  t.equal(toConnectError(await thrownBy(pool.query('select 1')), true).code, Code.Unavailable)
+
+  const victim = await connected()
+  const { rows } = await victim.query('select pg_backend_pid() as pid')
+  const cut = thrownBy(victim.query('select pg_sleep(5)'))
+  await client.query('select pg_terminate_backend($1)', [rows[0].pid])
+  const ended = await cut
+  t.equal(toConnectError(ended, true).code, Code.Unavailable, 'PostgreSQL says that it did nothing')
+  t.equal(toConnectError(await thrownBy(victim.query('select 1')), true).code, Code.Unavailable)
+  const lost = await connected()
+  const sent = thrownBy(lost.query('select pg_sleep(5)'))
+  // It has no public way to be cut.
+  ;(lost as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy()
+  t.equal(toConnectError(await sent, true).code, Code.DeadlineExceeded, 'nobody knows')
 })
 
 t.test('Redis', async (t) => {
@@ -66,7 +92,7 @@ t.test('Redis', async (t) => {
 })
 
 t.test('a connection that is lost leaves a write unknown, and a read not done', async (t) => {
-  for (const code of ['CONNECTION_CLOSED', 'ECONNRESET', 'EPIPE']) {
+  for (const code of ['ECONNRESET', 'EPIPE']) {
     const lost = Object.assign(new Error('lost'), { code })
     t.equal(toConnectError(lost, true).code, Code.DeadlineExceeded)
     t.equal(toConnectError(new Error('wrapped', { cause: lost })).code, Code.Unavailable)

@@ -1,7 +1,8 @@
-/** Migrations: many instances at once, and a database that comes later. */
+/** Migrations: many instances at once, a database that comes later, and a connection that dies in the middle. */
 
 import { globSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import t from 'tap'
 import { createTestDatabase, silentLog } from '#common/testing.ts'
@@ -23,11 +24,51 @@ t.test('a database that cannot be reached is tried again until it can', async (t
   await admin`alter database ${admin(name)} allow_connections false`
   const migrations = keepMigrating({ url: url.href, migrate: true }, silentLog)
   t.teardown(migrations.stop)
-  await new Promise((resolve) => setTimeout(resolve, 500))
+  await sleep(500)
   t.notOk(migrations.done())
   t.match(migrations.state(), /not migrated/)
   await admin`alter database ${admin(name)} allow_connections true`
   await admin.end()
-  for (let waited = 0; !migrations.done() && waited < 8000; waited += 50) await new Promise((r) => setTimeout(r, 50))
+  for (let waited = 0; !migrations.done() && waited < 8000; waited += 50) await sleep(50)
   t.ok(migrations.done())
 })
+
+t.test(
+  'a connection that dies inside the migration: nothing is half done, no lock is left, the next attempt succeeds',
+  async (t) => {
+    const url = await createTestDatabase(t)
+    const sql = postgres(url, { max: 2, onnotice: () => {} })
+    t.teardown(() => sql.end())
+    // A table of the same name, not committed yet, holds the migration in the middle of its transaction.
+    const held = Promise.withResolvers<void>()
+    const release = Promise.withResolvers<void>()
+    const blocker = sql.begin(async (transaction) => {
+      await transaction`create table users (id int)`
+      held.resolve()
+      await release.promise
+      await transaction`rollback`
+    })
+    await held.promise
+    const migrations = keepMigrating({ url, migrate: true }, silentLog)
+    t.teardown(migrations.stop)
+    const inside = () => sql<{ pid: number }[]>`
+    select pid from pg_stat_activity where application_name = 'user-svc migrations' and datname = current_database()
+      and wait_event_type = 'Lock' and query ilike '%create table "users"%'`
+    const seen = new Set<number>()
+    while (seen.size < 3) {
+      const [found] = await inside()
+      if (found && !seen.has(found.pid)) {
+        seen.add(found.pid)
+        await sql`select pg_terminate_backend(${found.pid})`
+      }
+      await sleep(20)
+    }
+    t.notOk(migrations.done())
+    release.resolve()
+    await blocker
+    for (let waited = 0; !migrations.done() && waited < 8000; waited += 50) await sleep(50)
+    t.ok(migrations.done())
+    t.equal((await sql`select from users`).length, 0)
+    t.match(await sql`select count(*)::int as held from pg_locks where locktype = 'advisory'`, [{ held: 0 }])
+  }
+)

@@ -55,7 +55,7 @@ async function surroundings(t: Test) {
   }
 
   const count = async (condition: string) =>
-    Number((await db.execute(sql`select count(*) as n from outbox where ${sql.raw(condition)}`))[0]?.n)
+    Number((await db.execute(sql`select count(*) as n from outbox where ${sql.raw(condition)}`)).rows[0]?.n)
 
   async function until(what: string, condition: () => Promise<boolean> | boolean): Promise<void> {
     for (let tries = 0; !(await condition()); tries += 1) {

@@ -2,6 +2,7 @@
 
 import { Code, createClient, createRouterTransport } from '@connectrpc/connect'
 import { Registry } from '@prometheus-io/client'
+import postgres from 'postgres'
 import type { Test } from 'tap'
 import { reasoned } from '#common/errors.ts'
 import { alwaysReady, createTestDatabase, silentLog, testRpc, testTransport } from '#common/testing.ts'
@@ -66,6 +67,7 @@ export async function startUserSvc(t: Pick<Test, 'teardown'>) {
   await migrateDatabase(url)
   const database = connectDatabase({ url, maxConnections: 5, queryTimeout: 3000 })
   const sessions: SessionsDouble = { serving: true, live: new Map(), lowestEpochs: new Map(), failure: undefined }
+  const sql = postgres(url, { max: 1, onnotice: () => {} })
   const registry = new Registry()
   const app = buildApp(
     {
@@ -81,8 +83,8 @@ export async function startUserSvc(t: Pick<Test, 'teardown'>) {
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as { port: number }
   t.teardown(async () => {
-    await app.close()
+    await Promise.all([app.close(), sql.end()])
     await database.close()
   })
-  return { client: createClient(UserService, testTransport(port)), sql: database.sql, sessions, registry }
+  return { client: createClient(UserService, testTransport(port)), sql, sessions, registry }
 }
