@@ -1,0 +1,113 @@
+/** Engines that hang: every answer comes within its route's budget, and two seconds after the engine goes on all is well. */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import postgres from 'postgres'
+import t, { type Test } from 'tap'
+import { startOwnPostgres, startOwnRedis } from './support/own-engine.ts'
+import { createProduct, newAddress, password, until } from './support/product.ts'
+import { durationsMs, type Outcome, startTraffic, summary } from './support/traffic.ts'
+
+t.setTimeout(120_000)
+t.jobs = 2
+
+const frozenMs = 20_000
+const budgetsMs = {
+  'GET /session': 1000,
+  'DELETE /logout': 3000,
+  'DELETE /delete': 3000,
+  'POST /reg': 5000,
+  'POST /auth': 5000
+}
+// A busy machine is slow; one that hangs is a good deal slower.
+const slackMs = 2000
+
+function withinBudgets(t: Test, outcomes: Outcome[]): void {
+  for (const [route, budgetMs] of Object.entries(budgetsMs)) {
+    const { most, all } = durationsMs(outcomes, route)
+    t.ok(
+      most < budgetMs + slackMs && all < budgetMs + 3 * slackMs,
+      `${route}: nine of ten in ${most} ms, all in ${all}`
+    )
+  }
+  t.same(
+    outcomes.filter(({ status }) => status === 0 || status === 401 || status === 500),
+    []
+  )
+}
+
+async function started(t: Test, overrides: Record<string, string>) {
+  const product = await createProduct(t, { LOG_STDOUT: 'error', ...overrides })
+  await product.startAll()
+  const email = newAddress()
+  const { body } = await product.call('POST', '/reg', { json: { email, password } })
+  return { product, email, token: body.session.token as string }
+}
+
+t.test('PostgreSQL', async (t) => {
+  const engine = await startOwnPostgres(t)
+  const { product, email, token } = await started(t, { USER_SVC_POSTGRES_URL: engine.url })
+  const { call } = product
+  const logIn = async () => (await call('POST', '/auth', { json: { email, password } })).status
+  const traffic = startTraffic(call, { email, token })
+  for (const ms of [1000, frozenMs]) {
+    engine.signal('SIGSTOP')
+    await sleep(ms)
+    if (ms === frozenMs) t.notOk(await product.isReady('user-svc'))
+    engine.signal('SIGCONT')
+    const backAt = performance.now()
+    await until('log-in works again', async () => (await logIn()) === 200)
+    const tookMs = Math.round(performance.now() - backAt)
+    t.ok(tookMs < 2000 + slackMs, `${tookMs} ms after ${ms} ms of silence`)
+    await until('user-svc is ready', () => product.isReady('user-svc'), 2000 + slackMs)
+  }
+  await sleep(500)
+  const outcomes = await traffic.end()
+  t.comment(summary(outcomes))
+  withinBudgets(t, outcomes)
+  const sessions = outcomes.filter(({ route }) => route === 'GET /session')
+  const answered = sessions.filter(({ status }) => status === 200).length / sessions.length
+  t.ok(answered > 0.9, `sessions need no PostgreSQL: ${Math.round(answered * 100)} % of the answers are 200`)
+  const admin = postgres(engine.url, { max: 1, onnotice: () => {} })
+  const connections = async () =>
+    admin<{ state: string }[]>`select state from pg_stat_activity where application_name = 'user-svc'`
+  await until('no connection is stuck, nor more of them than there may be', async () => {
+    const found = await connections()
+    return found.length <= 10 && found.every(({ state }) => state === 'idle')
+  })
+  await admin.end()
+  t.equal(await product.stop('user-svc'), 0)
+})
+
+t.test('Redis, for sessions and for the rate limits', async (t) => {
+  const engine = await startOwnRedis(t)
+  const most = '1000000'
+  const { product, email, token } = await started(t, {
+    REDIS_URL: engine.url,
+    GATEWAY_RATE_LIMIT_ENABLED: 'true',
+    GATEWAY_RATE_LIMIT_MAX: most,
+    GATEWAY_RATE_LIMIT_CREDENTIALS_MAX: most,
+    GATEWAY_RATE_LIMIT_SESSION_MAX: most
+  })
+  const { call } = product
+  const isValid = async () => (await call('GET', '/session', { token })).status === 200
+  const traffic = startTraffic(call, { email, token })
+  for (const ms of [1500, frozenMs]) {
+    engine.signal('SIGSTOP')
+    await sleep(ms)
+    if (ms === frozenMs) for (const name of ['session-svc', 'gateway'] as const) t.notOk(await product.isReady(name))
+    engine.signal('SIGCONT')
+    const backAt = performance.now()
+    await until('the session is valid again', isValid)
+    const tookMs = Math.round(performance.now() - backAt)
+    t.ok(tookMs < 2000 + slackMs, `${tookMs} ms after ${ms} ms of silence`)
+    for (const name of ['session-svc', 'gateway'] as const) {
+      await until(`${name} is ready`, () => product.isReady(name), 2000 + slackMs)
+    }
+  }
+  await sleep(1500)
+  const limited = await call('GET', '/session', { token })
+  t.ok(limited.headers.get('ratelimit'))
+  const outcomes = await traffic.end()
+  t.comment(summary(outcomes))
+  withinBudgets(t, outcomes)
+})

@@ -1,0 +1,84 @@
+/** An engine of the test's own, to be frozen, killed and started again while the others' tests run on. */
+
+import { spawn } from 'node:child_process'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Test } from 'tap'
+import { pingPostgres, startPostgres } from '../../stack/engines/postgres.ts'
+import { pingRedis } from '../../stack/engines/redis.ts'
+import { createSupervisor } from '../../stack/supervisor.ts'
+import { temporaryFolder } from './log-stack.ts'
+import { freePort, until } from './product.ts'
+import { descendants } from './stack-run.ts'
+
+type Teardown = Pick<Test, 'teardown'>
+
+/** A PostgreSQL; one that is killed is started again a second later, with its data. */
+export async function startOwnPostgres(t: Teardown) {
+  const directory = temporaryFolder(t)
+  const supervisor = createSupervisor(join(directory, 'run'), () => {})
+  const port = await freePort()
+  const url = await startPostgres({
+    supervisor,
+    directory: join(directory, 'data'),
+    passwordFile: join(directory, 'password'),
+    port,
+    docker: undefined,
+    say: () => {},
+    signal: new AbortController().signal,
+    settings: { fsync: 'off' }
+  })
+  const leader = () => descendants(process.pid).find(([, command]) => command.includes(`port=${port}`))?.[0] ?? 0
+
+  /** To all of its processes: each connection has one, which would go on. */
+  function signal(name: NodeJS.Signals): void {
+    const pid = leader()
+    // The leader first when it stops, so that it starts no other, and last when it goes on.
+    const pids = [pid, ...descendants(pid).map(([each]) => each)]
+    for (const each of name === 'SIGCONT' ? pids.toReversed() : pids) process.kill(each, name)
+  }
+
+  t.teardown(async () => {
+    if (leader() > 0) signal('SIGCONT')
+    await supervisor.stop([])
+  })
+  return { url, port, signal, ping: () => pingPostgres(url) }
+}
+
+/** A Redis that keeps what it is told over a crash. */
+export async function startOwnRedis(t: Teardown) {
+  const directory = join(temporaryFolder(t), 'redis')
+  mkdirSync(directory)
+  const port = await freePort()
+  const url = `redis://127.0.0.1:${port}`
+  const run = () =>
+    spawn('redis-server', ['--port', String(port), '--dir', directory, '--save', '', '--appendonly', 'yes'], {
+      stdio: 'ignore'
+    })
+  let child = run()
+
+  async function kill(): Promise<void> {
+    const ended = new Promise((done) => child.once('exit', done))
+    child.kill('SIGKILL')
+    await ended
+  }
+
+  t.teardown(kill)
+  await until('redis answers', () => isUp(pingRedis(url)))
+  return {
+    url,
+    port,
+    kill,
+    signal: (name: NodeJS.Signals) => child.kill(name),
+    start: () => {
+      child = run()
+    }
+  }
+}
+
+async function isUp(ping: Promise<void>): Promise<boolean> {
+  return ping.then(
+    () => true,
+    () => false
+  )
+}

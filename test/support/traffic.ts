@@ -1,0 +1,88 @@
+/** Requests of all routes at a steady pace while something is being broken, and what became of them. */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Answer, newAddress, password } from './product.ts'
+
+type Call = (method: string, path: string, options?: { token?: string; json?: unknown }) => Promise<Answer>
+
+/** What one request was answered, and when. */
+export interface Outcome {
+  route: string
+  /** 0: the connection broke without an answer. */
+  status: number
+  startedAt: number
+  endedAt: number
+}
+
+/** Sends `perSecond` requests a second, whether or not the ones before are answered, until it is ended. */
+export function startTraffic(call: Call, account: { email: string; token: string }, perSecond = 20) {
+  const outcomes: Outcome[] = []
+  const pending = new Set<Promise<unknown>>()
+  let over = false
+
+  async function timed(method: string, path: string, options: Parameters<Call>[2]): Promise<Answer | undefined> {
+    const startedAt = performance.now()
+    const answer = await call(method, path, options).catch(() => undefined)
+    const route = `${method} ${path}`
+    outcomes.push({ route, status: answer?.status ?? 0, startedAt, endedAt: performance.now() })
+    return answer
+  }
+
+  /** Someone who comes, looks around, and leaves one way or the other. */
+  async function visit(): Promise<void> {
+    const answer = await timed('POST', '/reg', { json: { email: newAddress(), password } })
+    const token = answer?.status === 201 ? (answer.body.session.token as string) : undefined
+    if (token !== undefined) await timed('DELETE', Math.random() < 0.5 ? '/delete' : '/logout', { token })
+  }
+
+  const { email, token } = account
+  const kinds = [
+    () => timed('GET', '/session', { token }),
+    () => timed('POST', '/auth', { json: { email, password } }),
+    () => timed('GET', '/session', { token }),
+    visit
+  ]
+
+  async function run(): Promise<void> {
+    for (let turn = 0; !over; turn += 1) {
+      const work: Promise<unknown> = (kinds[turn % kinds.length] as () => Promise<unknown>)()
+      pending.add(work)
+      void work.finally(() => pending.delete(work))
+      await sleep(1000 / perSecond)
+    }
+    await Promise.all(pending)
+  }
+
+  const running = run()
+  return {
+    outcomes,
+    /** Stops sending and waits for all answers. */
+    async end(): Promise<Outcome[]> {
+      over = true
+      await running
+      return outcomes
+    }
+  }
+}
+
+/** How often each route was answered by each status, for a comment. */
+export function summary(outcomes: Outcome[]): string {
+  const counts = new Map<string, number>()
+  for (const { route, status } of outcomes) {
+    const key = `${route} ${status}`
+    counts.set(key, (counts.get(key) ?? 0) + 1)
+  }
+  return [...counts]
+    .toSorted()
+    .map(([key, count]) => `${key}: ${count}`)
+    .join(', ')
+}
+
+/** In how many milliseconds nine of ten answers of a route came, and all of them. */
+export function durationsMs(outcomes: Outcome[], route: string): { most: number; all: number } {
+  const took = outcomes
+    .filter((each) => each.route === route)
+    .map(({ startedAt, endedAt }) => Math.round(endedAt - startedAt))
+    .sort((a, b) => a - b)
+  return { most: took[Math.ceil(took.length * 0.9) - 1] ?? 0, all: took.at(-1) ?? 0 }
+}
