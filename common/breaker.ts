@@ -12,6 +12,8 @@ export type BreakerState = 'closed' | 'open' | 'half-open'
 export interface BreakerOptions {
   /** Asks the upstream for any answer at all; rejects if there is none. */
   probe: () => Promise<unknown>
+  /** Gives up what is connected to something that does not answer: it is of no use when that is back. */
+  disconnect: () => void
   changed: (state: BreakerState) => void
   refused: () => void
 }
@@ -28,7 +30,7 @@ const failuresToSuspect = 5
 const probeEveryMs = 250
 const probeWithinMs = 500
 
-export function createBreaker({ probe, changed, refused }: BreakerOptions): Breaker {
+export function createBreaker({ probe, disconnect, changed, refused }: BreakerOptions): Breaker {
   let state: BreakerState = 'closed'
   let failures = 0
   let suspected = false
@@ -48,7 +50,12 @@ export function createBreaker({ probe, changed, refused }: BreakerOptions): Brea
     while (state !== 'closed') {
       await sleep(probeEveryMs * (0.5 + Math.random()), undefined, { ref: false })
       become('half-open')
-      become((await isAlive()) ? 'closed' : 'open')
+      if (await isAlive()) {
+        become('closed')
+      } else {
+        disconnect()
+        become('open')
+      }
     }
     failures = 0
     suspected = false

@@ -39,13 +39,10 @@ const postgresRefused = new Set([
 const postgresLost = new Set(['Connection terminated unexpectedly', 'Connection terminated'])
 const postgresSilent = 'Query read timeout'
 
-const redisRefused = new Set([
-  'ClientOfflineError',
-  'ClientClosedError',
-  'ConnectionTimeoutError',
-  'DisconnectsClientError'
-])
+const redisRefused = new Set(['ClientOfflineError', 'ClientClosedError', 'ConnectionTimeoutError'])
 const redisLost = new Set([
+  // Given up in the middle of what was sent.
+  'DisconnectsClientError',
   'SocketClosedUnexpectedlyError',
   'SocketTimeoutError',
   'SocketTimeoutDuringMaintenanceError'

@@ -1,12 +1,15 @@
 /** The connection to Redis: refuses at once when it is away, notices when it hangs, and always comes back. */
 
-import { createClient, type RedisScripts } from 'redis'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createClient, type RedisScripts, SocketTimeoutError } from 'redis'
 import type { Logger } from './logger.ts'
 import { ProbeError } from './readiness.ts'
 
-const pingIntervalMs = 1000
+const pingEveryMs = 1000
 // A server that leaves even pings unanswered for this long is gone; the connection is made anew.
-const socketTimeoutMs = 3000
+const silentMs = 3000
+// After a stall of our own an answer may have come that nobody has read yet.
+const secondLookMs = 100
 const connectTimeoutMs = 2000
 
 /** From 50 ms to 1 s, with jitter, for ever: the client's own default gives up after a socket timeout. */
@@ -22,17 +25,39 @@ export function connectRedis<S extends RedisScripts = Record<string, never>>(url
   const client = createClient({
     url,
     disableOfflineQueue: true,
-    pingInterval: pingIntervalMs,
-    socket: { connectTimeout: connectTimeoutMs, socketTimeout: socketTimeoutMs, reconnectStrategy: reconnectDelayMs },
+    socket: { connectTimeout: connectTimeoutMs, socketTimeout: silentMs, reconnectStrategy: reconnectDelayMs },
     ...(scripts && { scripts })
   })
   // Without a listener an error would end the process. What is down is told by the readiness probe, once.
   client.on('error', (error) =>
     log.debug({ event: 'redis_error', dependency: 'redis', err: error }, 'redis connection failed')
   )
-  client
-    .connect()
-    .catch((error) => log.debug({ event: 'redis_error', dependency: 'redis', err: error }, 'redis connection ended'))
+  function connect(): void {
+    client
+      .connect()
+      .catch((error) => log.debug({ event: 'redis_error', dependency: 'redis', err: error }, 'redis connection ended'))
+  }
+
+  /** The client's own time limit starts anew with each command that it writes, so under load it never comes. */
+  async function requireAnswer(): Promise<void> {
+    const answered = client.ping().then(
+      () => true,
+      () => true
+    )
+    if (await Promise.race([answered, sleep(silentMs)])) return
+    if ((await Promise.race([answered, sleep(secondLookMs)])) || !client.isReady) return
+    client.destroy()
+    client.emit('error', new SocketTimeoutError(silentMs))
+    connect()
+  }
+
+  let asking = false
+  setInterval(() => {
+    if (asking || !client.isReady) return
+    asking = true
+    void requireAnswer().finally(() => (asking = false))
+  }, pingEveryMs).unref()
+  connect()
   return client
 }
 

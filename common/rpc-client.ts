@@ -26,10 +26,11 @@ export interface Upstream {
  * may be repeated are, within a budget, and while the service gives no sign of life calls are refused at once.
  */
 export function createRpcTransport({ name, url, rpc }: Upstream, metrics: RpcClientMetrics): Transport {
+  const sessions = guardedSessions(url)
   const options: ConnectTransportOptions = {
     baseUrl: url,
     httpVersion: '2',
-    sessionManager: guardedSessions(url),
+    sessionManager: sessions,
     // The Connect protocol in binary: half the CPU of the gRPC protocol in Node.js.
     useBinaryFormat: true,
     // The services are near each other: compressing would cost more than it saves.
@@ -40,6 +41,7 @@ export function createRpcTransport({ name, url, rpc }: Upstream, metrics: RpcCli
   const health = createClient(Health, createConnectTransport(options))
   const breaker = createBreaker({
     probe: () => health.check({}, { timeoutMs: 1000 }),
+    disconnect: () => sessions.abort(),
     changed: (state) => metrics.breaker(name, state),
     refused: () => metrics.refused(name)
   })
@@ -62,9 +64,10 @@ export function createRpcTransport({ name, url, rpc }: Upstream, metrics: RpcCli
 const pings = { pingIntervalMs: 2000, pingTimeoutMs: 1000, pingIdleConnection: true }
 
 /**
- * The HTTP/2 connection to a service. When something answers there that does not speak HTTP/2, Node.js emits an
- * error on the session after connect-node has stopped to listen, which would end the process. The call that
- * it belongs to has failed by then, so nothing is lost here.
+ * The HTTP/2 connection to a service, without two ways in which connect-node would end the process. When something
+ * answers that does not speak HTTP/2, Node.js emits an error on the session after connect-node has stopped to listen;
+ * and a stream that closes after its session makes connect-node ping that, which throws in a timer. The calls that it
+ * is about have failed by then, so nothing is lost here.
  */
 function guardedSessions(baseUrl: string): Http2SessionManager {
   const manager = new Http2SessionManager(baseUrl, pings)
@@ -73,7 +76,11 @@ function guardedSessions(baseUrl: string): Http2SessionManager {
   manager.request = async (...args) => {
     const stream = await request(...args)
     const { session } = stream
-    if (session && !guarded.has(session)) guarded.add(session.on('error', () => {}))
+    if (session && !guarded.has(session)) {
+      guarded.add(session.on('error', () => {}))
+      const ping = session.ping.bind(session) as (...all: unknown[]) => boolean
+      session.ping = (...all: unknown[]) => !session.destroyed && ping(...all)
+    }
     return stream
   }
   return manager

@@ -48,7 +48,7 @@ t.test('PostgreSQL', async (t) => {
   const { product, email, token } = await started(t, { USER_SVC_POSTGRES_URL: engine.url })
   const { call } = product
   const logIn = async () => (await call('POST', '/auth', { json: { email, password } })).status
-  const traffic = startTraffic(call, { email, token })
+  const traffic = startTraffic(t, call, { email, token })
   for (const ms of [1000, frozenMs]) {
     engine.signal('SIGSTOP')
     await sleep(ms)
@@ -90,7 +90,7 @@ t.test('Redis, for sessions and for the rate limits', async (t) => {
   })
   const { call } = product
   const isValid = async () => (await call('GET', '/session', { token })).status === 200
-  const traffic = startTraffic(call, { email, token })
+  const traffic = startTraffic(t, call, { email, token })
   for (const ms of [1500, frozenMs]) {
     engine.signal('SIGSTOP')
     await sleep(ms)

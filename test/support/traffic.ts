@@ -1,6 +1,7 @@
 /** Requests of all routes at a steady pace while something is being broken, and what became of them. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Test } from 'tap'
 import { type Answer, newAddress, password } from './product.ts'
 
 type Call = (method: string, path: string, options?: { token?: string; json?: unknown }) => Promise<Answer>
@@ -15,7 +16,12 @@ export interface Outcome {
 }
 
 /** Sends `perSecond` requests a second, whether or not the ones before are answered, until it is ended. */
-export function startTraffic(call: Call, account: { email: string; token: string }, perSecond = 20) {
+export function startTraffic(
+  t: Pick<Test, 'teardown'>,
+  call: Call,
+  account: { email: string; token: string },
+  perSecond = 20
+) {
   const outcomes: Outcome[] = []
   const pending = new Set<Promise<unknown>>()
   let over = false
@@ -54,6 +60,9 @@ export function startTraffic(call: Call, account: { email: string; token: string
   }
 
   const running = run()
+  t.teardown(() => {
+    over = true
+  })
   return {
     outcomes,
     /** Stops sending and waits for all answers. */
