@@ -14,6 +14,8 @@ import { giveBackMemory } from './start-memory.ts'
 export interface Closable {
   name: string
   close: () => Promise<unknown>
+  /** What has been accepted and is not answered yet, for what accepts requests. */
+  underWay?: () => number
 }
 
 /** What a started service consists of. */
@@ -63,23 +65,36 @@ export async function runService<C extends ServiceConfig>(
     return
   }
   const { log } = serviceLog
+  let closing = 'drain'
   const service = await start(config, { log, registry, logDependencies: serviceLog.dependencies })
   closeWithGrace(
     {
       delay: config.shutdown.timeout + config.shutdown.drainDelay,
       logger: false,
-      onSecondSignal: (signal) => log.error({ event: 'sys_shutdown', signal }, 'stopped at once, work was cut off'),
-      onTimeout: () =>
-        log.error({ event: 'sys_shutdown' }, 'stopped when the time to finish was over, work was cut off')
+      onSecondSignal: (signal) => tellCutOff('stopped at once', signal),
+      onSecondError: (err) => {
+        log.fatal({ event: 'sys_crash', err }, 'another error that nobody handled')
+        tellCutOff('stopped at once')
+      },
+      onTimeout: () => tellCutOff('stopped when the time to finish was over')
     },
     async ({ signal, err }) => {
       if (err) log.fatal({ event: 'sys_crash', err }, 'an error that nobody handled ends the service')
       else log.info({ event: 'sys_shutdown', ...(signal && { signal }) }, 'stopping')
-      await stop(service, config.shutdown.drainDelay, log)
+      await stop(service, config.shutdown.drainDelay, log, (name) => {
+        closing = name
+      })
       log.info({ event: 'sys_shutdown' }, 'stopped')
       await serviceLog.close(shipAtEndMs)
     }
   )
+  /** The last line there is: what was waited for, and how much had been accepted and has no answer now. */
+  function tellCutOff(how: string, signal?: string): void {
+    const count = service.closables.reduce((sum, { underWay }) => sum + (underWay?.() ?? 0), 0)
+    const fields = { event: 'sys_shutdown', reason: closing, count, ...(signal && { signal }) }
+    log.error(fields, `${how}: ${closing} was still open, ${count} accepted requests were cut off`)
+  }
+
   try {
     await listenOps(service.ops)
     await service.listen()
@@ -103,14 +118,21 @@ function listenOps({ server, host, port }: RunningService['ops']): Promise<void>
   })
 }
 
-async function stop(service: RunningService, drainDelayMs: number, log: Logger): Promise<void> {
+async function stop(
+  service: RunningService,
+  drainDelayMs: number,
+  log: Logger,
+  began: (name: string) => void
+): Promise<void> {
   service.readiness.drain()
   if (drainDelayMs > 0) await new Promise((resolve) => setTimeout(resolve, drainDelayMs))
   for (const { name, close } of service.closables) {
+    began(name)
     await close().catch((error) =>
       log.error({ event: 'sys_shutdown', reason: name, err: error }, 'could not be closed')
     )
   }
   service.readiness.stop()
   service.ops.server.close()
+  began('log')
 }

@@ -1,6 +1,6 @@
 /**
- * Calls that may be repeated are, within a budget: what the contract declares decides (`idempotency_level`), only
- * `unavailable` is worth it, and an outage is never made worse by it.
+ * Calls that may be repeated are, within a budget: what the contract declares decides (`idempotency_level`), or that
+ * the peer never took the call; only `unavailable` is worth it, and an outage is never made worse by it.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -48,6 +48,15 @@ export function createRetryBudget(nowMs = () => performance.now()): RetryBudget 
   }
 }
 
+const notTaken = new WeakSet<Error>()
+
+/** The error of a call that reached no handler: the peer was about to close the connection (RFC 9113, 8.7). */
+export function neverTaken(cause: unknown): ConnectError {
+  const error = new ConnectError('The service took no more calls.', Code.Unavailable, undefined, undefined, cause)
+  notTaken.add(error)
+  return error
+}
+
 const mostRetries = 2
 const [firstDelayMs, lastDelayMs] = [25, 250]
 
@@ -64,7 +73,8 @@ export function retry(budget: RetryBudget, retried: () => void): Interceptor {
       try {
         return await next(request)
       } catch (error) {
-        const repeatable = request.method.idempotency !== Idempotency.IDEMPOTENCY_UNKNOWN
+        const repeatable =
+          request.method.idempotency !== Idempotency.IDEMPOTENCY_UNKNOWN || notTaken.has(error as Error)
         if (!repeatable || attempt > mostRetries || !isPassing(error) || request.signal.aborted) throw error
         if (!budget.mayRetry()) throw error
         // Full jitter: those who failed together do not come back together.

@@ -9,7 +9,7 @@ import { Health } from '#gen/grpc/health/v1/health_pb.ts'
 import { createBreaker } from './breaker.ts'
 import { deadlineExceeded } from './deadline.ts'
 import type { RpcClientMetrics, RpcMetrics } from './metrics.ts'
-import { createRetryBudget, retry } from './retry.ts'
+import { createRetryBudget, neverTaken, retry } from './retry.ts'
 import { traceKey } from './rpc-context.ts'
 import { childSpan, newTrace, traceparent } from './trace.ts'
 
@@ -108,6 +108,7 @@ const truthful: Interceptor = (next) => async (request) => {
   } catch (thrown) {
     const error = ConnectError.from(thrown)
     if (request.signal.aborted) throw error
+    if (isNotTaken(error)) throw neverTaken(error)
     switch (error.code) {
       // The peer died or reset the stream in mid-call, while our own caller is still there.
       case Code.Canceled:
@@ -126,6 +127,12 @@ const truthful: Interceptor = (next) => async (request) => {
         throw error
     }
   }
+}
+
+/** A peer that says goodbye refuses what was on its way to it; what comes later is not sent at all. */
+function isNotTaken({ rawMessage, cause }: ConnectError): boolean {
+  const { code } = (cause ?? {}) as { code?: string }
+  return /REFUSED_STREAM/.test(rawMessage) || code === 'ERR_HTTP2_GOAWAY_SESSION'
 }
 
 function authorized(token: string): Interceptor {

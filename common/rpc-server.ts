@@ -1,6 +1,6 @@
 /** Serves RPCs over HTTP/2 cleartext as gRPC, gRPC-Web and Connect, with health and reflection beside them. */
 
-import type { Http2Session, ServerHttp2Stream } from 'node:http2'
+import type { Http2Server, Http2Session, ServerHttp2Stream } from 'node:http2'
 import type { DescFile, DescService } from '@bufbuild/protobuf'
 import { type ConnectError, type ConnectRouter, createContextValues, type HandlerContext } from '@connectrpc/connect'
 import { fastifyConnectPlugin } from '@connectrpc/connect-fastify'
@@ -34,7 +34,13 @@ export function buildRpcServer(options: RpcServerOptions) {
   metrics.announce(...options.services)
   const requireToken = requireCredential([rpc.token, rpc.previousToken])
 
-  const app = Fastify({ http2: true, bodyLimit: rpc.maxMessageBytes, forceCloseConnections: false })
+  const app = Fastify({
+    http2: true,
+    bodyLimit: rpc.maxMessageBytes,
+    forceCloseConnections: false,
+    // What was accepted before the GOAWAY is done.
+    return503OnClosing: false
+  })
   app.setNotFoundHandler((request, reply) => {
     // A gRPC client wants its status in headers; others read the HTTP status, which means `unimplemented` to Connect too.
     const grpc = String(request.headers['content-type']).startsWith('application/grpc')
@@ -66,7 +72,19 @@ export function buildRpcServer(options: RpcServerOptions) {
   })
   app.server.on('stream', cutUnread)
   closeSessions(app)
-  return app
+  return Object.assign(app, { callsUnderWay: countStreams(app.server) })
+}
+
+/** @returns tells how many calls have been accepted and not answered yet */
+function countStreams(server: Http2Server): () => number {
+  let open = 0
+  server.on('stream', (stream) => {
+    open += 1
+    stream.once('close', () => {
+      open -= 1
+    })
+  })
+  return () => open
 }
 
 // Long enough for the answer to leave, which goes out behind the end of the stream.

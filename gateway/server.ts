@@ -34,7 +34,7 @@ await runService('gateway', load, async ({ gateway, rpc, redis: { url } }, parts
     ops: { server: createOpsServer(registry, readiness, log), host: gateway.opsHost, port: gateway.opsPort },
     listen: () => app.listen({ host: gateway.host, port: gateway.port }),
     closables: [
-      { name: 'http', close: () => app.close() },
+      { name: 'http', close: () => app.close(), underWay: app.requestsUnderWay },
       { name: 'redis', close: async () => redis.destroy() }
     ],
     readiness

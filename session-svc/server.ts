@@ -29,7 +29,7 @@ await runService('session-svc', load, (config, { log, registry, logDependencies 
     ops: { server: createOpsServer(registry, readiness, log), host: opsHost, port: opsPort },
     listen: () => app.listen({ host, port }),
     closables: [
-      { name: 'rpc', close: () => app.close() },
+      { name: 'rpc', close: () => app.close(), underWay: app.callsUnderWay },
       { name: 'redis', close: async () => redis.destroy() }
     ],
     readiness

@@ -45,10 +45,10 @@ async function started(t: Test, overrides: Record<string, string>) {
 
 t.test('PostgreSQL', async (t) => {
   const engine = await startOwnPostgres(t)
-  const { product, email, token } = await started(t, { USER_SVC_POSTGRES_URL: engine.url })
+  const { product, email } = await started(t, { USER_SVC_POSTGRES_URL: engine.url })
   const { call } = product
   const logIn = async () => (await call('POST', '/auth', { json: { email, password } })).status
-  const traffic = startTraffic(t, call, { email, token })
+  const traffic = await startTraffic(t, call)
   for (const ms of [1000, frozenMs]) {
     engine.signal('SIGSTOP')
     await sleep(ms)
@@ -81,7 +81,7 @@ t.test('PostgreSQL', async (t) => {
 t.test('Redis, for sessions and for the rate limits', async (t) => {
   const engine = await startOwnRedis(t)
   const most = '1000000'
-  const { product, email, token } = await started(t, {
+  const { product, token } = await started(t, {
     REDIS_URL: engine.url,
     GATEWAY_RATE_LIMIT_ENABLED: 'true',
     GATEWAY_RATE_LIMIT_MAX: most,
@@ -90,7 +90,7 @@ t.test('Redis, for sessions and for the rate limits', async (t) => {
   })
   const { call } = product
   const isValid = async () => (await call('GET', '/session', { token })).status === 200
-  const traffic = startTraffic(t, call, { email, token })
+  const traffic = await startTraffic(t, call)
   for (const ms of [1500, frozenMs]) {
     engine.signal('SIGSTOP')
     await sleep(ms)

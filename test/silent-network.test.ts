@@ -40,7 +40,7 @@ const token = body.session.token as string
 for (const name of Object.keys(proxies) as (keyof typeof proxies)[]) {
   t.test(`silence before ${name}`, async (t) => {
     const proxy = proxies[name]
-    const traffic = startTraffic(t, call, { email, token })
+    const traffic = await startTraffic(t, call)
     await sleep(500)
     const before = proxy.openedAt.length
     proxy.fallSilent()

@@ -13,6 +13,7 @@ import { askEngine } from '#common/engine-call.ts'
 import { codeName } from '#common/error-table.ts'
 import type { Logger } from '#common/logger.ts'
 import { onwards } from '#common/rpc-context.ts'
+import { withinMs } from '#common/time-limit.ts'
 import { newTrace } from '#common/trace.ts'
 import type { SessionService } from '#gen/session/v1/session_pb.ts'
 import type { AccountEvents } from './account-events.ts'
@@ -31,7 +32,7 @@ export interface RelayParts {
 
 /** A relay that runs. */
 export interface Relay {
-  /** Ends after what is under way. */
+  /** Ends after what is under way, or after two seconds: whoever comes next does it then. */
   close(): Promise<void>
 }
 
@@ -40,6 +41,7 @@ const claimSeconds = 30
 const retrySeconds = 1
 const batchRows = 50
 const askWithinMs = 3000
+const closeWithinMs = 2000
 const countEveryMs = 5000
 const forgetAfterDays = 30
 
@@ -170,7 +172,7 @@ export function startRelay({ db, sessions, events, pending, log }: RelayParts): 
   return {
     async close() {
       stop.abort()
-      await running
+      await withinMs(closeWithinMs, running).catch(() => {})
       await events?.close()
     }
   }

@@ -59,7 +59,7 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
     ops: { server: createOpsServer(registry, readiness, log), host: opsHost, port: opsPort },
     listen: () => app.listen({ host, port }),
     closables: [
-      { name: 'rpc', close: () => app.close() },
+      { name: 'rpc', close: () => app.close(), underWay: app.callsUnderWay },
       { name: 'relay', close: relay.close },
       { name: 'migrations', close: async () => migrations.stop() },
       { name: 'postgres', close }

@@ -7,6 +7,13 @@ import type { FastifyInstance } from 'fastify'
 // How long a request whose end has not arrived by then is still waited for.
 const arrivalMs = 1000
 
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** How many requests have been accepted and not answered yet. */
+    requestsUnderWay(): number
+  }
+}
+
 /**
  * Fastify closes the connections that are idle when closing begins. This closes those too that become idle
  * later, that never sent anything, and that do not come to the end of their request.
@@ -14,6 +21,7 @@ const arrivalMs = 1000
 export function drainConnections(app: FastifyInstance): void {
   const open = new Map<Socket, Set<IncomingMessage>>()
   let closing = false
+  app.decorate('requestsUnderWay', () => [...open.values()].reduce((sum, { size }) => sum + size, 0))
 
   app.server.on('connection', (socket: Socket) => {
     open.set(socket, new Set())

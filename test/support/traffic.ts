@@ -16,12 +16,12 @@ export interface Outcome {
 }
 
 /** Sends `perSecond` requests a second, whether or not the ones before are answered, until it is ended. */
-export function startTraffic(
-  t: Pick<Test, 'teardown'>,
-  call: Call,
-  account: { email: string; token: string },
-  perSecond = 20
-) {
+export async function startTraffic(t: Pick<Test, 'teardown'>, call: Call, perSecond = 20) {
+  const email = newAddress()
+  await call('POST', '/reg', { json: { email, password } })
+  // Of another account: an account has only so many sessions, and the oldest end when there are more.
+  const { body } = await call('POST', '/reg', { json: { email: newAddress(), password } })
+  const token = body.session.token as string
   const outcomes: Outcome[] = []
   const pending = new Set<Promise<unknown>>()
   let over = false
@@ -41,7 +41,6 @@ export function startTraffic(
     if (token !== undefined) await timed('DELETE', Math.random() < 0.5 ? '/delete' : '/logout', { token })
   }
 
-  const { email, token } = account
   const kinds = [
     () => timed('GET', '/session', { token }),
     () => timed('POST', '/auth', { json: { email, password } }),
