@@ -1,0 +1,54 @@
+/** Two instances of user-svc and of session-svc, restarted one after the other under load: nobody outside notices. */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { startFailoverProxy } from './support/failover-proxy.ts'
+import { createProduct, until } from './support/product.ts'
+import { startTraffic, summary } from './support/traffic.ts'
+
+t.setTimeout(120_000)
+
+// With time enough for a busy machine: what takes long is not what is looked for here.
+const patient = {
+  GATEWAY_BUDGETS_SESSION: '20s',
+  GATEWAY_BUDGETS_LOGOUT: '20s',
+  GATEWAY_BUDGETS_DELETE: '20s',
+  GATEWAY_BUDGETS_REG: '20s',
+  GATEWAY_BUDGETS_AUTH: '20s',
+  USER_SVC_POSTGRES_QUERY_TIMEOUT: '15s',
+  SHUTDOWN_TIMEOUT: '40s',
+  LOG_STDOUT: 'warn'
+}
+const first = await createProduct(t, patient)
+const { USER_SVC_POSTGRES_URL, RPC_TOKEN } = first.env as { USER_SVC_POSTGRES_URL: string; RPC_TOKEN: string }
+const second = await createProduct(t, { ...patient, USER_SVC_POSTGRES_URL, RPC_TOKEN })
+const addresses = {
+  RPC_USER_SVC_URL: `http://127.0.0.1:${await startFailoverProxy(t, [first.ports.users, second.ports.users])}`,
+  RPC_SESSION_SVC_URL: `http://127.0.0.1:${await startFailoverProxy(t, [first.ports.sessions, second.ports.sessions])}`
+}
+for (const { env } of [first, second]) Object.assign(env, addresses)
+second.start('session-svc', 'user-svc')
+await first.startAll()
+for (const name of ['session-svc', 'user-svc'] as const) await until('all are ready', () => second.isReady(name))
+
+t.test('every answer is what it would have been', async (t) => {
+  const traffic = await startTraffic(t, first.call, 20)
+  for (const name of ['user-svc', 'session-svc'] as const) {
+    for (const product of [first, second]) {
+      await sleep(500)
+      t.equal(await product.stop(name), 0)
+      product.start(name)
+      await until(`${name} is ready again`, () => product.isReady(name), 40_000)
+    }
+  }
+  await sleep(500)
+  const outcomes = await traffic.end()
+  t.comment(summary(outcomes))
+  const others = outcomes.filter(({ status }) => status < 200 || status > 299)
+  t.same(
+    others.filter(({ status }) => status !== 503),
+    []
+  )
+  // A machine that is overloaded sheds a little, restart or not.
+  t.ok(others.length <= outcomes.length / 50, `${others.length} of ${outcomes.length} had to try again`)
+})
