@@ -18,8 +18,13 @@ export const keepAlive = { keepAlive: true, keepAliveInitialDelayMillis: 10_000 
 /**
  * Opens a pool that connects when it is first used. A statement ends on the server after `queryTimeout` milliseconds;
  * if that does not say so, the connection is abandoned and its place in the pool is free.
+ *
+ * @param lost told when a connection that nobody was using is gone
  */
-export function connectDatabase(options: { url: string; maxConnections: number; queryTimeout: number }) {
+export function connectDatabase(
+  options: { url: string; maxConnections: number; queryTimeout: number },
+  lost: () => void = () => {}
+) {
   const pool = new pg.Pool({
     connectionString: options.url,
     application_name: 'user-svc',
@@ -31,7 +36,7 @@ export function connectDatabase(options: { url: string; maxConnections: number; 
     ...keepAlive,
     Client: paced(pg.Client)
   })
-  // An idle connection that dies leaves the pool; without a listener it would end the process.
-  pool.on('error', () => {})
+  // It has left the pool; without a listener it would end the process.
+  pool.on('error', lost)
   return { db: drizzle(pool), close: () => withinMs(connectMs, pool.end()) }
 }

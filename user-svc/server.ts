@@ -21,7 +21,7 @@ import { createSessionClient } from './session-client.ts'
 await runService('user-svc', load, async (config, { log, registry, logDependencies }) => {
   await prepareHashThreads(hashesAtATime(config.userSvc.password))
   const { postgres, host, port, opsHost, opsPort } = config.userSvc
-  const { db, close } = connectDatabase(postgres)
+  const { db, close } = connectDatabase(postgres, () => readiness.lookNow())
   const metrics = rpcClientMetrics(registry)
   metrics.announce(SessionService)
   const transport = createRpcTransport({ name: 'session-svc', url: config.rpc.sessionSvcUrl, rpc: config.rpc }, metrics)

@@ -1,22 +1,22 @@
 /** A TCP proxy that can go silent without closing anything, as a network does that loses packets; it counts who connects. */
 
-import { connect, createServer, type Server, type Socket } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
 import type { Test } from 'tap'
 
-/** Starts to listen on a port, 0 for any; ends with the test. */
-export async function startLossyProxy(t: Pick<Test, 'teardown'>, target: { host?: string; port: number }, port = 0) {
+/** Starts to listen; ends with the test. */
+export async function startLossyProxy(t: Pick<Test, 'teardown'>, to: { host?: string; port: number }) {
   const sockets = new Set<Socket>()
   /** When each connection came. */
   const openedAt: number[] = []
   let silent = false
-  let server: Server | undefined
+  let target = { host: '127.0.0.1', ...to }
 
   function accept(client: Socket): void {
     openedAt.push(performance.now())
     keep(client)
     // Who connects to a silent network never gets through, also not later.
     if (silent) return void client.resume()
-    const upstream = keep(connect({ host: '127.0.0.1', ...target }))
+    const upstream = keep(connect(target))
     client.on('close', () => upstream.destroy())
     upstream.on('close', () => client.destroy())
     client.pipe(upstream).pipe(client)
@@ -27,29 +27,25 @@ export async function startLossyProxy(t: Pick<Test, 'teardown'>, target: { host?
     return socket.on('close', () => sockets.delete(socket)).on('error', () => {})
   }
 
-  async function open(): Promise<void> {
-    const opening = createServer(accept)
-    await new Promise<void>((resolve, reject) => opening.once('error', reject).listen(port, '127.0.0.1', resolve))
-    port = (opening.address() as { port: number }).port
-    server = opening
-  }
+  const server = createServer(accept)
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
 
-  /** Refuses new connections and cuts those that there are. */
-  async function close(): Promise<void> {
-    const closing = server
-    server = undefined
-    const closed = new Promise<void>((resolve) => (closing ? closing.close(() => resolve()) : resolve()))
+  function cut(): void {
     for (const socket of sockets) socket.destroy()
-    await closed
   }
 
-  t.teardown(close)
-  await open()
+  t.teardown(() => {
+    cut()
+    return new Promise<void>((resolve) => server.close(() => resolve()))
+  })
   return {
-    port,
+    port: (server.address() as { port: number }).port,
     openedAt,
-    open,
-    close,
+    /** Cuts every connection; those that come from now on are made to another port. */
+    moveTo(next: number): void {
+      target = { ...target, port: next }
+      cut()
+    },
     /** From now on nothing gets through, and nobody is told. */
     fallSilent(): void {
       silent = true
