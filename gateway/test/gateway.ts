@@ -73,7 +73,7 @@ export async function buildGateway(t: Ending, { options, parts, ...upstreams }: 
 }
 
 /** The same services on a real port over HTTP/2, and the gateway's own way to them. */
-export async function serveUpstreams(t: Ending, upstreams: Upstreams, token = testRpc.token) {
+export async function serveUpstreams(t: Ending, upstreams: Upstreams, token = testRpc.token, atPort = 0) {
   const server = buildRpcServer({
     log: silentLog,
     registry: new Registry(),
@@ -83,7 +83,7 @@ export async function serveUpstreams(t: Ending, upstreams: Upstreams, token = te
     files: [file_user_v1_user, file_session_v1_session],
     routes: routes(upstreams)
   })
-  await server.listen({ host: '127.0.0.1', port: 0 })
+  await server.listen({ host: '127.0.0.1', port: atPort })
   t.teardown(() => server.close())
   const { port } = server.server.address() as { port: number }
   const transport = transportTo(port, token)
