@@ -44,8 +44,9 @@ export function connectRedis<S extends RedisScripts = Record<string, never>>(url
       () => true,
       () => true
     )
-    if (await Promise.race([answered, sleep(silentMs)])) return
-    if ((await Promise.race([answered, sleep(secondLookMs)])) || !client.isReady) return
+    if (await Promise.race([answered, sleep(silentMs, false, { ref: false })])) return
+    if (await Promise.race([answered, sleep(secondLookMs, false, { ref: false })])) return
+    if (!client.isReady) return
     client.destroy()
     client.emit('error', new SocketTimeoutError(silentMs))
     connect()

@@ -1,6 +1,7 @@
 /** The outbox's relay: what a deletion has begun is finished, whatever fails meanwhile and however many relays there are. */
 
 import { randomBytes, randomUUID } from 'node:crypto'
+import { createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Code, ConnectError, createClient } from '@connectrpc/connect'
 import { Gauge, Registry } from '@prometheus-io/client'
@@ -140,6 +141,25 @@ t.test('while Kafka is away sessions end all the same', async (t) => {
   relay()
   await until('all is done', async () => (await count('done_at is not null')) === 3)
   t.same((await published()).map(({ key }) => key).toSorted(), users.toSorted())
+})
+
+t.test('a relay that waits for mute brokers does not hold up the end of the service', async (t) => {
+  const { relay, deleted, count, until } = await surroundings(t)
+  const sockets = new Set<Socket>()
+  const mute = createServer((socket) => sockets.add(socket.on('error', () => {})))
+  await new Promise<void>((done) => mute.listen(0, '127.0.0.1', done))
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    mute.close()
+  })
+  await deleted()
+  const stuck = relay({ brokers: [`127.0.0.1:${(mute.address() as { port: number }).port}`] })
+  await until('the sessions are ended', async () => (await count('revoked_at is not null')) === 1)
+  await until('the brokers are asked', () => sockets.size > 0)
+  const startedAt = performance.now()
+  await stuck.close()
+  t.ok(performance.now() - startedAt < 6000, `${Math.round(performance.now() - startedAt)} ms`)
+  t.equal(await count('done_at is not null'), 0)
 })
 
 t.test('three relays at once do each thing, and for each user in order', async (t) => {
