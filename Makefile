@@ -19,8 +19,8 @@ logs: ## show the logs of all services, merged by time; takes TRACE=<trace id> S
 test: install ## run all checks and tests; `make test FILES=path/to/one.test.ts` runs some
 	@exec $(NODE) test/run.ts $(FILES)
 
-bench: install ## measure the product against its own limits; QUICK=1 takes a minute or two
-	@exec $(NODE) bench/run.ts $(if $(QUICK),--quick)
+bench: install ## measure the product against its own limits; takes QUICK=1 (two minutes) ROWS=logins,sessions
+	@exec $(NODE) bench/run.ts $(if $(QUICK),--quick) $(if $(ROWS),--rows=$(ROWS))
 
 check: install ## lint, types, format and stale generated code, without the tests
 	@exec $(NODE) test/run.ts --checks-only

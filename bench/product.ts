@@ -1,17 +1,27 @@
-/** The product as `make run` starts it, on free ports, for as long as something is measured. */
+/** The product as `make run` starts it, with its default configuration on free ports, for as long as something is measured. */
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { environmentName, forEachKey } from '#common/config.ts'
+import { schema } from '../stack/config.ts'
 
 /** A product that is ready. */
 export interface Product {
+  /** The process that `make run` is. */
+  pid: number
+  dataDir: string
+  /** From the start of the command to the word `ready`. */
+  startedInMs: number
   /** An address from the table that it prints: the first of that name whose description fits. */
   address(name: string, what?: RegExp): string
-  dataDir: string
-  /** A password that it made for an engine. */
+  /** The address of a route. */
+  route(path: string): string
+  /** The address of an engine with its user and password. */
+  engineUrl(name: 'postgres' | 'redis'): string
+  /** A password that it made for an engine or for its services. */
   secret(file: string): string
   stop(): Promise<void>
 }
@@ -21,18 +31,23 @@ const portKeys = [
   ...['USER_SVC_PORT', 'USER_SVC_OPS_PORT', 'SESSION_SVC_PORT', 'SESSION_SVC_OPS_PORT', 'LOG_SINK_OPS_PORT']
 ]
 
-/** Starts it with a data directory of its own; what differs from the defaults is said by the environment. */
-export async function startProduct(dataDir: string, environment: Record<string, string> = {}): Promise<Product> {
-  const env = {
-    ...process.env,
-    ...Object.fromEntries(portKeys.map((key) => [key, '0'])),
-    STACK_DATA_DIR: dataDir,
-    ...environment
-  }
-  const child = spawn(process.execPath, ['--disable-warning=TimeoutNegativeWarning', 'stack/run.ts'], {
-    env: { ...env, MAKELEVEL: '' },
-    stdio: ['ignore', 'pipe', 'inherit']
-  })
+/** The settings by which another product shares the engines of one that runs; Kafka only where it is named. */
+export function sharedEngines(product: Product): Record<string, string> {
+  return { USER_SVC_POSTGRES_URL: product.engineUrl('postgres'), REDIS_URL: product.engineUrl('redis') }
+}
+
+/** Starts it with a data directory of its own; what differs from the defaults is said by `settings`. */
+export async function startProduct(
+  dataDir: string,
+  settings: Record<string, string> = {},
+  [command, ...args]: [string, ...string[]] = [
+    process.execPath,
+    '--disable-warning=TimeoutNegativeWarning',
+    'stack/run.ts'
+  ]
+): Promise<Product> {
+  const startedAt = performance.now()
+  const child = spawn(command, args, { env: environment(dataDir, settings), stdio: ['ignore', 'pipe', 'inherit'] })
   const exited = once(child, 'exit')
   const lines: string[] = []
   for await (const line of createInterface({ input: child.stdout })) {
@@ -40,17 +55,49 @@ export async function startProduct(dataDir: string, environment: Record<string, 
     if (line === 'ready') break
   }
   if (lines.at(-1) !== 'ready') throw new Error(`the product did not start:\n${lines.join('\n')}`)
+  const startedInMs = performance.now() - startedAt
   child.stdout.resume()
+
+  function address(name: string, what = /./): string {
+    const rows = lines.map((line) => /^(\S+) +(\S+) +(.*)$/.exec(line) ?? [])
+    return rows.find((row) => row[1] === name && what.test(row[3] ?? ''))?.[2] ?? ''
+  }
+  const secret = (file: string) => readFileSync(join(dataDir, file), 'utf8').trim()
+
   return {
-    address(name, what = /./) {
-      const rows = lines.map((line) => /^(\S+) +(\S+) +(.*)$/.exec(line) ?? [])
-      return rows.find((row) => row[1] === name && what.test(row[3] ?? ''))?.[2] ?? ''
-    },
+    pid: child.pid as number,
     dataDir,
-    secret: (file) => readFileSync(join(dataDir, file), 'utf8').trim(),
+    startedInMs,
+    address,
+    route: (path) => `${address('gateway', /^REST/)}${path}`,
+    engineUrl(name) {
+      const url = new URL(address(name, name === 'postgres' ? /^PostgreSQL/ : /^Redis/))
+      url.username = name === 'postgres' ? 'auth' : ''
+      url.password = secret(`${name}-password`)
+      return url.href
+    },
+    secret,
     async stop() {
       child.kill('SIGTERM')
       await exited
     }
+  }
+}
+
+/** Nothing of the configuration that is in force here: that product may have data that somebody will miss. */
+function environment(dataDir: string, settings: Record<string, string>): NodeJS.ProcessEnv {
+  const inherited = { ...process.env }
+  forEachKey(schema, (path) => {
+    delete inherited[environmentName(path)]
+  })
+  return {
+    ...inherited,
+    CONFIG_FILE: '/dev/null',
+    // It stops when the process that has started it is gone.
+    MAKELEVEL: '1',
+    MAKEFLAGS: '',
+    ...Object.fromEntries(portKeys.map((key) => [key, '0'])),
+    STACK_DATA_DIR: dataDir,
+    ...settings
   }
 }

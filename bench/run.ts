@@ -1,38 +1,100 @@
 /** What `make bench` does: measures the product against its own limits, prints a table, and writes it to bench/results/. */
 
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { availableParallelism, cpus } from 'node:os'
 import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import type { Bench, Part } from './bench.ts'
+import { measureGrowth } from './growth.ts'
 import { measureLogCost } from './log-cost.ts'
+import { measureLogins } from './logins.ts'
 import { type Measurement, table } from './measurement.ts'
+import { openStores } from './population.ts'
 import { startProduct } from './product.ts'
+import { measureServiceMemory } from './service-memory.ts'
+import { measureSessionMemory } from './session-memory.ts'
+import { measureSessions } from './sessions.ts'
 import { measureSink } from './sink-throughput.ts'
+import { measureStart } from './start-time.ts'
+import { measureStorm } from './storm-rows.ts'
+
+// In this order; `service-memory` wants a product that nobody has asked for anything, `growth` leaves one that is full.
+const parts: Record<string, Part> = {
+  start: ({ dataDir, quick }) => measureStart(dataDir, quick),
+  'service-memory': measureServiceMemory,
+  logins: measureLogins,
+  sessions: measureSessions,
+  storm: measureStorm,
+  sink: measureSink,
+  'log-cost': measureLogCost,
+  'session-memory': measureSessionMemory,
+  growth: measureGrowth
+}
 
 const root = join(import.meta.dirname, '..')
 process.chdir(root)
-const quick = process.argv.includes('--quick')
-const dataDir = join(root, '.data', 'bench')
-const results = join(root, 'bench', 'results')
+const { values } = parseArgs({
+  options: { quick: { type: 'boolean', default: false }, rows: { type: 'string', default: '' } }
+})
+const { quick } = values
+const chosen = values.rows === '' ? Object.keys(parts) : values.rows.split(',')
+const unknown = chosen.filter((name) => !(name in parts))
+if (unknown.length > 0) fail(`ROWS=${unknown.join(',')}: takes ${Object.keys(parts).join(', ')}, with commas between`)
+if (!existsSync('/proc/self/stat')) fail('make bench reads /proc, and so needs Linux')
+process.exitCode = await run()
 
-rmSync(dataDir, { recursive: true, force: true })
-const product = await startProduct(dataDir)
-const rows: Measurement[] = []
-try {
-  const size = quick ? { lines: 300_000, runs: 1 } : { lines: 2_000_000, runs: 3 }
-  console.log(`a backlog of ${size.lines.toLocaleString('en-US')} lines, collected by one sink`)
-  rows.push(
-    ...(await measureSink({ brokers: product.address('kafka', /^Kafka/).split(','), directory: dataDir }, size))
-  )
-  console.log('GET /session, with the log and without')
-  const load = quick ? { rounds: 1, seconds: 3, connections: 32 } : { rounds: 5, seconds: 5, connections: 32 }
-  rows.push(...(await measureLogCost(product, load)))
-} finally {
-  await product.stop()
+/** @returns 1 if a goal was missed */
+async function run(): Promise<number> {
+  const dataDir = join(root, '.data', 'bench')
+  const results = join(root, 'bench', 'results')
   rmSync(dataDir, { recursive: true, force: true })
+  mkdirSync(results, { recursive: true })
+  const drawn: string[] = []
+  const rows: Measurement[] = []
+  const startedAt = performance.now()
+  // The load comes through a proxy, so to say, which tells the addresses of many clients.
+  const product = await startProduct(join(dataDir, 'product'), { GATEWAY_TRUSTED_PROXIES: '127.0.0.1/32' })
+  const stores = await openStores(product)
+  const bench: Bench = {
+    product,
+    stores,
+    quick,
+    dataDir,
+    draw(name, svg) {
+      const file = join(results, `${name}.svg`)
+      writeFileSync(file, svg)
+      drawn.push(file)
+    }
+  }
+  try {
+    for (const [name, measure] of Object.entries(parts)) {
+      if (!chosen.includes(name)) continue
+      const partStartedAt = performance.now()
+      const measured = await measure(bench)
+      rows.push(...measured)
+      console.log(`-- ${name}: ${((performance.now() - partStartedAt) / 1000).toFixed(0)} s\n${table(measured)}\n`)
+    }
+  } finally {
+    await stores.close()
+    await product.stop()
+    rmSync(dataDir, { recursive: true, force: true })
+  }
+
+  const surroundings = {
+    at: new Date().toISOString(),
+    seconds: Math.round((performance.now() - startedAt) / 1000),
+    quick,
+    node: process.version,
+    cores: availableParallelism(),
+    processor: cpus()[0]?.model ?? ''
+  }
+  const latest = join(results, 'latest.json')
+  writeFileSync(latest, `${JSON.stringify({ ...surroundings, rows }, undefined, 2)}\n`)
+  console.log(`${table(rows)}\n\n${[latest, ...drawn].join('\n')}`)
+  return rows.some(({ passed }) => passed === false) ? 1 : 0
 }
 
-console.log(`\n${table(rows)}\n`)
-mkdirSync(results, { recursive: true })
-const surroundings = { at: new Date().toISOString(), node: process.version, cores: availableParallelism(), quick }
-writeFileSync(join(results, 'latest.json'), `${JSON.stringify({ ...surroundings, rows }, undefined, 2)}\n`)
-process.exitCode = rows.some(({ passed }) => passed === false) ? 1 : 0
+function fail(why: string): never {
+  console.error(why)
+  process.exit(1)
+}

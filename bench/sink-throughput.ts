@@ -9,23 +9,23 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createKafka, createLineSender } from '#common/kafka.ts'
 import { findFreePort } from '../stack/ports.ts'
 import { runTool } from '../stack/tool.ts'
-import { type Measurement, median, spread } from './measurement.ts'
+import type { Part } from './bench.ts'
+import { median, spread } from './measurement.ts'
 
 const goal = 100_000
 const sources = 24
 const batchLines = 1500
 
-/** Measures it `runs` times from the same backlog. */
-export async function measureSink(
-  { brokers, directory }: { brokers: string[]; directory: string },
-  { lines, runs }: { lines: number; runs: number }
-): Promise<Measurement[]> {
+/** Measures it a few times from the same backlog. */
+export const measureSink: Part = async ({ product, quick, dataDir }) => {
+  const { lines, runs } = quick ? { lines: 300_000, runs: 1 } : { lines: 2_000_000, runs: 3 }
+  const brokers = product.address('kafka', /^Kafka/).split(',')
   const topic = `bench-${randomBytes(4).toString('hex')}`
   await fill(brokers, topic, lines)
   const sinkRates: number[] = []
   const catRates: number[] = []
   for (let run = 0; run < runs; run += 1) {
-    const folder = join(directory, `sink-${run}`)
+    const folder = join(dataDir, `sink-${run}`)
     mkdirSync(folder, { recursive: true })
     sinkRates.push(await collect(brokers, topic, folder, lines))
     catRates.push(await copy(folder, lines))
@@ -39,7 +39,8 @@ export async function measureSink(
       goal: `≥ ${goal.toLocaleString('en-US')}`,
       value: spread(sinkRates),
       passed: rate >= goal,
-      from: `${lines.toLocaleString('en-US')} lines, ${runs} runs; cat and sync of the same bytes: ${spread(catRates)}, ratio ${ratio}`
+      from: `${lines.toLocaleString('en-US')} lines, ${runs} runs; cat and sync of the same bytes: ${spread(catRates)}, ratio ${ratio}`,
+      figures: { sinkRates, catRates }
     }
   ]
 }

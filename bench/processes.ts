@@ -1,0 +1,108 @@
+/** The processes of a product that runs: which they are, what memory they hold, what time of the processor they took. Linux only. */
+
+import { readdirSync, readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Product } from './product.ts'
+
+/** The four services. */
+export const serviceNames = ['gateway', 'user-svc', 'session-svc', 'log-sink'] as const
+
+const programs = {
+  gateway: /\bgateway\/server\.ts/,
+  'user-svc': /\buser-svc\/server\.ts/,
+  'session-svc': /\bsession-svc\/server\.ts/,
+  'log-sink': /\blog-sink\/server\.ts/,
+  postgres: /\bpostgres\b/,
+  redis: /\bredis-server\b/,
+  kafka: /\bkafka\.Kafka\b/
+}
+
+/** A service, or an engine that was started without Docker. */
+export type ProgramName = keyof typeof programs
+
+// What the kernel counts in; on Linux it is the same everywhere (USER_HZ).
+const ticksPerSecond = 100
+
+interface Process {
+  pid: number
+  parent: number
+  cpuSeconds: number
+}
+
+/** The process that a program was started as; 0 if it does not run here. */
+export function processOf(product: Product, name: ProgramName): number {
+  const children = allProcesses().filter(({ parent }) => parent === product.pid)
+  return children.find(({ pid }) => programs[name].test(commandLine(pid)))?.pid ?? 0
+}
+
+/** Time of the processor, in seconds, that each program of a product has taken so far, child processes included. */
+export function cpuSeconds(product: Product): Record<ProgramName, number> {
+  const processes = allProcesses()
+  const childrenOf = (parent: number) => processes.filter((each) => each.parent === parent)
+  const total = (each: Process): number =>
+    childrenOf(each.pid).reduce((sum, child) => sum + total(child), each.cpuSeconds)
+  const names = Object.keys(programs) as ProgramName[]
+  const seconds = Object.fromEntries(names.map((name) => [name, 0])) as Record<ProgramName, number>
+  for (const child of childrenOf(product.pid)) {
+    const name = names.find((each) => programs[each].test(commandLine(child.pid)))
+    if (name !== undefined) seconds[name] += total(child)
+  }
+  return seconds
+}
+
+/** What was taken since: the later figures less the earlier ones. */
+export function cpuBetween(
+  before: Record<ProgramName, number>,
+  after: Record<ProgramName, number>
+): Record<ProgramName, number> {
+  const names = Object.keys(programs) as ProgramName[]
+  return Object.fromEntries(names.map((name) => [name, after[name] - before[name]])) as Record<ProgramName, number>
+}
+
+/** Resident memory of a process in MB of a million bytes. */
+export function residentMb(pid: number): number {
+  return (Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024) / 1e6
+}
+
+// Kafka and the timers of the services are never quite idle.
+const quietShare = 0.15
+
+/** Resolves when a product has done what it had left to do, such as to ship its log, and at the latest after `maxMs`. */
+export async function untilQuiet(product: Product, maxMs = 15_000): Promise<void> {
+  const endsAt = performance.now() + maxMs
+  const sum = () => Object.values(cpuSeconds(product)).reduce((total, each) => total + each, 0)
+  for (let last = sum(), quiet = 0; quiet < 2 && performance.now() < endsAt; ) {
+    await sleep(300)
+    const now = sum()
+    quiet = now - last < quietShare * 0.3 ? quiet + 1 : 0
+    last = now
+  }
+}
+
+function allProcesses(): Process[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => {
+      // The name of the program, in parentheses, may hold anything.
+      const stat = read(`/proc/${name}/stat`)
+        .replace(/^.*\) /s, '')
+        .split(' ')
+      const [, parent] = stat
+      if (parent === undefined) return []
+      const ticks = Number(stat[11]) + Number(stat[12])
+      return [{ pid: Number(name), parent: Number(parent), cpuSeconds: ticks / ticksPerSecond }]
+    })
+}
+
+function commandLine(pid: number): string {
+  return read(`/proc/${pid}/cmdline`).replaceAll('\0', ' ')
+}
+
+/** A process may end while one looks at it. */
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
+}

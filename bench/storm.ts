@@ -1,0 +1,23 @@
+/** Runs storm-client.ts, which logs in from a process of its own. */
+
+import { runScript } from './script.ts'
+import type { StormAnswer, StormOptions } from './storm-client.ts'
+
+// What is under way at the end is waited for.
+const graceMs = 30_000
+
+let networks = 0
+
+/** Resolves to every answer that there was. */
+export async function storm(options: Omit<StormOptions, 'network'>): Promise<StormAnswer[]> {
+  networks = (networks % 255) + 1
+  const timeoutMs = options.seconds * 1000 + graceMs
+  return runScript('storm-client.ts', [JSON.stringify({ ...options, network: networks })], { timeoutMs })
+}
+
+/** How many answers had which status; 0 is no answer. */
+export function countStatuses(answers: readonly StormAnswer[]): Record<string, number> {
+  const counts: Record<string, number> = {}
+  for (const [, status] of answers) counts[status] = (counts[status] ?? 0) + 1
+  return counts
+}
