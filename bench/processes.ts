@@ -20,13 +20,15 @@ const programs = {
 /** A service, or an engine that was started without Docker. */
 export type ProgramName = keyof typeof programs
 
-// What the kernel counts in; on Linux it is the same everywhere (USER_HZ).
-const ticksPerSecond = 100
+/** What the kernel counts time in; on Linux it is the same everywhere (USER_HZ). */
+export const ticksPerSecond = 100
 
 interface Process {
   pid: number
   parent: number
   cpuSeconds: number
+  /** What its children had taken that have ended. */
+  endedSeconds: number
 }
 
 /** The process that a program was started as; 0 if it does not run here. */
@@ -38,16 +40,25 @@ export function processOf(product: Product, name: ProgramName): number {
 /** Time of the processor, in seconds, that each program of a product has taken so far, child processes included. */
 export function cpuSeconds(product: Product): Record<ProgramName, number> {
   const processes = allProcesses()
-  const childrenOf = (parent: number) => processes.filter((each) => each.parent === parent)
-  const total = (each: Process): number =>
-    childrenOf(each.pid).reduce((sum, child) => sum + total(child), each.cpuSeconds)
   const names = Object.keys(programs) as ProgramName[]
   const seconds = Object.fromEntries(names.map((name) => [name, 0])) as Record<ProgramName, number>
-  for (const child of childrenOf(product.pid)) {
+  for (const child of processes.filter(({ parent }) => parent === product.pid)) {
     const name = names.find((each) => programs[each].test(commandLine(child.pid)))
-    if (name !== undefined) seconds[name] += total(child)
+    if (name !== undefined) seconds[name] += treeTime(child, processes, ({ cpuSeconds }) => cpuSeconds)
   }
   return seconds
+}
+
+/** Time of the processor, in seconds, that a process and all below it have taken so far, those included that have ended. */
+export function processTime(pid: number): number {
+  const processes = allProcesses()
+  const root = processes.find((each) => each.pid === pid)
+  return root ? treeTime(root, processes, ({ cpuSeconds, endedSeconds }) => cpuSeconds + endedSeconds) : 0
+}
+
+function treeTime(root: Process, processes: Process[], timeOf: (each: Process) => number): number {
+  const children = processes.filter(({ parent }) => parent === root.pid)
+  return children.reduce((sum, child) => sum + treeTime(child, processes, timeOf), timeOf(root))
 }
 
 /** What was taken since: the later figures less the earlier ones. */
@@ -68,7 +79,7 @@ export function residentMb(pid: number): number {
 const quietShare = 0.15
 
 /** Resolves when a product has done what it had left to do, such as to ship its log, and at the latest after `maxMs`. */
-export async function untilQuiet(product: Product, maxMs = 15_000): Promise<void> {
+export async function untilQuiet(product: Product, maxMs = 10_000): Promise<void> {
   const endsAt = performance.now() + maxMs
   const sum = () => Object.values(cpuSeconds(product)).reduce((total, each) => total + each, 0)
   for (let last = sum(), quiet = 0; quiet < 2 && performance.now() < endsAt; ) {
@@ -89,8 +100,8 @@ function allProcesses(): Process[] {
         .split(' ')
       const [, parent] = stat
       if (parent === undefined) return []
-      const ticks = Number(stat[11]) + Number(stat[12])
-      return [{ pid: Number(name), parent: Number(parent), cpuSeconds: ticks / ticksPerSecond }]
+      const [own, ended] = [11, 13].map((at) => (Number(stat[at]) + Number(stat[at + 1])) / ticksPerSecond)
+      return [{ pid: Number(name), parent: Number(parent), cpuSeconds: own ?? 0, endedSeconds: ended ?? 0 }]
     })
 }
 

@@ -8,7 +8,8 @@ import type { Bench, Part } from './bench.ts'
 import { measureGrowth } from './growth.ts'
 import { measureLogCost } from './log-cost.ts'
 import { measureLogins } from './logins.ts'
-import { type Measurement, table } from './measurement.ts'
+import { busyCores, watchOthers } from './machine.ts'
+import { figure, type Measurement, table } from './measurement.ts'
 import { openStores } from './population.ts'
 import { startProduct } from './product.ts'
 import { measureServiceMemory } from './service-memory.ts'
@@ -51,6 +52,7 @@ async function run(): Promise<number> {
   mkdirSync(results, { recursive: true })
   const drawn: string[] = []
   const rows: Measurement[] = []
+  const took: Record<string, { seconds: number; othersTook: number }> = {}
   const startedAt = performance.now()
   // The load comes through a proxy, so to say, which tells the addresses of many clients.
   const product = await startProduct(join(dataDir, 'product'), { GATEWAY_TRUSTED_PROXIES: '127.0.0.1/32' })
@@ -70,9 +72,12 @@ async function run(): Promise<number> {
     for (const [name, measure] of Object.entries(parts)) {
       if (!chosen.includes(name)) continue
       const partStartedAt = performance.now()
+      const others = watchOthers()
       const measured = await measure(bench)
+      const [seconds, cores] = [Math.round((performance.now() - partStartedAt) / 1000), others()]
       rows.push(...measured)
-      console.log(`-- ${name}: ${((performance.now() - partStartedAt) / 1000).toFixed(0)} s\n${table(measured)}\n`)
+      took[name] = { seconds, othersTook: Number(cores.toFixed(2)) }
+      console.log(`-- ${name}: ${seconds} s, others took ${figure(cores, 2)} cores\n${table(measured)}\n`)
     }
   } finally {
     await stores.close()
@@ -89,8 +94,11 @@ async function run(): Promise<number> {
     processor: cpus()[0]?.model ?? ''
   }
   const latest = join(results, 'latest.json')
-  writeFileSync(latest, `${JSON.stringify({ ...surroundings, rows }, undefined, 2)}\n`)
+  writeFileSync(latest, `${JSON.stringify({ ...surroundings, parts: took, rows }, undefined, 2)}\n`)
   console.log(`${table(rows)}\n\n${[latest, ...drawn].join('\n')}`)
+  const disturbed = Object.keys(took).filter((name) => (took[name]?.othersTook ?? 0) > busyCores)
+  if (disturbed.length > 0)
+    console.log(`Do not rely on ${disturbed.join(', ')}: others kept the machine busy meanwhile.`)
   return rows.some(({ passed }) => passed === false) ? 1 : 0
 }
 
