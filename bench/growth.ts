@@ -79,7 +79,12 @@ interface Work {
 async function grow(
   sizes: number[],
   { rounds, warmUps }: { rounds: number; warmUps: number },
-  data: { add(from: number, to: number): Promise<void>; clear(): Promise<void>; work(size: number): Promise<Work> }
+  data: {
+    what: string
+    add(from: number, to: number): Promise<void>
+    clear(): Promise<void>
+    work(size: number): Promise<Work>
+  }
 ): Promise<Step[]> {
   const steps: Step[] = sizes.map((size) => ({ size, cpuMicros: [], perSecond: [] }))
   const [least] = steps as [Step]
@@ -90,6 +95,7 @@ async function grow(
       there = 0
     }
     await data.add(there, step.size)
+    console.log(`   ${figure(step.size)} ${data.what}`)
     const unmeasured = there === 0 && step.cpuMicros.length === 0 ? warmUps : 1
     there = step.size
     for (let round = -unmeasured; round < rounds; round += 1) {
@@ -104,12 +110,13 @@ async function grow(
 
 async function measureValidations(bench: Bench, sizes: number[]): Promise<{ steps: Step[]; bytes: number[] }> {
   const { product, stores, quick } = bench
-  const seconds = quick ? 2 : 6
+  const seconds = quick ? 1 : 6
   const bytes: number[] = []
   const atFirst = await usedMemory(stores)
   let tokens: string[] = []
   const taken = () => sum(cpuSeconds(product), ['gateway', 'session-svc', 'redis'])
   const steps = await grow(sizes, quick ? { rounds: 1, warmUps: 3 } : { rounds: 3, warmUps: 5 }, {
+    what: 'live sessions',
     async add(from, to) {
       const added = await stores.addSessions(to - from)
       // Some thousands of all there are, the old ones too.
@@ -130,7 +137,7 @@ async function measureValidations(bench: Bench, sizes: number[]): Promise<{ step
 
 /** At a second product on the same engines, whose hashes cost next to nothing. */
 async function measureLogIns({ product, stores, quick, dataDir }: Bench, sizes: number[]): Promise<Step[]> {
-  const seconds = quick ? 3 : 6
+  const seconds = quick ? 1 : 6
   const cheap = await startProduct(join(dataDir, 'cheap-hashes'), {
     ...sharedEngines(product),
     KAFKA_BROKERS: product.address('kafka', /^Kafka/),
@@ -142,6 +149,7 @@ async function measureLogIns({ product, stores, quick, dataDir }: Bench, sizes: 
   try {
     const hash = await registeredHash(cheap, stores)
     return await grow(sizes, quick ? { rounds: 1, warmUps: 2 } : { rounds: 3, warmUps: 5 }, {
+      what: 'accounts',
       add: (from, to) => stores.addAccounts('growth', from + 1, to, hash),
       clear: stores.removeAccounts,
       async work(accounts) {

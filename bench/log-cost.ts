@@ -12,7 +12,7 @@ const connections = 32
 
 /** Measures `GET /session` in rounds of all three. The product has Kafka; the other two share its other engines. */
 export async function measureLogCost({ product, stores, quick, dataDir }: Bench): Promise<Measurement[]> {
-  const { rounds, seconds } = quick ? { rounds: 1, seconds: 3 } : { rounds: 6, seconds: 5 }
+  const { rounds, seconds } = quick ? { rounds: 1, seconds: 2 } : { rounds: 6, seconds: 5 }
   const nobody = { ...sharedEngines(product), KAFKA_BROKERS: '127.0.0.1:1' }
   const down = await startProduct(join(dataDir, 'kafka-down'), nobody)
   const silent = await startProduct(join(dataDir, 'silent'), { ...nobody, LOG_LEVEL: 'silent' })

@@ -14,7 +14,7 @@ const cores = availableParallelism()
 const clients = 6 * cores
 
 export const measureLogins: Part = async ({ product, stores, quick }) => {
-  const { rounds, seconds } = quick ? { rounds: 2, seconds: 5 } : { rounds: 6, seconds: 12 }
+  const { rounds, seconds } = quick ? { rounds: 2, seconds: 4 } : { rounds: 6, seconds: 12 }
   const stored = await registeredHash(product, stores)
   await stores.addAccounts('login', 1, clients, stored)
   const statuses: Record<string, number> = {}

@@ -16,8 +16,8 @@ const settleMs = 5000
 /** Must come first: it wants to see the product idle, before anything has asked it for anything. */
 export const measureServiceMemory: Part = async ({ product, stores, quick, draw }) => {
   const { warmUp, requests, longestSeconds } = quick
-    ? { warmUp: 10_000, requests: 20_000, longestSeconds: 20 }
-    : { warmUp: 200_000, requests: 1_000_000, longestSeconds: 400 }
+    ? { warmUp: 10_000, requests: 20_000, longestSeconds: 12 }
+    : { warmUp: 200_000, requests: 1_000_000, longestSeconds: 300 }
   const pids = serviceNames.map((name) => processOf(product, name))
   const look = () => pids.map(residentMb)
   await untilQuiet(product)
