@@ -76,7 +76,7 @@ export function residentMb(pid: number): number {
 }
 
 // Kafka and the timers of the services are never quite idle.
-const quietShare = 0.15
+const quietShare = 0.25
 
 /** Resolves when a product has done what it had left to do, such as to ship its log, and at the latest after `maxMs`. */
 export async function untilQuiet(product: Product, maxMs = 10_000): Promise<void> {
