@@ -1,6 +1,6 @@
 /** The sections of `config.yml` that several services share, and the keys that each service's own section repeats. */
 
-import { ConfigError } from './config.ts'
+import { ConfigError, requireAddress, type Values } from './config.ts'
 import { choice, duration, flag, integer, list, port, secret, text, url } from './config-keys.ts'
 
 /** Where a service listens; every service's section begins with these keys. */
@@ -12,6 +12,10 @@ export function listenKeys(opsPort: number) {
     ),
     opsPort: port(opsPort, 'Port of `/livez`, `/readyz` and `/metrics`.')
   }
+}
+
+function isAddress(text: string): boolean {
+  return /^[^\s:/@]+:\d{1,5}$|^\[[0-9a-fA-F:]+\]:\d{1,5}$/.test(text)
 }
 
 /** How severe a line is, the least severe first. */
@@ -58,11 +62,36 @@ export const rpc = {
 
 /** Redis, for sessions and rate limits. */
 export const redis = {
+  topology: choice(
+    ['single', 'cluster', 'sentinel'],
+    'single',
+    'One server; a Redis Cluster; or one server at a time, the master that Redis Sentinels name.'
+  ),
   url: url(
     ['redis', 'rediss'],
     '',
-    'Address of Redis, with user and password if it has any. Empty: `make run` starts one.'
+    'Address of Redis, with user and password if it has any. Empty: `make run` starts one. Of a cluster and behind Sentinels, scheme, user and password hold for each server, and the address does not count.'
+  ),
+  nodes: list(
+    [],
+    'Some nodes of the cluster, or all Sentinels: a master counts only while more than half of them name it.',
+    'addresses such as 127.0.0.1:6379',
+    isAddress
+  ),
+  sentinelName: text('', 'The name that the Sentinels have for the master.'),
+  sentinelPassword: secret('Password of the Sentinels, if they have one.'),
+  minReplicas: integer(
+    0,
+    'Replicas that must have it before the creation or the end of a session is answered. With 0, a failover can bring an ended session back.',
+    { max: 10 }
   )
+}
+
+/** Refuses a Redis whose whereabouts are not given. */
+export function requireRedis({ topology, url, nodes, sentinelName }: Values<typeof redis>): void {
+  if (topology === 'single') requireAddress('redis.url', url)
+  else requireAddress('redis.nodes', nodes)
+  if (topology === 'sentinel') requireAddress('redis.sentinelName', sentinelName)
 }
 
 /** A topic that the product makes if it is not there. */
@@ -94,7 +123,7 @@ export const kafka = {
     [],
     'Addresses of Kafka brokers. Empty: `make run` starts one; a service keeps its log in its disk buffer.',
     'addresses such as 127.0.0.1:9092',
-    (address) => /^[^\s:]+:\d{1,5}$|^\[[0-9a-fA-F:]+\]:\d{1,5}$/.test(address)
+    isAddress
   ),
   compression: choice(
     ['zstd', 'gzip', 'none'],

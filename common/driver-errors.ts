@@ -47,7 +47,11 @@ const redisLost = new Set([
   'SocketTimeoutError',
   'SocketTimeoutDuringMaintenanceError'
 ])
-const redisRefusals = /^(LOADING|MISCONF|OOM|READONLY|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|TRYAGAIN|BUSY)\b/
+// MOVED and ASK are left when a slot of a cluster moves again while it is being followed.
+const redisRefusals = /^(LOADING|MISCONF|OOM|READONLY|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|TRYAGAIN|BUSY|MOVED|ASK)\b/
+
+// The master became a replica while a write waited for its copies.
+const redisUnknown = /^UNBLOCKED\b/
 
 /**
  * The Connect error for anything that was thrown.
@@ -69,7 +73,7 @@ export function toConnectError(thrown: unknown, write = false): ConnectError {
       return new ConnectError('It exists already.', Code.AlreadyExists, undefined, undefined, thrown)
     if (refused.has(code as string) || redisRefused.has(name) || postgresRefused.has(message)) return notNow(thrown)
     if (redisRefusals.test(message)) return notNow(thrown)
-    if (lost.has(code as string) || redisLost.has(name) || postgresLost.has(message))
+    if (lost.has(code as string) || redisLost.has(name) || postgresLost.has(message) || redisUnknown.test(message))
       return write ? noAnswer(thrown) : notNow(thrown)
   }
   return new ConnectError('Internal error.', Code.Internal, undefined, undefined, thrown)

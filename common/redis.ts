@@ -1,9 +1,8 @@
-/** The connection to Redis: refuses at once when it is away, notices when it hangs, and always comes back. */
+/** The connection to a Redis server: refuses at once when it is away, notices when it hangs, and always comes back. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient, type RedisScripts, SocketTimeoutError } from 'redis'
 import type { Logger } from './logger.ts'
-import { ProbeError } from './readiness.ts'
 
 const pingEveryMs = 1000
 // A server that leaves even pings unanswered for this long is gone; the connection is made anew.
@@ -21,7 +20,7 @@ function reconnectDelayMs(retries: number): number {
  * A client that is connecting; it needs no awaiting. Commands while it is not connected are
  * refused. A command that was sent is not bounded by the client: put a deadline around each.
  */
-export function connectRedis<S extends RedisScripts = Record<string, never>>(url: string, log: Logger, scripts?: S) {
+export function connectRedis<S extends RedisScripts = NoScripts>(url: string, log: Logger, scripts?: S) {
   const client = createClient({
     url,
     disableOfflineQueue: true,
@@ -38,6 +37,7 @@ export function connectRedis<S extends RedisScripts = Record<string, never>>(url
       .catch((error) => log.debug({ event: 'redis_error', dependency: 'redis', err: error }, 'redis connection ended'))
   }
 
+  let givingUp = false
   /** The client's own time limit starts anew with each command that it writes, so under load it never comes. */
   async function requireAnswer(): Promise<void> {
     const answered = client.ping().then(
@@ -47,26 +47,37 @@ export function connectRedis<S extends RedisScripts = Record<string, never>>(url
     if (await Promise.race([answered, sleep(silentMs, false, { ref: false })])) return
     if (await Promise.race([answered, sleep(secondLookMs, false, { ref: false })])) return
     if (!client.isReady) return
+    givingUp = true
     client.destroy()
+    givingUp = false
     client.emit('error', new SocketTimeoutError(silentMs))
     connect()
   }
 
   let asking = false
-  setInterval(() => {
+  const pings = setInterval(() => {
     if (asking || !client.isReady) return
     asking = true
     void requireAnswer().finally(() => (asking = false))
   }, pingEveryMs).unref()
+  client.on('end', () => {
+    if (!givingUp) clearInterval(pings)
+  })
   connect()
   return client
 }
 
-/** A connection to Redis. */
-export type Redis<S extends RedisScripts = RedisScripts> = ReturnType<typeof connectRedis<S>>
+/** What a connection without scripts of its own has. */
+export type NoScripts = Record<never, never>
 
-/** Throws unless Redis answers. */
-export async function probeRedis(client: Pick<Redis, 'isReady' | 'ping'>): Promise<void> {
-  if (!client.isReady) throw new ProbeError('cannot be reached')
-  await client.ping()
+/** A connection to one Redis server. */
+export type RedisClient<S extends RedisScripts = NoScripts> = ReturnType<typeof connectRedis<S>>
+
+/** The commands that are asked of Redis, whatever its topology; the keys of each are in one slot. */
+export type Redis<S extends RedisScripts = NoScripts> = Pick<
+  RedisClient<S>,
+  'isReady' | 'hDel' | 'hKeys' | 'eval' | 'evalSha' | (keyof S & keyof RedisClient<S>)
+> & {
+  /** The slot of a key; there are slots on a cluster only. */
+  slotOf?(key: string): number
 }

@@ -1,9 +1,18 @@
 /** The gateway's sections of the configuration. */
 
 import { isIP } from 'node:net'
-import { loadConfig, requireAddress } from '#common/config.ts'
+import { loadConfig } from '#common/config.ts'
 import { duration, flag, integer, list, port, text } from '#common/config-keys.ts'
-import { kafka, listenKeys, log, redis, requireStrongRpcToken, rpc, shutdown } from '#common/config-sections.ts'
+import {
+  kafka,
+  listenKeys,
+  log,
+  redis,
+  requireRedis,
+  requireStrongRpcToken,
+  rpc,
+  shutdown
+} from '#common/config-sections.ts'
 
 const budget = (value: string, routes: string) =>
   duration(value, `Time that ${routes} may take in all, calls to other services included.`, { min: '50ms', max: '60s' })
@@ -53,7 +62,7 @@ export const schema = { gateway, rpc, redis, kafka, log, shutdown }
 export function load() {
   const config = loadConfig(schema)
   requireStrongRpcToken(config.rpc)
-  requireAddress('redis.url', config.redis.url)
+  requireRedis(config.redis)
   return config
 }
 

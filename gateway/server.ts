@@ -4,7 +4,7 @@ import { runService } from '#common/lifecycle.ts'
 import { rpcClientMetrics } from '#common/metrics.ts'
 import { createOpsServer } from '#common/ops-server.ts'
 import { watchReadiness } from '#common/readiness.ts'
-import { connectRedis } from '#common/redis.ts'
+import { openRedis } from '#common/redis-store.ts'
 import { createRpcTransport } from '#common/rpc-client.ts'
 import { probeHealth } from '#common/rpc-probe.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
@@ -12,13 +12,13 @@ import { UserService } from '#gen/user/v1/user_pb.ts'
 import { buildApp } from './app.ts'
 import { load } from './config.ts'
 
-await runService('gateway', load, async ({ gateway, rpc, redis: { url } }, parts) => {
+await runService('gateway', load, async ({ gateway, rpc, redis: redisConfig }, parts) => {
   const { log, registry, logDependencies } = parts
   const metrics = rpcClientMetrics(registry)
   metrics.announce(UserService, SessionService)
   const userSvc = createRpcTransport({ name: 'user-svc', url: rpc.userSvcUrl, rpc }, metrics)
   const sessionSvc = createRpcTransport({ name: 'session-svc', url: rpc.sessionSvcUrl, rpc }, metrics)
-  const redis = connectRedis(url, log)
+  const { redis, close } = openRedis(redisConfig, { log })
   const readiness = watchReadiness(
     [
       { name: 'session-svc', required: 'always', probe: probeHealth(sessionSvc) },
@@ -35,7 +35,7 @@ await runService('gateway', load, async ({ gateway, rpc, redis: { url } }, parts
     listen: () => app.listen({ host: gateway.host, port: gateway.port }),
     closables: [
       { name: 'http', close: () => app.close(), underWay: app.requestsUnderWay },
-      { name: 'redis', close: async () => redis.destroy() }
+      { name: 'redis', close: async () => close() }
     ],
     readiness
   }

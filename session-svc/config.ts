@@ -1,8 +1,17 @@
 /** The sections of the configuration that session-svc reads. */
 
-import { loadConfig, requireAddress } from '#common/config.ts'
+import { loadConfig } from '#common/config.ts'
 import { duration, integer, port, text } from '#common/config-keys.ts'
-import { kafka, listenKeys, log, redis, requireStrongRpcToken, rpc, shutdown } from '#common/config-sections.ts'
+import {
+  kafka,
+  listenKeys,
+  log,
+  redis,
+  requireRedis,
+  requireStrongRpcToken,
+  rpc,
+  shutdown
+} from '#common/config-sections.ts'
 
 /** session-svc's own section. */
 export const sessionSvc = {
@@ -25,6 +34,6 @@ export const schema = { sessionSvc, session, rpc, redis, kafka, log, shutdown }
 export function load() {
   const config = loadConfig(schema)
   requireStrongRpcToken(config.rpc)
-  requireAddress('redis.url', config.redis.url)
+  requireRedis(config.redis)
   return config
 }

@@ -8,6 +8,19 @@ interface Inspectable {
   configGet(parameter: string): Promise<Record<string, string>>
 }
 
+/** Looks at each connection once, and again after it was made anew: then another server may answer. */
+export function createDurabilityCheck() {
+  const durable = new WeakSet<Inspectable>()
+  return {
+    async require(redis: Inspectable): Promise<void> {
+      if (durable.has(redis)) return
+      await requireDurability(redis)
+      durable.add(redis)
+    },
+    forget: (redis: Inspectable) => void durable.delete(redis)
+  }
+}
+
 /**
  * Throws unless Redis either appends every write to a file or keeps nothing at all over a restart,
  * and never evicts keys.

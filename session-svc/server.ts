@@ -3,34 +3,39 @@
 import { runService } from '#common/lifecycle.ts'
 import { createOpsServer } from '#common/ops-server.ts'
 import { watchReadiness } from '#common/readiness.ts'
-import { connectRedis, probeRedis } from '#common/redis.ts'
+import { probeMasters, probeRedis } from '#common/redis-store.ts'
 import { buildApp } from './app.ts'
 import { load } from './config.ts'
-import { requireDurability } from './durability.ts'
-import { sessionScripts } from './sessions.ts'
+import { createDurabilityCheck } from './durability.ts'
+import { openSessionStore } from './replicas.ts'
 
 await runService('session-svc', load, (config, { log, registry, logDependencies }) => {
-  const redis = connectRedis(config.redis.url, log, sessionScripts)
-  let durable = false
-  const probe = async () => {
-    await probeRedis(redis)
-    if (!durable) await requireDurability(redis)
-    durable = true
-  }
-  const readiness = watchReadiness([{ name: 'redis', probe, required: 'always' }, ...logDependencies], log, registry)
-  redis.on('ready', () => {
-    durable = false
+  const durability = createDurabilityCheck()
+  const store = openSessionStore(config.redis, {
+    log,
+    connected: durability.forget,
+    // Nobody should hash a password for a session that cannot be created, so the loss is told at once.
+    failed: () => readiness.lookNow()
   })
-  // Nobody should hash a password for a session that cannot be created, so the loss is told at once.
-  redis.on('error', readiness.lookNow)
-  const app = buildApp({ redis, readiness, registry, log }, config)
+  const readiness = watchReadiness(
+    [
+      { name: 'redis', required: 'always', probe: () => probeRedis(store, config.redis, durability.require) },
+      ...(config.redis.topology === 'cluster'
+        ? [{ name: 'redis-masters', required: 'never' as const, probe: () => probeMasters(store) }]
+        : []),
+      ...logDependencies
+    ],
+    log,
+    registry
+  )
+  const app = buildApp({ redis: store.redis, readiness, registry, log }, config)
   const { host, port, opsHost, opsPort } = config.sessionSvc
   return {
     ops: { server: createOpsServer(registry, readiness, log), host: opsHost, port: opsPort },
     listen: () => app.listen({ host, port }),
     closables: [
       { name: 'rpc', close: () => app.close(), underWay: app.callsUnderWay },
-      { name: 'redis', close: async () => redis.destroy() }
+      { name: 'redis', close: async () => store.close() }
     ],
     readiness
   }

@@ -7,6 +7,7 @@ import { askEngine } from '#common/engine-call.ts'
 import { reasoned } from '#common/errors.ts'
 import type { Logger } from '#common/logger.ts'
 import type { Redis } from '#common/redis.ts'
+import { askTogether } from '#common/redis-commands.ts'
 import { createToken, type ParsedToken, parseToken, sessionId, uuidBytes } from '#common/token.ts'
 import { InvalidReason, type Session, SessionSchema } from '#gen/session/v1/session_pb.ts'
 import { createScript, readScript, revokeScript, touchScript } from './scripts.ts'
@@ -112,7 +113,12 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
     return parsed.map((token) => (token === undefined ? InvalidReason.MALFORMED : stored[next++]))
   }
 
-  async function read(tokens: ParsedToken[], signal: AbortSignal): Promise<Validation[]> {
+  function read(tokens: ParsedToken[], signal: AbortSignal): Promise<Validation[]> {
+    const keyOf = ({ userId }: ParsedToken) => sessionsKey(userId)
+    return askTogether(redis, tokens, keyOf, (some) => readTogether(some, signal))
+  }
+
+  async function readTogether(tokens: ParsedToken[], signal: AbortSignal): Promise<Validation[]> {
     const keys = tokens.flatMap(({ userId }) => {
       const user = tag(userId)
       return [`s:${user}`, `e:${user}`]

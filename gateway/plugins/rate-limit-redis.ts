@@ -1,12 +1,14 @@
 /** Lets @fastify/rate-limit count through node-redis, and count here when Redis does not answer in time. */
 
 import { createHash } from 'node:crypto'
+import { Code } from '@connectrpc/connect'
+import { toConnectError } from '#common/driver-errors.ts'
 import type { Logger } from '#common/logger.ts'
 import type { Redis } from '#common/redis.ts'
 import { withinMs } from '#common/time-limit.ts'
 
 const answerWithinMs = 200
-// After a failure Redis is left alone for a while, so that not every request waits for it.
+// After waiting in vain Redis is left alone for a while, so that not every request waits for it.
 const pauseMs = 1000
 const maxLocalKeys = 10_000
 
@@ -17,6 +19,7 @@ type Callback = (error: Error | null, reply?: Reply) => void
 export function commandAdapter(redis: Redis, log: Logger) {
   const countHere = localCounter()
   let pausedUntil = 0
+  let toldAt = 0
 
   async function countInRedis(sha: string, lua: string, key: string, args: string[]): Promise<Reply> {
     const options = { keys: [key], arguments: args }
@@ -35,8 +38,13 @@ export function commandAdapter(redis: Redis, log: Logger) {
       try {
         return await withinMs(answerWithinMs, countInRedis(sha, lua, key, args))
       } catch (error) {
-        pausedUntil = Date.now() + pauseMs
-        log.warn({ event: 'rate_limit_local', err: error }, 'rate limits are counted locally, redis did not answer')
+        const now = Date.now()
+        // What refuses at once can be asked again at once: of a cluster it may be one server of many.
+        if (toConnectError(error).code === Code.DeadlineExceeded) pausedUntil = now + pauseMs
+        if (now - toldAt >= pauseMs) {
+          toldAt = now
+          log.warn({ event: 'rate_limit_local', err: error }, 'rate limits are counted locally, redis did not answer')
+        }
       }
     }
     return countHere(key, Number(args[0]))

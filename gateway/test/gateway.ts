@@ -12,7 +12,7 @@ import { v7 as uuidv7 } from 'uuid'
 import { loadConfig, type Values } from '#common/config.ts'
 import { createLogger } from '#common/logger.ts'
 import { rpcClientMetrics } from '#common/metrics.ts'
-import { connectRedis } from '#common/redis.ts'
+import { connectRedis, type RedisClient } from '#common/redis.ts'
 import { createRpcTransport } from '#common/rpc-client.ts'
 import { buildRpcServer } from '#common/rpc-server.ts'
 import { alwaysReady, engineAddress, silentLog, testRpc } from '#common/testing.ts'
@@ -35,7 +35,7 @@ export interface Upstreams {
 /** What a test may set; rate limits are off unless it turns them on. */
 export interface Setup extends Upstreams {
   options?: Partial<Options>
-  parts?: Partial<GatewayParts>
+  parts?: Partial<GatewayParts> & { redis?: RedisClient }
 }
 
 const routes = ({ users = {}, sessions = {} }: Upstreams) => {

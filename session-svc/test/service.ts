@@ -1,36 +1,61 @@
 /** A session-svc on the real Redis, and a gRPC client of it, for one test file. */
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient } from '@connectrpc/connect'
 import { Registry } from '@prometheus-io/client'
 import type { Test } from 'tap'
 import { v7 as uuidv7 } from 'uuid'
-import { connectRedis } from '#common/redis.ts'
+import type { RedisConfig, RedisStore } from '#common/redis-commands.ts'
 import { alwaysReady, engineAddress, silentLog, testRpc, testTransport } from '#common/testing.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { buildApp } from '../app.ts'
-import { type SessionRules, sessionScripts } from '../sessions.ts'
+import { openSessionStore } from '../replicas.ts'
+import type { SessionRules, sessionScripts } from '../sessions.ts'
 
 export const rules: SessionRules = { idleTimeout: 60_000, lifetime: 3_600_000, maxPerUser: 100 }
+
+/** The Redis under test: the one that the test runner started, or the cluster that a test file did. */
+export function redisUnderTest(): RedisConfig & { minReplicas: number } {
+  const nodes = process.env.TEST_REDIS_CLUSTER?.split(',') ?? []
+  const url = engineAddress('TEST_REDIS_URL')
+  const common = { sentinelName: '', sentinelPassword: '', minReplicas: 0 }
+  return nodes.length > 0
+    ? { ...common, topology: 'cluster', url: '', nodes }
+    : { ...common, topology: 'single', url, nodes }
+}
 
 /** Starts the service; it ends with the test. Every caller takes user ids of its own, so that files share one Redis. */
 export async function startSessionSvc(
   t: Pick<Test, 'teardown'>,
   overrides: Partial<SessionRules> = {},
-  log = silentLog
+  log = silentLog,
+  redis = redisUnderTest()
 ) {
-  const redis = connectRedis(engineAddress('TEST_REDIS_URL'), silentLog, sessionScripts)
-  await new Promise((resolve) => redis.once('ready', resolve))
+  const store = openSessionStore(redis, { log: silentLog })
+  while (store.servers().length === 0 || !store.servers().every(({ isReady }) => isReady)) await sleep(10)
   const app = buildApp(
-    { redis, readiness: alwaysReady, registry: new Registry(), log },
+    { redis: store.redis, readiness: alwaysReady, registry: new Registry(), log },
     { session: { ...rules, ...overrides }, rpc: testRpc }
   )
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as { port: number }
   t.teardown(async () => {
     await app.close()
-    redis.destroy()
+    store.close()
   })
-  return { redis, port, client: createClient(SessionService, testTransport(port)) }
+  return { redis: inspected(store), store, port, client: createClient(SessionService, testTransport(port)) }
+}
+
+/** What a test looks at behind the back of the service, wherever it is. */
+function inspected({ servers, route }: RedisStore<typeof sessionScripts>) {
+  return {
+    keys: async (pattern: string) => (await Promise.all(servers().map((server) => server.keys(pattern)))).flat(),
+    exists: (key: string) => route(key, (server) => server.exists(key)),
+    pTTL: (key: string) => route(key, (server) => server.pTTL(key)),
+    hLen: (key: string) => route(key, (server) => server.hLen(key)),
+    hGetAll: (key: string) => route(key, (server) => server.hGetAll(key)),
+    hSet: (key: string, field: string, value: string) => route(key, (server) => server.hSet(key, field, value))
+  }
 }
 
 /** A user that nobody else has. */

@@ -1,0 +1,71 @@
+/** Writes that are answered when replicas have them, so that a failover to one of these forgets no end of a session. */
+
+import { Code, ConnectError } from '@connectrpc/connect'
+import { unavailable } from '#common/errors.ts'
+import type { RedisConfig, RedisStore, RedisStoreOptions } from '#common/redis-commands.ts'
+import { openRedis } from '#common/redis-store.ts'
+import { type SessionRedis, sessionScripts } from './sessions.ts'
+
+type Scripts = typeof sessionScripts
+
+const waitMs = 300
+// While replicas are away each write takes all of that time, and what comes after it waits.
+const maxPending = 100
+
+/** The store of sessions that the configuration asks for. */
+export function openSessionStore(
+  config: RedisConfig & { minReplicas: number },
+  options: Omit<RedisStoreOptions<Scripts>, 'scripts'>
+): RedisStore<Scripts> {
+  const store = openRedis(config, { ...options, scripts: sessionScripts })
+  if (config.minReplicas === 0) return store
+  const writers = openRedis(config, { log: options.log, scripts: sessionScripts })
+  function close(): void {
+    store.close()
+    writers.close()
+  }
+  return { ...store, redis: confirmedWrites(store.redis, writers, config.minReplicas), close }
+}
+
+/**
+ * The commands of a store, of which those that create or end sessions reject with `deadline_exceeded` (the outcome
+ * is unknown) unless so many replicas have them in time.
+ *
+ * @param writers a store of its own, since WAIT holds up every command behind it on its connection
+ */
+function confirmedWrites(redis: SessionRedis, writers: RedisStore<Scripts>, replicas: number): SessionRedis {
+  let pending = 0
+
+  function confirmed(name: Write) {
+    return async (keys: string | string[], ...args: string[]) => {
+      if (pending >= maxPending) throw unavailable('Too many writes wait for replicas.')
+      pending += 1
+      try {
+        const [reply, copies] = await writers.route([keys].flat()[0] as string, (client) => {
+          const pipeline = client.multi() as unknown as Pipeline
+          return pipeline[name](keys, ...args)
+            .wait(replicas, waitMs)
+            .execAsPipeline()
+        })
+        if (Number(copies) >= replicas) return reply
+        throw new ConnectError('It is not known whether this outlasts a failover.', Code.DeadlineExceeded)
+      } finally {
+        pending -= 1
+      }
+    }
+  }
+
+  const writes = {
+    createSession: confirmed('createSession'),
+    hDel: confirmed('hDel'),
+    revokeSessions: confirmed('revokeSessions')
+  }
+  return Object.assign(Object.create(redis), writes) as SessionRedis
+}
+
+type Write = 'createSession' | 'revokeSessions' | 'hDel'
+
+type Pipeline = Record<Write, (keys: string | string[], ...args: string[]) => Pipeline> & {
+  wait(replicas: number, timeoutMs: number): Pipeline
+  execAsPipeline(): Promise<unknown[]>
+}

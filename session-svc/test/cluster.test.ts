@@ -1,0 +1,140 @@
+/** Sessions on a real Redis Cluster of three masters: all that holds on one server, and masters that fail and come back. */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Code, ConnectError } from '@connectrpc/connect'
+import t from 'tap'
+import { slotOf } from '#common/redis-cluster.ts'
+import { openRedis, probeMasters, probeRedis } from '#common/redis-store.ts'
+import { silentLog } from '#common/testing.ts'
+import { type RedisServer, startRedisCluster } from '#common/testing-redis.ts'
+import { uuidBytes } from '#common/token.ts'
+import { newUser, redisUnderTest, startSessionSvc } from './service.ts'
+
+const servers = (await startRedisCluster(t)) as [RedisServer, RedisServer, RedisServer]
+process.env.TEST_REDIS_CLUSTER = servers.map(({ address }) => address).join(',')
+
+const slotOfUser = (userId: string) => slotOf(`{${uuidBytes(userId).toString('base64url')}}`)
+const ownerOf = (userId: string) => Math.floor((slotOfUser(userId) * 3) / 16_384)
+
+/** A user of each server, with a session. */
+async function userOfEach({ client }: Awaited<ReturnType<typeof startSessionSvc>>) {
+  const users: { userId: string; token: string }[] = []
+  while (Object.keys(users).length < 3) {
+    const userId = newUser()
+    users[ownerOf(userId)] ??= { userId, token: (await client.createSession({ userId })).token }
+  }
+  return users as [(typeof users)[0], (typeof users)[0], (typeof users)[0]]
+}
+
+const outcomeOf = (call: Promise<{ result?: { case: string | undefined } }>) =>
+  call.then(
+    ({ result }) => result?.case ?? 'ok',
+    (error) => Code[ConnectError.from(error).code]
+  )
+
+async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
+  const giveUpAt = performance.now() + 20_000
+  while (!(await holds())) {
+    if (performance.now() > giveUpAt) throw new Error(`not in time: ${what}`)
+    await sleep(50)
+  }
+}
+
+t.test('the slot of a key is what Redis says', async (t) => {
+  for (const key of ['', 'a', '123456789', 's:{user}:x', '{}x{y}', 'a{b', '{ü}{x}', 'e:{AZrDq3dn-R}', '{{a}}']) {
+    t.equal(slotOf(key), await servers[0].client.sendCommand(['CLUSTER', 'KEYSLOT', key]), key)
+  }
+})
+
+// All that is tested on one server.
+await import('./sessions.test.ts')
+await import('./races.test.ts')
+
+t.test(
+  'a slot that moves to another server takes its sessions along, and nobody is logged out on the way',
+  async (t) => {
+    const service = await startSessionSvc(t)
+    const { client } = service
+    const [{ userId, token }] = await userOfEach(service)
+    const validate = () => outcomeOf(client.validateSession({ token }))
+    const slot = String(slotOfUser(userId))
+    const [from, to] = servers
+    const ids = await Promise.all([from, to].map((server) => server.client.sendCommand(['CLUSTER', 'MYID'])))
+    const setSlot = (server: RedisServer, ...how: string[]) =>
+      server.client.sendCommand(['CLUSTER', 'SETSLOT', slot, ...how])
+    await setSlot(to, 'IMPORTING', String(ids[0]))
+    await setSlot(from, 'MIGRATING', String(ids[1]))
+    t.not(await validate(), 'invalid', 'while the slot is about to move')
+    const keys = (await from.client.sendCommand(['CLUSTER', 'GETKEYSINSLOT', slot, '10'])) as string[]
+    t.ok(keys.length > 0)
+    await from.client.sendCommand(['MIGRATE', '127.0.0.1', String(to.port), '', '0', '5000', 'KEYS', ...keys])
+    t.not(await validate(), 'invalid', 'when its keys have moved (ASK, TRYAGAIN)')
+    for (const server of [to, from]) await setSlot(server, 'NODE', String(ids[1]))
+    t.equal(await validate(), 'session', 'when it has moved (MOVED)')
+    await client.deleteSession({ target: { case: 'token', value: token } })
+    t.equal(await validate(), 'invalid')
+    for (const server of [from, to]) await setSlot(server, 'NODE', String(ids[0]))
+  }
+)
+
+t.test(
+  'a master that is killed: its users get 503 at once, others go on, and all is well when it is back',
+  async (t) => {
+    const service = await startSessionSvc(t)
+    const { client, store } = service
+    const [lost, ...others] = await userOfEach(service)
+    servers[0].signal('SIGKILL')
+    const seen = new Set<string | undefined>()
+    for (let round = 0; round < 40; round += 1) {
+      const startedAt = performance.now()
+      seen.add(await outcomeOf(client.validateSession({ token: lost.token })))
+      t.ok(performance.now() - startedAt < 500, 'nobody waits')
+      for (const { token } of others) t.equal(await outcomeOf(client.validateSession({ token })), 'session')
+      await sleep(50)
+    }
+    t.same([...seen], ['Unavailable'], 'never a wrong answer')
+    t.equal(
+      await outcomeOf(client.deleteSession({ target: { case: 'token', value: lost.token } }) as never),
+      'Unavailable'
+    )
+    await probeRedis(store, redisUnderTest())
+    await t.rejects(probeMasters(store), { message: '1 of 3 masters cannot be reached' })
+
+    const late = openRedis(redisUnderTest(), { log: silentLog })
+    t.teardown(late.close)
+    await until('a service that starts now serves the others', async () => late.redis.isReady)
+    const answers = await Promise.allSettled(
+      ['{a}', '{b}', '{c}', '{d}', '{e}', '{f}'].map((key) => late.redis.hKeys(key))
+    )
+    t.ok(answers.some(({ status }) => status === 'fulfilled'))
+
+    await servers[0].start()
+    await until('its users are served again', async () => {
+      return (await outcomeOf(client.validateSession({ token: lost.token }))) === 'session'
+    })
+    await until('nothing is missing', () =>
+      probeMasters(store).then(
+        () => true,
+        () => false
+      )
+    )
+  }
+)
+
+t.test('a master that hangs holds up nobody but its users, and these for seconds only', async (t) => {
+  const service = await startSessionSvc(t)
+  const { client, store } = service
+  const [, hung, ...others] = await userOfEach(service)
+  servers[1].signal('SIGSTOP')
+  t.teardown(() => servers[1].signal('SIGCONT'))
+  const ask = (token: string) => outcomeOf(client.validateSession({ token }, { timeoutMs: 500 }))
+  await until('it is known', async () => {
+    const [outcome, other] = await Promise.all([ask(hung.token), ask(others[0]?.token ?? '')])
+    t.equal(other, 'session')
+    t.match(outcome, /^(Unavailable|DeadlineExceeded)$/)
+    await probeRedis(store, redisUnderTest())
+    return outcome === 'Unavailable'
+  })
+  servers[1].signal('SIGCONT')
+  await until('it is back', async () => (await ask(hung.token)) === 'session')
+})

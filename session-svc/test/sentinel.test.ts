@@ -1,0 +1,101 @@
+/** Sessions on a real Redis that Sentinels guard: over a failover nothing that has ended comes back, and nobody has to help. */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Code, ConnectError } from '@connectrpc/connect'
+import t from 'tap'
+import { probeRedis } from '#common/redis-store.ts'
+import { silentLog } from '#common/testing.ts'
+import { startGuardedRedis } from '#common/testing-redis.ts'
+import { newUser, startSessionSvc } from './service.ts'
+
+const { master, replica, sentinels } = await startGuardedRedis(t)
+const redis = {
+  topology: 'sentinel' as const,
+  url: '',
+  nodes: sentinels.map(({ address }) => address),
+  sentinelName: 'main',
+  sentinelPassword: '',
+  minReplicas: 1
+}
+const { client, store } = await startSessionSvc(t, {}, silentLog, redis)
+
+const outcomeOf = (token: string) =>
+  client.validateSession({ token }, { timeoutMs: 1000 }).then(
+    ({ result }) => String(result.case),
+    (error) => Code[ConnectError.from(error).code]
+  )
+const end = (token: string) => client.deleteSession({ target: { case: 'token', value: token } }, { timeoutMs: 2000 })
+
+async function until(what: string, holds: () => Promise<boolean>): Promise<number> {
+  const startedAt = performance.now()
+  while (!(await holds())) {
+    if (performance.now() - startedAt > 30_000) throw new Error(`not in time: ${what}`)
+    await sleep(50)
+  }
+  return Math.round(performance.now() - startedAt)
+}
+
+const succeeds = (call: Promise<unknown>) =>
+  call.then(
+    () => true,
+    () => false
+  )
+const untilWritable = () => until('writes are answered', () => succeeds(client.createSession({ userId: newUser() })))
+await untilWritable()
+
+t.test('the master is killed: what has ended stays so, what has not goes on', async (t) => {
+  await untilWritable()
+  const userId = newUser()
+  const tokens = await Promise.all(
+    Array.from({ length: 100 }, async () => (await client.createSession({ userId: newUser() })).token)
+  )
+  const [live, ended] = [tokens.slice(0, 50), tokens.slice(50)]
+  const revoked = await client.createSession({ userId })
+  await Promise.all([...ended.map(end), client.deleteUserSessions({ userId, epoch: 1n })])
+  master.signal('SIGKILL')
+  const seen = new Set<string | undefined>()
+  const outageMs = await until('sessions validate again', async () => {
+    const outcome = await outcomeOf(live[0] as string)
+    seen.add(outcome)
+    return outcome === 'session'
+  })
+  t.comment(`${outageMs} ms after the master was killed, of which Sentinel waits 1000 before it does anything`)
+  t.ok(outageMs < 15_000)
+  t.notOk(seen.has('invalid'), [...seen].join(' '))
+  t.same(new Set(await Promise.all(live.map(outcomeOf))), new Set(['session']))
+  t.same(new Set(await Promise.all([...ended, revoked.token].map(outcomeOf))), new Set(['invalid']))
+  await probeRedis(store, redis)
+
+  const unsure = await end(live[1] as string).catch(ConnectError.from)
+  t.match(unsure, { code: Code.DeadlineExceeded }, 'no replica has it')
+  await master.start()
+  await untilWritable()
+  t.match(String(await replica.client.info('replication')), /connected_slaves:1/)
+  t.equal(await outcomeOf(live[1] as string), 'invalid')
+})
+
+t.test('a master that hangs is replaced, and is none when it wakes up', async (t) => {
+  const { token } = await client.createSession({ userId: newUser() })
+  const other = await client.createSession({ userId: newUser() })
+  replica.signal('SIGSTOP')
+  await sleep(200)
+  const outageMs = await until('sessions validate again', async () => (await outcomeOf(token)) === 'session')
+  t.comment(`${outageMs} ms`)
+  replica.signal('SIGCONT')
+  await until('it is a replica, so that writes are answered', () => succeeds(end(token)))
+  t.equal(await outcomeOf(token), 'invalid')
+  t.equal(await outcomeOf(other.token), 'session')
+})
+
+// The last one: Sentinels that were stopped take half a minute before they act again.
+t.test('a master that most Sentinels do not name is not used: elsewhere there may be another one', async (t) => {
+  const { token } = await client.createSession({ userId: newUser() })
+  sentinels[0]?.signal('SIGSTOP')
+  await sleep(1000)
+  t.equal(await outcomeOf(token), 'session', 'one may be away')
+  sentinels[1]?.signal('SIGSTOP')
+  await until('it is refused', async () => (await outcomeOf(token)) === 'Unavailable')
+  await t.rejects(probeRedis(store, redis), { message: 'cannot be reached' })
+  for (const sentinel of sentinels) sentinel.signal('SIGCONT')
+  await until('it is used again', async () => (await outcomeOf(token)) === 'session')
+})
