@@ -12,7 +12,7 @@ import { v7 as uuidv7 } from 'uuid'
 import { loadConfig, type Values } from '#common/config.ts'
 import { createLogger } from '#common/logger.ts'
 import { rpcClientMetrics } from '#common/metrics.ts'
-import { connectRedis, type RedisClient } from '#common/redis.ts'
+import { connectRedis } from '#common/redis.ts'
 import { createRpcTransport } from '#common/rpc-client.ts'
 import { buildRpcServer } from '#common/rpc-server.ts'
 import { alwaysReady, engineAddress, silentLog, testRpc } from '#common/testing.ts'
@@ -35,7 +35,7 @@ export interface Upstreams {
 /** What a test may set; rate limits are off unless it turns them on. */
 export interface Setup extends Upstreams {
   options?: Partial<Options>
-  parts?: Partial<GatewayParts> & { redis?: RedisClient }
+  parts?: Partial<GatewayParts>
 }
 
 const routes = ({ users = {}, sessions = {} }: Upstreams) => {
@@ -50,7 +50,7 @@ export async function buildGateway(t: Ending, { options, parts, ...upstreams }: 
   const lines: string[] = []
   const registry = new Registry()
   const upstream = createRouterTransport(routes(upstreams))
-  const redis = parts?.redis ?? connectRedis(engineAddress('TEST_REDIS_URL'), silentLog)
+  const own = parts?.redis ? undefined : connectRedis(engineAddress('TEST_REDIS_URL'), silentLog)
   const defaults = loadConfig({ gateway }, {}).gateway
   const app = await buildApp(
     {
@@ -58,18 +58,18 @@ export async function buildGateway(t: Ending, { options, parts, ...upstreams }: 
       sessionSvc: upstream,
       registry,
       log: createLogger('gateway', 'info', { write: (line: string) => void lines.push(line) }),
-      ...parts,
-      redis
-    },
+      ...(own && { redis: own }),
+      ...parts
+    } as GatewayParts,
     { ...defaults, rateLimit: { ...defaults.rateLimit, enabled: false }, ...options }
   )
   // Until Redis is there, limits are counted by each gateway for itself.
-  if (parts?.redis === undefined && !redis.isReady) await once(redis, 'ready')
+  if (own && !own.isReady) await once(own, 'ready')
   t.teardown(async () => {
     await app.close()
-    if (redis.isOpen) redis.destroy()
+    own?.destroy()
   })
-  return { app, registry, lines, redis }
+  return { app, registry, lines }
 }
 
 /** The same services on a real port over HTTP/2, and the gateway's own way to them. */

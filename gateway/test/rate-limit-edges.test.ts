@@ -92,6 +92,7 @@ async function ownRedis(t: Test) {
   const running = { server: start() }
   const redis = connectRedis(`redis://127.0.0.1:${port}`, silentLog)
   t.teardown(() => {
+    redis.destroy()
     running.server.kill('SIGKILL')
     rmSync(directory, { recursive: true, force: true })
   })
@@ -147,6 +148,7 @@ t.test('a Redis that died and came back counts for all gateways again', async (t
   const { redis, running, restart } = await ownRedis(t)
   const { app: one } = await buildGateway(t, { users, options: { rateLimit }, parts: { redis } })
   const other = connectRedis(String(redis.options.url), silentLog)
+  t.teardown(() => other.destroy())
   const { app: two } = await buildGateway(t, { users, options: { rateLimit }, parts: { redis: other } })
   const login = async (app: typeof one, remoteAddress: string) =>
     (await app.inject({ method: 'POST', url: '/auth', payload: credentials, remoteAddress })).statusCode

@@ -124,14 +124,19 @@ t.test(
 t.test('a master that hangs holds up nobody but its users, and these for seconds only', async (t) => {
   const service = await startSessionSvc(t)
   const { client, store } = service
-  const [, hung, ...others] = await userOfEach(service)
+  const [first, hung, last] = await userOfEach(service)
   servers[1].signal('SIGSTOP')
   t.teardown(() => servers[1].signal('SIGCONT'))
   const ask = (token: string) => outcomeOf(client.validateSession({ token }, { timeoutMs: 500 }))
   await until('it is known', async () => {
-    const [outcome, other] = await Promise.all([ask(hung.token), ask(others[0]?.token ?? '')])
+    const [outcome, other] = await Promise.all([ask(hung.token), ask(first.token)])
     t.equal(other, 'session')
     t.match(outcome, /^(Unavailable|DeadlineExceeded)$/)
+    const { results } = await client.validateSessions({ tokens: [first, hung, last].map((each) => each.token) })
+    t.same(
+      results.map(({ result }) => result.case),
+      ['session', undefined, 'session']
+    )
     await probeRedis(store, redisUnderTest())
     return outcome === 'Unavailable'
   })
