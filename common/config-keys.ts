@@ -142,6 +142,28 @@ export function url(schemes: readonly string[], value: string, doc: string): Key
   )
 }
 
+/** One or more origins, as a list or separated by commas; they may hold a password, so they are never printed. */
+export function urlList(value: string, doc: string): Key<string[]> {
+  return key(
+    {
+      accepts:
+        'one URL that starts with http:// or https://, or several without paths, separated by commas or as a list',
+      sensitive: true,
+      parse(written) {
+        const urls = Array.isArray(written) ? written : String(written).split(',')
+        refuseUnless(urls.length > 0 && urls.every((each) => typeof each === 'string'))
+        return urls.map((each: string) => {
+          const { protocol, pathname } = new URL(each.trim())
+          refuseUnless(/^https?:$/.test(protocol) && (urls.length === 1 || pathname === '/'))
+          return each.trim()
+        })
+      }
+    },
+    value,
+    doc
+  )
+}
+
 /** A list of texts; in the environment, separated by commas. */
 export function list(
   value: readonly string[],

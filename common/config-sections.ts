@@ -1,7 +1,7 @@
 /** The sections of `config.yml` that several services share, and the keys that each service's own section repeats. */
 
 import { ConfigError, requireAddress, type Values } from './config.ts'
-import { choice, duration, flag, integer, list, port, secret, text, url } from './config-keys.ts'
+import { choice, duration, flag, integer, list, port, secret, text, url, urlList } from './config-keys.ts'
 
 /** Where a service listens; every service's section begins with these keys. */
 export function listenKeys(opsPort: number) {
@@ -51,8 +51,8 @@ export const rpc = {
     'A second credential that is accepted too, so that `rpc.token` can be changed without an outage.'
   ),
   reflection: flag(true, 'Serve `grpc.reflection` on the RPC ports, for `grpcurl` and `buf curl`.'),
-  userSvcUrl: url(['http', 'https'], 'http://127.0.0.1:50051', 'Where user-svc is reached.'),
-  sessionSvcUrl: url(['http', 'https'], 'http://127.0.0.1:50052', 'Where session-svc is reached.'),
+  userSvcUrl: urlList('http://127.0.0.1:50051', 'Where the instances of user-svc are reached.'),
+  sessionSvcUrl: urlList('http://127.0.0.1:50052', 'Where the instances of session-svc are reached.'),
   maxMessageBytes: integer(65_536, 'The largest RPC message that is read, in bytes.', { min: 1024, max: 16_777_216 }),
   maxTimeout: duration('30s', 'The most time that any call may take, whatever its caller allows.', {
     min: '100ms',

@@ -67,7 +67,7 @@ export function rpcMetrics(registry: Registry, side: 'server' | 'client'): RpcMe
 export interface RpcClientMetrics extends RpcMetrics {
   breaker(upstream: string, state: BreakerState): void
   refused(upstream: string): void
-  retried(upstream: string): void
+  retried(upstream: string, count?: number): void
 }
 
 const breakerValues: Record<BreakerState, number> = { closed: 0, 'half-open': 0.5, open: 1 }
@@ -98,9 +98,8 @@ export function rpcClientMetrics(registry: Registry): RpcClientMetrics {
     breaker(upstream, state) {
       breaker.set({ upstream }, breakerValues[state])
       refused.inc({ upstream }, 0)
-      retries.inc({ upstream }, 0)
     },
     refused: (upstream) => refused.inc({ upstream }),
-    retried: (upstream) => retries.inc({ upstream })
+    retried: (upstream, count = 1) => retries.inc({ upstream }, count)
   }
 }

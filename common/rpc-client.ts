@@ -10,55 +10,64 @@ import { createBreaker } from './breaker.ts'
 import { deadlineExceeded } from './deadline.ts'
 import type { RpcClientMetrics, RpcMetrics } from './metrics.ts'
 import { createRetryBudget, neverTaken, retry } from './retry.ts'
+import { balance, joinedSessions } from './rpc-balance.ts'
 import { traceKey } from './rpc-context.ts'
 import { childSpan, newTrace, traceparent } from './trace.ts'
 
 /** An upstream and how it is called. */
 export interface Upstream {
-  /** The service's name, for metrics. */
+  /** The service's name, for metrics; of several instances, the second is `<name>/2`. */
   name: string
-  url: string
+  /** Where its instances are. */
+  urls: readonly string[]
   rpc: { token: string; maxMessageBytes: number; maxTimeout: number }
+}
+
+/** A way to call a service, and to call each instance of it, whatever becomes of the others. */
+export interface ServiceTransport extends Transport {
+  instances: Transport[]
 }
 
 /**
  * The transport to a service. No call waits without a deadline, half-open connections are found by pings, calls that
- * may be repeated are, within a budget, and while the service gives no sign of life calls are refused at once.
+ * may be repeated are, within a budget, and an instance that gives no sign of life is left out: without any other,
+ * calls are refused at once.
  */
-export function createRpcTransport({ name, url, rpc }: Upstream, metrics: RpcClientMetrics): Transport {
-  const sessions = guardedSessions(url)
-  const options: ConnectTransportOptions = {
-    baseUrl: url,
+export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcClientMetrics): ServiceTransport {
+  const options = {
     httpVersion: '2',
-    sessionManager: sessions,
     // The Connect protocol in binary: half the CPU of the gRPC protocol in Node.js.
     useBinaryFormat: true,
     // The services are near each other: compressing would cost more than it saves.
     acceptCompression: [],
     readMaxBytes: rpc.maxMessageBytes * 16,
     defaultTimeoutMs: rpc.maxTimeout
-  }
-  const health = createClient(Health, createConnectTransport(options))
-  const breaker = createBreaker({
-    probe: () => health.check({}, { timeoutMs: 1000 }),
-    disconnect: () => sessions.abort(),
-    changed: (state) => metrics.breaker(name, state),
-    refused: () => metrics.refused(name)
+  } satisfies Partial<ConnectTransportOptions>
+  const onTheWay = [measured(metrics), truthful, authorized(rpc.token), traced, answeredInTime]
+  const instances = urls.map((baseUrl, index) => {
+    const label = urls.length > 1 ? `${name}/${index + 1}` : name
+    const sessionManager = guardedSessions(baseUrl)
+    const health = createClient(Health, createConnectTransport({ ...options, baseUrl, sessionManager }))
+    const breaker = createBreaker({
+      probe: () => health.check({}, { timeoutMs: 1000 }),
+      disconnect: () => sessionManager.abort(),
+      changed: (state) => metrics.breaker(label, state),
+      refused: () => metrics.refused(label)
+    })
+    metrics.breaker(label, breaker.state())
+    const interceptors = [breaker.intercept, ...onTheWay]
+    const transport = createConnectTransport({ ...options, baseUrl, sessionManager, interceptors })
+    return { sessionManager, breaker, transport }
   })
-  metrics.breaker(name, breaker.state())
+  metrics.retried(name, 0)
   const retries = retry(createRetryBudget(), () => metrics.retried(name))
-  return createConnectTransport({
+  const transport = createConnectTransport({
     ...options,
-    interceptors: [
-      retries,
-      breaker.intercept,
-      measured(metrics),
-      truthful,
-      authorized(rpc.token),
-      traced,
-      answeredInTime
-    ]
+    baseUrl: urls[0] as string,
+    sessionManager: joinedSessions(instances.map(({ sessionManager }) => sessionManager)),
+    interceptors: [retries, balance(instances.map(({ breaker }) => breaker)), ...onTheWay]
   })
+  return { ...transport, instances: instances.map((instance) => instance.transport) }
 }
 
 const pings = { pingIntervalMs: 2000, pingTimeoutMs: 1000, pingIdleConnection: true }

@@ -1,14 +1,32 @@
-/** The readiness probe of another service: its health RPC. */
+/** The readiness probe of another service: its health RPC, asked of each of its instances. */
 
-import { createClient, type Transport } from '@connectrpc/connect'
+import { type CallOptions, createClient, type Transport } from '@connectrpc/connect'
 import { Health, HealthCheckResponse_ServingStatus as Status } from '#gen/grpc/health/v1/health_pb.ts'
 import { type Probe, ProbeError } from './readiness.ts'
+import type { ServiceTransport } from './rpc-client.ts'
 
-/** Asks a service for its health; an answer that it is not ready counts as down. */
-export function probeHealth(transport: Transport): Probe {
-  const health = createClient(Health, transport)
-  return async () => {
-    const { status } = await health.check({}, { timeoutMs: 2000 })
+/**
+ * Resolves as soon as an instance says that it serves; of several that do not, the first says why.
+ *
+ * @param service the full name of what is to be served; empty for all of it
+ * @throws {ProbeError} for an answer that it does not serve
+ */
+export async function requireServing(
+  transport: Transport | ServiceTransport,
+  service: string,
+  options: CallOptions
+): Promise<void> {
+  const instances = 'instances' in transport ? transport.instances : [transport]
+  const checks = instances.map(async (instance) => {
+    const { status } = await createClient(Health, instance).check({ service }, options)
     if (status !== Status.SERVING) throw new ProbeError('answers that it is not ready')
-  }
+  })
+  await Promise.any(checks).catch(({ errors }: AggregateError) => {
+    throw errors[0]
+  })
+}
+
+/** Asks a service for its health; one instance that is ready is enough. */
+export function probeHealth(transport: ServiceTransport): Probe {
+  return () => requireServing(transport, '', { timeoutMs: 2000 })
 }

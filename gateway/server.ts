@@ -16,8 +16,8 @@ await runService('gateway', load, async ({ gateway, rpc, redis: redisConfig }, p
   const { log, registry, logDependencies } = parts
   const metrics = rpcClientMetrics(registry)
   metrics.announce(UserService, SessionService)
-  const userSvc = createRpcTransport({ name: 'user-svc', url: rpc.userSvcUrl, rpc }, metrics)
-  const sessionSvc = createRpcTransport({ name: 'session-svc', url: rpc.sessionSvcUrl, rpc }, metrics)
+  const userSvc = createRpcTransport({ name: 'user-svc', urls: rpc.userSvcUrl, rpc }, metrics)
+  const sessionSvc = createRpcTransport({ name: 'session-svc', urls: rpc.sessionSvcUrl, rpc }, metrics)
   const { redis, close } = openRedis(redisConfig, { log })
   const readiness = watchReadiness(
     [

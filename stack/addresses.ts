@@ -2,22 +2,28 @@
 
 import { join, relative } from 'node:path'
 import type { Engines } from './engines.ts'
-import { authority, type Config, services } from './services.ts'
+import { type Instance, portKey } from './instances.ts'
+import { authority, type Config } from './services.ts'
 
 type Row = [name: string, address: string, what: string]
 
 /** The table, one aligned line for each address. No address in it holds a password. */
 export function addressTable(
   config: Config,
+  instances: Instance[],
   ports: ReadonlyMap<string, number>,
   engines: Engines,
   dataDir: string
 ): string {
   const file = (name: string) => relative(process.cwd(), join(dataDir, name)) || '.'
   const rows = [
-    ...services.flatMap(({ section, name }) => serviceRows(section, name, config, ports)),
+    ...instances.flatMap((instance) => serviceRows(instance, config, ports)),
     ['postgres', withoutCredentials(engines.postgresUrl), 'PostgreSQL'],
-    ['redis', withoutCredentials(engines.redisUrl), 'Redis'],
+    [
+      'redis',
+      redisAddress(config, engines),
+      config.redis.topology === 'single' ? 'Redis' : `Redis (${config.redis.topology})`
+    ],
     ['kafka', engines.kafkaBrokers.join(',') || '-', engines.kafkaBrokers.length > 0 ? 'Kafka' : 'no Kafka'],
     ['output', file('run/'), 'what each process prints, <name>.log'],
     ['rpc token', file('rpc-token'), 'credential of the RPC ports']
@@ -27,22 +33,22 @@ export function addressTable(
   return rows.map(([name, address, what]) => `${name.padEnd(first)}  ${address.padEnd(second)}  ${what}`).join('\n')
 }
 
-function serviceRows(
-  section: 'gateway' | 'userSvc' | 'sessionSvc' | 'logSink',
-  name: string,
-  config: Config,
-  ports: ReadonlyMap<string, number>
-): Row[] {
-  const ops = `http://${authority(config[section].opsHost, ports.get(`${section}.opsPort`))}`
+function serviceRows(instance: Instance, config: Config, ports: ReadonlyMap<string, number>): Row[] {
+  const { section, name } = instance
+  const ops = `http://${authority(config[section].opsHost, ports.get(portKey(instance, 'opsPort')))}`
   const opsRow: Row = [name, ops, 'ops: /livez /readyz /metrics']
   if (section === 'logSink') return [opsRow]
-  const own = authority(config[section].host, ports.get(`${section}.port`))
+  const own = authority(config[section].host, ports.get(portKey(instance, 'port')))
   if (section !== 'gateway') return [[name, own, 'gRPC, gRPC-Web and Connect (HTTP/2 cleartext)'], opsRow]
   const docs: Row[] = [
     [name, `http://${own}/docs`, 'Swagger UI'],
     [name, `http://${own}/openapi.json`, 'OpenAPI 3.1']
   ]
   return [[name, `http://${own}`, 'REST'], ...(config.gateway.docs ? docs : []), opsRow]
+}
+
+function redisAddress({ redis }: Config, engines: Engines): string {
+  return redis.topology === 'single' ? withoutCredentials(engines.redisUrl) : redis.nodes.join(',')
 }
 
 function withoutCredentials(address: string): string {

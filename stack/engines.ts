@@ -1,6 +1,7 @@
 /** Finds or starts PostgreSQL, Redis and Kafka: each from its configured address, with Docker, or as a process of its own. */
 
 import { join } from 'node:path'
+import type { RedisConfig } from '#common/redis-commands.ts'
 import { Unavailable } from './engines/engine.ts'
 import { engineWays } from './engines/engine-ways.ts'
 import { kafkaImage, pingKafka, startKafka } from './engines/kafka.ts'
@@ -12,7 +13,7 @@ import { waitUntil } from './wait.ts'
 /** Which engines exist already, and how the others are started. */
 export interface EnginesOptions {
   /** Addresses from the configuration; an empty one asks for an engine to be started. */
-  configured: { postgresUrl: string; redisUrl: string; kafkaBrokers: string[] }
+  configured: { postgresUrl: string; redis: Pick<RedisConfig, 'topology' | 'url'>; kafkaBrokers: string[] }
   ports: { postgres: number; redis: number; kafka: number }
   dataDir: string
   supervisor: Supervisor
@@ -55,7 +56,9 @@ export async function startEngines(options: EnginesOptions): Promise<Engines> {
   }
 
   async function redisUrl(): Promise<string> {
-    const url = configured.redisUrl
+    const { topology, url } = configured.redis
+    // Whether it answers is for session-svc to say, which knows how to ask it.
+    if (topology !== 'single') return url
     if (url !== '') return reached('redis.url', () => pingRedis(url), url)
     const passwordFile = join(dataDir, 'redis-password')
     return startRedis({ ...(await optionsFor('redis', redisImage, ports.redis)), passwordFile })
@@ -115,6 +118,11 @@ export async function startEngines(options: EnginesOptions): Promise<Engines> {
       .catch(withoutKafka)
   ])
   return { postgresUrl: ownPostgresUrl, redisUrl: ownRedisUrl, ...ownKafka }
+}
+
+/** Whether Redis is to be started, since there is none in the configuration. */
+export function isOwnRedis({ topology, url }: Pick<RedisConfig, 'topology' | 'url'>): boolean {
+  return topology === 'single' && url === ''
 }
 
 async function timed(start: () => Promise<string>, name: string, say: (line: string) => void): Promise<string> {

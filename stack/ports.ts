@@ -8,6 +8,8 @@ export interface WantedPort {
   key: string
   host: string
   port: number
+  /** Takes the next free one instead of a port that is taken. */
+  orNext?: boolean
 }
 
 /** Why the ports cannot be had; its message is one line. */
@@ -24,7 +26,8 @@ export async function findPorts(wanted: readonly WantedPort[]): Promise<Map<stri
   const held = new Map<string, Server>()
   const ports = new Map<string, number>()
   try {
-    for (const want of wanted) {
+    // Those that are to be found give way to those that are given.
+    for (const want of [...wanted.filter(({ orNext }) => !orNext), ...wanted.filter(({ orNext }) => orNext)]) {
       const server = await hold(want, ports)
       held.set(want.key, server)
       ports.set(want.key, (server.address() as { port: number }).port)
@@ -40,15 +43,24 @@ export async function findFreePort(): Promise<number> {
   return (await findPorts([{ key: 'any', host: '127.0.0.1', port: 0 }])).get('any') as number
 }
 
-function hold({ key, host, port }: WantedPort, ports: ReadonlyMap<string, number>): Promise<Server> {
+async function hold(want: WantedPort, ports: ReadonlyMap<string, number>): Promise<Server> {
+  const { key, host, port, orNext } = want
+  try {
+    return await listen(host, port)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (orNext && code === 'EADDRINUSE' && port < 65_535) return hold({ ...want, port: port + 1 }, ports)
+    const twin = [...ports].find(([, other]) => other === port)?.[0]
+    const owner = twin ? `also the value of ${twin}` : `taken${by(listenerOf(port))}`
+    const reason = code === 'EADDRINUSE' ? `is ${owner}` : `cannot be listened on at ${host}: ${code}`
+    throw new PortError(`${key}: port ${port} ${reason}`)
+  }
+}
+
+function listen(host: string, port: number): Promise<Server> {
   return new Promise((resolve, reject) => {
     const server = createServer()
-    server.once('error', ({ code }: NodeJS.ErrnoException) => {
-      const twin = [...ports].find(([, other]) => other === port)?.[0]
-      const owner = twin ? `also the value of ${twin}` : `taken${by(listenerOf(port))}`
-      const reason = code === 'EADDRINUSE' ? `is ${owner}` : `cannot be listened on at ${host}: ${code}`
-      reject(new PortError(`${key}: port ${port} ${reason}`))
-    })
+    server.once('error', reject)
     server.listen({ host, port }, () => resolve(server))
   })
 }

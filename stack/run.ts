@@ -3,6 +3,7 @@
 import { join } from 'node:path'
 import { ConfigError, loadConfig } from '#common/config.ts'
 import { schema } from './config.ts'
+import { wantedInstances } from './instances.ts'
 import { runStack } from './stack.ts'
 
 // Paths in the configuration are relative to the project.
@@ -14,7 +15,7 @@ process.stdout.on('error', () => {})
 process.stderr.on('error', () => {})
 
 try {
-  process.exit(await runStack(loadConfig(schema)))
+  process.exit(await runStack(loadConfig(schema), wantedInstances()))
 } catch (error) {
   if (!(error instanceof ConfigError)) throw error
   console.error(error.message)

@@ -3,8 +3,8 @@
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { environmentName, type Values } from '#common/config.ts'
-import type { schema } from './config.ts'
+import type { Values } from '#common/config.ts'
+import { schema } from './config.ts'
 import type { Engines } from './engines.ts'
 import { logDirectories } from './log-directories.ts'
 import type { Program } from './supervised.ts'
@@ -15,23 +15,28 @@ export type Config = Values<typeof schema>
 /** One service of the product. */
 export interface Service {
   name: string
+  folder: string
   section: 'gateway' | 'userSvc' | 'sessionSvc' | 'logSink'
 }
 
 const root = join(import.meta.dirname, '..')
 const all: Service[] = [
-  { name: 'session-svc', section: 'sessionSvc' },
-  { name: 'user-svc', section: 'userSvc' },
-  { name: 'gateway', section: 'gateway' },
-  { name: 'log-sink', section: 'logSink' }
+  { name: 'session-svc', folder: 'session-svc', section: 'sessionSvc' },
+  { name: 'user-svc', folder: 'user-svc', section: 'userSvc' },
+  { name: 'gateway', folder: 'gateway', section: 'gateway' },
+  { name: 'log-sink', folder: 'log-sink', section: 'logSink' }
 ]
 
 /** The services in the order in which they are started. */
-export const services = all.filter(({ name }) => existsSync(entry(name)))
+export const services = all.filter(({ folder }) => existsSync(entry(folder)))
 
-/** How a service is run; it has its own configuration to stop by, and five seconds more. */
-export function serviceProgram(name: string, config: Config, env: NodeJS.ProcessEnv): Program {
-  const args = ['--disable-warning=TimeoutNegativeWarning', entry(name)]
+/**
+ * How a process of a service is run; it has its own configuration to stop by, and five seconds more.
+ *
+ * @param folder the service's, which has the file that starts it
+ */
+export function serviceProgram(name: string, folder: string, config: Config, env: NodeJS.ProcessEnv): Program {
+  const args = ['--disable-warning=TimeoutNegativeWarning', entry(folder)]
   return {
     name,
     graceMs: config.shutdown.timeout + config.shutdown.drainDelay + 5000,
@@ -42,21 +47,19 @@ export function serviceProgram(name: string, config: Config, env: NodeJS.Process
 /** What the services read beside the caller's environment: where the engines and the other services are. */
 export function serviceEnvironment(
   config: Config,
-  ports: ReadonlyMap<string, number>,
+  urls: Record<'userSvc' | 'sessionSvc', string>,
   engines: Engines,
   rpcToken: string
 ): NodeJS.ProcessEnv {
   const { collected, spool } = logDirectories(config)
-  const chosen = [...ports].map(([key, port]) => [environmentName(key), String(port)])
   return {
     ...process.env,
-    ...Object.fromEntries(chosen),
     USER_SVC_POSTGRES_URL: engines.postgresUrl,
     REDIS_URL: engines.redisUrl,
     KAFKA_BROKERS: engines.kafkaBrokers.join(','),
     RPC_TOKEN: rpcToken,
-    RPC_USER_SVC_URL: rpcUrl('userSvc', config, ports),
-    RPC_SESSION_SVC_URL: rpcUrl('sessionSvc', config, ports),
+    RPC_USER_SVC_URL: urls.userSvc,
+    RPC_SESSION_SVC_URL: urls.sessionSvc,
     LOG_SPOOL_DIRECTORY: spool,
     LOG_SINK_DIRECTORY: collected,
     // Every thread would keep room of its own for what it has freed.
@@ -96,16 +99,16 @@ export async function whyNotReady(opsAuthority: string): Promise<string> {
   return text.trim().replaceAll('\n', '; ')
 }
 
-function entry(name: string): string {
-  return join(root, name, 'server.ts')
+function entry(folder: string): string {
+  return join(root, folder, 'server.ts')
 }
 
-// Not the configured URL if that is only the default: its port may have been changed at the service.
-function rpcUrl(section: 'userSvc' | 'sessionSvc', config: Config, ports: ReadonlyMap<string, number>): string {
-  const configured = config.rpc[`${section}Url`]
-  const defaults = { userSvc: 'http://127.0.0.1:50051', sessionSvc: 'http://127.0.0.1:50052' }
-  if (configured !== defaults[section]) return configured
-  return `http://${authority(config[section].host, ports.get(`${section}.port`))}`
+/** Where all instances of a service are called, given the ports that they have. */
+export function rpcUrls(section: 'userSvc' | 'sessionSvc', config: Config, ports: number[]): string {
+  // Not the configured URL if that is only the default: the port may have been changed at the service.
+  const configured = config.rpc[`${section}Url`].join(',')
+  if (configured !== schema.rpc[`${section}Url`].default) return configured
+  return ports.map((port) => `http://${authority(config[section].host, port)}`).join(',')
 }
 
 async function get(url: string): Promise<{ ok: boolean; text: string }> {

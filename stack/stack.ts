@@ -4,29 +4,30 @@ import { chmodSync, mkdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { addressTable } from './addresses.ts'
-import { type Engines, StartError, startEngines } from './engines.ts'
+import { type Engines, isOwnRedis, StartError, startEngines } from './engines.ts'
+import { type Instance, instanceEnvironment, instancePorts, portKey } from './instances.ts'
 import { keepSecret, keptSecret } from './kept-secret.ts'
 import { findPorts, PortError, type WantedPort } from './ports.ts'
 import { takeRunLock } from './run-lock.ts'
 import {
   authority,
   type Config,
+  rpcUrls,
   type Service,
   serviceEnvironment,
   serviceProgram,
-  services,
   untilReady,
   whyNotReady
 } from './services.ts'
 import { onStop } from './stop-signals.ts'
 import { createSupervisor, type Supervisor } from './supervisor.ts'
 
-const stopOrder = ['gateway', 'user-svc', 'session-svc', 'log-sink', 'kafka', 'redis', 'postgres']
+const stopOrder = ['gateway', 'userSvc', 'sessionSvc', 'logSink']
 
 const say = (line: string) => console.log(line)
 
 /** Runs the stack until something stops it, and resolves to the exit code. A data directory takes one run at a time. */
-export async function runStack(config: Config): Promise<number> {
+export async function runStack(config: Config, instances: Instance[]): Promise<number> {
   const dataDir = resolve(config.stack.dataDir)
   const runDir = join(dataDir, 'run')
   try {
@@ -63,48 +64,61 @@ export async function runStack(config: Config): Promise<number> {
       done()
     }
     onStop(stop, hurry)
-    startStack(config, dataDir, supervisor, starting.signal).catch(fail)
+    startStack(config, instances, dataDir, supervisor, starting.signal).catch(fail)
   })
   starting.abort()
-  await supervisor.stop(stopOrder)
+  const bySection = stopOrder.flatMap((section) => instances.filter((instance) => instance.section === section))
+  await supervisor.stop([...bySection.map(({ name }) => name), 'kafka', 'redis', 'postgres'])
   lock.release()
   return exitCode
 }
 
-async function startStack(config: Config, dataDir: string, supervisor: Supervisor, signal: AbortSignal): Promise<void> {
+async function startStack(
+  config: Config,
+  instances: Instance[],
+  dataDir: string,
+  supervisor: Supervisor,
+  signal: AbortSignal
+): Promise<void> {
   const startedAt = performance.now()
   const { userSvc, redis, kafka } = config
-  const configured = { postgresUrl: userSvc.postgres.url, redisUrl: redis.url, kafkaBrokers: kafka.brokers }
-  const ports = await findPorts(wantedPorts(config))
-  const enginePorts = {
+  const configured = { postgresUrl: userSvc.postgres.url, redis, kafkaBrokers: kafka.brokers }
+  const ports = await findPorts([
+    ...enginePorts(config),
+    ...instances.flatMap((instance) => instancePorts(instance, config))
+  ])
+  const portsOfEngines = {
     postgres: ports.get('stack.postgresPort') ?? 0,
     redis: ports.get('stack.redisPort') ?? 0,
     kafka: ports.get('stack.kafkaPort') ?? 0
   }
-  const engines = await startEngines({ configured, ports: enginePorts, dataDir, supervisor, say, signal })
-  const env = serviceEnvironment(config, ports, engines, rpcToken(config, dataDir))
-  for (const { name } of services) supervisor.start(serviceProgram(name, config, env))
-  await allReady(config, ports, engines, signal)
+  const engines = await startEngines({ configured, ports: portsOfEngines, dataDir, supervisor, say, signal })
+  const portsOf = (section: Service['section']) =>
+    instances.filter((each) => each.section === section).map((each) => ports.get(portKey(each, 'port')) as number)
+  const urls = {
+    userSvc: rpcUrls('userSvc', config, portsOf('userSvc')),
+    sessionSvc: rpcUrls('sessionSvc', config, portsOf('sessionSvc'))
+  }
+  const env = serviceEnvironment(config, urls, engines, rpcToken(config, dataDir))
+  for (const instance of instances) {
+    const own = { ...env, ...instanceEnvironment(instance, config, ports) }
+    supervisor.start(serviceProgram(instance.name, instance.folder, config, own))
+  }
+  await allReady(config, instances, ports, engines, signal)
   say(`everything answers after ${((performance.now() - startedAt) / 1000).toFixed(1)} s\n`)
-  say(`${addressTable(config, ports, engines, dataDir)}\n`)
+  say(`${addressTable(config, instances, ports, engines, dataDir)}\n`)
   say('ready')
 }
 
-/** Every port that is going to be listened on: those of the services, and of the engines that are not there yet. */
-function wantedPorts(config: Config): WantedPort[] {
+/** The ports of the engines that are not there yet. */
+function enginePorts(config: Config): WantedPort[] {
   const { userSvc, redis, kafka, stack } = config
   const host = '127.0.0.1'
-  const engines = [
+  return [
     ...(userSvc.postgres.url === '' ? [{ key: 'stack.postgresPort', host, port: stack.postgresPort }] : []),
-    ...(redis.url === '' ? [{ key: 'stack.redisPort', host, port: stack.redisPort }] : []),
+    ...(isOwnRedis(redis) ? [{ key: 'stack.redisPort', host, port: stack.redisPort }] : []),
     ...(kafka.brokers.length === 0 ? [{ key: 'stack.kafkaPort', host, port: stack.kafkaPort }] : [])
   ]
-  const listening = services.flatMap(({ section }) => {
-    const { opsHost, opsPort, ...own } = config[section]
-    const ops = { key: `${section}.opsPort`, host: opsHost, port: opsPort }
-    return 'port' in own ? [{ key: `${section}.port`, host: own.host, port: own.port }, ops] : [ops]
-  })
-  return [...engines, ...listening]
 }
 
 /** The credential between the services: the configured one, or one that is made once. Either way it is in the file. */
@@ -121,15 +135,16 @@ const sinkGraceMs = 20_000
 /** Resolves when all services are ready. The product works without log-sink, so that one is not waited for in vain. */
 async function allReady(
   config: Config,
+  instances: Instance[],
   ports: ReadonlyMap<string, number>,
   engines: Engines,
   signal: AbortSignal
 ): Promise<void> {
-  const opsAuthority = (section: Service['section']) =>
-    authority(config[section].opsHost, ports.get(`${section}.opsPort`))
+  const opsAuthority = (instance: Instance) =>
+    authority(config[instance.section].opsHost, ports.get(portKey(instance, 'opsPort')))
 
   /** Resolves when the sink can be gone on without, and why has been said. */
-  async function sinkGivenUp(settled: AbortSignal): Promise<void> {
+  async function sinkGivenUp(sink: Instance, settled: AbortSignal): Promise<void> {
     try {
       await engines.kafkaReady
     } catch (error) {
@@ -139,16 +154,17 @@ async function allReady(
     }
     await sleep(sinkGraceMs, undefined, { signal: settled })
     say(
-      `log-sink is not ready; going on without it, the logs stay on disk: ${await whyNotReady(opsAuthority('logSink'))}`
+      `${sink.name} is not ready; going on without it, the logs stay on disk: ${await whyNotReady(opsAuthority(sink))}`
     )
   }
 
   await Promise.all(
-    services.map(async ({ name, section }) => {
-      if (section !== 'logSink') return untilReady(name, opsAuthority(section), say, signal)
+    instances.map(async (instance) => {
+      const { name, section } = instance
+      if (section !== 'logSink') return untilReady(name, opsAuthority(instance), say, signal)
       const settled = new AbortController()
       const end = AbortSignal.any([signal, settled.signal])
-      const either = [untilReady(name, opsAuthority(section), say, end), sinkGivenUp(end)]
+      const either = [untilReady(name, opsAuthority(instance), say, end), sinkGivenUp(instance, end)]
       // The one that is not needed any more fails when it is told to end.
       for (const each of either) each.catch(() => {})
       await Promise.race(either)

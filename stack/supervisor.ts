@@ -16,7 +16,7 @@ export interface Supervisor {
   reaperPid: number
 }
 
-/** A supervisor whose processes write to `<runDir>/<name>.log`; `say` gets the lines for the terminal. */
+/** A supervisor whose processes write to `<runDir>/<name>.log`, spaces as hyphens; `say` gets the lines for the terminal. */
 export function createSupervisor(runDir: string, say: (line: string) => void): Supervisor {
   mkdirSync(runDir, { recursive: true })
   const reaper = startReaper(8000)
@@ -25,7 +25,7 @@ export function createSupervisor(runDir: string, say: (line: string) => void): S
 
   function start(program: Program): void {
     if (stopped) return
-    running.set(program.name, supervise(program, join(runDir, `${program.name}.log`), reaper, say))
+    running.set(program.name, supervise(program, join(runDir, `${program.name.replaceAll(' ', '-')}.log`), reaper, say))
   }
 
   async function stop(order: readonly string[]): Promise<void> {

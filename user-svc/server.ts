@@ -24,7 +24,10 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
   const { db, close } = connectDatabase(postgres, () => readiness.lookNow())
   const metrics = rpcClientMetrics(registry)
   metrics.announce(SessionService)
-  const transport = createRpcTransport({ name: 'session-svc', url: config.rpc.sessionSvcUrl, rpc: config.rpc }, metrics)
+  const transport = createRpcTransport(
+    { name: 'session-svc', urls: config.rpc.sessionSvcUrl, rpc: config.rpc },
+    metrics
+  )
   const sessionClient = createSessionClient(transport)
   const migrations = keepMigrating(postgres, log)
   const readiness = watchReadiness(

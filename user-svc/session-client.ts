@@ -3,7 +3,7 @@
 import { type Client, Code, ConnectError, createClient, type Transport } from '@connectrpc/connect'
 import { unavailable } from '#common/errors.ts'
 import { type Call, onwards } from '#common/rpc-context.ts'
-import { Health, HealthCheckResponse_ServingStatus as Status } from '#gen/grpc/health/v1/health_pb.ts'
+import { requireServing } from '#common/rpc-probe.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 
 /** The calls that accounts make. */
@@ -18,15 +18,13 @@ export interface SessionClient {
 }
 
 export function createSessionClient(transport: Transport): SessionClient {
-  const health = createClient(Health, transport)
   return {
     sessions: createClient(SessionService, transport),
     async requireAvailable(call) {
-      const { status } = await health.check({ service: SessionService.typeName }, onwards(call)).catch((error) => {
+      await requireServing(transport, SessionService.typeName, onwards(call)).catch((error) => {
         const { code } = ConnectError.from(error)
         throw code === Code.DeadlineExceeded || code === Code.Canceled ? error : notAvailable(error)
       })
-      if (status !== Status.SERVING) throw notAvailable()
     }
   }
 }

@@ -48,7 +48,7 @@ async function serve(t: Pick<Test, 'teardown'>, handlers: Handlers, rpc: Partial
 
 /** As another service would call it. */
 function caller(port: number, token = testRpc.token): Client<typeof SessionService> {
-  const upstream = { name: 'session-svc', url: `http://127.0.0.1:${port}`, rpc: { ...testRpc, token } }
+  const upstream = { name: 'session-svc', urls: [`http://127.0.0.1:${port}`], rpc: { ...testRpc, token } }
   const transport = createRpcTransport(upstream, rpcClientMetrics(new Registry()))
   return createClient(SessionService, transport)
 }

@@ -50,9 +50,9 @@ async function mute(t: Pick<Test, 'teardown'>, port = 0) {
 }
 
 /** Calls as another service would, with what is counted. */
-function caller(port: number) {
+function caller(...ports: number[]) {
   const registry = new Registry()
-  const upstream = { name: 'session-svc', url: `http://127.0.0.1:${port}`, rpc: testRpc }
+  const upstream = { name: 'session-svc', urls: ports.map((port) => `http://127.0.0.1:${port}`), rpc: testRpc }
   const client = createClient(SessionService, createRpcTransport(upstream, rpcClientMetrics(registry)))
   async function metric(series: string): Promise<number> {
     const line = (await registry.metrics()).split('\n').find((each) => each.startsWith(`${series} `))

@@ -93,7 +93,7 @@ export async function serveUpstreams(t: Ending, upstreams: Upstreams, token = te
 /** The gateway's own transport to a port. */
 export function transportTo(port: number, token = testRpc.token): Transport {
   return createRpcTransport(
-    { name: 'upstream', url: `http://127.0.0.1:${port}`, rpc: { ...testRpc, token } },
+    { name: 'upstream', urls: [`http://127.0.0.1:${port}`], rpc: { ...testRpc, token } },
     rpcClientMetrics(new Registry())
   )
 }

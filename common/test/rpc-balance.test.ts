@@ -1,0 +1,111 @@
+/** Calls to a service of several instances: shared fairly, and around those that fail. */
+
+import type { Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Code, ConnectError, createClient } from '@connectrpc/connect'
+import { Registry } from '@prometheus-io/client'
+import t, { type Test } from 'tap'
+import { file_session_v1_session, SessionService } from '#gen/session/v1/session_pb.ts'
+import { rpcClientMetrics } from '../metrics.ts'
+import type { Readiness } from '../readiness.ts'
+import { createRpcTransport } from '../rpc-client.ts'
+import { probeHealth } from '../rpc-probe.ts'
+import { buildRpcServer } from '../rpc-server.ts'
+import { alwaysReady, silentLog, testRpc } from '../testing.ts'
+
+/** An instance that counts its calls. */
+async function instance(t: Pick<Test, 'teardown'>, port = 0, readiness: Readiness = alwaysReady) {
+  const calls = { validated: 0, created: 0 }
+  const app = buildRpcServer({
+    log: silentLog,
+    registry: new Registry(),
+    readiness,
+    rpc: testRpc,
+    services: [SessionService],
+    files: [file_session_v1_session],
+    routes: (router) =>
+      router.service(SessionService, {
+        validateSessions() {
+          calls.validated += 1
+          return {}
+        },
+        createSession() {
+          calls.created += 1
+          return {}
+        }
+      })
+  })
+  const sockets = new Set<Socket>()
+  app.server.on('connection', (socket: Socket) => sockets.add(socket))
+  await app.listen({ host: '127.0.0.1', port })
+  async function kill() {
+    for (const socket of sockets) socket.destroy()
+    await app.close()
+  }
+  t.teardown(kill)
+  return { calls, kill, port: (app.server.address() as { port: number }).port }
+}
+
+/** The way of another service to instances on these ports. */
+function caller(...ports: number[]) {
+  const registry = new Registry()
+  const urls = ports.map((port) => `http://127.0.0.1:${port}`)
+  const transport = createRpcTransport({ name: 'session-svc', urls, rpc: testRpc }, rpcClientMetrics(registry))
+  return { transport, client: createClient(SessionService, transport), metrics: () => registry.metrics() }
+}
+
+const codeOf = (call: Promise<unknown>) =>
+  call.then(
+    () => 'ok',
+    (error) => Code[ConnectError.from(error).code]
+  )
+
+t.test('each of three instances gets a third of the calls', async (t) => {
+  const instances = await Promise.all([instance(t), instance(t), instance(t)])
+  const { client, metrics } = caller(...instances.map(({ port }) => port))
+  for (let call = 0; call < 300; call += 10) {
+    await Promise.all(Array.from({ length: 10 }, () => client.validateSessions({})))
+  }
+  for (const { calls } of instances) t.equal(calls.validated, 100)
+  t.match(await metrics(), /rpc_client_breaker_state\{upstream="session-svc\/3"\} 0/)
+  t.match(await metrics(), /rpc_client_retries_total\{upstream="session-svc"\} 0/)
+})
+
+t.test('one that dies is noticed by no call that may be repeated; later it has its share again', async (t) => {
+  const [stays, dies] = await Promise.all([instance(t), instance(t)])
+  const { client, metrics } = caller(stays.port, dies.port)
+  for (let call = 0; call < 200; call += 1) await client.validateSessions({})
+  await dies.kill()
+  for (let call = 0; call < 100; call += 1) t.equal(await codeOf(client.validateSessions({})), 'ok')
+  while (!(await metrics()).includes('rpc_client_breaker_state{upstream="session-svc/2"} 1')) await sleep(20)
+  for (let call = 0; call < 100; call += 1) t.equal(await codeOf(client.createSession({})), 'ok', 'it is left out')
+  const back = await instance(t, dies.port)
+  while (!(await metrics()).includes('rpc_client_breaker_state{upstream="session-svc/2"} 0')) await sleep(20)
+  const before = stays.calls.validated
+  for (let call = 0; call < 100; call += 1) await client.validateSessions({})
+  t.equal(stays.calls.validated - before, 50)
+  t.equal(back.calls.validated, 50)
+})
+
+t.test('without any instance, calls are refused, and at once when that is known', async (t) => {
+  const instances = await Promise.all([instance(t), instance(t)])
+  const { client, transport } = caller(...instances.map(({ port }) => port))
+  await probeHealth(transport)()
+  for (const { kill } of instances) await kill()
+  for (let call = 0; call < 40; call += 1) {
+    t.match(await codeOf(client.validateSessions({})), /Unavailable|DeadlineExceeded/)
+    await sleep(20)
+  }
+  const startedAt = performance.now()
+  for (let call = 0; call < 100; call += 1) t.equal(await codeOf(client.validateSessions({})), 'Unavailable')
+  t.ok(performance.now() - startedAt < 1000)
+  await t.rejects(probeHealth(transport)())
+})
+
+t.test('a service is ready if one of its instances is', async (t) => {
+  const unready = { ...alwaysReady, ready: () => false }
+  const [off, on, alsoOff] = await Promise.all([instance(t, 0, unready), instance(t), instance(t, 0, unready)])
+  await probeHealth(caller(off.port, on.port).transport)()
+  await probeHealth(caller(1, on.port).transport)()
+  await t.rejects(probeHealth(caller(off.port, alsoOff.port).transport)(), { message: 'answers that it is not ready' })
+})
