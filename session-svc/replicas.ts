@@ -8,7 +8,7 @@ import { type SessionRedis, sessionScripts } from './sessions.ts'
 
 type Scripts = typeof sessionScripts
 
-const waitMs = 300
+const waitMs = 1000
 // While replicas are away each write takes all of that time, and what comes after it waits.
 const maxPending = 100
 
