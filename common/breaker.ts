@@ -22,17 +22,21 @@ export interface BreakerOptions {
 export interface Breaker {
   intercept: Interceptor
   state(): BreakerState
+  /** Whether the last call was without a sign of life, a moment ago. */
+  failing(): boolean
 }
 
 // So many calls in a row without a sign of life make the upstream suspect; whether it is dead, a probe decides. A
 // handler that is slow, because of its database say, is no reason to keep other calls from those that are not.
 const failuresToSuspect = 5
+const failingMs = 1000
 const probeEveryMs = 250
 const probeWithinMs = 500
 
 export function createBreaker({ probe, disconnect, changed, refused }: BreakerOptions): Breaker {
   let state: BreakerState = 'closed'
   let failures = 0
+  let failedAt = 0
   let suspected = false
 
   function become(next: BreakerState): void {
@@ -71,14 +75,16 @@ export function createBreaker({ probe, disconnect, changed, refused }: BreakerOp
       failures = 0
       return response
     } catch (error) {
-      if (isLifeless(error, request.signal)) failures += 1
-      else if (answered(error)) failures = 0
+      if (isLifeless(error, request.signal)) {
+        failures += 1
+        failedAt = performance.now()
+      } else if (answered(error)) failures = 0
       if (failures >= failuresToSuspect && !suspected) void suspect()
       throw error
     }
   }
 
-  return { intercept, state: () => state }
+  return { intercept, state: () => state, failing: () => failures > 0 && performance.now() - failedAt < failingMs }
 }
 
 /** Whether the error came from the peer: then that lives, whatever it says. Its headers are on the error. */

@@ -10,24 +10,36 @@ const chosenHeader = 'x-instance'
 
 type Sessions = NonNullable<Extract<ConnectTransportOptions, { httpVersion: '2' }>['sessionManager']>
 
-/** The interceptor that chooses an instance for each attempt and passes its breaker. */
-export function balance(breakers: readonly Breaker[]): Interceptor {
-  const [only] = breakers
-  if (breakers.length === 1 && only) return only.intercept
+/** What is known of an instance. */
+export interface Instance {
+  breaker: Breaker
+  /** Whether it said so when it was last asked for its health. */
+  isServing(): boolean
+}
+
+/**
+ * The interceptor that chooses an instance for each attempt and passes its breaker. One that did not answer last time,
+ * or says that it does not serve, since it starts or stops, is called only if there is no other.
+ */
+export function balance(instances: readonly Instance[]): Interceptor {
+  const [only] = instances
+  if (instances.length === 1 && only) return only.breaker.intercept
   const lastTried = new WeakMap<object, number>()
-  let turn = Math.floor(Math.random() * breakers.length)
+  let turn = Math.floor(Math.random() * instances.length)
 
   function choose(request: object): number {
-    const inTurn = breakers.map((_, offset) => (turn + offset) % breakers.length)
-    const alive = inTurn.filter((index) => breakers[index]?.state() === 'closed')
-    const chosen = alive.find((index) => index !== lastTried.get(request)) ?? alive[0] ?? turn
-    turn = (chosen + 1) % breakers.length
+    const inTurn = instances.map((_, offset) => (turn + offset) % instances.length)
+    const closed = inTurn.filter((index) => instances[index]?.breaker.state() === 'closed')
+    const untried = closed.filter((index) => index !== lastTried.get(request))
+    const well = untried.find((index) => !instances[index]?.breaker.failing() && instances[index]?.isServing())
+    const chosen = well ?? untried[0] ?? closed[0] ?? turn
+    turn = (chosen + 1) % instances.length
     lastTried.set(request, chosen)
     return chosen
   }
 
   return (next) => {
-    const ways = breakers.map((breaker) => breaker.intercept(next))
+    const ways = instances.map(({ breaker }) => breaker.intercept(next))
     return (request) => {
       const chosen = choose(request)
       request.header.set(chosenHeader, String(chosen))

@@ -5,7 +5,11 @@ import { MethodOptions_IdempotencyLevel as Idempotency } from '@bufbuild/protobu
 import { Code, ConnectError, createClient, type Interceptor, type Transport } from '@connectrpc/connect'
 import { type ConnectTransportOptions, createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node'
 import { ErrorInfoSchema } from '#gen/google/rpc/error_details_pb.ts'
-import { Health } from '#gen/grpc/health/v1/health_pb.ts'
+import {
+  Health,
+  type HealthCheckResponse,
+  HealthCheckResponse_ServingStatus as Status
+} from '#gen/grpc/health/v1/health_pb.ts'
 import { createBreaker } from './breaker.ts'
 import { deadlineExceeded } from './deadline.ts'
 import type { RpcClientMetrics, RpcMetrics } from './metrics.ts'
@@ -55,9 +59,13 @@ export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcCl
       refused: () => metrics.refused(label)
     })
     metrics.breaker(label, breaker.state())
-    const interceptors = [breaker.intercept, ...onTheWay]
+    let serving = true
+    const told = (answer: boolean) => {
+      serving = answer
+    }
+    const interceptors = [breaker.intercept, overheardHealth(told), ...onTheWay]
     const transport = createConnectTransport({ ...options, baseUrl, sessionManager, interceptors })
-    return { sessionManager, breaker, transport }
+    return { sessionManager, breaker, transport, isServing: () => serving }
   })
   metrics.retried(name, 0)
   const retries = retry(createRetryBudget(), () => metrics.retried(name))
@@ -65,9 +73,20 @@ export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcCl
     ...options,
     baseUrl: urls[0] as string,
     sessionManager: joinedSessions(instances.map(({ sessionManager }) => sessionManager)),
-    interceptors: [retries, balance(instances.map(({ breaker }) => breaker)), ...onTheWay]
+    interceptors: [retries, balance(instances), ...onTheWay]
   })
   return { ...transport, instances: instances.map((instance) => instance.transport) }
+}
+
+/** Tells what the probes of readiness are answered, once a second. */
+function overheardHealth(told: (serving: boolean) => void): Interceptor {
+  return (next) => async (request) => {
+    const response = await next(request)
+    if (request.method === Health.method.check) {
+      told((response.message as HealthCheckResponse).status === Status.SERVING)
+    }
+    return response
+  }
 }
 
 const pings = { pingIntervalMs: 2000, pingTimeoutMs: 1000, pingIdleConnection: true }

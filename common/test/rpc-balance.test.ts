@@ -77,7 +77,10 @@ t.test('one that dies is noticed by no call that may be repeated; later it has i
   for (let call = 0; call < 200; call += 1) await client.validateSessions({})
   await dies.kill()
   for (let call = 0; call < 100; call += 1) t.equal(await codeOf(client.validateSessions({})), 'ok')
-  while (!(await metrics()).includes('rpc_client_breaker_state{upstream="session-svc/2"} 1')) await sleep(20)
+  while (!(await metrics()).includes('rpc_client_breaker_state{upstream="session-svc/2"} 1')) {
+    t.equal(await codeOf(client.validateSessions({})), 'ok')
+    await sleep(20)
+  }
   for (let call = 0; call < 100; call += 1) t.equal(await codeOf(client.createSession({})), 'ok', 'it is left out')
   const back = await instance(t, dies.port)
   while (!(await metrics()).includes('rpc_client_breaker_state{upstream="session-svc/2"} 0')) await sleep(20)
@@ -108,4 +111,19 @@ t.test('a service is ready if one of its instances is', async (t) => {
   await probeHealth(caller(off.port, on.port).transport)()
   await probeHealth(caller(1, on.port).transport)()
   await t.rejects(probeHealth(caller(off.port, alsoOff.port).transport)(), { message: 'answers that it is not ready' })
+})
+
+t.test('what starts or stops is called only if there is no other', async (t) => {
+  let isReady = true
+  const [stops, stays] = await Promise.all([instance(t, 0, { ...alwaysReady, ready: () => isReady }), instance(t)])
+  const { client, transport } = caller(stops.port, stays.port)
+  isReady = false
+  await probeHealth(transport)()
+  await sleep(50)
+  for (let call = 0; call < 20; call += 1) await client.createSession({})
+  t.equal(stays.calls.created, 20)
+  await stays.kill()
+  await probeHealth(transport)().catch(() => {})
+  t.equal(await codeOf(client.createSession({})), 'ok')
+  t.equal(stops.calls.created, 1)
 })

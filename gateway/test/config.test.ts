@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { ConfigError, loadConfig } from '#common/config.ts'
 import { load, schema } from '../config.ts'
 
@@ -65,6 +65,10 @@ t.test('impossible values are named', async (t) => {
     ['GATEWAY_RATE_LIMIT_WINDOW', '1ms', 'gateway.rateLimit.window'],
     ['LOG_LEVEL', 'INFO', 'log.level'],
     ['RPC_USER_SVC_URL', 'localhost:50051', 'rpc.userSvcUrl'],
+    ['RPC_SESSION_SVC_URL', 'http://a:1,b:2', 'rpc.sessionSvcUrl'],
+    ['RPC_SESSION_SVC_URL', 'http://a:1/x,http://b:2', 'rpc.sessionSvcUrl'],
+    ['REDIS_TOPOLOGY', 'many', 'redis.topology'],
+    ['REDIS_NODES', 'localhost', 'redis.nodes'],
     ['REDIS_URL', 'http://hunter2@localhost', 'redis.url']
   ]
   for (const [name, value, path] of mistakes) {
@@ -75,12 +79,15 @@ t.test('impossible values are named', async (t) => {
   }
 })
 
-t.test('the start needs a credential and a Redis, and says which is missing without saying any secret', async (t) => {
+const token = 'kD83hfZq0LmWx7RbTn5YvGc2PsJu9AeE'
+
+/** Loads the configuration from an environment; the process's own is back after the test. */
+function loader(t: Test) {
   const saved = { ...process.env }
   t.teardown(() => {
     process.env = saved
   })
-  const loadWith = (env: NodeJS.ProcessEnv) => {
+  return (env: NodeJS.ProcessEnv) => {
     process.env = { CONFIG_FILE: file, ...env }
     try {
       return load()
@@ -89,11 +96,33 @@ t.test('the start needs a credential and a Redis, and says which is missing with
       return (error as Error).message
     }
   }
-  const token = 'kD83hfZq0LmWx7RbTn5YvGc2PsJu9AeE'
+}
+
+t.test('the start needs a credential and a Redis, and says which is missing without saying any secret', async (t) => {
+  const loadWith = loader(t)
   t.match(loadWith({}), /^rpc\.token: is missing/)
   t.match(loadWith({ RPC_TOKEN: token }), /^redis\.url: is missing/)
   t.match(loadWith({ RPC_TOKEN: token, REDIS_URL: 'redis://:hunter2@127.0.0.1' }), { rpc: { token } })
   const weak = loadWith({ RPC_TOKEN: 'hunter2', REDIS_URL: 'redis://127.0.0.1', NODE_ENV: 'production' })
   t.match(weak, /^rpc\.token: /)
   t.notMatch(weak, /hunter2/)
+})
+
+t.test('a service may have one URL or several, and Redis one server or many', (t) => {
+  const loadWith = loader(t)
+  const several = loadWith({
+    RPC_TOKEN: token,
+    RPC_USER_SVC_URL: 'http://a:1',
+    RPC_SESSION_SVC_URL: 'http://a:1, https://b:2',
+    REDIS_TOPOLOGY: 'cluster',
+    REDIS_NODES: '10.0.0.1:6379,[::1]:6379'
+  })
+  t.match(several, {
+    rpc: { userSvcUrl: ['http://a:1'], sessionSvcUrl: ['http://a:1', 'https://b:2'] },
+    redis: { nodes: ['10.0.0.1:6379', '[::1]:6379'] }
+  })
+  t.match(loadWith({ RPC_TOKEN: token, REDIS_TOPOLOGY: 'cluster' }), /^redis\.nodes: is missing/)
+  const unnamed = { RPC_TOKEN: token, REDIS_TOPOLOGY: 'sentinel', REDIS_NODES: 'a:1' }
+  t.match(loadWith(unnamed), /^redis\.sentinelName: is missing/)
+  t.end()
 })

@@ -42,6 +42,18 @@ t.test('two keys cannot share a port', async (t) => {
   await t.rejects(findPorts(twins), new PortError(`b: port ${port} is also the value of a`))
 })
 
+t.test('a port that may be any later one gives way to those that are given, and to those that are taken', async (t) => {
+  const { a: port } = Object.fromEntries(await findPorts([{ key: 'a', host, port: 0 }])) as { a: number }
+  const ports = await findPorts([
+    { key: 'second', host, port, orNext: true },
+    { key: 'third', host, port, orNext: true },
+    { key: 'first', host, port }
+  ])
+  t.equal(ports.get('first'), port)
+  t.ok((ports.get('second') as number) > port)
+  t.ok((ports.get('third') as number) > (ports.get('second') as number))
+})
+
 t.test('an address that is not of this machine is said', async (t) => {
   await t.rejects(findPorts([{ key: 'gateway.port', host: '192.0.2.1', port: 0 }]), {
     message: 'gateway.port: port 0 cannot be listened on at 192.0.2.1: EADDRNOTAVAIL'
