@@ -53,7 +53,7 @@ for (const [what, create] of Object.entries(failing)) {
     }
     const port = await listenOn(upstream)
     const registry = new Registry()
-    const options = { name: 'session-svc', url: `http://127.0.0.1:${port}`, rpc: testRpc }
+    const options = { name: 'session-svc', urls: [`http://127.0.0.1:${port}`], rpc: testRpc }
     const sessionSvc = createRpcTransport(options, rpcClientMetrics(registry))
     const { app } = await buildGateway(t, { parts: { sessionSvc } })
     const { headers, session } = newSession()
