@@ -11,6 +11,9 @@ const refused = new Set([
   'EAI_AGAIN',
   'EHOSTUNREACH',
   'ENETUNREACH',
+  // PostgreSQL: the database or its tables are not there (yet)
+  '3D000',
+  '42P01',
   // PostgreSQL: shutting down or starting, out of connections, disk or memory, deadlock, serialization, read-only
   '57P01',
   '57P02',

@@ -18,6 +18,9 @@ const askLockMs = 3000
 const askLockEveryMs = 250
 // A large table may take its time; a connection that is dead for that long is given up.
 const migrateMs = 300_000
+const undefinedTable = '42P01'
+// Not again and again, should that not help.
+const againMs = 10_000
 
 /** Applies what is missing, under an advisory lock: drizzle's own `migrate` fails when two run at once. */
 export async function migrateDatabase(url: string): Promise<void> {
@@ -46,6 +49,7 @@ export function keepMigrating(options: { url: string; migrate: boolean }, log: L
   let done = !options.migrate
   let state = 'not migrated yet'
   let timer: NodeJS.Timeout | undefined
+  let mayAgainAt = 0
   async function attempt(): Promise<void> {
     try {
       await migrateDatabase(options.url)
@@ -60,5 +64,20 @@ export function keepMigrating(options: { url: string; migrate: boolean }, log: L
     }
   }
   if (!done) timer = setTimeout(attempt, 0)
-  return { done: () => done, state: () => state, stop: () => clearTimeout(timer) }
+  return {
+    done: () => done,
+    state: () => state,
+    stop: () => clearTimeout(timer),
+
+    /** Is told of what a question to a table has met: a database that came back empty is migrated anew, as at a start. */
+    met(error: unknown): void {
+      const { code } = ((error as Error).cause ?? error) as { code?: unknown }
+      if (code !== undefinedTable || !done || !options.migrate || performance.now() < mayAgainAt) return
+      mayAgainAt = performance.now() + againMs
+      done = false
+      state = 'the tables are gone'
+      log.error({ event: 'database_empty' }, 'the tables are gone; the database is migrated anew')
+      timer = setTimeout(attempt, 0)
+    }
+  }
 }

@@ -37,7 +37,10 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
         required: 'always',
         async probe() {
           if (!migrations.done()) throw new ProbeError(migrations.state())
-          await db.execute(sql`select from users limit 0`)
+          await db.execute(sql`select from users limit 0`).catch((error) => {
+            migrations.met(error)
+            throw error
+          })
         }
       },
       {

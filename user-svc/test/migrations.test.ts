@@ -3,10 +3,19 @@
 import { globSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Code } from '@connectrpc/connect'
+import { sql } from 'drizzle-orm'
 import postgres from 'postgres'
 import t from 'tap'
+import { toConnectError } from '#common/driver-errors.ts'
 import { createTestDatabase, silentLog } from '#common/testing.ts'
+import { connectDatabase } from '../database.ts'
 import { keepMigrating, migrateDatabase } from '../migrations.ts'
+
+async function migrated({ done }: ReturnType<typeof keepMigrating>): Promise<void> {
+  for (let waited = 0; !done() && waited < 8000; waited += 50) await new Promise((r) => setTimeout(r, 50))
+  if (!done()) throw new Error('it is not migrated')
+}
 
 t.test('four instances that start at once migrate once', async (t) => {
   const migrations = globSync('*.sql', { cwd: join(import.meta.dirname, '../migrations') }).length
@@ -29,8 +38,28 @@ t.test('a database that cannot be reached is tried again until it can', async (t
   t.match(migrations.state(), /not migrated/)
   await admin`alter database ${admin(name)} allow_connections true`
   await admin.end()
-  for (let waited = 0; !migrations.done() && waited < 8000; waited += 50) await sleep(50)
+  await migrated(migrations)
+})
+
+t.test('a database that came back empty is migrated again', async (t) => {
+  const url = await createTestDatabase(t)
+  const migrations = keepMigrating({ url, migrate: true }, silentLog)
+  t.teardown(migrations.stop)
+  await migrated(migrations)
+  const { db, close } = connectDatabase({ url, maxConnections: 1, queryTimeout: 3000 })
+  t.teardown(close)
+  const ask = () => db.execute(sql`select from users limit 0`)
+  await db.execute(sql`drop schema public cascade`)
+  await db.execute(sql`drop schema drizzle cascade`)
+  await db.execute(sql`create schema public`)
+  const error = await ask().catch((thrown) => thrown)
+  t.equal(toConnectError(error).code, Code.Unavailable, 'until then nothing can be done')
+  migrations.met(new Error('something else'))
   t.ok(migrations.done())
+  migrations.met(error)
+  t.notOk(migrations.done())
+  await migrated(migrations)
+  await ask()
 })
 
 t.test(
