@@ -25,6 +25,10 @@ export interface LoggedIn {
 
 export type Accounts = ReturnType<typeof createAccounts>
 
+// For sessions of an account that the database does not know, as after it was restored from an older backup: above
+// every epoch that is reached by counting, and below the highest that there can be.
+const beyondCounting = 2n ** 52n
+
 type User = typeof users.$inferSelect
 
 export interface AccountParts {
@@ -163,7 +167,7 @@ export function createAccounts({ db, passwords, hashQueue, sessionClient, minPas
         returning session_epoch`)
       const [deleted] = (await askEngine(call.signal, deletion, true)).rows
       const epoch = deleted ? BigInt(deleted.session_epoch) : await epochOfDeleted(userId, call)
-      if (epoch !== undefined) await sessions.deleteUserSessions({ userId, epoch }, onwards(call))
+      await sessions.deleteUserSessions({ userId, epoch: epoch ?? beyondCounting }, onwards(call))
     }
   }
 

@@ -151,6 +151,18 @@ t.test('a deletion removes the row and its sessions, leaves an event, and can be
   t.ok((await client.registerAndLogin({ email, password })).token, 'the address is free again')
 })
 
+t.test(
+  'a deletion of an account that the database does not know, as after a restored backup, ends its sessions',
+  async (t) => {
+    const email = newAddress()
+    const { user } = await client.registerAndLogin({ email, password })
+    const userId = user?.id as string
+    await sql`delete from users where id = ${userId}`
+    await client.deleteAccount({ userId })
+    t.notOk([...sessions.live.values()].includes(userId))
+  }
+)
+
 t.test('a log-in that runs into a revocation fails, the next one succeeds', async (t) => {
   const email = newAddress()
   const { user } = await client.registerAndLogin({ email, password })
