@@ -3,6 +3,7 @@
 import { Code, ConnectError } from '@connectrpc/connect'
 import { and, eq, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
+import { deadlineExceeded } from '#common/deadline.ts'
 import { askEngine } from '#common/engine-call.ts'
 import { reasoned, reasonMetadata, unavailable } from '#common/errors.ts'
 import { requireFields, uuidRule } from '#common/fields.ts'
@@ -167,7 +168,10 @@ export function createAccounts({ db, passwords, hashQueue, sessionClient, minPas
         returning session_epoch`)
       const [deleted] = (await askEngine(call.signal, deletion, true)).rows
       const epoch = deleted ? BigInt(deleted.session_epoch) : await epochOfDeleted(userId, call)
-      await sessions.deleteUserSessions({ userId, epoch: epoch ?? beyondCounting }, onwards(call))
+      await sessions.deleteUserSessions({ userId, epoch: epoch ?? beyondCounting }, onwards(call)).catch((error) => {
+        // The row is gone, so nobody may be told that it was certainly not done.
+        throw ConnectError.from(error).code === Code.Unavailable ? deadlineExceeded() : error
+      })
     }
   }
 
