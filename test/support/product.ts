@@ -51,7 +51,7 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
   const env: Record<string, string> = {
     PATH: process.env.PATH ?? '',
     USER_SVC_POSTGRES_URL: overrides.USER_SVC_POSTGRES_URL ?? (await createTestDatabase(t)),
-    REDIS_URL: engineAddress('TEST_REDIS_URL'),
+    REDIS_URL: overrides.REDIS_URL ?? engineAddress('TEST_REDIS_URL'),
     RPC_TOKEN: rpcToken,
     RPC_USER_SVC_URL: `http://127.0.0.1:${users}`,
     RPC_SESSION_SVC_URL: `http://127.0.0.1:${sessions}`,
@@ -100,7 +100,8 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
     return ended
   }
 
-  const ops = (name: ServiceName, path: string) => fetch(`http://127.0.0.1:${opsPorts[name]}${path}`)
+  const ops = (name: ServiceName, path: string) =>
+    fetch(`http://127.0.0.1:${opsPorts[name]}${path}`, { signal: AbortSignal.timeout(5000) })
   const isReady = (name: ServiceName) =>
     ops(name, '/readyz').then(
       ({ ok }) => ok,

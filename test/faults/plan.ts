@@ -1,0 +1,53 @@
+/** Random faults, one after the other, sometimes two at once: the same seed gives the same ones in the same order. */
+
+import type { Fault, Target } from './laboratory.ts'
+
+/** Some faults that happen together, and the healthy pause behind them. */
+export interface Step {
+  faults: { target: Target; fault: Fault }[]
+  lastsMs: number
+  pauseMs: number
+}
+
+type Random = () => number
+
+/** From 0 to 1, by mulberry32. */
+export function createRandom(seed: number): Random {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+const common: Fault[] = ['killed', 'frozen', 'slow', 'resetting', 'mute']
+const possible: [Target, Fault][] = [
+  ...(['postgres', 'redis', 'user-svc', 'session-svc'] as const).flatMap((target) =>
+    common.map((fault) => [target, fault] as [Target, Fault])
+  ),
+  ['postgres', 'backends killed'],
+  ['kafka', 'killed'],
+  ['kafka', 'frozen'],
+  ['kafka', 'resetting']
+]
+const twoAtOnce = 0.25
+const [shortestMs, longestMs] = [200, 4000]
+const [shortestPauseMs, longestPauseMs] = [500, 2000]
+
+/** Without an end. */
+export function* planOf(seed: number): Generator<Step> {
+  const random = createRandom(seed)
+  const between = (low: number, high: number) => Math.round(low + random() * (high - low))
+  const choose = (choices: [Target, Fault][]) => choices[Math.floor(random() * choices.length)] as [Target, Fault]
+  for (;;) {
+    const first = choose(possible)
+    const second = random() < twoAtOnce ? [choose(possible.filter(([target]) => target !== first[0]))] : []
+    yield {
+      faults: [first, ...second].map(([target, fault]) => ({ target, fault })),
+      lastsMs: between(shortestMs, longestMs),
+      pauseMs: between(shortestPauseMs, longestPauseMs)
+    }
+  }
+}

@@ -1,0 +1,121 @@
+/** Engines whose processes a test kills, freezes, empties and starts again; none outlives the test. */
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Test } from 'tap'
+import { startKafka } from '../../stack/engines/kafka.ts'
+import { startPostgres } from '../../stack/engines/postgres.ts'
+import { startRedis } from '../../stack/engines/redis.ts'
+import { findFreePort } from '../../stack/ports.ts'
+import { startReaper } from '../../stack/reaper.ts'
+import type { Program } from '../../stack/supervised.ts'
+import type { Supervisor } from '../../stack/supervisor.ts'
+import { descendants } from './stack-run.ts'
+
+export type EngineName = 'postgres' | 'redis' | 'kafka'
+
+/** An engine in the hands of a test. */
+export interface EngineProcess {
+  port: number
+  /** Starts it with the data that it has, and resolves to its address once it answers. */
+  start(): Promise<string>
+  /** Ends it without a word; its data stay. */
+  kill(): Promise<void>
+  /** Stops or continues all of its processes. */
+  freeze(): void
+  thaw(): void
+  /** Removes the data of an engine that does not run. */
+  empty(): void
+}
+
+/** @param kafkaAdvertisedPort where clients of the broker are sent */
+export async function createEngineProcesses(t: Pick<Test, 'teardown'>, kafkaAdvertisedPort: number) {
+  const directory = mkdtempSync(join(tmpdir(), 'engines-'))
+  // PostgreSQL runs as a user of its own.
+  chmodSync(directory, 0o755)
+  const reaper = startReaper(3000)
+  const children = new Map<string, ChildProcess>()
+
+  async function launch({ name, command, stopSignal = 'SIGTERM' }: Program): Promise<void> {
+    const { file, args, options } = await command()
+    const own =
+      name === 'kafka' ? ['--override', `advertised.listeners=PLAINTEXT://127.0.0.1:${kafkaAdvertisedPort}`] : []
+    const child = spawn(file, [...args, ...own], { ...options, detached: true, stdio: 'ignore' })
+    children.set(name, child)
+    const { pid } = child
+    if (pid === undefined) throw new Error(`${name} cannot be started`)
+    reaper.started(pid, stopSignal)
+    child.once('exit', () => reaper.ended(pid))
+  }
+
+  const supervisor: Supervisor = {
+    start: (program) => void launch(program),
+    stop: async () => {},
+    hurry: () => {},
+    reaperPid: reaper.pid
+  }
+
+  /** PostgreSQL's backends are in process groups of their own. */
+  function signal(name: EngineName, signal: NodeJS.Signals): void {
+    const { pid, exitCode, signalCode } = children.get(name) ?? {}
+    if (pid === undefined || exitCode !== null || signalCode !== null) return
+    for (const each of [pid, ...descendants(pid).map(([id]) => id)]) {
+      try {
+        process.kill(each, signal)
+      } catch (error) {
+        // It has ended meanwhile.
+        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+      }
+    }
+  }
+
+  async function kill(name: EngineName): Promise<void> {
+    const child = children.get(name)
+    if (!child || child.exitCode !== null || child.signalCode !== null) return
+    const exited = once(child, 'exit')
+    signal(name, 'SIGKILL')
+    await exited
+  }
+
+  async function engine(name: EngineName): Promise<EngineProcess> {
+    const port = await findFreePort()
+    const data = join(directory, name)
+    const options = {
+      supervisor,
+      directory: data,
+      port,
+      docker: undefined,
+      say: () => {},
+      signal: new AbortController().signal
+    }
+    const passwordFile = join(directory, `${name}-password`)
+    const start = {
+      postgres: () => startPostgres({ ...options, passwordFile, settings: { fsync: 'off', max_connections: '100' } }),
+      redis: () => startRedis({ ...options, passwordFile }),
+      async kafka() {
+        const { address, ready } = await startKafka(options)
+        await ready
+        return address
+      }
+    }[name]
+    return {
+      port,
+      start,
+      kill: () => kill(name),
+      freeze: () => signal(name, 'SIGSTOP'),
+      thaw: () => signal(name, 'SIGCONT'),
+      empty: () => rmSync(data, { recursive: true, force: true })
+    }
+  }
+
+  t.teardown(async () => {
+    await Promise.all(([...children.keys()] as EngineName[]).map(kill))
+    reaper.goodbye()
+    rmSync(directory, { recursive: true, force: true })
+  })
+
+  return { postgres: await engine('postgres'), redis: await engine('redis'), kafka: await engine('kafka') }
+}
