@@ -1,6 +1,7 @@
 /**
  * Calls that may be repeated are, within a budget: what the contract declares decides (`idempotency_level`), or that
- * the peer never took the call; only `unavailable` is worth it, and an outage is never made worse by it.
+ * the peer never took the call; only `unavailable` and a connection that broke are worth it, and an outage is never
+ * made worse by it.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -69,23 +70,37 @@ export function retry(budget: RetryBudget, retried: () => void): Interceptor {
   return (next) => async (request) => {
     if (request.stream) return next(request)
     budget.called()
+    let unknown: unknown
     for (let attempt = 1; ; attempt += 1) {
       try {
         return await next(request)
       } catch (error) {
+        // What an attempt may have done is not undone because another one was refused.
+        if (broken.has(error as object)) unknown = error
+        const failure = ConnectError.from(error).code === Code.Unavailable ? (unknown ?? error) : error
         const repeatable =
           request.method.idempotency !== Idempotency.IDEMPOTENCY_UNKNOWN || notTaken.has(error as Error)
-        if (!repeatable || attempt > mostRetries || !isPassing(error) || request.signal.aborted) throw error
-        if (!budget.mayRetry()) throw error
+        if (!repeatable || attempt > mostRetries || request.signal.aborted) throw failure
+        if (!isPassing(error) && !broken.has(error as object)) throw failure
+        if (!budget.mayRetry()) throw failure
         // Full jitter: those who failed together do not come back together.
         const delayMs = Math.random() * Math.min(firstDelayMs * 2 ** attempt, lastDelayMs)
         await sleep(delayMs, undefined, { signal: request.signal }).catch(() => {
-          throw error
+          throw failure
         })
         retried()
       }
     }
   }
+}
+
+const broken = new WeakSet<object>()
+
+/** The error of a call whose connection broke under it: it may have been done, which is so also when no repetition helps. */
+export function brokenOff(cause: ConnectError): ConnectError {
+  const error = new ConnectError('The connection broke.', Code.DeadlineExceeded, undefined, undefined, cause)
+  broken.add(error)
+  return error
 }
 
 /** Certainly not done, and not said by the peer itself, which then also says when it is worth another try. */

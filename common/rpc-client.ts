@@ -1,7 +1,6 @@
 /** Calls to another service: over one HTTP/2 connection, with the credential, the trace and a metric on each call. */
 
 import type { Http2Session } from 'node:http2'
-import { MethodOptions_IdempotencyLevel as Idempotency } from '@bufbuild/protobuf/wkt'
 import { Code, ConnectError, createClient, type Interceptor, type Transport } from '@connectrpc/connect'
 import { type ConnectTransportOptions, createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node'
 import { ErrorInfoSchema } from '#gen/google/rpc/error_details_pb.ts'
@@ -11,9 +10,8 @@ import {
   HealthCheckResponse_ServingStatus as Status
 } from '#gen/grpc/health/v1/health_pb.ts'
 import { createBreaker } from './breaker.ts'
-import { deadlineExceeded } from './deadline.ts'
 import type { RpcClientMetrics, RpcMetrics } from './metrics.ts'
-import { createRetryBudget, neverTaken, retry } from './retry.ts'
+import { brokenOff, createRetryBudget, neverTaken, retry } from './retry.ts'
 import { balance, joinedSessions } from './rpc-balance.ts'
 import { traceKey } from './rpc-context.ts'
 import { childSpan, newTrace, traceparent } from './trace.ts'
@@ -141,9 +139,7 @@ const truthful: Interceptor = (next) => async (request) => {
       // The peer died or reset the stream in mid-call, while our own caller is still there.
       case Code.Canceled:
       case Code.Aborted:
-        throw request.method.idempotency === Idempotency.IDEMPOTENCY_UNKNOWN
-          ? deadlineExceeded()
-          : new ConnectError('The connection broke.', Code.Unavailable, undefined, undefined, error)
+        throw brokenOff(error)
       // Without a reason that the contract of the service defines, it is our own credential that was refused:
       // a mistake of the operator, never of the user.
       case Code.Unauthenticated:

@@ -27,12 +27,15 @@ async function serve(t: Pick<Test, 'teardown'>, handlers: Partial<ServiceImpl<ty
   const sockets = new Set<Socket>()
   app.server.on('connection', (socket: Socket) => sockets.add(socket))
   await app.listen({ host: '127.0.0.1', port })
-  async function kill() {
+  function cut() {
     for (const socket of sockets) socket.destroy()
+  }
+  async function kill() {
+    cut()
     await app.close()
   }
   t.teardown(kill)
-  return { port: (app.server.address() as { port: number }).port, kill }
+  return { port: (app.server.address() as { port: number }).port, cut, kill }
 }
 
 /** Something that takes connections and never says a word. */
@@ -120,6 +123,31 @@ t.test('a call that may be repeated survives a connection that dies, one that ma
   const unknown = [Code.Unavailable, Code.DeadlineExceeded]
   t.ok(unknown.includes((await codeOf(client.createSession({ userId }))) as Code))
   t.equal(await retries(), before, 'a session may not be created twice')
+})
+
+t.test('a call that was done and whose answer was lost is never said to be certainly not done', async (t) => {
+  let calls = 0
+  const server = await serve(t, {
+    deleteSession() {
+      calls += 1
+      server.cut()
+      return {}
+    }
+  })
+  const { client } = caller(server.port)
+  t.equal(await codeOf(client.deleteSession({}, { timeoutMs: 3000 })), Code.DeadlineExceeded)
+  t.equal(calls, 2, 'not even when it was made again')
+})
+
+t.test('nor when the answer is lost and nobody is there to be asked again', async (t) => {
+  const server = await serve(t, {
+    deleteSession() {
+      void server.kill()
+      return {}
+    }
+  })
+  const { client } = caller(server.port)
+  t.equal(await codeOf(client.deleteSession({}, { timeoutMs: 3000 })), Code.DeadlineExceeded)
 })
 
 t.test('an upstream that says that it cannot is neither asked again nor cut off', async (t) => {
