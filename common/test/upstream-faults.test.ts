@@ -137,6 +137,17 @@ t.test('a call that was done and whose answer was lost is never said to be certa
   const { client } = caller(server.port)
   t.equal(await codeOf(client.deleteSession({}, { timeoutMs: 3000 })), Code.DeadlineExceeded)
   t.equal(calls, 2, 'not even when it was made again')
+
+  const changing = await serve(t, {
+    deleteSession() {
+      calls += 1
+      if (calls === 4) throw unavailable('not now')
+      changing.cut()
+      return {}
+    }
+  })
+  t.equal(await codeOf(caller(changing.port).client.deleteSession({}, { timeoutMs: 3000 })), Code.DeadlineExceeded)
+  t.equal(calls, 4, 'nor when it was certainly not done the second time')
 })
 
 t.test('nor when the answer is lost and nobody is there to be asked again', async (t) => {

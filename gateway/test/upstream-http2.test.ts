@@ -21,30 +21,30 @@ async function failing(t: Test, error: Error) {
 }
 
 t.test('each code has its status, on the way through both processes', async (t) => {
-  const expected: [Code, write: number, idempotent: number][] = [
-    [Code.InvalidArgument, 400, 400],
-    [Code.FailedPrecondition, 400, 400],
-    [Code.OutOfRange, 400, 400],
-    [Code.NotFound, 404, 404],
-    [Code.AlreadyExists, 409, 409],
-    [Code.ResourceExhausted, 429, 429],
-    [Code.Unauthenticated, 500, 500],
-    [Code.PermissionDenied, 500, 500],
-    [Code.Unknown, 500, 500],
-    [Code.Internal, 500, 500],
-    [Code.DataLoss, 500, 500],
-    [Code.Unimplemented, 501, 501],
-    [Code.Unavailable, 503, 503],
-    [Code.DeadlineExceeded, 504, 504],
-    // What was cut off may have been done, unless doing it again is harmless.
-    [Code.Canceled, 504, 503],
-    [Code.Aborted, 504, 503]
+  const expected: [Code, status: number][] = [
+    [Code.InvalidArgument, 400],
+    [Code.FailedPrecondition, 400],
+    [Code.OutOfRange, 400],
+    [Code.NotFound, 404],
+    [Code.AlreadyExists, 409],
+    [Code.ResourceExhausted, 429],
+    [Code.Unauthenticated, 500],
+    [Code.PermissionDenied, 500],
+    [Code.Unknown, 500],
+    [Code.Internal, 500],
+    [Code.DataLoss, 500],
+    [Code.Unimplemented, 501],
+    [Code.Unavailable, 503],
+    [Code.DeadlineExceeded, 504],
+    // What was cut off may have been done.
+    [Code.Canceled, 504],
+    [Code.Aborted, 504]
   ]
   t.equal(new Set(expected.map(([code]) => code)).size, 16)
-  for (const [code, write, idempotent] of expected) {
-    const sentence = write < 500 ? 'A sentence.' : 'hunter2'
+  for (const [code, status] of expected) {
+    const sentence = status < 500 ? 'A sentence.' : 'hunter2'
     const { app } = await failing(t, new ConnectError(sentence, code))
-    t.same(await statuses(t, app, headers), [write, write, idempotent, 503, 503], Code[code])
+    t.same(await statuses(t, app, headers), [status, status, status, 503, 503], Code[code])
   }
 })
 

@@ -7,6 +7,8 @@ export interface Account {
   email: string
   state: 'new' | 'exists' | 'gone' | 'never' | 'unknown' | 'lost'
   sessions: Session[]
+  /** What was asked about it, and how that was answered. */
+  history: string[]
 }
 
 export interface Session {
@@ -51,7 +53,7 @@ export function createLedger(call: Call) {
     broken.push(`${what} (trace ${traceId})`)
   }
 
-  async function ask(route: Route, options: { token?: string; json?: unknown }) {
+  async function ask(account: Account, route: Route, options: { token?: string; json?: unknown }) {
     const [method, path] = route.split(' ') as [string, string]
     const startedAt = performance.now()
     const answer = await Promise.race([
@@ -72,7 +74,10 @@ export function createLedger(call: Call) {
     }
     if (tookMs > budgetMs + slackMs) violated(`${route} took ${Math.round(tookMs)} ms`, traceId)
     if (status === 503 && answer.headers.get('retry-after') === null) violated(`${route}: 503, no Retry-After`, traceId)
-    return { status, body: answer.body, traceId, violated: (what: string) => violated(`${route}: ${what}`, traceId) }
+    account.history.push(`${route} ${status} ${traceId}`)
+    const tell = (what: string) =>
+      violated(`${route}: ${what}; before: ${account.history.slice(-8).join(', ')}`, traceId)
+    return { status, body: answer.body, violated: tell }
   }
 
   function begin(account: Account, token: string): Session {
@@ -87,10 +92,10 @@ export function createLedger(call: Call) {
     /** The invariants that did not hold, each with the trace of the request that showed it. */
     broken,
 
-    async register(account: Account = { email: newAddress(), state: 'new', sessions: [] }) {
+    async register(account: Account = { email: newAddress(), state: 'new', sessions: [], history: [] }) {
       if (account.state === 'new') accounts.push(account)
       const before = account.state
-      const { status, body, violated } = await ask('POST /reg', { json: { email: account.email, password } })
+      const { status, body, violated } = await ask(account, 'POST /reg', { json: { email: account.email, password } })
       if (status === 201) {
         if (before === 'exists') violated('an address was registered twice')
         account.state = 'exists'
@@ -105,7 +110,9 @@ export function createLedger(call: Call) {
     },
 
     async logIn(account: Account, using = password) {
-      const { status, body, violated } = await ask('POST /auth', { json: { email: account.email, password: using } })
+      const { status, body, violated } = await ask(account, 'POST /auth', {
+        json: { email: account.email, password: using }
+      })
       if (status === 200) {
         if (using !== password) violated('a wrong password was taken')
         if (account.state === 'never') violated('a registration that was answered by 503 left an account')
@@ -121,7 +128,7 @@ export function createLedger(call: Call) {
 
     async validate(session: Session) {
       const before = session.state
-      const { status, violated } = await ask('GET /session', { token: session.token })
+      const { status, violated } = await ask(session.account, 'GET /session', { token: session.token })
       // What has been ended meanwhile could be seen either way.
       if (status === 200 && before === 'ended') violated('a session that has ended is valid')
       if (status === 401 && before === 'valid' && session.state === 'valid') {
@@ -132,7 +139,7 @@ export function createLedger(call: Call) {
     },
 
     async logOut(session: Session) {
-      const { status } = await ask('DELETE /logout', { token: session.token })
+      const { status } = await ask(session.account, 'DELETE /logout', { token: session.token })
       if (status === 204) session.state = 'ended'
       else if (status !== 503 && session.state === 'valid') session.state = 'unknown'
       return { status }
@@ -140,7 +147,7 @@ export function createLedger(call: Call) {
 
     async remove(session: Session) {
       const { account, state: before } = session
-      const { status, violated } = await ask('DELETE /delete', { token: session.token })
+      const { status, violated } = await ask(account, 'DELETE /delete', { token: session.token })
       if (status === 204) {
         if (before === 'ended') violated('a session that has ended deleted an account')
         account.state = 'gone'
