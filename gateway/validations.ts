@@ -59,7 +59,8 @@ export function gatherValidations(client: Pick<Client<typeof SessionService>, 'v
       if (batch.length === maxTokens) break
       taken += 1
       if (each.isGone()) fail(each, new ConnectError('The client went away.', Code.Canceled))
-      else if (each.endsAt > now) batch.push(each)
+      else if (each.endsAt <= now) fail(each, deadlineExceeded())
+      else batch.push(each)
     }
     waiting = waiting.slice(taken)
     return batch
@@ -106,7 +107,7 @@ export function gatherValidations(client: Pick<Client<typeof SessionService>, 'v
         for (const each of questions) if (!each.isOver) fail(each, deadlineExceeded())
       },
       Math.max(step * stepMs - performance.now(), 0)
-    ).unref()
+    )
   }
 
   return (question) =>

@@ -177,7 +177,7 @@ t.test('what a caller is told about another service', async (t) => {
   // As a process that is killed: nobody listens any more. One that still did would be asked again.
   app.server.close()
   for (const socket of sockets(app.server)) socket.destroy()
-  t.equal((await idempotent).code, Code.Unavailable, 'it died in mid-call: certainly nothing that matters')
+  t.equal((await idempotent).code, Code.DeadlineExceeded, 'it died in mid-call, and could not be asked again')
   t.equal((await other).code, Code.DeadlineExceeded, 'it died in mid-call: nobody knows')
   t.equal((await failure(caller(1).listSessions({}))).code, Code.Unavailable)
 })
