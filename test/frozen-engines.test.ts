@@ -40,23 +40,20 @@ async function started(t: Test, overrides: Record<string, string>) {
   await product.startAll()
   const email = newAddress()
   const { body } = await product.call('POST', '/reg', { json: { email, password } })
-  return { product, email, token: body.session.token as string }
+  return { product, token: body.session.token as string }
 }
 
 t.test('PostgreSQL', async (t) => {
   const engine = await startOwnPostgres(t)
-  const { product, email } = await started(t, { USER_SVC_POSTGRES_URL: engine.url })
+  const { product } = await started(t, { USER_SVC_POSTGRES_URL: engine.url })
   const { call } = product
-  const logIn = async () => (await call('POST', '/auth', { json: { email, password } })).status
   const traffic = await startTraffic(t, call)
   for (const ms of [1000, frozenMs]) {
     engine.signal('SIGSTOP')
     await sleep(ms)
     if (ms === frozenMs) t.notOk(await product.isReady('user-svc'))
     engine.signal('SIGCONT')
-    const backAt = performance.now()
-    await until('log-in works again', async () => (await logIn()) === 200)
-    const tookMs = Math.round(performance.now() - backAt)
+    const tookMs = await traffic.works('POST /auth')
     t.ok(tookMs < 2000 + slackMs, `${tookMs} ms after ${ms} ms of silence`)
     await until('user-svc is ready', () => product.isReady('user-svc'), 2000 + slackMs)
   }
@@ -89,16 +86,13 @@ t.test('Redis, for sessions and for the rate limits', async (t) => {
     GATEWAY_RATE_LIMIT_SESSION_MAX: most
   })
   const { call } = product
-  const isValid = async () => (await call('GET', '/session', { token })).status === 200
   const traffic = await startTraffic(t, call)
   for (const ms of [1500, frozenMs]) {
     engine.signal('SIGSTOP')
     await sleep(ms)
     if (ms === frozenMs) for (const name of ['session-svc', 'gateway'] as const) t.notOk(await product.isReady(name))
     engine.signal('SIGCONT')
-    const backAt = performance.now()
-    await until('the session is valid again', isValid)
-    const tookMs = Math.round(performance.now() - backAt)
+    const tookMs = await traffic.works('GET /session')
     t.ok(tookMs < 2000 + slackMs, `${tookMs} ms after ${ms} ms of silence`)
     for (const name of ['session-svc', 'gateway'] as const) {
       await until(`${name} is ready`, () => product.isReady(name), 2000 + slackMs)

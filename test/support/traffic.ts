@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
-import { type Answer, newAddress, password } from './product.ts'
+import { type Answer, newAddress, password, until } from './product.ts'
 
 type Call = (method: string, path: string, options?: { token?: string; json?: unknown }) => Promise<Answer>
 
@@ -63,7 +63,18 @@ export async function startTraffic(t: Pick<Test, 'teardown'>, call: Call, perSec
     over = true
   })
   return {
-    outcomes,
+    /** Waits until requests of these routes that were sent from now on have succeeded. @returns milliseconds */
+    async works(...routes: string[]): Promise<number> {
+      const from = performance.now()
+      const successes = () =>
+        routes.map((route) =>
+          outcomes.find(
+            (each) => each.route === route && each.startedAt >= from && each.status < 300 && each.status > 0
+          )
+        )
+      await until(`${routes} succeed`, () => successes().every((each) => each !== undefined), 30_000)
+      return Math.round(Math.max(...successes().map((each) => (each as Outcome).endedAt)) - from)
+    },
     /** Stops sending and waits for all answers. */
     async end(): Promise<Outcome[]> {
       over = true
