@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import { pingPostgres, startPostgres } from '../../stack/engines/postgres.ts'
+import { startPostgres } from '../../stack/engines/postgres.ts'
 import { pingRedis } from '../../stack/engines/redis.ts'
 import { createSupervisor } from '../../stack/supervisor.ts'
 import { temporaryFolder } from './log-stack.ts'
@@ -42,7 +42,7 @@ export async function startOwnPostgres(t: Teardown) {
     if (leader() > 0) signal('SIGCONT')
     await supervisor.stop([])
   })
-  return { url, port, signal, ping: () => pingPostgres(url) }
+  return { url, port, signal }
 }
 
 /** A Redis that keeps what it is told over a crash. */
