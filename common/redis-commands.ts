@@ -1,6 +1,7 @@
 /** The commands over the servers of a store, each sent to the server that has its key. */
 
 import type { RedisScripts } from 'redis'
+import { deadlineExceeded } from './deadline.ts'
 import { unavailable } from './errors.ts'
 import type { Logger } from './logger.ts'
 import { connectRedis, type Redis, type RedisClient } from './redis.ts'
@@ -93,8 +94,8 @@ export function routedCommands<S extends RedisScripts>(
   return commands as unknown as Redis<S>
 }
 
-// A hundred times what a server takes; one that hangs is known to do so a little later.
-const patienceMs = 300
+// Hundreds of times what a server takes; one that hangs is known to do so a little later.
+const patienceMs = 500
 
 /**
  * Asks about many things in as few commands as Redis takes: in one, or on a cluster in one for each slot. What a
@@ -109,13 +110,22 @@ export async function askTogether<T, R>(
   if (slotOf === undefined) return ask(items)
   const slots = [...Map.groupBy(items.keys(), (index) => slotOf(keyOf(items[index] as T))).values()]
   const results: (R | undefined)[] = items.map(() => undefined)
-  const answers = await Promise.allSettled(
-    slots.map(async (indexes) => {
-      const own = await withinMs(patienceMs, ask(indexes.map((index) => items[index] as T)))
+  let answered = 0
+  let failure: unknown = deadlineExceeded()
+
+  async function askSlot(indexes: number[]): Promise<void> {
+    try {
+      const own = await ask(indexes.map((index) => items[index] as T))
       for (const [place, result] of own.entries()) results[indexes[place] as number] = result
-    })
-  )
-  const failures = answers.flatMap((answer) => (answer.status === 'rejected' ? [answer.reason] : []))
-  if (failures.length > 0 && failures.length === slots.length) throw failures[0]
-  return results
+      answered += 1
+    } catch (error) {
+      failure = error
+    }
+  }
+
+  // One timer for all: one for each slot would cost more than the command.
+  await withinMs(patienceMs, Promise.all(slots.map(askSlot))).catch(() => {})
+  if (answered === 0 && slots.length > 0) throw failure
+  // Late answers change nothing any more.
+  return [...results]
 }
