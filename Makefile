@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.tools/node_modules/.bin:$(CURDIR)/node_modules/.bin:$(
 NODE = node --disable-warning=TimeoutNegativeWarning
 
 .DEFAULT_GOAL := help
-.PHONY: help run logs test check generate clean install bench
+.PHONY: help run logs test test-faults check generate clean install bench
 
 run: install ## start engines and services, stay in the foreground until Ctrl-C
 	@exec $(NODE) stack/run.ts
@@ -18,6 +18,9 @@ logs: ## show the logs of all services, merged by time; takes TRACE=<trace id> S
 
 test: install ## run all checks and tests; `make test FILES=path/to/one.test.ts` runs some
 	@exec $(NODE) test/run.ts $(FILES)
+
+test-faults: install ## break things at random under load; takes SECONDS=600 SEED=<number>; PAGE=1 writes docs/faults.md
+	@exec $(NODE) test/faults/run.ts --seconds=$(SECONDS) --seed=$(SEED) $(if $(PAGE),--page)
 
 bench: install ## measure the product against its own limits; takes QUICK=1 (two minutes) ROWS=logins,sessions
 	@exec $(NODE) bench/run.ts $(if $(QUICK),--quick) $(if $(ROWS),--rows=$(ROWS))
@@ -32,7 +35,7 @@ clean: ## remove what was installed or generated outside git; the data in .data/
 	@rm -rf node_modules .tools .tap coverage .data/test
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install:
 	@sh stack/install.sh
