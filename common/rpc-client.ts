@@ -135,6 +135,7 @@ const truthful: Interceptor = (next) => async (request) => {
     const error = ConnectError.from(thrown)
     if (request.signal.aborted) throw error
     if (isNotTaken(error)) throw neverTaken(error)
+    if (fellSilent(error)) throw brokenOff(error)
     switch (error.code) {
       // The peer died or reset the stream in mid-call, while our own caller is still there.
       case Code.Canceled:
@@ -157,6 +158,12 @@ const truthful: Interceptor = (next) => async (request) => {
 function isNotTaken({ rawMessage, cause }: ConnectError): boolean {
   const { code } = (cause ?? {}) as { code?: string }
   return /REFUSED_STREAM/.test(rawMessage) || code === 'ERR_HTTP2_GOAWAY_SESSION'
+}
+
+/** A connection was given up because nothing came any more: what had been sent on it may have been done. */
+function fellSilent({ rawMessage, cause }: ConnectError): boolean {
+  const { code, syscall } = (cause ?? {}) as NodeJS.ErrnoException
+  return rawMessage === 'PING timed out' || (code === 'ETIMEDOUT' && syscall !== 'connect')
 }
 
 function authorized(token: string): Interceptor {

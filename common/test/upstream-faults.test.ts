@@ -161,6 +161,11 @@ t.test('nor when the answer is lost and nobody is there to be asked again', asyn
   t.equal(await codeOf(client.deleteSession({}, { timeoutMs: 3000 })), Code.DeadlineExceeded)
 })
 
+t.test('a call whose upstream fell silent may have been done', async (t) => {
+  const { port } = await mute(t)
+  t.equal(await codeOf(caller(port).client.createSession({ userId }, { timeoutMs: 6000 })), Code.DeadlineExceeded)
+})
+
 t.test('an upstream that says that it cannot is neither asked again nor cut off', async (t) => {
   let calls = 0
   const { port } = await serve(t, {
