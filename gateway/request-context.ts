@@ -27,16 +27,16 @@ declare module 'fastify' {
   }
 }
 
-const ends = new WeakMap<FastifyRequest, number>()
+const endSlot = Symbol('end')
 
 /** When the time of a request is over, as `performance.now()` counts: its route's budget, from its first call on. */
-export function budgetEnd(request: FastifyRequest): number {
-  let end = ends.get(request)
+export function budgetEnd(request: FastifyRequest & { [endSlot]?: number }): number {
+  let end = request[endSlot]
   if (end === undefined) {
     const { budgetMs } = request.routeOptions.config
     if (budgetMs === undefined) throw new TypeError('the route has no budget')
     end = performance.now() + budgetMs
-    ends.set(request, end)
+    request[endSlot] = end
   }
   return end
 }

@@ -19,7 +19,8 @@ declare module 'fastify' {
  * later, that never sent anything, and that do not come to the end of their request.
  */
 export function drainConnections(app: FastifyInstance): void {
-  const open = new Map<Socket, Set<IncomingMessage>>()
+  /** The answers that each connection still waits for. */
+  const open = new Map<Socket, Set<ServerResponse>>()
   let closing = false
   app.decorate('requestsUnderWay', () => [...open.values()].reduce((sum, { size }) => sum + size, 0))
 
@@ -27,26 +28,29 @@ export function drainConnections(app: FastifyInstance): void {
     open.set(socket, new Set())
     socket.once('close', () => open.delete(socket))
   })
-  app.server.on('request', (request: IncomingMessage, response: ServerResponse) => {
-    const { socket } = request
-    open.get(socket)?.add(request)
+  app.server.on('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
+    const answers = open.get(socket)
+    answers?.add(response)
+    if (closing) sayLast(response)
     response.once('close', () => {
-      open.get(socket)?.delete(request)
-      if (closing && open.get(socket)?.size === 0) socket.destroySoon()
+      answers?.delete(response)
+      if (closing && answers?.size === 0) socket.destroySoon()
     })
   })
-  function cut(isDone: (requests: IncomingMessage[]) => boolean): void {
-    for (const [socket, requests] of open) if (isDone([...requests])) socket.destroy()
+  function cut(isDone: (answers: ServerResponse[]) => boolean): void {
+    for (const [socket, answers] of open) if (isDone([...answers])) socket.destroy()
   }
 
   app.addHook('preClose', (done) => {
     closing = true
-    cut((requests) => requests.length === 0)
-    setTimeout(() => cut((requests) => requests.every(({ complete }) => !complete)), arrivalMs).unref()
+    for (const answers of open.values()) for (const response of answers) sayLast(response)
+    cut((answers) => answers.length === 0)
+    setTimeout(() => cut((answers) => answers.every(({ req }) => !req.complete)), arrivalMs).unref()
     done()
   })
-  app.addHook('onSend', (_request, reply, _payload, done) => {
-    if (closing) reply.header('connection', 'close')
-    done()
-  })
+}
+
+/** Tells the client that the connection ends with this answer. */
+function sayLast(response: ServerResponse): void {
+  if (!response.headersSent) response.setHeader('connection', 'close')
 }

@@ -9,7 +9,8 @@ import type { Session } from '#gen/session/v1/session_pb.ts'
 import { budgetEnd, traceOf } from '../request-context.ts'
 import type { Validate } from '../validations.ts'
 
-const sessions = new WeakMap<FastifyRequest, Session>()
+const sessionSlot = Symbol('session')
+type CheckedRequest = FastifyRequest & { [sessionSlot]?: Session }
 
 /** A session token, and the account that it names. */
 interface BearerToken {
@@ -35,8 +36,8 @@ export function requireToken(request: FastifyRequest): BearerToken {
 }
 
 /** The session that the check found. */
-export function sessionOf(request: FastifyRequest): Session {
-  const session = sessions.get(request)
+export function sessionOf(request: CheckedRequest): Session {
+  const session = request[sessionSlot]
   if (session === undefined) throw new TypeError('the route has no session check')
   return session
 }
@@ -46,14 +47,14 @@ export function sessionOf(request: FastifyRequest): Session {
  * being known is 503, so that an outage never looks like a log-out.
  */
 export function requireSession(validate: Validate): onRequestAsyncHookHandler {
-  return async (request: FastifyRequest) => {
+  return async (request: CheckedRequest) => {
     const { token, userId } = requireToken(request)
     const { raw } = request
     const question = { token, trace: traceOf(raw), endsAt: budgetEnd(request), isGone: () => raw.socket.destroyed }
     const result = await validate(question).catch((error) => {
       throw unavailable('It cannot be known at the moment whether the session is valid.', 1, error)
     })
-    if (result.case === 'session' && isWhole(result.value, userId)) sessions.set(request, result.value)
+    if (result.case === 'session' && isWhole(result.value, userId)) request[sessionSlot] = result.value
     else if (result.case === 'invalid') throw notAuthenticated('The session has ended.', 'Bearer error="invalid_token"')
     else throw unavailable('It cannot be known at the moment whether the session is valid.')
   }

@@ -72,7 +72,9 @@ for (const [what, create] of Object.entries(failing)) {
     t.same(new Set(await Promise.all(answers)), new Set([503]))
     const perRequest = reached / answers.length
     t.ok(perRequest <= 1.1, `${reached} calls for ${answers.length} requests: ${perRequest.toFixed(2)} each`)
-    t.ok(states.has(1) && states.has(0.5), `the breaker was seen at ${[...states]}`)
+    t.ok(states.has(1), `the breaker was seen at ${[...states]}`)
+    // Elsewhere a probe fails too soon to be seen.
+    if (what === 'is mute') t.ok(states.has(0.5), 'and half-open')
 
     await end()
     const validateSession = () => ({ result: { case: 'session' as const, value: session } })
