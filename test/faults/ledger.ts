@@ -2,10 +2,13 @@
 
 import { type Answer, newAddress, password } from '../support/product.ts'
 
-/** What is known of an account. `never`: its registration was answered by 503; `lost`: the database came back empty. */
+/**
+ * What is known of an account. `never`: its registration was answered by 503; `unknown`: by 504; `leaving`: its deletion
+ * was answered by 504, so it may end at any time, also when it was seen since; `lost`: the database came back empty.
+ */
 export interface Account {
   email: string
-  state: 'new' | 'exists' | 'gone' | 'never' | 'unknown' | 'lost'
+  state: 'new' | 'exists' | 'gone' | 'never' | 'unknown' | 'leaving' | 'lost'
   sessions: Session[]
   /** What was asked about it, and how that was answered. */
   history: string[]
@@ -81,7 +84,7 @@ export function createLedger(call: Call) {
   }
 
   function begin(account: Account, token: string): Session {
-    const session: Session = { token, account, state: 'valid' }
+    const session: Session = { token, account, state: account.state === 'leaving' ? 'unknown' : 'valid' }
     account.sessions.push(session)
     return session
   }
@@ -105,7 +108,9 @@ export function createLedger(call: Call) {
         if (before === 'never') violated('a registration that was answered by 503 left an account')
         if (before === 'gone') violated('an account that was deleted is there')
         if (before === 'unknown') account.state = 'exists'
-      } else if (before !== 'exists' && before !== 'unknown') account.state = status === 503 ? 'never' : 'unknown'
+      } else if (before === 'new' || before === 'never' || before === 'gone') {
+        account.state = status === 503 ? 'never' : 'unknown'
+      }
       return { status, account }
     },
 
@@ -156,7 +161,7 @@ export function createLedger(call: Call) {
         if (before === 'valid') violated('a valid session was answered 401')
         session.state = 'ended'
       } else if (status !== 503) {
-        if (account.state === 'exists') account.state = 'unknown'
+        if (account.state !== 'gone') account.state = 'leaving'
         for (const each of account.sessions) if (each.state === 'valid') each.state = 'unknown'
       }
       return { status }

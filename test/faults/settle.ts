@@ -21,8 +21,8 @@ export async function settle(laboratory: Laboratory, ledger: Ledger): Promise<st
     if (state === 'exists' && !emails.has(email)) complaints.push('an account whose 201 was delivered is not there')
     if ((state === 'never' || state === 'gone') && emails.has(email))
       complaints.push(`an account is there that is ${state}`)
-    // A deletion whose answer was lost has been done, then.
-    if (account.state === 'unknown' && !emails.has(email)) account.state = 'gone'
+    // What was answered by 504 is certain by now.
+    if ((account.state === 'unknown' || account.state === 'leaving') && !emails.has(email)) account.state = 'gone'
     emails.delete(email)
   }
   if (emails.size > 0) complaints.push(`${emails.size} accounts are there that nobody registered`)
