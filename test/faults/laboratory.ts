@@ -1,7 +1,7 @@
 /** The product with engines of its own and a proxy before each engine and service: what can break is broken here, and healed. */
 
 import { randomBytes } from 'node:crypto'
-import { existsSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import postgres from 'postgres'
@@ -147,12 +147,10 @@ export async function createLaboratory(t: Pick<Test, 'teardown'>, { brokers, env
 
   return {
     product,
-    topics,
     database,
     killed,
     /** Secrets that belong into no line. */
     secrets: [product.rpcToken, ...[postgresUrl, redisUrl].map((url) => new URL(url as string).password)],
-    brokerIsOwn: brokers === undefined,
 
     /** Resolves when the fault is there; of one that is over at once, when the target answers again. */
     async inject(target: Target, fault: Fault): Promise<void> {
@@ -176,10 +174,7 @@ export async function createLaboratory(t: Pick<Test, 'teardown'>, { brokers, env
     endings: () =>
       answering
         .filter((name) => (product.process(name)?.exitCode ?? null) !== null)
-        .map((name) => `${name} has ended:\n${product.output(name).slice(-4000)}`),
-
-    /** Whether the sink has lost its topic, which it must tell and not make again by itself. */
-    hasTopicMarker: () => existsSync(join(product.env.LOG_SINK_DIRECTORY as string, `topic-${topics.logs}.json`))
+        .map((name) => `${name} has ended:\n${product.output(name).slice(-4000)}`)
   }
 }
 
