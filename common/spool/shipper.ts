@@ -38,7 +38,10 @@ export interface ShipperEvents {
 
 // A broker takes at most 1 MiB at once.
 const batchBytes = 512 * 1024
-const lingerMs = 200
+// Lines are gathered for a while: a record costs the brokers and the sinks the same, whether it is small or large.
+const lingerMs = 250
+// Where nothing is written, it is looked for less often.
+const idleMs = 1000
 const housekeepingMs = 1000
 const adoptMs = 5000
 // A directory without an owner is one that is being made, or one whose owner could not even write that down.
@@ -95,25 +98,26 @@ export async function ship(
     }
   }
 
-  /** One batch of each source. @returns whether there was any */
-  async function shipRound(deliver: NonNullable<ShipperOptions['send']>): Promise<boolean> {
-    let any = false
+  /** One batch of each source. @returns how much there was: more may wait behind what fills a batch */
+  async function shipRound(deliver: NonNullable<ShipperOptions['send']>): Promise<'nothing' | 'little' | 'much'> {
+    let amount: 'nothing' | 'little' | 'much' = 'nothing'
     for (const source of sources()) {
       const batch = source.next(buffer)
       if (batch === undefined) {
         if (adopted.delete(source)) source.remove()
         continue
       }
-      any = true
+      if (batch.bytes.length > batchBytes / 2) amount = 'much'
+      else if (amount === 'nothing') amount = 'little'
       const partition = await delivered(deliver, source, batch)
       if (partition === undefined) {
         gaveUp = true
-        return false
+        return 'nothing'
       }
       acknowledge(source, partition)
       events.shipped(batch.count)
     }
-    return any
+    return amount
   }
 
   /** A note that cannot be written is written after the next batch; until then a crash sends some lines twice. */
@@ -148,16 +152,18 @@ export async function ship(
   }
 
   let complete = false
+  let pauseMs = lingerMs
   for (;;) {
     housekeep()
-    const any = send === undefined ? false : await shipRound(send)
+    const amount = send === undefined ? 'nothing' : await shipRound(send)
     if (cutOff.aborted) break
-    if (any) continue
+    if (amount === 'much' || (amount === 'little' && stop.aborted)) continue
     if (stop.aborted) {
       complete = send !== undefined && !gaveUp && sources().every((source) => source.next(buffer) === undefined)
       break
     }
-    await pause(lingerMs, stop)
+    pauseMs = amount === 'nothing' ? Math.min(pauseMs * 2, idleMs) : lingerMs
+    await pause(pauseMs, stop)
   }
   for (const [source, ownership] of adopted) {
     source.close()
