@@ -40,7 +40,7 @@ export interface Collector extends GroupHandler {
 }
 
 const stallRetryMs = 1000
-// An idle broker answers twice a second.
+// An idle broker answers once a second.
 const silentMs = 5000
 const hangingMs = 15_000
 

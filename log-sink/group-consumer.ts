@@ -48,7 +48,7 @@ export interface GroupOptions {
 
 // The least that brokers allow by default. A dead member's partitions wait for so long.
 const sessionTimeoutMs = 6000
-const maxWaitMs = 500
+const maxWaitMs = 1000
 // Small batches cost as many syncs of the disk as large ones.
 const minBytes = 65_536
 // Compressed; what they hold is collected in pieces of the size below.
