@@ -1,6 +1,5 @@
 /** Calls to another service: over one HTTP/2 connection, with the credential, the trace and a metric on each call. */
 
-import type { Http2Session } from 'node:http2'
 import { Code, ConnectError, createClient, type Interceptor, type Transport } from '@connectrpc/connect'
 import { type ConnectTransportOptions, createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node'
 import { ErrorInfoSchema } from '#gen/google/rpc/error_details_pb.ts'
@@ -10,6 +9,7 @@ import {
   HealthCheckResponse_ServingStatus as Status
 } from '#gen/grpc/health/v1/health_pb.ts'
 import { createBreaker } from './breaker.ts'
+import { guardHttp2Sessions } from './http2-guard.ts'
 import type { RpcClientMetrics, RpcMetrics } from './metrics.ts'
 import { brokenOff, createRetryBudget, neverTaken, retry } from './retry.ts'
 import { balance, joinedSessions } from './rpc-balance.ts'
@@ -36,6 +36,7 @@ export interface ServiceTransport extends Transport {
  * calls are refused at once.
  */
 export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcClientMetrics): ServiceTransport {
+  guardHttp2Sessions()
   const options = {
     httpVersion: '2',
     // The Connect protocol in binary: half the CPU of the gRPC protocol in Node.js.
@@ -48,7 +49,7 @@ export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcCl
   const onTheWay = [measured(metrics), truthful, authorized(rpc.token), traced, answeredInTime]
   const instances = urls.map((baseUrl, index) => {
     const label = urls.length > 1 ? `${name}/${index + 1}` : name
-    const sessionManager = guardedSessions(baseUrl)
+    const sessionManager = new Http2SessionManager(baseUrl, pings)
     const health = createClient(Health, createConnectTransport({ ...options, baseUrl, sessionManager }))
     const breaker = createBreaker({
       probe: () => health.check({}, { timeoutMs: 1000 }),
@@ -88,29 +89,6 @@ function overheardHealth(told: (serving: boolean) => void): Interceptor {
 }
 
 const pings = { pingIntervalMs: 2000, pingTimeoutMs: 1000, pingIdleConnection: true }
-
-/**
- * The HTTP/2 connection to a service, without two ways in which connect-node would end the process. When something
- * answers that does not speak HTTP/2, Node.js emits an error on the session after connect-node has stopped to listen;
- * and a stream that closes after its session makes connect-node ping that, which throws in a timer. The calls that it
- * is about have failed by then, so nothing is lost here.
- */
-function guardedSessions(baseUrl: string): Http2SessionManager {
-  const manager = new Http2SessionManager(baseUrl, pings)
-  const guarded = new WeakSet<Http2Session>()
-  const request = manager.request.bind(manager)
-  manager.request = async (...args) => {
-    const stream = await request(...args)
-    const { session } = stream
-    if (session && !guarded.has(session)) {
-      guarded.add(session.on('error', () => {}))
-      const ping = session.ping.bind(session) as (...all: unknown[]) => boolean
-      session.ping = (...all: unknown[]) => !session.destroyed && ping(...all)
-    }
-    return stream
-  }
-  return manager
-}
 
 function measured(metrics: RpcMetrics): Interceptor {
   return (next) => async (request) => {

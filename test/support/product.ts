@@ -33,7 +33,7 @@ export function freePort(): Promise<number> {
 }
 
 /** Waits until `condition` holds; fails after `ms` milliseconds. */
-export async function until(what: string, condition: () => boolean | Promise<boolean>, ms = 15_000): Promise<void> {
+export async function until(what: string, condition: () => boolean | Promise<boolean>, ms = 30_000): Promise<void> {
   const endsAt = Date.now() + ms
   while (!(await condition())) {
     if (Date.now() > endsAt) throw new Error(`not within ${ms} ms: ${what}`)
