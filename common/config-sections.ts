@@ -53,7 +53,11 @@ export const rpc = {
   reflection: flag(true, 'Serve `grpc.reflection` on the RPC ports, for `grpcurl` and `buf curl`.'),
   userSvcUrl: urlList('http://127.0.0.1:50051', 'Where the instances of user-svc are reached.'),
   sessionSvcUrl: urlList('http://127.0.0.1:50052', 'Where the instances of session-svc are reached.'),
-  maxMessageBytes: integer(65_536, 'The largest RPC message that is read, in bytes.', { min: 1024, max: 16_777_216 }),
+  maxMessageBytes: integer(65_536, 'The largest RPC message that is read, in bytes.', {
+    // What a full batch of validations takes.
+    min: 32_768,
+    max: 16_777_216
+  }),
   maxTimeout: duration('30s', 'The most time that any call may take, whatever its caller allows.', {
     min: '100ms',
     max: '10m'

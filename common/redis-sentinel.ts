@@ -94,10 +94,11 @@ export function connectSentinel<S extends RedisScripts>(
 
   async function keepLooking(): Promise<void> {
     while (!closing.signal.aborted) {
+      const askedAt = performance.now()
       const address = await namedAddress()
       if (closing.signal.aborted) return
       if (address !== undefined) {
-        namedAt = performance.now()
+        namedAt = askedAt
         if (address !== master?.address) follow(address)
         else await confirm(master)
       }

@@ -25,10 +25,14 @@ export function balance(instances: readonly Instance[]): Interceptor {
   const [only] = instances
   if (instances.length === 1 && only) return only.breaker.intercept
   const lastTried = new WeakMap<object, number>()
+  const underWay = instances.map(() => 0)
   let turn = Math.floor(Math.random() * instances.length)
 
   function choose(request: object): number {
-    const inTurn = instances.map((_, offset) => (turn + offset) % instances.length)
+    // One that leaves calls unanswered gets no more of them than the others.
+    const inTurn = instances
+      .map((_, offset) => (turn + offset) % instances.length)
+      .sort((a, b) => (underWay[a] ?? 0) - (underWay[b] ?? 0))
     const closed = inTurn.filter((index) => instances[index]?.breaker.state() === 'closed')
     const untried = closed.filter((index) => index !== lastTried.get(request))
     const well = untried.find((index) => !instances[index]?.breaker.failing() && instances[index]?.isServing())
@@ -40,10 +44,15 @@ export function balance(instances: readonly Instance[]): Interceptor {
 
   return (next) => {
     const ways = instances.map(({ breaker }) => breaker.intercept(next))
-    return (request) => {
+    return async (request) => {
       const chosen = choose(request)
       request.header.set(chosenHeader, String(chosen))
-      return (ways[chosen] as typeof next)(request)
+      underWay[chosen] = (underWay[chosen] ?? 0) + 1
+      try {
+        return await (ways[chosen] as typeof next)(request)
+      } finally {
+        underWay[chosen] = (underWay[chosen] ?? 0) - 1
+      }
     }
   }
 }

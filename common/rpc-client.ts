@@ -114,6 +114,8 @@ const truthful: Interceptor = (next) => async (request) => {
     if (request.signal.aborted) throw error
     if (isNotTaken(error)) throw neverTaken(error)
     if (fellSilent(error)) throw brokenOff(error)
+    if (isUnreachable(error))
+      throw new ConnectError('It cannot be reached.', Code.Unavailable, undefined, undefined, error)
     switch (error.code) {
       // The peer died or reset the stream in mid-call, while our own caller is still there.
       case Code.Canceled:
@@ -141,7 +143,12 @@ function isNotTaken({ rawMessage, cause }: ConnectError): boolean {
 /** A connection was given up because nothing came any more: what had been sent on it may have been done. */
 function fellSilent({ rawMessage, cause }: ConnectError): boolean {
   const { code, syscall } = (cause ?? {}) as NodeJS.ErrnoException
-  return rawMessage === 'PING timed out' || (code === 'ETIMEDOUT' && syscall !== 'connect')
+  return rawMessage === 'PING timed out' || code === 'EPIPE' || (code === 'ETIMEDOUT' && syscall !== 'connect')
+}
+
+/** There is no way to the host, which connect-node knows no code for. */
+function isUnreachable({ cause }: ConnectError): boolean {
+  return ['EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENETDOWN'].includes((cause as NodeJS.ErrnoException)?.code ?? '')
 }
 
 function authorized(token: string): Interceptor {
@@ -154,11 +161,20 @@ function authorized(token: string): Interceptor {
 // Enough for an answer to travel, or a twentieth of the time if that is less.
 const travelMs = 50
 
-/** The callee gets a little less time than its caller waits: what it says at its end is still heard, and tells that it lives. */
+const ends = new WeakMap<object, number>()
+
+/**
+ * The callee gets a little less time than its caller waits: what it says at its end is still heard, and tells that it
+ * lives. A call that is repeated gets what is left.
+ */
 const answeredInTime: Interceptor = (next) => (request) => {
   const timeoutMs = Number(request.header.get('connect-timeout-ms'))
   if (timeoutMs > 0) {
-    const shortened = Math.max(1, Math.floor(timeoutMs - Math.min(travelMs, timeoutMs / 20)))
+    const now = performance.now()
+    const endsAt = ends.get(request.header) ?? now + timeoutMs
+    ends.set(request.header, endsAt)
+    const leftMs = endsAt - now
+    const shortened = Math.max(1, Math.floor(leftMs - Math.min(travelMs, leftMs / 20)))
     request.header.set('connect-timeout-ms', String(shortened))
   }
   return next(request)

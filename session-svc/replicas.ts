@@ -31,6 +31,9 @@ export function openSessionStore(
  * The commands of a store, of which those that create or end sessions reject with `deadline_exceeded` (the outcome
  * is unknown) unless so many replicas have them in time.
  *
+ * Each of them is followed by a write that always changes something: of one that changes nothing, such as a log-out
+ * that is repeated, Redis does not wait for the replicas, though these may still lack what the first try did.
+ *
  * @param writers a store of its own, since WAIT holds up every command behind it on its connection
  */
 function confirmedWrites(redis: SessionRedis, writers: RedisStore<Scripts>, replicas: number): SessionRedis {
@@ -41,9 +44,11 @@ function confirmedWrites(redis: SessionRedis, writers: RedisStore<Scripts>, repl
       if (pending >= maxPending) throw unavailable('Too many writes wait for replicas.')
       pending += 1
       try {
-        const [reply, copies] = await writers.route([keys].flat()[0] as string, (client) => {
+        const [key] = [keys].flat() as [string]
+        const [reply, , copies] = await writers.route(key, (client) => {
           const pipeline = client.multi() as unknown as Pipeline
           return pipeline[name](keys, ...args)
+            .set(`w${key.slice(1)}`, '1', { PX: waitMs })
             .wait(replicas, waitMs)
             .execAsPipeline()
         })
@@ -66,6 +71,7 @@ function confirmedWrites(redis: SessionRedis, writers: RedisStore<Scripts>, repl
 type Write = 'createSession' | 'revokeSessions' | 'hDel'
 
 type Pipeline = Record<Write, (keys: string | string[], ...args: string[]) => Pipeline> & {
+  set(key: string, value: string, options: { PX: number }): Pipeline
   wait(replicas: number, timeoutMs: number): Pipeline
   execAsPipeline(): Promise<unknown[]>
 }

@@ -61,7 +61,8 @@ export const createScript = script<
 local lowest = tonumber(redis.call('GET', KEYS[2]) or '0')
 if tonumber(ARGV[1]) < lowest then return {lowest} end
 local lifetime, idle, max = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[5])
-redis.call('HDEL', KEYS[1], ARGV[6])
+-- Not in vain: the first write of a script is the one that Redis refuses when it is out of memory.
+if ARGV[6] ~= '' then redis.call('HDEL', KEYS[1], ARGV[6]) end
 local count = redis.call('HLEN', KEYS[1])
 -- What has ended is swept out now and then: whenever there are twice as many, and before a live session has to go.
 if count >= max or (count >= 8 and bit.band(count, count - 1) == 0) then

@@ -87,7 +87,9 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
         hash,
         String(maxPerUser),
         own ? replaces.hash : ''
-      )
+      ),
+      // A new session that nobody was given is none; one that was ended is.
+      own
     )
     const [first, expiresAt] = reply as [createdAtOrLowestEpoch: number, expiresAt?: number]
     if (expiresAt === undefined) throw epochRaised(first)
@@ -166,9 +168,9 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
     async deleteSessionById(userId: string, id: string, signal: AbortSignal): Promise<boolean> {
       const hashes = await askEngine(signal, redis.hKeys(sessionsKey(userId)))
       const hash = hashes.find((each) => sessionId(each) === id)
-      if (hash === undefined) return false
-      await deleteSession(userId, hash, signal)
-      return true
+      // Of one that is gone already, too, it is made sure that it stays so.
+      await deleteSession(userId, hash ?? '', signal)
+      return hash !== undefined
     },
 
     /** Ends every session below an epoch: one write. */

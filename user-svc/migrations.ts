@@ -39,7 +39,7 @@ export async function migrateDatabase(url: string): Promise<void> {
     const migrationsFolder = fileURLToPath(new URL('./migrations', import.meta.url))
     await withinMs(migrateMs, migrate(drizzle(client), { migrationsFolder }))
   } finally {
-    // Cuts off what is still under way, and with that gives the lock back.
+    // With the connection goes the lock; a statement that is still under way ends first, and is rolled back.
     await withinMs(connectMs, client.end()).catch(() => {})
   }
 }

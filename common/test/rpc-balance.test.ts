@@ -14,7 +14,12 @@ import { buildRpcServer } from '../rpc-server.ts'
 import { alwaysReady, silentLog, testRpc } from '../testing.ts'
 
 /** An instance that counts its calls. */
-async function instance(t: Pick<Test, 'teardown'>, port = 0, readiness: Readiness = alwaysReady) {
+async function instance(
+  t: Pick<Test, 'teardown'>,
+  port = 0,
+  readiness: Readiness = alwaysReady,
+  validate: () => object | Promise<object> = () => ({})
+) {
   const calls = { validated: 0, created: 0 }
   const app = buildRpcServer({
     log: silentLog,
@@ -27,7 +32,7 @@ async function instance(t: Pick<Test, 'teardown'>, port = 0, readiness: Readines
       router.service(SessionService, {
         validateSessions() {
           calls.validated += 1
-          return {}
+          return validate()
         },
         createSession() {
           calls.created += 1
@@ -69,6 +74,26 @@ t.test('each of three instances gets a third of the calls', async (t) => {
   for (const { calls } of instances) t.equal(calls.validated, 100)
   t.match(await metrics(), /rpc_client_breaker_state\{upstream="session-svc\/3"\} 0/)
   t.match(await metrics(), /rpc_client_retries_total\{upstream="session-svc"\} 0/)
+})
+
+t.test('one that leaves calls unanswered does not hold up the others', async (t) => {
+  const hanging = await instance(t, 0, alwaysReady, () => new Promise(() => {}))
+  const well = await instance(t)
+  const { client } = caller(hanging.port, well.port)
+  const answered = Array.from({ length: 2 }, async () => {
+    let count = 0
+    const endsAt = performance.now() + 900
+    while (performance.now() < endsAt) {
+      await client.validateSessions({}, { timeoutMs: 1000 }).then(
+        () => (count += 1),
+        () => {}
+      )
+    }
+    return count
+  })
+  const total = (await Promise.all(answered)).reduce((sum, count) => sum + count, 0)
+  t.ok(total > 20, `${total} answers by way of the other`)
+  t.equal(hanging.calls.validated, 1, 'while one is under way there it gets no other')
 })
 
 t.test('one that dies is noticed by no call that may be repeated; later it has its share again', async (t) => {

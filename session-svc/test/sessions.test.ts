@@ -6,9 +6,11 @@ import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
 import { reasonMetadata } from '#common/errors.ts'
 import { createLogger } from '#common/logger.ts'
+import { silentLog } from '#common/testing.ts'
 import { createToken, parseToken, uuidBytes } from '#common/token.ts'
 import { newTrace } from '#common/trace.ts'
 import { InvalidReason } from '#gen/session/v1/session_pb.ts'
+import { createSessions } from '../sessions.ts'
 import { newUser, rules, startSessionSvc } from './service.ts'
 
 const { client, redis } = await startSessionSvc(t)
@@ -189,6 +191,19 @@ t.test('the key of a user lives as long as the last session, and is gone with it
   t.equal(await redis.exists(keyOf(userId)), 0)
   t.equal(await outcome(token), 'NOT_FOUND')
 })
+
+t.test(
+  'a log-in that ended a session and got no answer may have been done; one that only created may be repeated',
+  async (t) => {
+    const { userId, token } = await create()
+    const lost = Object.assign(new Error('lost'), { code: 'ECONNRESET' })
+    const broken = Object.assign(Object.create(redis), { createSession: () => Promise.reject(lost) })
+    const sessions = createSessions(broken, rules, silentLog)
+    const signal = AbortSignal.timeout(1000)
+    await t.rejects(sessions.createSession(userId, 0n, parseToken(token), signal), { code: Code.DeadlineExceeded })
+    await t.rejects(sessions.createSession(userId, 0n, undefined, signal), { code: Code.Unavailable })
+  }
+)
 
 t.test('bad fields are named', async (t) => {
   await t.rejects(client.createSession({ userId: 'x' }), { code: Code.InvalidArgument, message: /user_id/ })
