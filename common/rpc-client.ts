@@ -88,7 +88,7 @@ function overheardHealth(told: (serving: boolean) => void): Interceptor {
   }
 }
 
-const pings = { pingIntervalMs: 2000, pingTimeoutMs: 1000, pingIdleConnection: true }
+const pings = { pingIntervalMs: 2000, pingTimeoutMs: 2000, pingIdleConnection: true }
 
 function measured(metrics: RpcMetrics): Interceptor {
   return (next) => async (request) => {

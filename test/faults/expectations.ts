@@ -48,7 +48,7 @@ kafka
 user-svc
   absent at start | at once  |    | 503 fast       | 503 fast       | 503 fast       | 200 fast       | 401 fast       | 503 fast       | 503 fast
                   | then     | 0  | 503 fast       | 503 fast       | 503 fast       | 200 fast       | 401 fast       | 503 fast       | 503 fast
-  killed          | at once  |    | 503 fast       | 503 fast       | 503 fast       | 200 fast       | 401 fast       | 503 fast       | 503 fast
+  killed          | at once  |    | 503,504 fast   | 503,504 fast   | 503,504 fast   | 200 fast       | 401 fast       | 503,504 fast   | 503 fast
                   | then     | 0  | 503 fast       | 503 fast       | 503 fast       | 200 fast       | 401 fast       | 503 fast       | 503 fast
   frozen          | at once  |    | 503,504 budget | 503,504 budget | 503,504 budget | 200 fast       | 401 fast       | 503,504 budget | 503,504 budget
                   | then     | 0  | 503 fast       | 503 fast       | 503 fast       | 200 fast       | 401 fast       | 503 fast       | 503 fast
@@ -60,7 +60,7 @@ user-svc
 session-svc
   absent at start | at once  |    | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503 fast
                   | then     | 0  | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503 fast
-  killed          | at once  |    | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503 fast
+  killed          | at once  |    | 503,504 fast   | 503,504 fast   | 503,504 fast   | 503 fast       | 503 fast       | 503,504 fast   | 503 fast
                   | then     | 0  | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503 fast
   frozen          | at once  |    | 503,504 budget | 503,504 budget | 503,504 budget | 503 budget     | 503 budget     | 503,504 budget | 503 budget
                   | then     | 0  | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503 fast

@@ -22,7 +22,7 @@ the statuses.
 - **What was answered stays true.** An account whose 201 was delivered can log in; a session whose log-out or deletion was
   answered is never valid again.
 - **Kafka changes no answer of any route.** PostgreSQL down leaves \`GET /session\` and \`DELETE /logout\` working.
-- **Nothing needs a restart.** Who was away is used again within two seconds of the return.
+- **Nothing needs a restart.** Who was away is used again within two seconds of the return; on a busy machine, some more.
 - Each failure has its line \`request_failed\` with its code and trace, is counted in \`request_errors_total\` by whose fault
   it was, and \`dependency_up\` says what is away. Every log line is collected once.
 
