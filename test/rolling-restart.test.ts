@@ -46,9 +46,9 @@ t.test('every answer is what it would have been', async (t) => {
   t.comment(summary(outcomes))
   const others = outcomes.filter(({ status }) => status < 200 || status > 299)
   t.same(
-    others.filter(({ status }) => status !== 503 && status !== 504),
+    others.filter(({ status }) => status !== 503),
     []
   )
   // A machine that is overloaded sheds a little, restart or not.
-  t.ok(others.length <= outcomes.length / 10, `${others.length} of ${outcomes.length} had to try again`)
+  t.ok(others.length <= outcomes.length / 20, `${others.length} of ${outcomes.length} had to try again`)
 })

@@ -46,6 +46,10 @@ t.test('the slot of a key is what Redis says', async (t) => {
   }
 })
 
+// All that is tested on one server.
+await import('./sessions.test.ts')
+await import('./races.test.ts')
+
 t.test(
   'a slot that moves to another server takes its sessions along, and nobody is logged out on the way',
   async (t) => {
