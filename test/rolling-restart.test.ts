@@ -50,5 +50,5 @@ t.test('every answer is what it would have been', async (t) => {
     []
   )
   // A machine that is overloaded sheds a little, restart or not.
-  t.ok(others.length <= outcomes.length / 20, `${others.length} of ${outcomes.length} had to try again`)
+  t.ok(others.length <= outcomes.length / 50, `${others.length} of ${outcomes.length} had to try again`)
 })

@@ -42,7 +42,7 @@ export interface MatrixResult {
 }
 
 /** An answer that needs to wait for nothing, on a busy machine. */
-const fastMs = 3000
+const fastMs = 2000
 /** A return must be noticed within 2 s; the rest is for a busy machine. */
 const backWithinMs = 2000 + slackMs
 const knownWithinMs = 30_000
