@@ -13,6 +13,10 @@ import { newUser, redisUnderTest, startSessionSvc } from './service.ts'
 const servers = (await startRedisCluster(t)) as [RedisServer, RedisServer, RedisServer]
 process.env.TEST_REDIS_CLUSTER = servers.map(({ address }) => address).join(',')
 
+// All that is tested on one server. It comes before every test of this file: tap ends a file that has no test left to
+// run, also one that is still waiting here.
+await Promise.all([import('./sessions.test.ts'), import('./races.test.ts')])
+
 const slotOfUser = (userId: string) => slotOf(`{${uuidBytes(userId).toString('base64url')}}`)
 const ownerOf = (userId: string) => Math.floor((slotOfUser(userId) * 3) / 16_384)
 
@@ -45,10 +49,6 @@ t.test('the slot of a key is what Redis says', async (t) => {
     t.equal(slotOf(key), await servers[0].client.sendCommand(['CLUSTER', 'KEYSLOT', key]), key)
   }
 })
-
-// All that is tested on one server.
-await import('./sessions.test.ts')
-await import('./races.test.ts')
 
 t.test(
   'a slot that moves to another server takes its sessions along, and nobody is logged out on the way',
