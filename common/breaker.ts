@@ -2,6 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Code, ConnectError, type Interceptor } from '@connectrpc/connect'
+import { Health } from '#gen/grpc/health/v1/health_pb.ts'
 import { unavailable } from './errors.ts'
 import { withinMs } from './time-limit.ts'
 
@@ -76,7 +77,8 @@ export function createBreaker({ probe, disconnect, changed, refused }: BreakerOp
       return response
     } catch (error) {
       if (isLifeless(error, request.signal)) {
-        failures += 1
+        // Whoever is silent even when asked for its health, which is done once a second, need not fail more often.
+        failures += request.method === Health.method.check ? failuresToSuspect : 1
         failedAt = performance.now()
       } else if (answered(error)) failures = 0
       if (failures >= failuresToSuspect && !suspected) void suspect()

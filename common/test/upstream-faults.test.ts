@@ -10,6 +10,7 @@ import { unavailable } from '../errors.ts'
 import { rpcClientMetrics } from '../metrics.ts'
 import { createRetryBudget } from '../retry.ts'
 import { createRpcTransport } from '../rpc-client.ts'
+import { probeHealth } from '../rpc-probe.ts'
 import { buildRpcServer } from '../rpc-server.ts'
 import { alwaysReady, silentLog, testRpc } from '../testing.ts'
 
@@ -56,7 +57,8 @@ async function mute(t: Pick<Test, 'teardown'>, port = 0) {
 function caller(...ports: number[]) {
   const registry = new Registry()
   const upstream = { name: 'session-svc', urls: ports.map((port) => `http://127.0.0.1:${port}`), rpc: testRpc }
-  const client = createClient(SessionService, createRpcTransport(upstream, rpcClientMetrics(registry)))
+  const transport = createRpcTransport(upstream, rpcClientMetrics(registry))
+  const client = createClient(SessionService, transport)
   async function metric(series: string): Promise<number> {
     const line = (await registry.metrics()).split('\n').find((each) => each.startsWith(`${series} `))
     return Number(line?.split(' ').at(-1) ?? Number.NaN)
@@ -67,6 +69,7 @@ function caller(...ports: number[]) {
   }
   return {
     client,
+    probe: probeHealth(transport),
     attempts,
     breaker: () => metric('rpc_client_breaker_state{upstream="session-svc"}'),
     refused: () => metric('rpc_client_breaker_refused_total{upstream="session-svc"}'),
@@ -245,3 +248,11 @@ t.test(
     t.equal(await breaker(), 0)
   }
 )
+
+t.test('an upstream that is silent when readiness asks for its health keeps nobody waiting', async (t) => {
+  const { port } = await mute(t)
+  const { client, probe, breaker } = caller(port)
+  await t.rejects(probe(), { code: Code.DeadlineExceeded })
+  while ((await breaker()) === 0) await sleep(20)
+  t.equal(await codeOf(client.validateSession({ token: 'x' })), Code.Unavailable)
+})
