@@ -102,7 +102,7 @@ async function session(options: GroupOptions, handler: GroupHandler, stop: Abort
   }
 }
 
-/** Resolves when it is time to stop, rejects when the consumer cannot go on. */
+/** Resolves when it is time to stop, rejects when the consumer cannot go on; either way nothing is collected any more. */
 function running(
   consumer: Consumer,
   admin: Admin,
@@ -110,9 +110,11 @@ function running(
   handler: GroupHandler,
   stop: AbortSignal
 ): Promise<void> {
-  return new Promise((resolve, reject) => {
+  let collecting: Promise<unknown> = Promise.resolve()
+  const over = new Promise<void>((resolve, reject) => {
     let generation = 0
     let assigned: Promise<void> = Promise.resolve()
+    let isOver = false
 
     const check = setInterval(() => {
       admin.fetchTopicMetadata({ topics: [topic] }).catch((error) => {
@@ -121,6 +123,7 @@ function running(
     }, topicCheckMs)
 
     function fail(error: unknown): void {
+      isOver = true
       clearInterval(check)
       reject(error)
     }
@@ -135,24 +138,36 @@ function running(
     consumer.on(consumer.events.FETCH, handler.alive)
     consumer.on(consumer.events.GROUP_JOIN, ({ payload: { memberAssignment } }) => {
       generation += 1
-      assigned = committedOffsets(admin, topic, group).then((committed) =>
-        handler.assigned(memberAssignment[topic] ?? [], committed)
-      )
+      // What is committed counts when nobody writes on any more what was read before.
+      assigned = collecting
+        .then(() => committedOffsets(admin, topic, group))
+        .then((committed) => handler.assigned(memberAssignment[topic] ?? [], committed))
       assigned.catch(fail)
     })
 
     async function eachBatch({ batch, heartbeat, commitOffsetsIfNecessary }: EachBatchPayload): Promise<void> {
       const own = generation
       await assigned
+      // What is under way is finished, nothing is begun any more.
+      if (stop.aborted) return
       const { partition, messages, highWatermark } = batch
+
+      /** Throws when the session is over or the group has moved on: then others may be collecting what is here. */
+      function requireCurrent(): void {
+        if (isOver || own !== generation) throw new Error('the group has moved on')
+      }
+
+      async function beat(): Promise<void> {
+        requireCurrent()
+        await heartbeat()
+      }
 
       /** Tries until the group has answered. An answer that does not come leaves open whether it was taken. */
       async function commit(offset: number, metadata: string): Promise<void> {
         const giveUpAt = performance.now() + commitForMs
         const offsets = { topics: [{ topic, partitions: [{ partition, offset: String(offset), metadata }] }] }
         for (;;) {
-          // Only what was read in this generation may be committed in it.
-          if (own !== generation) throw new Error('the group has moved on')
+          requireCurrent()
           try {
             return await commitOffsetsIfNecessary(offsets)
           } catch (error) {
@@ -162,10 +177,9 @@ function running(
         }
       }
 
-      // However long the disk takes, the member lives; if the group has moved on, the commit is told so.
-      const pulse = setInterval(() => void heartbeat().catch(() => {}), heartbeatMs)
-      try {
+      async function collectAll(): Promise<void> {
         for (const piece of pieces(messages)) {
+          requireCurrent()
           const isLast = piece.at(-1) === messages.at(-1)
           await handler.collect(
             {
@@ -175,9 +189,17 @@ function running(
               end: Number(highWatermark),
               writtenAt: Number(piece.at(-1)?.timestamp ?? 0)
             },
-            { heartbeat, commit }
+            { heartbeat: beat, commit }
           )
         }
+      }
+
+      // However long the disk takes, the member lives; if the group has moved on, the commit is told so.
+      const pulse = setInterval(() => void heartbeat().catch(() => {}), heartbeatMs)
+      try {
+        const work = collectAll()
+        collecting = work.catch(() => {})
+        await work
       } catch (error) {
         fail(error)
         throw error
@@ -188,6 +210,8 @@ function running(
 
     consumer.run({ autoCommit: false, partitionsConsumedConcurrently: 1, eachBatch }).catch(fail)
   })
+  // The next session begins when the last batch of this one has come to its end.
+  return over.finally(() => collecting)
 }
 
 /** Messages in pieces of bounded size, so that none takes long to collect. */
