@@ -3,6 +3,7 @@
 import { Code } from '@connectrpc/connect'
 import { Gauge, type Registry } from '@prometheus-io/client'
 import { toConnectError } from './driver-errors.ts'
+import { unavailable } from './errors.ts'
 import { describeError, type Logger } from './logger.ts'
 import { withinMs } from './time-limit.ts'
 
@@ -35,6 +36,8 @@ export interface Readiness {
   ready(): boolean
   draining(): boolean
   states(): DependencyState[]
+  /** @throws ConnectError `unavailable` while a dependency is known to be away: what needs it would wait in vain */
+  requireUp(name: string): void
   /** From now on not ready, for good: the service is stopping. */
   drain(): void
   /** Looks at all dependencies now, since something seems to have changed. */
@@ -62,7 +65,7 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
   })
   const watched = dependencies.map((dependency) => {
     gauge.set({ dependency: dependency.name }, 0)
-    return { ...dependency, up: false, seen: false, reason: 'not looked at yet' as string | undefined }
+    return { ...dependency, up: false, looked: false, seen: false, reason: 'not looked at yet' as string | undefined }
   })
   let draining = false
   let stopped = false
@@ -79,7 +82,7 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
       if (up) log.info(fields, 'dependency is up')
       else log.warn({ ...fields, reason }, 'dependency is down')
     }
-    Object.assign(dependency, { up, reason, seen: dependency.seen || up })
+    Object.assign(dependency, { up, reason, looked: true, seen: dependency.seen || up })
     gauge.set({ dependency: dependency.name }, up ? 1 : 0)
   }
 
@@ -100,6 +103,10 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
       watched.map((dependency) => {
         return { name: dependency.name, up: dependency.up, reason: dependency.reason, blocks: blocks(dependency) }
       }),
+    requireUp(name) {
+      const isAway = watched.some((dependency) => dependency.name === name && dependency.looked && !dependency.up)
+      if (isAway) throw unavailable('A part of the service is not available at the moment.')
+    },
     drain: () => {
       draining = true
     },

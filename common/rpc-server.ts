@@ -1,8 +1,14 @@
 /** Serves RPCs over HTTP/2 cleartext as gRPC, gRPC-Web and Connect, with health and reflection beside them. */
 
 import type { Http2Server, Http2Session, ServerHttp2Stream } from 'node:http2'
-import type { DescFile, DescService } from '@bufbuild/protobuf'
-import { type ConnectError, type ConnectRouter, createContextValues, type HandlerContext } from '@connectrpc/connect'
+import type { DescFile, DescMethod, DescService } from '@bufbuild/protobuf'
+import {
+  type ConnectError,
+  type ConnectRouter,
+  createContextValues,
+  type HandlerContext,
+  type Interceptor
+} from '@connectrpc/connect'
 import { fastifyConnectPlugin } from '@connectrpc/connect-fastify'
 import type { Registry } from '@prometheus-io/client'
 import Fastify from 'fastify'
@@ -23,6 +29,8 @@ export interface RpcServerOptions {
   readiness: Readiness
   rpc: { token: string; previousToken: string; reflection: boolean; maxMessageBytes: number; maxTimeout: number }
   services: DescService[]
+  /** The dependencies without which a method can do nothing: while one is known to be away it is refused at once. */
+  needs?: (method: DescMethod) => readonly string[]
   files: DescFile[]
   routes: (router: ConnectRouter) => void
 }
@@ -63,7 +71,7 @@ export function buildRpcServer(options: RpcServerOptions) {
         throw error
       }
     },
-    interceptors: [observe(log, metrics, rpc.maxTimeout)],
+    interceptors: [observe(log, metrics, rpc.maxTimeout), requireNeeds(options)],
     routes(router) {
       options.routes(router)
       healthRoutes(router, options.services, readiness)
@@ -73,6 +81,13 @@ export function buildRpcServer(options: RpcServerOptions) {
   app.server.on('stream', cutUnread)
   closeSessions(app)
   return Object.assign(app, { callsUnderWay: countStreams(app.server) })
+}
+
+function requireNeeds({ services, readiness, needs = () => [] }: RpcServerOptions): Interceptor {
+  return (next) => async (request) => {
+    if (services.includes(request.service)) for (const name of needs(request.method)) readiness.requireUp(name)
+    return next(request)
+  }
 }
 
 /** @returns tells how many calls have been accepted and not answered yet */

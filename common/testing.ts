@@ -22,6 +22,7 @@ export const alwaysReady: Readiness = {
   ready: () => true,
   draining: () => false,
   states: () => [],
+  requireUp: () => {},
   drain: () => {},
   lookNow: () => {},
   stop: () => {}

@@ -23,6 +23,7 @@ export function buildApp(parts: SessionAppParts, options: { session: SessionRule
     ...parts,
     rpc: options.rpc,
     services: [SessionService],
+    needs: () => ['redis'],
     files: [file_session_v1_session],
     routes: (router) => sessionRoutes(router, sessions, metrics, parts.log)
   })

@@ -43,6 +43,7 @@ export function buildApp(parts: UserAppParts, options: { password: PasswordOptio
     ...parts,
     rpc: options.rpc,
     services: [UserService],
+    needs: (method) => (method === UserService.method.logout ? [] : ['postgres']),
     files: [file_user_v1_user],
     routes: (router) => userRoutes(router, accounts, metrics, parts.log)
   })

@@ -2,6 +2,7 @@
 
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Code } from '@connectrpc/connect'
 import { Gauge, Registry } from '@prometheus-io/client'
 import t, { type Test } from 'tap'
 import { createLogger } from '../logger.ts'
@@ -63,9 +64,23 @@ t.test('alive whatever happens, ready when all that it needs is there', async (t
   up.engine = false
   await until(() => !readiness.ready())
   t.equal((await get('/readyz')).status, 503)
+  t.throws(() => readiness.requireUp('engine'), { code: Code.Unavailable })
   t.match((await get('/metrics')).body, /dependency_up\{dependency="engine"\} 0/)
   const told = lines.filter((line) => line.includes('"dependency":"engine"')).map((line) => JSON.parse(line).event)
   t.same(told, ['dependency_down', 'dependency_up', 'dependency_down'], 'each change once')
+})
+
+t.test('what needs a dependency is refused only when that is known to be away', async (t) => {
+  let answer: () => void = () => {}
+  const { readiness } = await serve(t, { engine: () => new Promise((resolve) => (answer = resolve)) })
+  await sleep(50)
+  readiness.requireUp('engine')
+  await until(() => readiness.states().some(({ reason }) => reason?.startsWith('gives no answer') === true))
+  t.throws(() => readiness.requireUp('engine'), { code: Code.Unavailable })
+  await sleep(300)
+  answer()
+  await until(() => readiness.ready())
+  readiness.requireUp('engine')
 })
 
 t.test('a probe that hangs is down after its time; one that fails never shows what a user sent', async (t) => {

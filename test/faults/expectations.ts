@@ -15,11 +15,11 @@ postgres
   killed          | at once  |    | 503 fast       | 503 fast       | 503 fast       | 200 fast       | 401 fast       | 204 fast       | 503,504 fast
                   | then     | 0  | 503 fast       | 503 fast       | 503 fast       | 200 fast       | 401 fast       | 204 fast       | 503 fast
   frozen          | at once  |    | 504 budget     | 504 budget     | 504 budget     | 200 fast       | 401 fast       | 204 fast       | 504 budget
-                  | then     | 0  | 503,504 budget | 503,504 budget | 503,504 budget | 200 fast       | 401 fast       | 204 fast       | 503,504 budget
+                  | then     | 0  | 503 fast       | 503 fast       | 503 fast       | 200 fast       | 401 fast       | 204 fast       | 503 fast
   slow            | at once  |    | 201 budget     | 200 budget     | 401 budget     | 200 fast       | 401 fast       | 204 fast       | 204 budget
                   | then     | 1  | 201 budget     | 200 budget     | 401 budget     | 200 fast       | 401 fast       | 204 fast       | 204 budget
   resetting       | at once  |    | 503 fast       | 503 fast       | 503 fast       | 200 fast       | 401 fast       | 204 fast       | 503,504 fast
-                  | then     | 0  | 503 fast       | 503 fast       | 503 fast       | 200 fast       | 401 fast       | 204 fast       | 503,504 fast
+                  | then     | 0  | 503 fast       | 503 fast       | 503 fast       | 200 fast       | 401 fast       | 204 fast       | 503 fast
   back and empty  | then     | 1  | 201 fast       | 401 fast       | 401 fast       | 200 fast       | 401 fast       | 204 fast       | 204 fast
 redis
   absent at start | at once  |    | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503 fast
@@ -27,7 +27,7 @@ redis
   killed          | at once  |    | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503,504 fast   | 503 fast
                   | then     | 0  | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503 fast
   frozen          | at once  |    | 503,504 budget | 503,504 budget | 401,503 budget | 503 budget     | 503 budget     | 503,504 budget | 503 budget
-                  | then     | 0  | 503 fast       | 503 fast       | 503 fast       | 503 budget     | 503 budget     | 503,504 budget | 503 budget
+                  | then     | 0  | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503 fast
   slow            | at once  |    | 201 budget     | 200 budget     | 401 fast       | 200 budget     | 401 budget     | 204 budget     | 204 budget
                   | then     | 1  | 201 budget     | 200 budget     | 401 fast       | 200 budget     | 401 budget     | 204 budget     | 204 budget
   resetting       | at once  |    | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503 fast       | 503,504 fast   | 503 fast
