@@ -24,7 +24,8 @@ function missingAnswers(laboratory: Laboratory, journal: Ledger['journal']): str
 }
 
 /**
- * Says which answers have no line, which lines are there twice, and which lines that were printed are not there.
+ * Says which answers have no line, which lines are there twice, which lines that were printed are not there, and what
+ * the sink says of itself.
  *
  * @param emptied whether the broker has lost its topics meanwhile
  */
@@ -46,10 +47,13 @@ export async function collectionFaults(laboratory: Laboratory, ledger: Ledger, e
     counts = collectedCounts(laboratory)
   }
   const metrics = await (await product.ops('log-sink', '/metrics')).text()
+  const readiness = await product.ops('log-sink', '/readyz?verbose')
+  const unready = readiness.ok ? [] : [`the sink is not ready: ${await readiness.text()}`]
   await product.stop('log-sink')
   const twice = [...counts].filter(([, count]) => count > 1).map(([text]) => text)
   const missing = needed.filter((text) => !counts.has(text))
   return [
+    ...unready,
     ...missingAnswers(laboratory, ledger.journal).map(
       (traceId) => `no line of an answer is collected (trace ${traceId})`
     ),
