@@ -3,6 +3,7 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { lowerSessionPriority } from '#common/session-priority.ts'
 import { openLogFile } from './log-file.ts'
 import type { Reaper } from './reaper.ts'
 
@@ -21,6 +22,8 @@ export interface Program {
   stopSignal?: NodeJS.Signals
   /** How long it may take to stop before it is killed. */
   graceMs: number
+  /** Whether it comes second when processors are short. */
+  isBackground?: boolean
   /** The Docker container that it runs in, if it does. */
   container?: { name: string; remove(): Promise<void> }
 }
@@ -50,7 +53,10 @@ export function supervise(program: Program, logPath: string, reaper: Reaper, say
     if (stopping.signal.aborted) return 'not started'
     // A process group of its own: the terminal's Ctrl-C reaches the supervisor alone.
     child = spawn(file, args, { ...options, detached: true, stdio: ['ignore', log.fd, log.fd] })
-    if (child.pid !== undefined) reaper.started(child.pid, stopSignal)
+    if (child.pid !== undefined) {
+      reaper.started(child.pid, stopSignal)
+      if (program.isBackground) lowerSessionPriority(child.pid)
+    }
     const [code, signal] = await once(child, 'exit')
     killGroup()
     reaper.ended(child.pid as number)

@@ -3,6 +3,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { setPriority } from 'node:os'
+import { lowerSessionPriority } from '#common/session-priority.ts'
 
 // For everything else that the pool does: files, DNS.
 const spareThreads = 4
@@ -24,6 +25,8 @@ export async function prepareHashThreads(hashes: number): Promise<void> {
       // It is not permitted here: hashes then compete like any other work.
     }
   }
+  // Other services come before hashes, too.
+  lowerSessionPriority()
 }
 
 /** The ids of the pool's threads; none where the system does not tell (not on Linux). */

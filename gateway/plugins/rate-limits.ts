@@ -54,28 +54,68 @@ export async function limitRates(
 
   type Check = ReturnType<typeof app.createRateLimit>
   const checks = new Map<RateLimitPolicy, Check>()
+  const keyOf = (policy: RateLimitPolicy, request: FastifyRequest) => `${policy}:${rateLimit.normalizeIP(request.ip)}`
   for (const [policy, max] of Object.entries(limits) as [RateLimitPolicy, number][]) {
-    const keyGenerator = (request: FastifyRequest) => `${policy}:${rateLimit.normalizeIP(request.ip)}`
+    const keyGenerator = (request: FastifyRequest) => keyOf(policy, request)
     if (max > 0) checks.set(policy, app.createRateLimit({ max, keyGenerator } as CreateRateLimitOptions))
   }
+  const exceeded = windowsExceeded()
 
+  function tell(policy: RateLimitPolicy, remaining: number, seconds: number, reply: FastifyReply): void {
+    reply.header('ratelimit-policy', `"${policy}";q=${limits[policy]};w=${Math.ceil(options.window / 1000)}`)
+    reply.header('ratelimit', `"${policy}";r=${remaining};t=${seconds}`)
+  }
+
+  /** @throws ConnectError `resource_exhausted` */
   async function enforce(check: Check, policy: RateLimitPolicy, request: FastifyRequest, reply: FastifyReply) {
     const result = await check(request)
     if (result.isAllowed) return
-    const { max, remaining, ttlInSeconds, isExceeded } = result
-    reply.header('ratelimit-policy', `"${policy}";q=${max};w=${Math.ceil(options.window / 1000)}`)
-    reply.header('ratelimit', `"${policy}";r=${remaining};t=${ttlInSeconds}`)
+    const { remaining, ttl, ttlInSeconds, isExceeded } = result
+    tell(policy, remaining, ttlInSeconds, reply)
     if (!isExceeded) return
+    exceeded.add(keyOf(policy, request), ttl)
     limited.inc({ policy })
     const log = tracedLogger(parts.log, traceOf(request.raw))
-    log.info({ event: 'excess_rate_limit_exceeded', reason: policy }, 'refused a request over the rate limit')
+    log.info({ event: 'excess_rate_limit_exceeded', reason: policy }, 'refused a client over the rate limit')
     throw tooManyRequests(ttlInSeconds)
   }
 
   app.addHook('onRequest', (request, reply, done) => {
     const policy = request.routeOptions.config?.rateLimitPolicy ?? 'default'
     const check = checks.get(policy)
-    if (check === undefined) done()
-    else enforce(check, policy, request, reply).then(() => done(), done)
+    if (check === undefined) return done()
+    const seconds = exceeded.secondsLeft(keyOf(policy, request))
+    if (seconds === 0) return void enforce(check, policy, request, reply).then(() => done(), done)
+    tell(policy, 0, seconds, reply)
+    limited.inc({ policy })
+    setTimeout(() => done(tooManyRequests(seconds)), paceMs)
   })
+}
+
+const mostExceeded = 10_000
+// Whoever asks again without waiting, though he was told how long, would otherwise be refused as fast as he can ask,
+// and all others would stand in that queue.
+const paceMs = 25
+
+/**
+ * Who is over a limit stays so until the window ends, so nobody needs to be asked about it again: a flood of refused
+ * requests costs Redis nothing. When there are too many, the oldest is forgotten, and counted again.
+ */
+function windowsExceeded() {
+  const ends = new Map<string, number>()
+  return {
+    add(key: string, leftMs: number): void {
+      ends.delete(key)
+      ends.set(key, performance.now() + leftMs)
+      if (ends.size > mostExceeded) ends.delete(ends.keys().next().value as string)
+    },
+    /** 0: it is not known to be over the limit. */
+    secondsLeft(key: string): number {
+      const end = ends.get(key)
+      if (end === undefined) return 0
+      const leftMs = end - performance.now()
+      if (leftMs <= 0) ends.delete(key)
+      return Math.max(0, Math.ceil(leftMs / 1000))
+    }
+  }
 }

@@ -54,7 +54,9 @@ const single = {
   'group.initial.rebalance.delay.ms': '0',
   // A killed broker may come back only when its last session is over, by default after nine seconds.
   'broker.session.timeout.ms': '3000',
-  'broker.heartbeat.interval.ms': '500'
+  'broker.heartbeat.interval.ms': '500',
+  // One controller has no need to tell itself twice a second that nothing has changed.
+  'metadata.max.idle.interval.ms': '5000'
 }
 
 function brokerSettings(port: number, controllerPort: number, logs: string): Record<string, string> {
@@ -81,7 +83,7 @@ async function native({ directory, port, say, signal }: EngineOptions): Promise<
     return { file: 'java', args: [...java, 'kafka.Kafka', settings] }
   }
   if (!existsSync(logs)) await format(java, directory, logs, signal)
-  return { name: 'kafka', graceMs: engineGraceMs, command }
+  return { name: 'kafka', graceMs: engineGraceMs, isBackground: true, command }
 }
 
 /** Prepares the folder of the logs, all or nothing. */
