@@ -45,6 +45,8 @@ interface Waiting {
 
 // What comes behind a hash: the session, the answer's way.
 const reserveMs = 250
+// When other work needs the cores, hashing becomes half as fast, and whoever was let in should still be served.
+const caution = 2
 // For the answer alone.
 const answerMs = 100
 // How much the last hash counts in the estimate of the next one.
@@ -80,7 +82,8 @@ export function createHashQueue(slots: number, firstHashMs: number, events: Hash
 
   function requireRoom(lane: Lane, { timeoutMs }: Caller): void {
     const waitMs = expectedWaitMs(lane)
-    if (waitMs > 0 && waitMs + expectedHashMs() + reserveMs > timeoutMs()) throw refusal('hash_queue_full', waitMs)
+    const neededMs = caution * waitMs + expectedHashMs() + reserveMs
+    if (waitMs > 0 && neededMs > timeoutMs()) throw refusal('hash_queue_full', waitMs)
   }
 
   function refusal(reason: ShedReason, waitMs: number) {

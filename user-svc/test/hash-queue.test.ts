@@ -65,15 +65,15 @@ t.test('whoever could not be served in time is refused at once, and told when th
   const { queue, hash, told } = queueOf(1, 1000)
   const kept = Array.from({ length: 4 }, () => hash('login'))
   const startedAt = performance.now()
-  const refused = await errorOf(hash('login', 'late', 5000))
+  const refused = await errorOf(hash('login', 'late', 9000))
   t.ok(performance.now() - startedAt < 1000)
   t.equal(refused?.code, Code.Unavailable)
   t.ok(isOverload(refused))
   t.equal(retryAfterSeconds(refused as ConnectError), 4, 'one hash a second, four before it')
-  t.throws(() => queue.requireRoom('login', { signal: new AbortController().signal, timeoutMs: () => 5000 }))
-  t.doesNotThrow(() => queue.requireRoom('login', { signal: new AbortController().signal, timeoutMs: () => 5500 }))
+  t.throws(() => queue.requireRoom('login', { signal: new AbortController().signal, timeoutMs: () => 9000 }))
+  t.doesNotThrow(() => queue.requireRoom('login', { signal: new AbortController().signal, timeoutMs: () => 9500 }))
   t.doesNotThrow(
-    () => queue.requireRoom('registration', { signal: new AbortController().signal, timeoutMs: () => 3500 }),
+    () => queue.requireRoom('registration', { signal: new AbortController().signal, timeoutMs: () => 5500 }),
     'the other lane is empty'
   )
   t.same(told.shed, ['hash_queue_full', 'hash_queue_full'])
