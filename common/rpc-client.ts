@@ -51,17 +51,18 @@ export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcCl
     const label = urls.length > 1 ? `${name}/${index + 1}` : name
     const sessionManager = new Http2SessionManager(baseUrl, pings)
     const health = createClient(Health, createConnectTransport({ ...options, baseUrl, sessionManager }))
+    let serving = true
+    const told = (answer: boolean) => {
+      serving = answer
+    }
     const breaker = createBreaker({
-      probe: () => health.check({}, { timeoutMs: 1000 }),
+      // Whoever is back lives, but need not be able to serve yet.
+      probe: async () => told((await health.check({}, { timeoutMs: 1000 })).status === Status.SERVING),
       disconnect: () => sessionManager.abort(),
       changed: (state) => metrics.breaker(label, state),
       refused: () => metrics.refused(label)
     })
     metrics.breaker(label, breaker.state())
-    let serving = true
-    const told = (answer: boolean) => {
-      serving = answer
-    }
     const interceptors = [breaker.intercept, overheardHealth(told), ...onTheWay]
     const transport = createConnectTransport({ ...options, baseUrl, sessionManager, interceptors })
     return { sessionManager, breaker, transport, isServing: () => serving }

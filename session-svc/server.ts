@@ -13,7 +13,10 @@ await runService('session-svc', load, (config, { log, registry, logDependencies 
   const durability = createDurabilityCheck()
   const store = openSessionStore(config.redis, {
     log,
-    connected: durability.forget,
+    connected(client) {
+      durability.forget(client)
+      readiness.lookNow()
+    },
     // Nobody should hash a password for a session that cannot be created, so the loss is told at once.
     failed: () => readiness.lookNow()
   })
