@@ -1,9 +1,11 @@
 /** A breaker before an upstream: while that gives no sign of life, calls are refused at once instead of waiting for their deadlines. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { DescMethod } from '@bufbuild/protobuf'
 import { Code, ConnectError, type Interceptor } from '@connectrpc/connect'
 import { Health } from '#gen/grpc/health/v1/health_pb.ts'
 import { unavailable } from './errors.ts'
+import { isBrokenOff } from './retry.ts'
 import { withinMs } from './time-limit.ts'
 
 /** Calls go through; none does; one probe decides. */
@@ -77,8 +79,7 @@ export function createBreaker({ probe, disconnect, changed, refused }: BreakerOp
       return response
     } catch (error) {
       if (isLifeless(error, request.signal)) {
-        // Whoever is silent even when asked for its health, which is done once a second, need not fail more often.
-        failures += request.method === Health.method.check ? failuresToSuspect : 1
+        failures += isSilentOnHealth(error, request.method) ? failuresToSuspect : 1
         failedAt = performance.now()
       } else if (answered(error)) failures = 0
       if (failures >= failuresToSuspect && !suspected) void suspect()
@@ -92,6 +93,12 @@ export function createBreaker({ probe, disconnect, changed, refused }: BreakerOp
 /** Whether the error came from the peer: then that lives, whatever it says. Its headers are on the error. */
 function answered(error: unknown): boolean {
   return error instanceof ConnectError && [...error.metadata.keys()].length > 0
+}
+
+/** Whoever is silent even when asked for its health, which is done once a second, need not fail more often. */
+function isSilentOnHealth(thrown: unknown, method: DescMethod): boolean {
+  const { code } = ConnectError.from(thrown)
+  return method === Health.method.check && code === Code.DeadlineExceeded && !isBrokenOff(thrown)
 }
 
 /** Whether nothing came back: no connection, one that broke, or silence until the deadline. A caller that went away says nothing. */

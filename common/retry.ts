@@ -76,12 +76,12 @@ export function retry(budget: RetryBudget, retried: () => void): Interceptor {
         return await next(request)
       } catch (error) {
         // What an attempt may have done is not undone because another one was refused.
-        if (broken.has(error as object)) unknown = error
+        if (isBrokenOff(error)) unknown = error
         const failure = ConnectError.from(error).code === Code.Unavailable ? (unknown ?? error) : error
         const repeatable =
           request.method.idempotency !== Idempotency.IDEMPOTENCY_UNKNOWN || notTaken.has(error as Error)
         if (!repeatable || attempt > mostRetries || request.signal.aborted) throw failure
-        if (!isPassing(error) && !broken.has(error as object)) throw failure
+        if (!isPassing(error) && !isBrokenOff(error)) throw failure
         if (!budget.mayRetry()) throw failure
         // Full jitter: those who failed together do not come back together.
         const delayMs = Math.random() * Math.min(firstDelayMs * 2 ** attempt, lastDelayMs)
@@ -101,6 +101,11 @@ export function brokenOff(cause: ConnectError): ConnectError {
   const error = new ConnectError('The connection broke.', Code.DeadlineExceeded, undefined, undefined, cause)
   broken.add(error)
   return error
+}
+
+/** Whether the connection broke under a call, which ends it before its deadline. */
+export function isBrokenOff(error: unknown): boolean {
+  return broken.has(error as object)
 }
 
 /** Certainly not done, and not said by the peer itself, which then also says when it is worth another try. */
