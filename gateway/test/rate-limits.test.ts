@@ -2,6 +2,7 @@
 
 import { spawn } from 'node:child_process'
 import { createServer } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { authorization, buildGateway } from './service.ts'
@@ -39,6 +40,31 @@ t.test('two gateways count together, and say how much is left', async (t) => {
   t.equal((await login(two.app, newAddress())).statusCode, 200, 'another address has its own count')
   t.match(await one.registry.metrics(), /auth_rate_limited_total\{policy="credentials"\} 1/)
 })
+
+t.test(
+  'who is over the limit stays so until the window ends, without Redis being asked, and is kept waiting a little',
+  async (t) => {
+    const { app, redis, registry } = await buildGateway(t, {}, { ...limits, GATEWAY_RATE_LIMIT_WINDOW: '2s' })
+    const remoteAddress = newAddress()
+    t.same(await statuses(3, () => login(app, remoteAddress)), [200, 200, 429])
+    const startedAt = performance.now()
+    const { evalSha } = redis
+    Object.assign(redis, { evalSha: () => Promise.reject(new Error('asked')) })
+    const again = await login(app, remoteAddress)
+    Object.assign(redis, { evalSha })
+    t.equal(again.statusCode, 429)
+    t.ok(performance.now() - startedAt > 20)
+    t.match(again.headers, {
+      'ratelimit-policy': '"credentials";q=2;w=2',
+      ratelimit: /^"credentials";r=0;t=[12]$/,
+      'retry-after': /^[12]$/
+    })
+    t.match(await registry.metrics(), /auth_rate_limited_total\{policy="credentials"\} 2/)
+    t.equal((await login(app, newAddress())).statusCode, 200, 'nobody else is')
+    await sleep(2100)
+    t.same(await statuses(3, () => login(app, remoteAddress)), [200, 200, 429])
+  }
+)
 
 t.test('other routes have the wider limit, a validation has none unless configured', async (t) => {
   const { app } = await buildGateway(t, {}, limits)
