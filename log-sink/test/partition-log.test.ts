@@ -46,7 +46,12 @@ function newPartition(t: Test) {
   const commit = async (offset: number, metadata: string) => {
     group.committed = { offset, said: decodeCommit(metadata) }
   }
-  const open = (sink: string) => openPartition(options(sink), group.committed)
+  /** It may be left as a killed process leaves it; the test's own process closes it in the end. */
+  async function open(sink: string) {
+    const log = await openPartition(options(sink), group.committed)
+    t.teardown(log.close)
+    return log
+  }
   const texts = (sink: string, kind = 'lines') =>
     globSync(`${kind}-*`, { cwd: join(directory, sink) })
       .sort()
