@@ -65,24 +65,37 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
   })
   const watched = dependencies.map((dependency) => {
     gauge.set({ dependency: dependency.name }, 0)
-    return { ...dependency, up: false, looked: false, seen: false, reason: 'not looked at yet' as string | undefined }
+    const state = { up: false, isAway: false, seen: false, reason: 'not looked at yet' as string | undefined }
+    return { ...dependency, ...state, begun: 0, ended: 0 }
   })
   let draining = false
   let stopped = false
   let timer: NodeJS.Timeout | undefined
 
   async function look(dependency: (typeof watched)[number]): Promise<void> {
-    const reason = await withinMs(probeTimeoutMs, dependency.probe()).then(
+    dependency.begun += 1
+    const turn = dependency.begun
+    const error = await withinMs(probeTimeoutMs, dependency.probe()).then(
       () => undefined,
-      (error) => reasonOf(error)
+      (error: unknown) => error ?? new Error('no reason')
     )
+    // Looks can overlap; what an older one found is over.
+    if (turn < dependency.ended) return
+    dependency.ended = turn
+    const reason = error === undefined ? undefined : reasonOf(error)
     const up = reason === undefined
     if (up !== dependency.up || (!up && reason !== dependency.reason)) {
       const fields = { event: up ? 'dependency_up' : 'dependency_down', dependency: dependency.name }
       if (up) log.info(fields, 'dependency is up')
       else log.warn({ ...fields, reason }, 'dependency is down')
     }
-    Object.assign(dependency, { up, reason, looked: true, seen: dependency.seen || up })
+    // What answers and may not be relied upon is not away.
+    Object.assign(dependency, {
+      up,
+      reason,
+      isAway: !up && !(error instanceof ProbeError),
+      seen: dependency.seen || up
+    })
     gauge.set({ dependency: dependency.name }, up ? 1 : 0)
   }
 
@@ -104,8 +117,8 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
         return { name: dependency.name, up: dependency.up, reason: dependency.reason, blocks: blocks(dependency) }
       }),
     requireUp(name) {
-      const isAway = watched.some((dependency) => dependency.name === name && dependency.looked && !dependency.up)
-      if (isAway) throw unavailable('A part of the service is not available at the moment.')
+      if (watched.some((dependency) => dependency.name === name && dependency.isAway))
+        throw unavailable('A part of the service is not available at the moment.')
     },
     drain: () => {
       draining = true

@@ -3,8 +3,6 @@
 import { writeFileSync } from 'node:fs'
 import { processStat } from './process-identity.ts'
 
-const nice = 10
-
 /**
  * Lowers the priority of all processes and threads of the session that a process leads; one that it shares with
  * others, such as that of a terminal, is left alone. Where the kernel groups by session (`autogroup` in sched(7)), the
@@ -12,7 +10,7 @@ const nice = 10
  *
  * @returns whether it was done
  */
-export function lowerSessionPriority(pid = process.pid): boolean {
+export function lowerSessionPriority(nice: number, pid = process.pid): boolean {
   const [, , , session] = processStat(pid)
   if (session !== String(pid)) return false
   try {

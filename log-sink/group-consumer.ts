@@ -2,6 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Admin, Consumer, EachBatchPayload, Kafka, KafkaMessage } from 'kafkajs'
+import { untilAborted } from '#common/deadline.ts'
 import { withinMs } from '#common/time-limit.ts'
 import { type Committed, decodeCommit } from './checkpoint.ts'
 import type { LogRecord } from './records.ts'
@@ -60,12 +61,15 @@ const topicCheckMs = 5000
 const [firstRetryMs, lastRetryMs] = [200, 1000]
 const commitRetryMs = 200
 const commitForMs = 60_000
+// How long brokers may take when it is time to stop; what they have not said by then is found out at the next start.
+const stopMs = 2000
 
 /** Reads until `stop` aborts, and leaves the group. */
 export async function consumeGroup(options: GroupOptions, handler: GroupHandler, stop: AbortSignal): Promise<void> {
+  const signals = { stop, late: abortedAfter(stop, stopMs) }
   for (let failures = 0; !stop.aborted; failures += 1) {
     const startedAt = performance.now()
-    await session(options, handler, stop).catch((error) => {
+    await session(options, handler, signals).catch((error) => {
       if (!stop.aborted) handler.failed(error)
     })
     if (performance.now() - startedAt > 30_000) failures = 0
@@ -74,7 +78,14 @@ export async function consumeGroup(options: GroupOptions, handler: GroupHandler,
   }
 }
 
-async function session(options: GroupOptions, handler: GroupHandler, stop: AbortSignal): Promise<void> {
+interface Signals {
+  stop: AbortSignal
+  /** Some time after it, when nothing is waited for any more. */
+  late: AbortSignal
+}
+
+async function session(options: GroupOptions, handler: GroupHandler, signals: Signals): Promise<void> {
+  const { stop } = signals
   const { kafka, topic, group, prepare } = options
   const admin = kafka.admin()
   const consumer = kafka.consumer({
@@ -90,15 +101,16 @@ async function session(options: GroupOptions, handler: GroupHandler, stop: Abort
     retry: { retries: 4, initialRetryTime: 100, maxRetryTime: 1000, restartOnFailure: async () => false }
   })
   try {
-    await withinMs(15_000, admin.connect())
-    await withinMs(30_000, prepare(admin))
-    await withinMs(15_000, consumer.connect())
+    await untilAborted(stop, withinMs(15_000, admin.connect()))
+    await untilAborted(stop, withinMs(30_000, prepare(admin)))
+    await untilAborted(stop, withinMs(15_000, consumer.connect()))
     await consumer.subscribe({ topics: [topic], fromBeginning: true })
-    await running(consumer, admin, { topic, group }, handler, stop)
+    await running(consumer, admin, { topic, group }, handler, signals)
   } finally {
     // A member that leaves is not waited for by the others.
-    await withinMs(5000, consumer.disconnect()).catch(() => {})
-    await withinMs(2000, admin.disconnect()).catch(() => {})
+    await withinMs(stop.aborted ? stopMs : 5000, Promise.all([consumer.disconnect(), admin.disconnect()])).catch(
+      () => {}
+    )
   }
 }
 
@@ -108,12 +120,12 @@ function running(
   admin: Admin,
   { topic, group }: { topic: string; group: string },
   handler: GroupHandler,
-  stop: AbortSignal
+  { stop, late }: Signals
 ): Promise<void> {
+  let assigned: Promise<unknown> = Promise.resolve()
   let collecting: Promise<unknown> = Promise.resolve()
   const over = new Promise<void>((resolve, reject) => {
     let generation = 0
-    let assigned: Promise<void> = Promise.resolve()
     let isOver = false
 
     const check = setInterval(() => {
@@ -125,6 +137,7 @@ function running(
     function fail(error: unknown): void {
       isOver = true
       clearInterval(check)
+      stop.removeEventListener('abort', end)
       reject(error)
     }
 
@@ -133,16 +146,29 @@ function running(
       resolve()
     }
 
-    stop.addEventListener('abort', end, { once: true })
+    /** Throws when the session is over or the group has moved on: then others may be collecting what is here. */
+    function requireCurrent(own: number): void {
+      if (isOver || own !== generation) throw new Error('the group has moved on')
+    }
+
+    if (stop.aborted) end()
+    else stop.addEventListener('abort', end, { once: true })
     consumer.on(consumer.events.CRASH, ({ payload: { error } }) => fail(error))
     consumer.on(consumer.events.FETCH, handler.alive)
     consumer.on(consumer.events.GROUP_JOIN, ({ payload: { memberAssignment } }) => {
+      if (stop.aborted) return
       generation += 1
+      const own = generation
       // What is committed counts when nobody writes on any more what was read before.
-      assigned = collecting
-        .then(() => committedOffsets(admin, topic, group))
-        .then((committed) => handler.assigned(memberAssignment[topic] ?? [], committed))
-      assigned.catch(fail)
+      assigned = Promise.allSettled([assigned, collecting]).then(async () => {
+        requireCurrent(own)
+        const committed = await untilAborted(late, committedOffsets(admin, topic, group))
+        requireCurrent(own)
+        await handler.assigned(memberAssignment[topic] ?? [], committed)
+      })
+      assigned.catch((error) => {
+        if (own === generation) fail(error)
+      })
     })
 
     async function eachBatch({ batch, heartbeat, commitOffsetsIfNecessary }: EachBatchPayload): Promise<void> {
@@ -152,13 +178,8 @@ function running(
       if (stop.aborted) return
       const { partition, messages, highWatermark } = batch
 
-      /** Throws when the session is over or the group has moved on: then others may be collecting what is here. */
-      function requireCurrent(): void {
-        if (isOver || own !== generation) throw new Error('the group has moved on')
-      }
-
       async function beat(): Promise<void> {
-        requireCurrent()
+        requireCurrent(own)
         await heartbeat()
       }
 
@@ -167,9 +188,9 @@ function running(
         const giveUpAt = performance.now() + commitForMs
         const offsets = { topics: [{ topic, partitions: [{ partition, offset: String(offset), metadata }] }] }
         for (;;) {
-          requireCurrent()
+          requireCurrent(own)
           try {
-            return await commitOffsetsIfNecessary(offsets)
+            return await untilAborted(late, commitOffsetsIfNecessary(offsets))
           } catch (error) {
             if (isRefusal(error) || performance.now() > giveUpAt || stop.aborted) throw error
           }
@@ -179,7 +200,7 @@ function running(
 
       async function collectAll(): Promise<void> {
         for (const piece of pieces(messages)) {
-          requireCurrent()
+          requireCurrent(own)
           const isLast = piece.at(-1) === messages.at(-1)
           await handler.collect(
             {
@@ -208,10 +229,18 @@ function running(
       }
     }
 
+    if (stop.aborted) return
     consumer.run({ autoCommit: false, partitionsConsumedConcurrently: 1, eachBatch }).catch(fail)
   })
-  // The next session begins when the last batch of this one has come to its end.
-  return over.finally(() => collecting)
+  // The next session begins when whatever this one was doing has come to its end.
+  return over.finally(() => Promise.allSettled([assigned, collecting]))
+}
+
+/** A signal that aborts some time after another one. */
+function abortedAfter(signal: AbortSignal, ms: number): AbortSignal {
+  const later = new AbortController()
+  signal.addEventListener('abort', () => void setTimeout(() => later.abort(), ms).unref(), { once: true })
+  return later.signal
 }
 
 /** Messages in pieces of bounded size, so that none takes long to collect. */

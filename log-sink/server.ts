@@ -9,7 +9,7 @@ import { lowerSessionPriority } from '#common/session-priority.ts'
 import { load } from './config.ts'
 import { createSink } from './sink.ts'
 
-lowerSessionPriority()
+lowerSessionPriority(10)
 await runService('log-sink', load, ({ kafka, logSink }, { log, registry, logDependencies }) => {
   const { opsHost, opsPort, group, name, rotate, maxBytes } = logSink
   const directory = resolve(logSink.directory)

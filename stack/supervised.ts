@@ -55,7 +55,7 @@ export function supervise(program: Program, logPath: string, reaper: Reaper, say
     child = spawn(file, args, { ...options, detached: true, stdio: ['ignore', log.fd, log.fd] })
     if (child.pid !== undefined) {
       reaper.started(child.pid, stopSignal)
-      if (program.isBackground) lowerSessionPriority(child.pid)
+      if (program.isBackground) lowerSessionPriority(10, child.pid)
     }
     const [code, signal] = await once(child, 'exit')
     killGroup()

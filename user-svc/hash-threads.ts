@@ -25,8 +25,8 @@ export async function prepareHashThreads(hashes: number): Promise<void> {
       // It is not permitted here: hashes then compete like any other work.
     }
   }
-  // Other services come before hashes, too.
-  lowerSessionPriority()
+  // Other services come before hashes, too; by less, since what else this one does comes after them with it.
+  lowerSessionPriority(priority / 2)
 }
 
 /** The ids of the pool's threads; none where the system does not tell (not on Linux). */

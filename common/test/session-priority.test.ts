@@ -8,7 +8,7 @@ const module = new URL('../session-priority.ts', import.meta.url).href
 const script = `
 import { readFileSync } from 'node:fs'
 import { lowerSessionPriority } from '${module}'
-const done = lowerSessionPriority()
+const done = lowerSessionPriority(10)
 console.log(done + readFileSync('/proc/self/autogroup', 'utf8'))
 `
 const skip = !existsSync('/proc/self/autogroup') && 'the kernel does not group by session'

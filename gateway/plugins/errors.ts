@@ -35,7 +35,8 @@ export function errorHandling(registry: Registry, log: Logger) {
 
   function handle(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
     // Whatever fails because the client has gone away is no fault of ours.
-    const gone = request.raw.socket.destroyed
+    const { destroyed, remoteAddress } = request.raw.socket
+    const gone = destroyed || remoteAddress === undefined
     const answer = answerTo(gone ? new ConnectError('The client went away.', Code.Canceled) : error)
     const trace = traceOf(request.raw)
     record(answer, error, tracedLogger(log, trace), request.routeOptions.url ?? 'unmatched')

@@ -1,5 +1,6 @@
 /** Limits requests by client address, counted in Redis for all gateways, or here when Redis does not answer soon. */
 
+import { Code, ConnectError } from '@connectrpc/connect'
 import rateLimit, { type CreateRateLimitOptions } from '@fastify/rate-limit'
 import { Counter, type Registry } from '@prometheus-io/client'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
@@ -54,7 +55,8 @@ export async function limitRates(
 
   type Check = ReturnType<typeof app.createRateLimit>
   const checks = new Map<RateLimitPolicy, Check>()
-  const keyOf = (policy: RateLimitPolicy, request: FastifyRequest) => `${policy}:${rateLimit.normalizeIP(request.ip)}`
+  const keyOf = (policy: RateLimitPolicy, request: FastifyRequest) =>
+    `${policy}:${rateLimit.normalizeIP(withoutPort(request.ip))}`
   for (const [policy, max] of Object.entries(limits) as [RateLimitPolicy, number][]) {
     const keyGenerator = (request: FastifyRequest) => keyOf(policy, request)
     if (max > 0) checks.set(policy, app.createRateLimit({ max, keyGenerator } as CreateRateLimitOptions))
@@ -73,10 +75,11 @@ export async function limitRates(
     const { remaining, ttl, ttlInSeconds, isExceeded } = result
     tell(policy, remaining, ttlInSeconds, reply)
     if (!isExceeded) return
-    exceeded.add(keyOf(policy, request), ttl)
     limited.inc({ policy })
-    const log = tracedLogger(parts.log, traceOf(request.raw))
-    log.info({ event: 'excess_rate_limit_exceeded', reason: policy }, 'refused a client over the rate limit')
+    if (exceeded.add(keyOf(policy, request), ttl)) {
+      const log = tracedLogger(parts.log, traceOf(request.raw))
+      log.info({ event: 'excess_rate_limit_exceeded', reason: policy }, 'refused a client over the rate limit')
+    }
     throw tooManyRequests(ttlInSeconds)
   }
 
@@ -84,12 +87,19 @@ export async function limitRates(
     const policy = request.routeOptions.config?.rateLimitPolicy ?? 'default'
     const check = checks.get(policy)
     if (check === undefined) return done()
+    // The connection was reset before anybody asked whose it was.
+    if (request.ip === undefined) return done(new ConnectError('The client went away.', Code.Canceled))
     const seconds = exceeded.secondsLeft(keyOf(policy, request))
     if (seconds === 0) return void enforce(check, policy, request, reply).then(() => done(), done)
     tell(policy, 0, seconds, reply)
     limited.inc({ policy })
     setTimeout(() => done(tooManyRequests(seconds)), paceMs)
   })
+}
+
+/** Some proxies write the port behind the address that they forward. */
+function withoutPort(address: string): string {
+  return /^(\d+\.\d+\.\d+\.\d+):\d+$/.exec(address)?.[1] ?? /^\[([^\]]+)\](?::\d+)?$/.exec(address)?.[1] ?? address
 }
 
 const mostExceeded = 10_000
@@ -104,10 +114,12 @@ const paceMs = 25
 function windowsExceeded() {
   const ends = new Map<string, number>()
   return {
-    add(key: string, leftMs: number): void {
-      ends.delete(key)
+    /** @returns whether that was not known yet */
+    add(key: string, leftMs: number): boolean {
+      const isNew = !ends.delete(key)
       ends.set(key, performance.now() + leftMs)
       if (ends.size > mostExceeded) ends.delete(ends.keys().next().value as string)
+      return isNew
     },
     /** 0: it is not known to be over the limit. */
     secondsLeft(key: string): number {

@@ -4,7 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { randomInt } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -44,6 +44,35 @@ t.test('what a trusted proxy claims is used, garbage in it breaks nothing', asyn
   const statuses = []
   for (const host of ['::1', ':1:2:3:4', '::1']) statuses.push((await login(network + host)).statusCode)
   t.same(statuses, [200, 200, 429], 'a claimed IPv6 address counts by its network')
+})
+
+t.test('an address is the same client with and without the port that a proxy writes behind it', async (t) => {
+  const proxy = newAddress()
+  const { app } = await buildGateway(t, { users, options: { rateLimit, trustedProxies: [`${proxy}/32`] } })
+  const [client, network] = [
+    newAddress(),
+    `2001:db8:${randomInt(65_536).toString(16)}:${randomInt(65_536).toString(16)}`
+  ]
+  const statuses = []
+  for (const claim of [`${client}:1`, client, `${client}:2`, `[${network}::1]:1`, `${network}::2`, `[${network}::3]`]) {
+    const headers = { 'x-forwarded-for': claim }
+    const options = { method: 'POST', url: '/auth', payload: credentials, remoteAddress: proxy, headers } as const
+    statuses.push((await app.inject(options)).statusCode)
+  }
+  t.same(statuses, [200, 200, 429, 200, 200, 429])
+})
+
+t.test('a connection that is reset at once is no fault of ours', async (t) => {
+  const { app, registry } = await buildGateway(t, { users, options: { rateLimit } })
+  const port = await listen(app)
+  for (let count = 0; count < 200; count += 1) {
+    const socket = connect(port, '127.0.0.1').on('error', () => {})
+    await new Promise((resolve) => socket.once('connect', resolve))
+    socket.write('DELETE /logout HTTP/1.1\r\nHost: x\r\n\r\n')
+    socket.resetAndDestroy()
+  }
+  await sleep(200)
+  t.notMatch(await registry.metrics(), /request_errors_total\{error_class="server",code="\w+"\} [1-9]/)
 })
 
 t.test('only the nearest address that is not trusted counts, in each form of peer', async (t) => {

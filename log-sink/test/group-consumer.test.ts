@@ -25,13 +25,18 @@ async function write(text: string): Promise<void> {
   await producer.disconnect()
 }
 
-/** A member that takes its time for the first batch. @returns what happened to it, in order */
-function join(t: Pick<Test, 'teardown'>, slowMs: number): string[] {
+/** A member that takes its time, to settle and for the first batch. @returns what happened to it, in order */
+function join(t: Pick<Test, 'teardown'>, slowMs: number, settleMs = 0): string[] {
   const happened: string[] = []
   const stop = new AbortController()
   let isFirst = true
+  let settling = 0
   const handler: GroupHandler = {
     async assigned(partitions) {
+      settling += 1
+      if (settling > 1) happened.push('two at once')
+      await sleep(settleMs)
+      settling -= 1
       happened.push(`assigned ${partitions.length}`)
     },
     async collect({ next }, { commit }) {
@@ -76,4 +81,30 @@ t.test('a batch comes to its end before the session does that follows, whatever 
   await admin.disconnect()
   await until('the next session has begun', () => happened.filter((each) => each === 'assigned 2').length === 2)
   t.same(happened, ['assigned 2', 'begun', 'refused', 'assigned 2'])
+})
+
+t.test('a member settles once at a time, whoever joins and leaves meanwhile', async (t) => {
+  const first = join(t, 0, 3000)
+  await until('it has all partitions', () => first.includes('assigned 2'))
+  for (let round = 0; round < 2; round += 1) {
+    const ends: (() => unknown)[] = []
+    join({ teardown: (end) => void ends.push(end as () => unknown) }, 0)
+    await sleep(2000)
+    for (const end of ends) await end()
+  }
+  await until('it has all again', () => first.lastIndexOf('assigned 2') > first.indexOf('assigned 2'))
+  t.notOk(first.includes('two at once'))
+})
+
+t.test('who is told to stop while it joins does so at once', async (t) => {
+  for (const delayMs of [0, 20, 60, 150]) {
+    const stop = new AbortController()
+    const handler = { assigned: async () => {}, collect: async () => {}, alive() {}, failed() {} }
+    const consuming = consumeGroup({ kafka, topic, group: `${topic}-${delayMs}`, prepare }, handler, stop.signal)
+    await sleep(delayMs)
+    const startedAt = performance.now()
+    stop.abort()
+    await consuming
+    t.ok(performance.now() - startedAt < 5000, `after ${delayMs} ms`)
+  }
 })
