@@ -11,10 +11,15 @@ const lastTurnMs = 250
 
 const directory = ({ product }: Laboratory) => product.env.LOG_SINK_DIRECTORY as string
 
-/** Waits until the sink has a line of each answer; resolves also if it does not get them. */
+/** Waits until the sink has what the services have printed so far; resolves also if it does not get that. */
 export async function untilCollected(laboratory: Laboratory, { journal }: Ledger): Promise<void> {
   const endsAt = Date.now() + collectWithinMs
-  while (missingAnswers(laboratory, journal).length > 0 && Date.now() < endsAt) await sleep(500)
+  const needed = neededLines(laboratory)
+  const isComplete = () => {
+    const counts = collectedCounts(laboratory)
+    return missingAnswers(laboratory, journal).length === 0 && needed.every((text) => counts.has(text))
+  }
+  while (!isComplete() && Date.now() < endsAt) await sleep(500)
 }
 
 function missingAnswers(laboratory: Laboratory, journal: Ledger['journal']): string[] {
@@ -30,16 +35,10 @@ function missingAnswers(laboratory: Laboratory, journal: Ledger['journal']): str
  * @param emptied whether the broker has lost its topics meanwhile
  */
 export async function collectionFaults(laboratory: Laboratory, ledger: Ledger, emptied: boolean): Promise<string[]> {
-  const { product, killed } = laboratory
+  const { product } = laboratory
   await untilCollected(laboratory, ledger)
   for (const name of ['gateway', 'user-svc', 'session-svc'] as const) await product.stop(name)
-  const printed = (['gateway', 'user-svc', 'session-svc'] as const).flatMap((name) =>
-    printedLines(product.output(name))
-  )
-  const endedAt = new Map(printed.map(({ line, text }) => [line.instance, timeOf(text)]))
-  const isNeeded = ({ line, text }: (typeof printed)[number]) =>
-    !killed.has(line.instance) || timeOf(text) < (endedAt.get(line.instance) ?? 0) - lastTurnMs
-  const needed = printed.filter(isNeeded).map(({ text }) => text)
+  const needed = neededLines(laboratory)
   const endsAt = Date.now() + collectWithinMs
   let counts = collectedCounts(laboratory)
   while (!needed.every((text) => counts.has(text)) && Date.now() < endsAt) {
@@ -62,6 +61,19 @@ export async function collectionFaults(laboratory: Laboratory, ledger: Ledger, e
     // A sink that begins with a new topic takes what came before for missing.
     ...(emptied || /^log_sink_missing_total 0$/m.test(metrics) ? [] : ['the sink counts missing lines'])
   ]
+}
+
+/** What the services have printed, but for the last of those that were killed. */
+function neededLines({ product, killed }: Laboratory): string[] {
+  const printed = (['gateway', 'user-svc', 'session-svc'] as const).flatMap((name) =>
+    printedLines(product.output(name))
+  )
+  const endedAt = new Map(printed.map(({ line, text }) => [line.instance, timeOf(text)]))
+  return printed
+    .filter(
+      ({ line, text }) => !killed.has(line.instance) || timeOf(text) < (endedAt.get(line.instance) ?? 0) - lastTurnMs
+    )
+    .map(({ text }) => text)
 }
 
 /** How often each line is there. */
