@@ -1,12 +1,16 @@
 /**
  * A process that only logs, as services do: numbered lines, at a steady rate, from one number to another. It prints
- * the last number that is on the disk, and ends when it is told to; run as `log-producer.ts <service> <from> <to> <per second>`.
+ * the last number that is on the disk, and ends when it is told to; run as
+ * `log-producer.ts <service> <from> <to> <per second> [<partition>]`. Without a partition its name decides.
  */
 
+import { join } from 'node:path'
 import { createRegistry } from '#common/metrics.ts'
 import { openServiceLog } from '#common/service-log.ts'
+import { namesIn, nothingShipped, shippedNote } from '#common/spool/layout.ts'
 
-const [service = 'producer', from = '1', to = '1', perSecond = '1000'] = process.argv.slice(2)
+const [service = 'producer', from = '1', to = '1', perSecond = '1000', partition] = process.argv.slice(2)
+const spoolDirectory = process.env.LOG_SPOOL_DIRECTORY ?? ''
 const tickMs = 20
 const { log, startShipping, close } = openServiceLog(
   service,
@@ -14,7 +18,7 @@ const { log, startShipping, close } = openServiceLog(
     log: {
       level: 'info',
       stdout: 'fatal',
-      spool: { directory: process.env.LOG_SPOOL_DIRECTORY ?? '', maxBytes: 2 ** 30 }
+      spool: { directory: spoolDirectory, maxBytes: 2 ** 30 }
     },
     kafka: {
       brokers: (process.env.KAFKA_BROKERS ?? '').split(','),
@@ -24,6 +28,14 @@ const { log, startShipping, close } = openServiceLog(
   },
   createRegistry(service)
 )
+if (partition !== undefined) {
+  // What a source is told to remember of its first batch, before there is one.
+  for (const instance of namesIn(join(spoolDirectory, service))) {
+    const note = shippedNote(join(spoolDirectory, service, instance))
+    note.write({ ...nothingShipped, partition: Number(partition) })
+    note.close()
+  }
+}
 startShipping()
 
 let next = Number(from)
