@@ -6,7 +6,8 @@ import t, { type Test } from 'tap'
 import { createKafka } from '#common/kafka.ts'
 import { engineAddress, silentLog } from '#common/testing.ts'
 import { ensureTopic } from '#common/topic.ts'
-import { consumeGroup, type GroupHandler } from '../group-consumer.ts'
+import { consumeGroup } from '../group-consumer.ts'
+import type { GroupHandler } from '../group-handler.ts'
 
 t.setTimeout(120_000)
 
