@@ -8,7 +8,12 @@ import type { Readiness } from './readiness.ts'
 const watchIntervalMs = 500
 
 /** Adds the health service; it answers for the server as a whole (`""`) and for each of its services. */
-export function healthRoutes(router: ConnectRouter, services: DescService[], readiness: Readiness): void {
+export function healthRoutes(
+  router: ConnectRouter,
+  services: DescService[],
+  readiness: Readiness,
+  isStopping: () => boolean
+): void {
   const names = new Set(['', ...services.map((service) => service.typeName)])
   const status = () => (readiness.ready() ? Status.SERVING : Status.NOT_SERVING)
   router.service(Health, {
@@ -18,7 +23,7 @@ export function healthRoutes(router: ConnectRouter, services: DescService[], rea
     },
     async *watch({ service }, { signal }) {
       let last: Status | undefined
-      while (!signal.aborted && !readiness.draining()) {
+      while (!signal.aborted && !isStopping()) {
         const now = names.has(service) ? status() : Status.SERVICE_UNKNOWN
         if (now !== last) yield { status: now }
         last = now

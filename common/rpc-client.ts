@@ -1,6 +1,13 @@
 /** Calls to another service: over one HTTP/2 connection, with the credential, the trace and a metric on each call. */
 
-import { Code, ConnectError, createClient, type Interceptor, type Transport } from '@connectrpc/connect'
+import {
+  Code,
+  ConnectError,
+  createClient,
+  type Interceptor,
+  type StreamResponse,
+  type Transport
+} from '@connectrpc/connect'
 import { type ConnectTransportOptions, createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node'
 import { ErrorInfoSchema } from '#gen/google/rpc/error_details_pb.ts'
 import {
@@ -14,6 +21,7 @@ import type { RpcClientMetrics, RpcMetrics } from './metrics.ts'
 import { brokenOff, createRetryBudget, neverTaken, retry } from './retry.ts'
 import { balance, joinedSessions } from './rpc-balance.ts'
 import { traceKey } from './rpc-context.ts'
+import { pairMessages } from './rpc-messages.ts'
 import { childSpan, newTrace, traceparent } from './trace.ts'
 
 /** An upstream and how it is called. */
@@ -93,6 +101,14 @@ const pings = { pingIntervalMs: 2000, pingTimeoutMs: 2000, pingIdleConnection: t
 
 function measured(metrics: RpcMetrics): Interceptor {
   return (next) => async (request) => {
+    if (request.stream) {
+      const pairs = pairMessages(
+        (startedAt, error) => metrics.observe(request.method, error, (performance.now() - startedAt) / 1000),
+        ConnectError.from
+      )
+      const response = (await next({ ...request, message: pairs.sent(request.message) })) as StreamResponse
+      return { ...response, message: pairs.answers(response.message) }
+    }
     const startedAt = performance.now()
     let error: ConnectError | undefined
     try {

@@ -1,6 +1,13 @@
 /** The server interceptor: every call has a deadline, a log line, a metric, and an error that says no more than it may. */
 
-import { Code, ConnectError, type Interceptor } from '@connectrpc/connect'
+import {
+  Code,
+  ConnectError,
+  type Interceptor,
+  type StreamRequest,
+  type StreamResponse,
+  type UnaryRequest
+} from '@connectrpc/connect'
 import { deadlineExceeded, untilAborted } from './deadline.ts'
 import { toConnectError } from './driver-errors.ts'
 import { errorMeaning } from './error-table.ts'
@@ -9,6 +16,7 @@ import type { LogFields, Logger } from './logger.ts'
 import type { RpcMetrics } from './metrics.ts'
 import { lineKey, logKey } from './rpc-context.ts'
 import { isOpenService } from './rpc-credential.ts'
+import { pairMessages } from './rpc-messages.ts'
 
 /** Writes the line and counts the metric of a finished call. */
 export function recordCall(
@@ -38,12 +46,15 @@ function levelOf(method: Parameters<RpcMetrics['observe']>[0], error: ConnectErr
   return isOpenService(method.parent.typeName) ? 'debug' : 'info'
 }
 
-/** Without a shorter deadline of its caller, a call ends after `maxTimeoutMs`. */
+/** Without a shorter deadline of its caller, a call ends after `maxTimeoutMs`; a stream has no deadline. */
 export function observe(fallbackLog: Logger, metrics: RpcMetrics, maxTimeoutMs: number): Interceptor {
-  return (next) => async (request) => {
-    // Watching a server's health and reflection are streams without an end of their own.
-    if (request.stream) return next(request)
-    const log = request.contextValues.get(logKey) ?? fallbackLog
+  function record(request: UnaryRequest | StreamRequest, error: ConnectError | undefined, startedAt: number): void {
+    const { contextValues, method } = request
+    const log = contextValues.get(logKey) ?? fallbackLog
+    recordCall(log, metrics, method, error, startedAt, contextValues.get(lineKey))
+  }
+
+  async function served<T>(request: UnaryRequest, next: (request: UnaryRequest) => Promise<T>): Promise<T> {
     const startedAt = performance.now()
     let error: ConnectError | undefined
     const deadline = new AbortController()
@@ -54,15 +65,31 @@ export function observe(fallbackLog: Logger, metrics: RpcMetrics, maxTimeoutMs: 
     try {
       return await untilAborted(deadline.signal, next({ ...request, signal: deadline.signal }))
     } catch (thrown) {
-      // Whatever fails after the caller has gone away is the going away; its own deadline is named as such.
-      error = toConnectError(request.signal.aborted ? goneAway(request.signal) : thrown)
+      error = truth(thrown, request)
       throw error.code === Code.Internal ? new ConnectError('Internal error.', Code.Internal) : error
     } finally {
       clearTimeout(timer)
       request.signal.removeEventListener('abort', onAbort)
-      recordCall(log, metrics, request.method, error, startedAt, request.contextValues.get(lineKey))
+      record(request, error, startedAt)
     }
   }
+
+  return (next) => async (request) => {
+    if (!request.stream) return served(request, next)
+    // Watching a server's health and reflection are open to everyone.
+    if (isOpenService(request.service.typeName)) return next(request)
+    const pairs = pairMessages(
+      (startedAt, error) => record(request, error, startedAt),
+      (thrown) => truth(thrown, request)
+    )
+    const response = (await next({ ...request, message: pairs.sent(request.message) })) as StreamResponse
+    return { ...response, message: pairs.answers(response.message) }
+  }
+}
+
+/** Whatever fails after the caller has gone away is the going away; its own deadline is named as such. */
+function truth(thrown: unknown, { signal }: Pick<UnaryRequest, 'signal'>): ConnectError {
+  return toConnectError(signal.aborted ? goneAway(signal) : thrown)
 }
 
 function goneAway(signal: AbortSignal): ConnectError {

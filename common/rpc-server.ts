@@ -32,7 +32,8 @@ export interface RpcServerOptions {
   /** The dependencies without which a method can do nothing: while one is known to be away it is refused at once. */
   needs?: (method: DescMethod) => readonly string[]
   files: DescFile[]
-  routes: (router: ConnectRouter) => void
+  /** `isStopping` tells streams without an end of their own when to end. */
+  routes: (router: ConnectRouter, isStopping: () => boolean) => void
 }
 
 /** Builds the server; it listens nowhere yet. */
@@ -41,6 +42,8 @@ export function buildRpcServer(options: RpcServerOptions) {
   const metrics = rpcMetrics(registry, 'server')
   metrics.announce(...options.services)
   const requireToken = requireCredential([rpc.token, rpc.previousToken])
+  let closing = false
+  const isStopping = () => closing || readiness.draining()
 
   const app = Fastify({
     http2: true,
@@ -73,12 +76,16 @@ export function buildRpcServer(options: RpcServerOptions) {
     },
     interceptors: [observe(log, metrics, rpc.maxTimeout), requireNeeds(options)],
     routes(router) {
-      options.routes(router)
-      healthRoutes(router, options.services, readiness)
+      options.routes(router, isStopping)
+      healthRoutes(router, options.services, readiness, isStopping)
       if (rpc.reflection) reflectionRoutes(router, options.services, options.files)
     }
   })
   app.server.on('stream', cutUnread)
+  app.addHook('preClose', (done) => {
+    closing = true
+    done()
+  })
   closeSessions(app)
   return Object.assign(app, { callsUnderWay: countStreams(app.server) })
 }

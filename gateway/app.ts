@@ -7,6 +7,7 @@ import type { Values } from '#common/config.ts'
 import { invalidFields } from '#common/errors.ts'
 import type { Logger } from '#common/logger.ts'
 import type { Redis } from '#common/redis.ts'
+import type { ServiceTransport } from '#common/rpc-client.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
 import type { gateway } from './config.ts'
@@ -22,11 +23,13 @@ import { commonHeaders, traceOf } from './request-context.ts'
 import { accountRoutes } from './routes/accounts.ts'
 import { sessionRoutes } from './routes/sessions.ts'
 import { violationsOf } from './validation.ts'
+import { openValidationStreams } from './validation-streams.ts'
 import { gatherValidations } from './validations.ts'
 
 export interface GatewayParts {
   userSvc: Transport
-  sessionSvc: Transport
+  /** With a transport to each of its instances, if there are several. */
+  sessionSvc: Transport & Partial<ServiceTransport>
   redis: Redis
   registry: Registry
   log: Logger
@@ -71,7 +74,10 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
   if (options.docs) await describeRoutes(app)
 
   const users = createClient(UserService, parts.userSvc)
-  const checkSession = requireSession(gatherValidations(createClient(SessionService, parts.sessionSvc)))
+  const { sessionSvc } = parts
+  const streams = openValidationStreams(sessionSvc.instances ?? [sessionSvc])
+  app.addHook('onClose', async () => streams.close())
+  const checkSession = requireSession(gatherValidations(createClient(SessionService, sessionSvc), streams))
   accountRoutes(app, { users, checkSession, ...options })
   sessionRoutes(app, { users, checkSession, ...options })
   return app

@@ -1,4 +1,4 @@
-/** Asks session-svc whose tokens are: those that come in one turn of the event loop are asked for in one call. */
+/** Asks session-svc whose tokens are: those that come in one turn of the event loop are asked for together. */
 
 import { type Client, Code, ConnectError } from '@connectrpc/connect'
 import { deadlineExceeded } from '#common/deadline.ts'
@@ -6,6 +6,7 @@ import { unavailable } from '#common/errors.ts'
 import { onwards } from '#common/rpc-context.ts'
 import { newTrace, type Trace } from '#common/trace.ts'
 import type { SessionService, ValidateSessionResponse } from '#gen/session/v1/session_pb.ts'
+import type { Batch, ValidationStreams } from './validation-streams.ts'
 
 /** One token, and the request that it came with. */
 export interface Question {
@@ -35,8 +36,15 @@ const maxWaiting = 10_000
 // Waits end in steps: a timer for each would cost more than the rest of a question.
 const stepMs = 10
 
-/** A bad token never fails its neighbours, and each question ends for itself. */
-export function gatherValidations(client: Pick<Client<typeof SessionService>, 'validateSessions'>): Validate {
+/**
+ * A bad token never fails its neighbours, and each question ends for itself.
+ *
+ * @param streams are taken where they are open; whatever keeps them from answering is found out by a call
+ */
+export function gatherValidations(
+  client: Pick<Client<typeof SessionService>, 'validateSessions'>,
+  streams: Pick<ValidationStreams, 'ask'>
+): Validate {
   let waiting: Waiting[] = []
   let callsInFlight = 0
   let scheduled = false
@@ -71,14 +79,13 @@ export function gatherValidations(client: Pick<Client<typeof SessionService>, 'v
     if (first === undefined) return
     callsInFlight += 1
     try {
-      const endsAt = batch.reduce((latest, each) => Math.max(latest, each.endsAt), 0)
-      // A call for one request belongs to its trace; a call for many has a trace of its own, and names theirs.
-      const options = onwards({
-        trace: batch.length > 1 ? newTrace() : first.trace,
-        timeoutMs: () => endsAt - performance.now()
-      })
-      const traceIds = batch.length > 1 ? batch.map(({ trace }) => trace.traceId) : []
-      const { results } = await client.validateSessions({ tokens: batch.map(({ token }) => token), traceIds }, options)
+      // What is asked for one request belongs to its trace; what is asked for many has a trace of its own, and names theirs.
+      const isAlone = batch.length === 1
+      const tokens = batch.map(({ token }) => token)
+      const traceIds = isAlone ? [] : batch.map(({ trace }) => trace.traceId)
+      const trace = isAlone ? first.trace : newTrace()
+      const streamed = await streams.ask({ tokens, traceIds, trace })
+      const results = streamed ?? (await call(batch, { tokens, traceIds, trace }))
       for (const [index, each] of batch.entries()) {
         each.isOver = true
         each.resolve(results[index]?.result ?? { case: undefined })
@@ -89,6 +96,13 @@ export function gatherValidations(client: Pick<Client<typeof SessionService>, 'v
       callsInFlight -= 1
       schedule()
     }
+  }
+
+  async function call(batch: Waiting[], { tokens, traceIds, trace }: Batch): Promise<ValidateSessionResponse[]> {
+    const endsAt = batch.reduce((latest, each) => Math.max(latest, each.endsAt), 0)
+    const options = onwards({ trace, timeoutMs: () => endsAt - performance.now() })
+    const { results } = await client.validateSessions({ tokens, traceIds }, options)
+    return results
   }
 
   /** Rejects what is still waiting when its time is over. */

@@ -25,6 +25,6 @@ export function buildApp(parts: SessionAppParts, options: { session: SessionRule
     services: [SessionService],
     needs: () => ['redis'],
     files: [file_session_v1_session],
-    routes: (router) => sessionRoutes(router, sessions, metrics, parts.log)
+    routes: (router, isStopping) => sessionRoutes(router, { ...parts, sessions, metrics, isStopping })
   })
 }

@@ -1,24 +1,55 @@
 /** The handlers of `session.v1.SessionService`: check the request, call the domain, count what happened. */
 
-import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect'
+import type { ConnectRouter, HandlerContext, ServiceImpl } from '@connectrpc/connect'
 import { epochRule, requireFields, sessionIdRule, uuidRule } from '#common/fields.ts'
-import type { Logger } from '#common/logger.ts'
-import { callOf, lineKey } from '#common/rpc-context.ts'
+import { type Logger, tracedLogger } from '#common/logger.ts'
+import type { Readiness } from '#common/readiness.ts'
+import { callOf, lineKey, logKey } from '#common/rpc-context.ts'
 import { parseToken, sessionId } from '#common/token.ts'
-import { isTraceId } from '#common/trace.ts'
-import { SessionService } from '#gen/session/v1/session_pb.ts'
+import { continueTrace, isTraceId } from '#common/trace.ts'
+import { untilStopping } from '#common/until-stopping.ts'
+import { SessionService, type ValidateSessionsRequest } from '#gen/session/v1/session_pb.ts'
 import type { SessionMetrics } from './metrics.ts'
 import type { Sessions, Validation } from './sessions.ts'
 
 const maxTokens = 256
 
-export function sessionRoutes(router: ConnectRouter, sessions: Sessions, metrics: SessionMetrics, log: Logger): void {
+/** What the handlers work with. */
+export interface SessionRouteParts {
+  sessions: Sessions
+  metrics: SessionMetrics
+  readiness: Readiness
+  log: Logger
+  isStopping: () => boolean
+}
+
+export function sessionRoutes(router: ConnectRouter, parts: SessionRouteParts): void {
+  const { sessions, metrics, readiness, log, isStopping } = parts
+
   function count(validations: Validation[]): void {
     const valid = validations.filter((each) => typeof each === 'object').length
     const unknown = validations.filter((each) => each === undefined).length
     metrics.validations.inc({ result: 'valid' }, valid)
     metrics.validations.inc({ result: 'unknown' }, unknown)
     metrics.validations.inc({ result: 'invalid' }, validations.length - valid - unknown)
+  }
+
+  /** The results of a batch, in the order of its tokens. */
+  async function validateBatch({ tokens, traceIds }: Batch, context: HandlerContext) {
+    requireFields(
+      { field: 'tokens', holds: tokens.length <= maxTokens, description: `must be at most ${maxTokens} tokens` },
+      {
+        field: 'trace_ids',
+        holds: traceIds.length === 0 || (traceIds.length === tokens.length && traceIds.every(isTraceId)),
+        description: 'must be none, or one a token, each 32 hexadecimal digits in lower case'
+      }
+    )
+    metrics.batchSize.observe(tokens.length)
+    const line = { count: tokens.length, ...(traceIds.length > 0 && { traceIds }) }
+    context.values.set(lineKey, line)
+    const validations = await sessions.validate(tokens, context.signal)
+    count(validations)
+    return validations.map(answer)
   }
 
   router.service(SessionService, {
@@ -38,21 +69,17 @@ export function sessionRoutes(router: ConnectRouter, sessions: Sessions, metrics
       return answer(validations[0])
     },
 
-    async validateSessions({ tokens, traceIds }, context) {
-      requireFields(
-        { field: 'tokens', holds: tokens.length <= maxTokens, description: `must be at most ${maxTokens} tokens` },
-        {
-          field: 'trace_ids',
-          holds: traceIds.length === 0 || (traceIds.length === tokens.length && traceIds.every(isTraceId)),
-          description: 'must be none, or one a token, each 32 hexadecimal digits in lower case'
-        }
-      )
-      metrics.batchSize.observe(tokens.length)
-      const line = { count: tokens.length, ...(traceIds.length > 0 && { traceIds }) }
-      Object.assign(context.values.get(lineKey), line)
-      const validations = await sessions.validate(tokens, context.signal)
-      count(validations)
-      return { results: validations.map(answer) }
+    async validateSessions(request, context) {
+      return { results: await validateBatch(request, context) }
+    },
+
+    async *streamValidations(requests, context) {
+      yield {}
+      for await (const request of untilStopping(requests, isStopping)) {
+        context.values.set(logKey, tracedLogger(log, continueTrace(request.traceparent)))
+        readiness.requireUp('redis')
+        yield { results: await validateBatch(request, context) }
+      }
     },
 
     async deleteSession({ target }, context) {
@@ -86,6 +113,8 @@ export function sessionRoutes(router: ConnectRouter, sessions: Sessions, metrics
     }
   } satisfies ServiceImpl<typeof SessionService>)
 }
+
+type Batch = Pick<ValidateSessionsRequest, 'tokens' | 'traceIds'>
 
 function answer(validation: Validation) {
   if (validation === undefined) return {}

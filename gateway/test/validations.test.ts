@@ -24,7 +24,7 @@ function ask(answers: Answers) {
       }
     })
   })
-  const validate = gatherValidations(createClient(SessionService, transport))
+  const validate = gatherValidations(createClient(SessionService, transport), { ask: () => undefined })
   const question = (token: string, more: Partial<Question> = {}) =>
     validate({ token, trace: newTrace(), endsAt: performance.now() + 2000, isGone: () => false, ...more })
   return { question, calls }

@@ -43,7 +43,7 @@ export async function startSessionSvc(
     await app.close()
     store.close()
   })
-  return { redis: inspected(store), store, port, client: createClient(SessionService, testTransport(port)) }
+  return { app, redis: inspected(store), store, port, client: createClient(SessionService, testTransport(port)) }
 }
 
 /** What a test looks at behind the back of the service, wherever it is. */

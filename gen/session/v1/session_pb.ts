@@ -18,7 +18,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file session/v1/session.proto.
  */
 export const file_session_v1_session: GenFile = /*@__PURE__*/
-  fileDesc("ChhzZXNzaW9uL3YxL3Nlc3Npb24ucHJvdG8SCnNlc3Npb24udjEiuAEKB1Nlc3Npb24SCgoCaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRIuCgpjcmVhdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxsYXN0X3NlZW5fYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImsKFENyZWF0ZVNlc3Npb25SZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSDQoFZXBvY2gYAiABKAMSIAoOcmVwbGFjZXNfdG9rZW4YAyABKAlCA4ABAUgAiAEBQhEKD19yZXBsYWNlc190b2tlbiJRChVDcmVhdGVTZXNzaW9uUmVzcG9uc2USJAoHc2Vzc2lvbhgBIAEoCzITLnNlc3Npb24udjEuU2Vzc2lvbhISCgV0b2tlbhgCIAEoCUIDgAEBIiwKFlZhbGlkYXRlU2Vzc2lvblJlcXVlc3QSEgoFdG9rZW4YASABKAlCA4ABASJ6ChdWYWxpZGF0ZVNlc3Npb25SZXNwb25zZRImCgdzZXNzaW9uGAEgASgLMhMuc2Vzc2lvbi52MS5TZXNzaW9uSAASLQoHaW52YWxpZBgCIAEoCzIaLnNlc3Npb24udjEuSW52YWxpZFNlc3Npb25IAEIICgZyZXN1bHQiOwoOSW52YWxpZFNlc3Npb24SKQoGcmVhc29uGAEgASgOMhkuc2Vzc2lvbi52MS5JbnZhbGlkUmVhc29uIkEKF1ZhbGlkYXRlU2Vzc2lvbnNSZXF1ZXN0EhMKBnRva2VucxgBIAMoCUIDgAEBEhEKCXRyYWNlX2lkcxgCIAMoCSJQChhWYWxpZGF0ZVNlc3Npb25zUmVzcG9uc2USNAoHcmVzdWx0cxgBIAMoCzIjLnNlc3Npb24udjEuVmFsaWRhdGVTZXNzaW9uUmVzcG9uc2UiaQoURGVsZXRlU2Vzc2lvblJlcXVlc3QSFAoFdG9rZW4YASABKAlCA4ABAUgAEjEKCXJlZmVyZW5jZRgCIAEoCzIcLnNlc3Npb24udjEuU2Vzc2lvblJlZmVyZW5jZUgAQggKBnRhcmdldCI3ChBTZXNzaW9uUmVmZXJlbmNlEg8KB3VzZXJfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCSIXChVEZWxldGVTZXNzaW9uUmVzcG9uc2UiOwoZRGVsZXRlVXNlclNlc3Npb25zUmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJEg0KBWVwb2NoGAIgASgDIhwKGkRlbGV0ZVVzZXJTZXNzaW9uc1Jlc3BvbnNlIiYKE0xpc3RTZXNzaW9uc1JlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCSI9ChRMaXN0U2Vzc2lvbnNSZXNwb25zZRIlCghzZXNzaW9ucxgBIAMoCzITLnNlc3Npb24udjEuU2Vzc2lvbiqHAQoNSW52YWxpZFJlYXNvbhIeChpJTlZBTElEX1JFQVNPTl9VTlNQRUNJRklFRBAAEhwKGElOVkFMSURfUkVBU09OX01BTEZPUk1FRBABEhwKGElOVkFMSURfUkVBU09OX05PVF9GT1VORBACEhoKFklOVkFMSURfUkVBU09OX1JFVk9LRUQQAzLNBAoOU2Vzc2lvblNlcnZpY2USWQoNQ3JlYXRlU2Vzc2lvbhIgLnNlc3Npb24udjEuQ3JlYXRlU2Vzc2lvblJlcXVlc3QaIS5zZXNzaW9uLnYxLkNyZWF0ZVNlc3Npb25SZXNwb25zZSIDkAIAEl8KD1ZhbGlkYXRlU2Vzc2lvbhIiLnNlc3Npb24udjEuVmFsaWRhdGVTZXNzaW9uUmVxdWVzdBojLnNlc3Npb24udjEuVmFsaWRhdGVTZXNzaW9uUmVzcG9uc2UiA5ACAhJiChBWYWxpZGF0ZVNlc3Npb25zEiMuc2Vzc2lvbi52MS5WYWxpZGF0ZVNlc3Npb25zUmVxdWVzdBokLnNlc3Npb24udjEuVmFsaWRhdGVTZXNzaW9uc1Jlc3BvbnNlIgOQAgISWQoNRGVsZXRlU2Vzc2lvbhIgLnNlc3Npb24udjEuRGVsZXRlU2Vzc2lvblJlcXVlc3QaIS5zZXNzaW9uLnYxLkRlbGV0ZVNlc3Npb25SZXNwb25zZSIDkAICEmgKEkRlbGV0ZVVzZXJTZXNzaW9ucxIlLnNlc3Npb24udjEuRGVsZXRlVXNlclNlc3Npb25zUmVxdWVzdBomLnNlc3Npb24udjEuRGVsZXRlVXNlclNlc3Npb25zUmVzcG9uc2UiA5ACAhJWCgxMaXN0U2Vzc2lvbnMSHy5zZXNzaW9uLnYxLkxpc3RTZXNzaW9uc1JlcXVlc3QaIC5zZXNzaW9uLnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlIgOQAgJiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("ChhzZXNzaW9uL3YxL3Nlc3Npb24ucHJvdG8SCnNlc3Npb24udjEiuAEKB1Nlc3Npb24SCgoCaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRIuCgpjcmVhdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxsYXN0X3NlZW5fYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImsKFENyZWF0ZVNlc3Npb25SZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSDQoFZXBvY2gYAiABKAMSIAoOcmVwbGFjZXNfdG9rZW4YAyABKAlCA4ABAUgAiAEBQhEKD19yZXBsYWNlc190b2tlbiJRChVDcmVhdGVTZXNzaW9uUmVzcG9uc2USJAoHc2Vzc2lvbhgBIAEoCzITLnNlc3Npb24udjEuU2Vzc2lvbhISCgV0b2tlbhgCIAEoCUIDgAEBIiwKFlZhbGlkYXRlU2Vzc2lvblJlcXVlc3QSEgoFdG9rZW4YASABKAlCA4ABASJ6ChdWYWxpZGF0ZVNlc3Npb25SZXNwb25zZRImCgdzZXNzaW9uGAEgASgLMhMuc2Vzc2lvbi52MS5TZXNzaW9uSAASLQoHaW52YWxpZBgCIAEoCzIaLnNlc3Npb24udjEuSW52YWxpZFNlc3Npb25IAEIICgZyZXN1bHQiOwoOSW52YWxpZFNlc3Npb24SKQoGcmVhc29uGAEgASgOMhkuc2Vzc2lvbi52MS5JbnZhbGlkUmVhc29uIkEKF1ZhbGlkYXRlU2Vzc2lvbnNSZXF1ZXN0EhMKBnRva2VucxgBIAMoCUIDgAEBEhEKCXRyYWNlX2lkcxgCIAMoCSJQChhWYWxpZGF0ZVNlc3Npb25zUmVzcG9uc2USNAoHcmVzdWx0cxgBIAMoCzIjLnNlc3Npb24udjEuVmFsaWRhdGVTZXNzaW9uUmVzcG9uc2UiVwoYU3RyZWFtVmFsaWRhdGlvbnNSZXF1ZXN0EhMKBnRva2VucxgBIAMoCUIDgAEBEhEKCXRyYWNlX2lkcxgCIAMoCRITCgt0cmFjZXBhcmVudBgDIAEoCSJRChlTdHJlYW1WYWxpZGF0aW9uc1Jlc3BvbnNlEjQKB3Jlc3VsdHMYASADKAsyIy5zZXNzaW9uLnYxLlZhbGlkYXRlU2Vzc2lvblJlc3BvbnNlImkKFERlbGV0ZVNlc3Npb25SZXF1ZXN0EhQKBXRva2VuGAEgASgJQgOAAQFIABIxCglyZWZlcmVuY2UYAiABKAsyHC5zZXNzaW9uLnYxLlNlc3Npb25SZWZlcmVuY2VIAEIICgZ0YXJnZXQiNwoQU2Vzc2lvblJlZmVyZW5jZRIPCgd1c2VyX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkiFwoVRGVsZXRlU2Vzc2lvblJlc3BvbnNlIjsKGURlbGV0ZVVzZXJTZXNzaW9uc1JlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCRINCgVlcG9jaBgCIAEoAyIcChpEZWxldGVVc2VyU2Vzc2lvbnNSZXNwb25zZSImChNMaXN0U2Vzc2lvbnNSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkiPQoUTGlzdFNlc3Npb25zUmVzcG9uc2USJQoIc2Vzc2lvbnMYASADKAsyEy5zZXNzaW9uLnYxLlNlc3Npb24qhwEKDUludmFsaWRSZWFzb24SHgoaSU5WQUxJRF9SRUFTT05fVU5TUEVDSUZJRUQQABIcChhJTlZBTElEX1JFQVNPTl9NQUxGT1JNRUQQARIcChhJTlZBTElEX1JFQVNPTl9OT1RfRk9VTkQQAhIaChZJTlZBTElEX1JFQVNPTl9SRVZPS0VEEAMyuAUKDlNlc3Npb25TZXJ2aWNlElkKDUNyZWF0ZVNlc3Npb24SIC5zZXNzaW9uLnYxLkNyZWF0ZVNlc3Npb25SZXF1ZXN0GiEuc2Vzc2lvbi52MS5DcmVhdGVTZXNzaW9uUmVzcG9uc2UiA5ACABJfCg9WYWxpZGF0ZVNlc3Npb24SIi5zZXNzaW9uLnYxLlZhbGlkYXRlU2Vzc2lvblJlcXVlc3QaIy5zZXNzaW9uLnYxLlZhbGlkYXRlU2Vzc2lvblJlc3BvbnNlIgOQAgISYgoQVmFsaWRhdGVTZXNzaW9ucxIjLnNlc3Npb24udjEuVmFsaWRhdGVTZXNzaW9uc1JlcXVlc3QaJC5zZXNzaW9uLnYxLlZhbGlkYXRlU2Vzc2lvbnNSZXNwb25zZSIDkAICEmkKEVN0cmVhbVZhbGlkYXRpb25zEiQuc2Vzc2lvbi52MS5TdHJlYW1WYWxpZGF0aW9uc1JlcXVlc3QaJS5zZXNzaW9uLnYxLlN0cmVhbVZhbGlkYXRpb25zUmVzcG9uc2UiA5ACAigBMAESWQoNRGVsZXRlU2Vzc2lvbhIgLnNlc3Npb24udjEuRGVsZXRlU2Vzc2lvblJlcXVlc3QaIS5zZXNzaW9uLnYxLkRlbGV0ZVNlc3Npb25SZXNwb25zZSIDkAICEmgKEkRlbGV0ZVVzZXJTZXNzaW9ucxIlLnNlc3Npb24udjEuRGVsZXRlVXNlclNlc3Npb25zUmVxdWVzdBomLnNlc3Npb24udjEuRGVsZXRlVXNlclNlc3Npb25zUmVzcG9uc2UiA5ACAhJWCgxMaXN0U2Vzc2lvbnMSHy5zZXNzaW9uLnYxLkxpc3RTZXNzaW9uc1JlcXVlc3QaIC5zZXNzaW9uLnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlIgOQAgJiBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * A session, without its token.
@@ -267,6 +267,62 @@ export const ValidateSessionsResponseSchema: GenMessage<ValidateSessionsResponse
   messageDesc(file_session_v1_session, 7);
 
 /**
+ * A batch of StreamValidations.
+ *
+ * @generated from message session.v1.StreamValidationsRequest
+ */
+export type StreamValidationsRequest = Message<"session.v1.StreamValidationsRequest"> & {
+  /**
+   * At most 256 tokens.
+   *
+   * @generated from field: repeated string tokens = 1;
+   */
+  tokens: string[];
+
+  /**
+   * As in ValidateSessionsRequest.
+   *
+   * @generated from field: repeated string trace_ids = 2;
+   */
+  traceIds: string[];
+
+  /**
+   * The W3C Trace Context of the batch; a call has it in its header `traceparent`.
+   *
+   * @generated from field: string traceparent = 3;
+   */
+  traceparent: string;
+};
+
+/**
+ * Describes the message session.v1.StreamValidationsRequest.
+ * Use `create(StreamValidationsRequestSchema)` to create a new message.
+ */
+export const StreamValidationsRequestSchema: GenMessage<StreamValidationsRequest> = /*@__PURE__*/
+  messageDesc(file_session_v1_session, 8);
+
+/**
+ * The answer to a batch of StreamValidations.
+ *
+ * @generated from message session.v1.StreamValidationsResponse
+ */
+export type StreamValidationsResponse = Message<"session.v1.StreamValidationsResponse"> & {
+  /**
+   * One result a token, in the order of the tokens.
+   *
+   * @generated from field: repeated session.v1.ValidateSessionResponse results = 1;
+   */
+  results: ValidateSessionResponse[];
+};
+
+/**
+ * Describes the message session.v1.StreamValidationsResponse.
+ * Use `create(StreamValidationsResponseSchema)` to create a new message.
+ */
+export const StreamValidationsResponseSchema: GenMessage<StreamValidationsResponse> = /*@__PURE__*/
+  messageDesc(file_session_v1_session, 9);
+
+/**
  * What DeleteSession takes.
  *
  * @generated from message session.v1.DeleteSessionRequest
@@ -301,7 +357,7 @@ export type DeleteSessionRequest = Message<"session.v1.DeleteSessionRequest"> & 
  * Use `create(DeleteSessionRequestSchema)` to create a new message.
  */
 export const DeleteSessionRequestSchema: GenMessage<DeleteSessionRequest> = /*@__PURE__*/
-  messageDesc(file_session_v1_session, 8);
+  messageDesc(file_session_v1_session, 10);
 
 /**
  * Names a session without its token.
@@ -329,7 +385,7 @@ export type SessionReference = Message<"session.v1.SessionReference"> & {
  * Use `create(SessionReferenceSchema)` to create a new message.
  */
 export const SessionReferenceSchema: GenMessage<SessionReference> = /*@__PURE__*/
-  messageDesc(file_session_v1_session, 9);
+  messageDesc(file_session_v1_session, 11);
 
 /**
  * What DeleteSession answers.
@@ -344,7 +400,7 @@ export type DeleteSessionResponse = Message<"session.v1.DeleteSessionResponse"> 
  * Use `create(DeleteSessionResponseSchema)` to create a new message.
  */
 export const DeleteSessionResponseSchema: GenMessage<DeleteSessionResponse> = /*@__PURE__*/
-  messageDesc(file_session_v1_session, 10);
+  messageDesc(file_session_v1_session, 12);
 
 /**
  * What DeleteUserSessions takes.
@@ -374,7 +430,7 @@ export type DeleteUserSessionsRequest = Message<"session.v1.DeleteUserSessionsRe
  * Use `create(DeleteUserSessionsRequestSchema)` to create a new message.
  */
 export const DeleteUserSessionsRequestSchema: GenMessage<DeleteUserSessionsRequest> = /*@__PURE__*/
-  messageDesc(file_session_v1_session, 11);
+  messageDesc(file_session_v1_session, 13);
 
 /**
  * What DeleteUserSessions answers.
@@ -389,7 +445,7 @@ export type DeleteUserSessionsResponse = Message<"session.v1.DeleteUserSessionsR
  * Use `create(DeleteUserSessionsResponseSchema)` to create a new message.
  */
 export const DeleteUserSessionsResponseSchema: GenMessage<DeleteUserSessionsResponse> = /*@__PURE__*/
-  messageDesc(file_session_v1_session, 12);
+  messageDesc(file_session_v1_session, 14);
 
 /**
  * What ListSessions takes.
@@ -410,7 +466,7 @@ export type ListSessionsRequest = Message<"session.v1.ListSessionsRequest"> & {
  * Use `create(ListSessionsRequestSchema)` to create a new message.
  */
 export const ListSessionsRequestSchema: GenMessage<ListSessionsRequest> = /*@__PURE__*/
-  messageDesc(file_session_v1_session, 13);
+  messageDesc(file_session_v1_session, 15);
 
 /**
  * What ListSessions answers.
@@ -431,7 +487,7 @@ export type ListSessionsResponse = Message<"session.v1.ListSessionsResponse"> & 
  * Use `create(ListSessionsResponseSchema)` to create a new message.
  */
 export const ListSessionsResponseSchema: GenMessage<ListSessionsResponse> = /*@__PURE__*/
-  messageDesc(file_session_v1_session, 14);
+  messageDesc(file_session_v1_session, 16);
 
 /**
  * Why a token stands for no valid session.
@@ -529,6 +585,20 @@ export const SessionService: GenService<{
     methodKind: "unary";
     input: typeof ValidateSessionsRequestSchema;
     output: typeof ValidateSessionsResponseSchema;
+  },
+  /**
+   * What ValidateSessions does, again and again: each message is one batch, which
+   * costs a fraction of a call. The first answer is empty and comes at once; then
+   * each batch is answered, in order. The stream ends when the service stops and
+   * when a batch cannot be answered; a batch without an answer is asked again by
+   * ValidateSessions, which says what is wrong.
+   *
+   * @generated from rpc session.v1.SessionService.StreamValidations
+   */
+  streamValidations: {
+    methodKind: "bidi_streaming";
+    input: typeof StreamValidationsRequestSchema;
+    output: typeof StreamValidationsResponseSchema;
   },
   /**
    * Ends one session, by its token or by its id. Succeeds also when the session
