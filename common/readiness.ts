@@ -66,18 +66,17 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
   const watched = dependencies.map((dependency) => {
     gauge.set({ dependency: dependency.name }, 0)
     const state = { up: false, isAway: false, seen: false, reason: 'not looked at yet' as string | undefined }
-    return { ...dependency, ...state, begun: 0, ended: 0 }
+    return { ...dependency, ...state, begun: 0, ended: 0, timer: undefined as NodeJS.Timeout | undefined }
   })
   let draining = false
   let stopped = false
-  let timer: NodeJS.Timeout | undefined
 
   async function look(dependency: (typeof watched)[number]): Promise<void> {
     dependency.begun += 1
     const turn = dependency.begun
     const error = await withinMs(probeTimeoutMs, dependency.probe()).then(
       () => undefined,
-      (error: unknown) => error ?? new Error('no reason')
+      (error: unknown) => error
     )
     // Looks can overlap; what an older one found is over.
     if (turn < dependency.ended) return
@@ -99,14 +98,20 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
     gauge.set({ dependency: dependency.name }, up ? 1 : 0)
   }
 
-  async function round(): Promise<void> {
-    await Promise.all(watched.map(look))
-    // Rounds can overlap, but only the last to end is followed by another.
-    clearTimeout(timer)
-    if (!stopped) timer = setTimeout(round, watched.every(({ up }) => up) ? intervalMs : impatientMs)
+  /** Each by itself: one that hangs keeps nobody from looking at the others. */
+  async function keepLooking(dependency: (typeof watched)[number]): Promise<void> {
+    await look(dependency)
+    // Looks can overlap, but only the last to end is followed by another.
+    clearTimeout(dependency.timer)
+    if (stopped) return
+    dependency.timer = setTimeout(() => void keepLooking(dependency), dependency.up ? intervalMs : impatientMs)
   }
 
-  timer = setTimeout(round, 0)
+  function lookNow(): void {
+    for (const dependency of watched) void keepLooking(dependency)
+  }
+
+  const first = setTimeout(lookNow, 0)
   const blocks = ({ required, up, seen }: (typeof watched)[number]) =>
     required === 'always' ? !up : required === 'at-start' && !seen
   return {
@@ -123,10 +128,11 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
     drain: () => {
       draining = true
     },
-    lookNow: () => void round(),
+    lookNow,
     stop: () => {
       stopped = true
-      clearTimeout(timer)
+      clearTimeout(first)
+      for (const { timer } of watched) clearTimeout(timer)
     }
   }
 }

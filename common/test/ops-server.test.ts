@@ -83,6 +83,23 @@ t.test('what needs a dependency is refused only when that is known to be away', 
   readiness.requireUp('engine')
 })
 
+t.test('a probe that hangs keeps nobody from looking at the others', async (t) => {
+  let isThere = false
+  const probes = {
+    hanging: () => new Promise<void>(() => {}),
+    engine: async () => {
+      if (!isThere) throw new ProbeError('cannot be reached')
+    }
+  }
+  const { readiness } = await serve(t, probes)
+  const isUp = () => readiness.states().some(({ name, up }) => name === 'engine' && up)
+  await sleep(300)
+  isThere = true
+  const startedAt = performance.now()
+  await until(isUp)
+  t.ok(performance.now() - startedAt < 1200)
+})
+
 t.test('a probe that hangs is down after its time; one that fails never shows what a user sent', async (t) => {
   const failing = async () => {
     throw new Error('connect postgres://hunter2@host failed')
