@@ -1,4 +1,4 @@
-/** The short way to session-svc: one stream to each instance, in which a batch costs a fraction of what a call does. */
+/** The short way to session-svc: streams to each instance, in which a batch costs a fraction of what a call does. */
 
 import { type Client, Code, ConnectError, createClient, type Transport } from '@connectrpc/connect'
 import { retryAfterSeconds } from '#common/errors.ts'
@@ -23,12 +23,18 @@ export interface ValidationStreams {
   close(): void
 }
 
-// Hundreds of times what an answer takes, and less than half of what a request may take.
-const silentMs = 400
+// Hundreds of times what an answer takes, more than session-svc waits for one Redis of several, and less than requests may take.
+const silentMs = 600
 const openWithinMs = 2000
 const lookMs = 100
-// One that is silent would take as long again, one that does not know the method will not learn it.
-const [pauseMs, silentPauseMs, unknownPauseMs] = [1000, 5000, 60_000]
+const pauseMs = 1000
+// One that is silent would take as long again.
+const [firstSilentPauseMs, lastSilentPauseMs] = [5000, 300_000]
+// One that does not know the method will not learn it.
+const unknownPauseMs = 60_000
+
+/** Why a stream is over: it fell silent, the instance knows no streams, or anything else. */
+type End = 'silent' | 'unknown' | 'ended'
 
 interface Unanswered {
   sentAt: number
@@ -43,21 +49,31 @@ interface Stream {
   close(): void
 }
 
-/** The streams to instances; each is opened when there is something to ask, and anew some time after it ended. */
-export function openValidationStreams(instances: Transport[]): ValidationStreams {
-  const ways = instances.map((transport) => ({
-    client: createClient(SessionService, transport),
-    stream: undefined as Stream | undefined,
-    openAfter: 0
-  }))
+/**
+ * The streams to instances; each is opened when there is something to ask, and anew some time after it ended.
+ *
+ * @param each how many to an instance, which answers the batches of a stream one after the other
+ */
+export function openValidationStreams(instances: Transport[], each = 2): ValidationStreams {
+  let closed = false
+  const ways = instances.flatMap((transport) =>
+    Array.from({ length: each }, () => ({
+      client: createClient(SessionService, transport),
+      stream: undefined as Stream | undefined,
+      openAfter: 0,
+      /** How many streams in a row fell silent before they had answered anything. */
+      silences: 0
+    }))
+  )
 
   function reopen(): void {
     const now = performance.now()
     for (const way of ways) {
-      if (way.stream !== undefined || now < way.openAfter) continue
-      way.stream = openStream(way.client, (ms) => {
+      if (closed || way.stream !== undefined || now < way.openAfter) continue
+      way.stream = openStream(way.client, (end, hasAnswered) => {
         way.stream = undefined
-        way.openAfter = performance.now() + ms
+        way.silences = end === 'silent' && !hasAnswered ? way.silences + 1 : 0
+        way.openAfter = performance.now() + pauseAfter(end, way.silences)
       })
     }
   }
@@ -69,30 +85,36 @@ export function openValidationStreams(instances: Transport[]): ValidationStreams
       return open.sort((a, b) => a.load() - b.load())[0]?.ask(batch)
     },
     close() {
-      for (const way of ways) {
-        way.openAfter = Number.POSITIVE_INFINITY
-        way.stream?.close()
-      }
+      closed = true
+      for (const { stream } of ways) stream?.close()
     }
   }
 }
 
-/** @param ended is told when it has, and how long to wait before another is opened */
+function pauseAfter(end: End, silences: number): number {
+  if (end === 'unknown') return unknownPauseMs
+  if (end === 'ended') return pauseMs
+  return Math.min(firstSilentPauseMs * 2 ** Math.min(silences, 10), lastSilentPauseMs)
+}
+
+/** @param ended is told how it ended, and whether it has answered anything before */
 function openStream(
   client: Pick<Client<typeof SessionService>, 'streamValidations'>,
-  ended: (pauseMs: number) => void
+  ended: (end: End, hasAnswered: boolean) => void
 ): Stream {
   const unanswered: Unanswered[] = []
   const end = new AbortController()
-  const openedAt = performance.now()
   const requests = messageQueue<{ tokens: string[]; traceIds: string[]; traceparent: string }>()
-  let isOpen = false
+  /** When the last answer came, of which the first is empty and says that the stream is open. */
+  let answeredAt = performance.now()
+  let answers = 0
   let isOver = false
   let silent = false
   const watch = setInterval(() => {
     const now = performance.now()
     const [oldest] = unanswered
-    silent = oldest ? now - oldest.sentAt > silentMs : !isOpen && now - openedAt > openWithinMs
+    if (answers === 0) silent = now - answeredAt > openWithinMs
+    else if (oldest !== undefined) silent = now - Math.max(oldest.sentAt, answeredAt) > silentMs
     if (silent) end.abort()
   }, lookMs).unref()
 
@@ -100,8 +122,9 @@ function openStream(
     // It lasts as long as the two services do.
     const options = { signal: end.signal, timeoutMs: 0 }
     for await (const { results } of client.streamValidations(requests.messages(), options)) {
-      if (isOpen) unanswered.shift()?.resolve(results)
-      isOpen = true
+      answeredAt = performance.now()
+      if (answers > 0) unanswered.shift()?.resolve(results)
+      answers += 1
     }
     throw new ConnectError('The stream ended.', Code.Unavailable)
   }
@@ -110,8 +133,8 @@ function openStream(
     clearInterval(watch)
     isOver = true
     requests.end()
-    const { code } = ConnectError.from(error)
-    ended(code === Code.Unimplemented ? unknownPauseMs : silent ? silentPauseMs : pauseMs)
+    const isUnknown = ConnectError.from(error).code === Code.Unimplemented
+    ended(isUnknown ? 'unknown' : silent ? 'silent' : 'ended', answers > 1)
     const [first, ...others] = unanswered
     if (isSaid(error)) first?.reject(error)
     else first?.resolve(undefined)
@@ -119,7 +142,7 @@ function openStream(
   })
 
   return {
-    isOpen: () => isOpen && !isOver,
+    isOpen: () => answers > 0 && !isOver,
     load: () => unanswered.length,
     ask({ tokens, traceIds, trace }) {
       return new Promise((resolve, reject) => {

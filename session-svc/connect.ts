@@ -74,6 +74,8 @@ export function sessionRoutes(router: ConnectRouter, parts: SessionRouteParts): 
     },
 
     async *streamValidations(requests, context) {
+      // Whoever has another instance is better served there.
+      if (!readiness.ready()) return
       yield {}
       for await (const request of untilStopping(requests, isStopping)) {
         context.values.set(logKey, tracedLogger(log, continueTrace(request.traceparent)))

@@ -44,7 +44,10 @@ function instance(answers: Answers | 'none' = everySession) {
 
 function ask(t: Pick<Test, 'teardown'>, instances: ReturnType<typeof instance>[]) {
   const [first] = instances as [ReturnType<typeof instance>]
-  const streams = openValidationStreams(instances.map(({ transport }) => transport))
+  const streams = openValidationStreams(
+    instances.map(({ transport }) => transport),
+    1
+  )
   t.teardown(streams.close)
   const validate = gatherValidations(createClient(SessionService, first.transport), streams)
   return async (token: string, trace = newTrace()) => {
@@ -166,9 +169,28 @@ t.test('several instances share the batches, and one whose stream has ended gets
   t.equal(one.seen.batches.length + other.seen.batches.length, 9)
 })
 
+t.test('two batches at once go through two streams', async (t) => {
+  let underWay = 0
+  let most = 0
+  const only = instance(async ({ tokens }) => {
+    underWay += 1
+    most = Math.max(most, underWay)
+    await sleep(20)
+    underWay -= 1
+    return tokens.map(sessionFor)
+  })
+  const streams = openValidationStreams([only.transport])
+  t.teardown(streams.close)
+  const batch = { tokens: ['x'], traceIds: [], trace: newTrace() }
+  streams.ask(batch)
+  await sleep(50)
+  await Promise.all([streams.ask(batch), streams.ask(batch)])
+  t.equal(most, 2)
+})
+
 t.test('nothing is opened any more when the gateway has closed', async (t) => {
   const only = instance()
-  const streams = openValidationStreams([only.transport])
+  const streams = openValidationStreams([only.transport], 1)
   streams.ask({ tokens: ['x'], traceIds: [], trace: newTrace() })
   await sleep(50)
   const last = streams.ask({ tokens: ['x'], traceIds: [], trace: newTrace() })

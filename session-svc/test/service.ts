@@ -5,6 +5,7 @@ import { createClient } from '@connectrpc/connect'
 import { Registry } from '@prometheus-io/client'
 import type { Test } from 'tap'
 import { v7 as uuidv7 } from 'uuid'
+import type { Readiness } from '#common/readiness.ts'
 import type { RedisConfig, RedisStore } from '#common/redis-commands.ts'
 import { alwaysReady, engineAddress, silentLog, testRpc, testTransport } from '#common/testing.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
@@ -29,12 +30,13 @@ export async function startSessionSvc(
   t: Pick<Test, 'teardown'>,
   overrides: Partial<SessionRules> = {},
   log = silentLog,
-  redis = redisUnderTest()
+  redis = redisUnderTest(),
+  readiness: Readiness = alwaysReady
 ) {
   const store = openSessionStore(redis, { log: silentLog })
   while (store.servers().length === 0 || !store.servers().every(({ isReady }) => isReady)) await sleep(10)
   const app = buildApp(
-    { redis: store.redis, readiness: alwaysReady, registry: new Registry(), log },
+    { redis: store.redis, readiness, registry: new Registry(), log },
     { session: { ...rules, ...overrides }, rpc: testRpc }
   )
   await app.listen({ host: '127.0.0.1', port: 0 })

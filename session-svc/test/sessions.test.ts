@@ -6,12 +6,12 @@ import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
 import { reasonMetadata } from '#common/errors.ts'
 import { createLogger } from '#common/logger.ts'
-import { silentLog } from '#common/testing.ts'
+import { alwaysReady, silentLog } from '#common/testing.ts'
 import { createToken, parseToken, uuidBytes } from '#common/token.ts'
 import { newTrace, traceparent } from '#common/trace.ts'
 import { InvalidReason } from '#gen/session/v1/session_pb.ts'
 import { createSessions } from '../sessions.ts'
-import { newUser, rules, startSessionSvc } from './service.ts'
+import { newUser, redisUnderTest, rules, startSessionSvc } from './service.ts'
 
 const { client, redis } = await startSessionSvc(t)
 
@@ -118,6 +118,16 @@ t.test(
     t.equal(served[0].traceIds, undefined)
   }
 )
+
+t.test('a service that is not ready ends a stream before it says anything', async (t) => {
+  const unready = { ...alwaysReady, ready: () => false }
+  const { client } = await startSessionSvc(t, {}, silentLog, redisUnderTest(), unready)
+  async function* batches() {
+    yield { tokens: ['x'] }
+  }
+  for await (const _ of client.streamValidations(batches())) t.fail('it has answered')
+  t.pass('it has ended')
+})
 
 t.test('a service that stops ends its streams, and what it has begun to answer is answered', async (t) => {
   const { app, client } = await startSessionSvc(t)
