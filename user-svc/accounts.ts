@@ -100,9 +100,10 @@ export function createAccounts({ db, passwords, hashQueue, sessionClient, minPas
         { field: 'password', holds: problem === undefined, description: problem ?? '' }
       )
       const address = email as string
-      hashQueue.requireRoom('registration', call)
       // What would refuse the registration anyway is asked before the expensive part.
-      await Promise.all([sessionClient.requireAvailable(call), requireFree(address, call)])
+      await hashQueue.prepare('registration', call, () =>
+        Promise.all([sessionClient.requireAvailable(call), requireFree(address, call)])
+      )
       const passwordHash = await hashQueue.run('registration', call, () =>
         passwords.hash(request.password, call.signal)
       )
@@ -127,8 +128,9 @@ export function createAccounts({ db, passwords, hashQueue, sessionClient, minPas
     ): Promise<LoggedIn> {
       const email = normalizeEmail(request.email)
       requireFields({ field: 'email', holds: email !== undefined, description: emailRule })
-      hashQueue.requireRoom('login', call)
-      const [user] = await Promise.all([findUser(email as string, call), sessionClient.requireAvailable(call)])
+      const [user] = await hashQueue.prepare('login', call, () =>
+        Promise.all([findUser(email as string, call), sessionClient.requireAvailable(call)])
+      )
       const { matches, stale } = await hashQueue.run('login', call, () =>
         passwords.check(request.password, user?.passwordHash, call.signal)
       )

@@ -24,11 +24,12 @@ type Caller = Pick<Call, 'signal' | 'timeoutMs'>
 
 export interface HashQueue {
   /**
-   * Refuses a call that would wait for too long, before anything is done for it.
+   * Does what comes before a hash, and keeps a place in the queue meanwhile: of many who come at once, those for whom
+   * there is none are refused before anything is done for them.
    *
    * @throws ConnectError `unavailable`, with the time after which there should be room
    */
-  requireRoom(lane: Lane, caller: Caller): void
+  prepare<T>(lane: Lane, caller: Caller, work: () => Promise<T>): Promise<T>
   /**
    * Does the work when it is its turn. A caller that goes away leaves the queue.
    *
@@ -58,6 +59,8 @@ const weight = 0.2
  */
 export function createHashQueue(slots: number, firstHashMs: number, events: HashQueueEvents): HashQueue {
   const waiting: Record<Lane, Set<Waiting>> = { login: new Set(), registration: new Set() }
+  /** For whom places are kept. */
+  const preparing: Record<Lane, number> = { login: 0, registration: 0 }
   let running = 0
   /** Since when each hash has been computed, the oldest first. */
   const since = new Set<{ ms: number }>()
@@ -74,8 +77,8 @@ export function createHashQueue(slots: number, firstHashMs: number, events: Hash
 
   /** How long one more would wait for its turn: the lanes take turns, so it waits for as many of the other as of its own. */
   function expectedWaitMs(lane: Lane): number {
-    const own = waiting[lane].size
-    const ahead = own + Math.min(waiting[other(lane)].size, own + 1)
+    const own = waiting[lane].size + preparing[lane]
+    const ahead = own + Math.min(waiting[other(lane)].size + preparing[other(lane)], own + 1)
     const begun = Math.max(ahead + running - slots + 1, 0)
     return (begun * expectedHashMs()) / slots
   }
@@ -163,7 +166,15 @@ export function createHashQueue(slots: number, firstHashMs: number, events: Hash
   }
 
   return {
-    requireRoom,
+    async prepare(lane, caller, work) {
+      requireRoom(lane, caller)
+      preparing[lane] += 1
+      try {
+        return await work()
+      } finally {
+        preparing[lane] -= 1
+      }
+    },
     async run(lane, caller, work) {
       caller.signal.throwIfAborted()
       const askedAt = performance.now()

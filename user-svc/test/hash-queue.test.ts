@@ -70,14 +70,30 @@ t.test('whoever could not be served in time is refused at once, and told when th
   t.equal(refused?.code, Code.Unavailable)
   t.ok(isOverload(refused))
   t.equal(retryAfterSeconds(refused as ConnectError), 4, 'one hash a second, four before it')
-  t.throws(() => queue.requireRoom('login', { signal: new AbortController().signal, timeoutMs: () => 9000 }))
-  t.doesNotThrow(() => queue.requireRoom('login', { signal: new AbortController().signal, timeoutMs: () => 9500 }))
-  t.doesNotThrow(
-    () => queue.requireRoom('registration', { signal: new AbortController().signal, timeoutMs: () => 5500 }),
-    'the other lane is empty'
-  )
+  const prepare = (lane: Lane, budgetMs: number) =>
+    errorOf(
+      queue.prepare(lane, { signal: new AbortController().signal, timeoutMs: () => budgetMs }, async () => 'done')
+    )
+  t.equal((await prepare('login', 9000))?.code, Code.Unavailable)
+  t.equal(await prepare('login', 9500), undefined)
+  t.equal(await prepare('registration', 5500), undefined, 'the other lane is empty')
   t.same(told.shed, ['hash_queue_full', 'hash_queue_full'])
   await Promise.all(kept)
+})
+
+t.test('of those who come at once, nothing is done for those who could not be served', async (t) => {
+  const { queue, told } = queueOf(1, 1000)
+  const caller = { signal: new AbortController().signal, timeoutMs: () => 5500 }
+  let prepared = 0
+  const work = async () => {
+    prepared += 1
+    await sleep(50)
+  }
+  const refusals = await Promise.all(Array.from({ length: 20 }, () => errorOf(queue.prepare('login', caller, work))))
+  t.equal(refusals.filter((each) => each === undefined).length, prepared)
+  t.equal(prepared, 3, 'one hash a second, and twice the wait has to fit')
+  t.equal(told.shed.length, 17)
+  t.equal(await errorOf(queue.prepare('login', caller, work)), undefined, 'their places are free again')
 })
 
 t.test(
