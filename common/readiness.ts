@@ -76,7 +76,7 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
     const turn = dependency.begun
     const error = await withinMs(probeTimeoutMs, dependency.probe()).then(
       () => undefined,
-      (error: unknown) => error
+      (error: unknown) => error ?? new Error('it gave no reason')
     )
     // Looks can overlap; what an older one found is over.
     if (turn < dependency.ended) return

@@ -5,8 +5,10 @@ import {
   ConnectError,
   createClient,
   type Interceptor,
+  type StreamRequest,
   type StreamResponse,
-  type Transport
+  type Transport,
+  type UnaryResponse
 } from '@connectrpc/connect'
 import { type ConnectTransportOptions, createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node'
 import { ErrorInfoSchema } from '#gen/google/rpc/error_details_pb.ts'
@@ -101,14 +103,7 @@ const pings = { pingIntervalMs: 2000, pingTimeoutMs: 2000, pingIdleConnection: t
 
 function measured(metrics: RpcMetrics): Interceptor {
   return (next) => async (request) => {
-    if (request.stream) {
-      const pairs = pairMessages(
-        (startedAt, error) => metrics.observe(request.method, error, (performance.now() - startedAt) / 1000),
-        ConnectError.from
-      )
-      const response = (await next({ ...request, message: pairs.sent(request.message) })) as StreamResponse
-      return { ...response, message: pairs.answers(response.message) }
-    }
+    if (request.stream) return measuredStream(metrics, request, next)
     const startedAt = performance.now()
     let error: ConnectError | undefined
     try {
@@ -119,6 +114,32 @@ function measured(metrics: RpcMetrics): Interceptor {
     } finally {
       metrics.observe(request.method, error, (performance.now() - startedAt) / 1000)
     }
+  }
+}
+
+/** Each message of a stream is what a call would be. What its errors mean is for the metric alone: its reader sees them as they are. */
+async function measuredStream(
+  metrics: RpcMetrics,
+  request: StreamRequest,
+  next: (request: StreamRequest) => Promise<UnaryResponse | StreamResponse>
+): Promise<StreamResponse> {
+  const observe = (startedAt: number, error?: ConnectError) =>
+    metrics.observe(request.method, error, (performance.now() - startedAt) / 1000)
+  function truth(thrown: unknown): ConnectError {
+    const { signal } = request
+    if (signal.aborted) return ConnectError.from(signal.reason, Code.Canceled)
+    const error = ConnectError.from(thrown)
+    // The peer died while we were still there.
+    return error.code === Code.Canceled ? new ConnectError('The connection broke.', Code.Unavailable) : error
+  }
+  const openedAt = performance.now()
+  const pairs = pairMessages({ told: observe, truth })
+  try {
+    const response = (await next({ ...request, message: pairs.sent(request.message) })) as StreamResponse
+    return { ...response, message: pairs.answers(response.message) }
+  } catch (thrown) {
+    observe(openedAt, truth(thrown))
+    throw thrown
   }
 }
 

@@ -10,7 +10,7 @@ export const traceKey = createContextKey<Trace | undefined>(undefined, { descrip
 /** The log that carries the trace. */
 export const logKey = createContextKey<Logger | undefined>(undefined, { description: 'log' })
 
-/** What a handler has to say for the line about its call; set on the object that is there. */
+/** What a handler has to say for the line about its call, or about a message of its stream. */
 export const lineKey = createContextKey<Pick<LogFields, 'count' | 'traceIds'>>({}, { description: 'line' })
 
 /** What a handler passes on to whatever it calls. */

@@ -2,20 +2,24 @@
 
 import { Code, ConnectError } from '@connectrpc/connect'
 
-/** Told of a message when its answer is there, or when none comes any more, and why. */
-export type MessageTold = (startedAt: number, error?: ConnectError) => void
+/** What becomes of the messages of a stream, and of their errors. */
+export interface MessageWatch {
+  /** Told of a message when its answer is there, or when none comes any more, and why; `startedAt` as `performance.now()` counts. */
+  told(startedAt: number, error?: ConnectError): void
+  /** What an error of the stream means. */
+  truth(thrown: unknown): ConnectError
+  /** What the reader of the answers gets of it; without this, the error itself. */
+  shown?(error: ConnectError): ConnectError
+}
 
 /** A stream that is watched. */
-export interface PairedMessages {
+export interface WatchedMessages {
   sent<T>(messages: AsyncIterable<T>): AsyncIterable<T>
   answers<T>(messages: AsyncIterable<T>): AsyncIterable<T>
 }
 
-/**
- * @param told is given the beginning of each message, as `performance.now()` counts
- * @param truth says what an error of the stream means
- */
-export function pairMessages(told: MessageTold, truth: (thrown: unknown) => ConnectError): PairedMessages {
+/** Pairs what is sent with what is answered. */
+export function pairMessages({ told, truth, shown }: MessageWatch): WatchedMessages {
   const unanswered: number[] = []
   return {
     async *sent(messages) {
@@ -35,7 +39,7 @@ export function pairMessages(told: MessageTold, truth: (thrown: unknown) => Conn
         }
       } catch (thrown) {
         error = truth(thrown)
-        throw error.code === Code.Internal ? new ConnectError('Internal error.', Code.Internal) : error
+        throw shown ? shown(error) : thrown
       } finally {
         for (const startedAt of unanswered) told(startedAt, error)
       }

@@ -1,4 +1,4 @@
-/** The server interceptor: every call has a deadline, a log line, a metric, and an error that says no more than it may. */
+/** The server interceptor: every call, and every message of a stream, has a log line, a metric, and an error that says no more than it may. */
 
 import {
   Code,
@@ -8,7 +8,7 @@ import {
   type StreamResponse,
   type UnaryRequest
 } from '@connectrpc/connect'
-import { deadlineExceeded, untilAborted } from './deadline.ts'
+import { withDeadline } from './deadline.ts'
 import { toConnectError } from './driver-errors.ts'
 import { errorMeaning } from './error-table.ts'
 import { isOverload } from './errors.ts'
@@ -46,7 +46,7 @@ function levelOf(method: Parameters<RpcMetrics['observe']>[0], error: ConnectErr
   return isOpenService(method.parent.typeName) ? 'debug' : 'info'
 }
 
-/** Without a shorter deadline of its caller, a call ends after `maxTimeoutMs`; a stream has no deadline. */
+/** Without a shorter deadline of its caller, a call ends after `maxTimeoutMs`; a stream has none, its messages have. */
 export function observe(fallbackLog: Logger, metrics: RpcMetrics, maxTimeoutMs: number): Interceptor {
   function record(request: UnaryRequest | StreamRequest, error: ConnectError | undefined, startedAt: number): void {
     const { contextValues, method } = request
@@ -57,19 +57,12 @@ export function observe(fallbackLog: Logger, metrics: RpcMetrics, maxTimeoutMs: 
   async function served<T>(request: UnaryRequest, next: (request: UnaryRequest) => Promise<T>): Promise<T> {
     const startedAt = performance.now()
     let error: ConnectError | undefined
-    const deadline = new AbortController()
-    const timer = setTimeout(() => deadline.abort(deadlineExceeded()), maxTimeoutMs)
-    const onAbort = () => deadline.abort(request.signal.reason)
-    request.signal.addEventListener('abort', onAbort, { once: true })
-    if (request.signal.aborted) onAbort()
     try {
-      return await untilAborted(deadline.signal, next({ ...request, signal: deadline.signal }))
+      return await withDeadline(request.signal, maxTimeoutMs, (signal) => next({ ...request, signal }))
     } catch (thrown) {
       error = truth(thrown, request)
-      throw error.code === Code.Internal ? new ConnectError('Internal error.', Code.Internal) : error
+      throw shown(error)
     } finally {
-      clearTimeout(timer)
-      request.signal.removeEventListener('abort', onAbort)
       record(request, error, startedAt)
     }
   }
@@ -78,18 +71,31 @@ export function observe(fallbackLog: Logger, metrics: RpcMetrics, maxTimeoutMs: 
     if (!request.stream) return served(request, next)
     // Watching a server's health and reflection are open to everyone.
     if (isOpenService(request.service.typeName)) return next(request)
-    const pairs = pairMessages(
-      (startedAt, error) => record(request, error, startedAt),
-      (thrown) => truth(thrown, request)
-    )
-    const response = (await next({ ...request, message: pairs.sent(request.message) })) as StreamResponse
-    return { ...response, message: pairs.answers(response.message) }
+    const openedAt = performance.now()
+    const pairs = pairMessages({
+      told: (startedAt, error) => record(request, error, startedAt),
+      truth: (thrown) => truth(thrown, request),
+      shown
+    })
+    try {
+      const response = (await next({ ...request, message: pairs.sent(request.message) })) as StreamResponse
+      return { ...response, message: pairs.answers(response.message) }
+    } catch (thrown) {
+      const error = truth(thrown, request)
+      record(request, error, openedAt)
+      throw shown(error)
+    }
   }
 }
 
 /** Whatever fails after the caller has gone away is the going away; its own deadline is named as such. */
 function truth(thrown: unknown, { signal }: Pick<UnaryRequest, 'signal'>): ConnectError {
   return toConnectError(signal.aborted ? goneAway(signal) : thrown)
+}
+
+/** What goes out of an error; of one of our own, nothing does. */
+function shown(error: ConnectError): ConnectError {
+  return error.code === Code.Internal ? new ConnectError('Internal error.', Code.Internal) : error
 }
 
 function goneAway(signal: AbortSignal): ConnectError {

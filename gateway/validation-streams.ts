@@ -1,6 +1,7 @@
 /** The short way to session-svc: streams to each instance, in which a batch costs a fraction of what a call does. */
 
 import { type Client, Code, ConnectError, createClient, type Transport } from '@connectrpc/connect'
+import { deadlineExceeded } from '#common/deadline.ts'
 import { retryAfterSeconds } from '#common/errors.ts'
 import { childSpan, type Trace, traceparent } from '#common/trace.ts'
 import { SessionService, type ValidateSessionResponse } from '#gen/session/v1/session_pb.ts'
@@ -23,13 +24,13 @@ export interface ValidationStreams {
   close(): void
 }
 
-// Hundreds of times what an answer takes, more than session-svc waits for one Redis of several, and less than requests may take.
-const silentMs = 600
+// The batches of a stream are answered one after the other, so there are as many streams as batches are under way.
+const streamsEach = 2
 const openWithinMs = 2000
 const lookMs = 100
 const pauseMs = 1000
 // One that is silent would take as long again.
-const [firstSilentPauseMs, lastSilentPauseMs] = [5000, 300_000]
+const [silentPauseMs, longestPauseMs] = [5000, 300_000]
 // One that does not know the method will not learn it.
 const unknownPauseMs = 60_000
 
@@ -49,28 +50,37 @@ interface Stream {
   close(): void
 }
 
+/** A place for a stream to an instance. */
+interface Way {
+  client: Client<typeof SessionService>
+  stream: Stream | undefined
+  openAfter: number
+  /** How many streams in a row fell silent before they had answered anything. */
+  silences: number
+}
+
 /**
  * The streams to instances; each is opened when there is something to ask, and anew some time after it ended.
  *
- * @param each how many to an instance, which answers the batches of a stream one after the other
+ * @param silentMs a stream without an answer for so long is left, while there is still time for a call
  */
-export function openValidationStreams(instances: Transport[], each = 2): ValidationStreams {
+export function openValidationStreams(
+  instances: Transport[],
+  silentMs: number,
+  count = streamsEach
+): ValidationStreams {
   let closed = false
-  const ways = instances.flatMap((transport) =>
-    Array.from({ length: each }, () => ({
-      client: createClient(SessionService, transport),
-      stream: undefined as Stream | undefined,
-      openAfter: 0,
-      /** How many streams in a row fell silent before they had answered anything. */
-      silences: 0
-    }))
-  )
+  let turn = 0
+  const ways = instances.map((transport) => {
+    const client = createClient(SessionService, transport)
+    return Array.from({ length: count }, (): Way => ({ client, stream: undefined, openAfter: 0, silences: 0 }))
+  })
 
   function reopen(): void {
     const now = performance.now()
-    for (const way of ways) {
+    for (const way of ways.flat()) {
       if (closed || way.stream !== undefined || now < way.openAfter) continue
-      way.stream = openStream(way.client, (end, hasAnswered) => {
+      way.stream = openStream(way.client, silentMs, (end, hasAnswered) => {
         way.stream = undefined
         way.silences = end === 'silent' && !hasAnswered ? way.silences + 1 : 0
         way.openAfter = performance.now() + pauseAfter(end, way.silences)
@@ -78,15 +88,25 @@ export function openValidationStreams(instances: Transport[], each = 2): Validat
     }
   }
 
+  /** Of the instance that has the least to do, in turn where it is the same. */
+  function leastLoaded(): Stream | undefined {
+    turn = (turn + 1) % ways.length
+    const inTurn = [...ways.slice(turn), ...ways.slice(0, turn)]
+      .map((each) => each.flatMap(({ stream }) => (stream?.isOpen() ? [stream] : [])))
+      .filter((open) => open.length > 0)
+    const loadOf = (open: Stream[]) => open.reduce((sum, stream) => sum + stream.load(), 0)
+    const [instance = []] = inTurn.sort((a, b) => loadOf(a) - loadOf(b))
+    return instance.sort((a, b) => a.load() - b.load())[0]
+  }
+
   return {
     ask(batch) {
       reopen()
-      const open = ways.flatMap(({ stream }) => (stream?.isOpen() ? [stream] : []))
-      return open.sort((a, b) => a.load() - b.load())[0]?.ask(batch)
+      return leastLoaded()?.ask(batch)
     },
     close() {
       closed = true
-      for (const { stream } of ways) stream?.close()
+      for (const { stream } of ways.flat()) stream?.close()
     }
   }
 }
@@ -94,12 +114,13 @@ export function openValidationStreams(instances: Transport[], each = 2): Validat
 function pauseAfter(end: End, silences: number): number {
   if (end === 'unknown') return unknownPauseMs
   if (end === 'ended') return pauseMs
-  return Math.min(firstSilentPauseMs * 2 ** Math.min(silences, 10), lastSilentPauseMs)
+  return Math.min(silentPauseMs * 2 ** Math.min(silences, 10), longestPauseMs)
 }
 
 /** @param ended is told how it ended, and whether it has answered anything before */
 function openStream(
   client: Pick<Client<typeof SessionService>, 'streamValidations'>,
+  silentMs: number,
   ended: (end: End, hasAnswered: boolean) => void
 ): Stream {
   const unanswered: Unanswered[] = []
@@ -115,7 +136,7 @@ function openStream(
     const [oldest] = unanswered
     if (answers === 0) silent = now - answeredAt > openWithinMs
     else if (oldest !== undefined) silent = now - Math.max(oldest.sentAt, answeredAt) > silentMs
-    if (silent) end.abort()
+    if (silent) end.abort(deadlineExceeded())
   }, lookMs).unref()
 
   async function run(): Promise<void> {
@@ -136,7 +157,7 @@ function openStream(
     const isUnknown = ConnectError.from(error).code === Code.Unimplemented
     ended(isUnknown ? 'unknown' : silent ? 'silent' : 'ended', answers > 1)
     const [first, ...others] = unanswered
-    if (isSaid(error)) first?.reject(error)
+    if (!silent && isSaid(error)) first?.reject(error)
     else first?.resolve(undefined)
     for (const each of others) each.resolve(undefined)
   })

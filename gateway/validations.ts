@@ -100,6 +100,7 @@ export function gatherValidations(
 
   async function call(batch: Waiting[], { tokens, traceIds, trace }: Batch): Promise<ValidateSessionResponse[]> {
     const endsAt = batch.reduce((latest, each) => Math.max(latest, each.endsAt), 0)
+    if (endsAt <= performance.now()) throw deadlineExceeded()
     const options = onwards({ trace, timeoutMs: () => endsAt - performance.now() })
     const { results } = await client.validateSessions({ tokens, traceIds }, options)
     return results

@@ -25,6 +25,7 @@ export function buildApp(parts: SessionAppParts, options: { session: SessionRule
     services: [SessionService],
     needs: () => ['redis'],
     files: [file_session_v1_session],
-    routes: (router, isStopping) => sessionRoutes(router, { ...parts, sessions, metrics, isStopping })
+    routes: (router, isStopping) =>
+      sessionRoutes(router, { ...parts, sessions, metrics, isStopping, maxBatchMs: options.rpc.maxTimeout })
   })
 }

@@ -1,6 +1,7 @@
 /** The handlers of `session.v1.SessionService`: check the request, call the domain, count what happened. */
 
 import type { ConnectRouter, HandlerContext, ServiceImpl } from '@connectrpc/connect'
+import { withDeadline } from '#common/deadline.ts'
 import { epochRule, requireFields, sessionIdRule, uuidRule } from '#common/fields.ts'
 import { type Logger, tracedLogger } from '#common/logger.ts'
 import type { Readiness } from '#common/readiness.ts'
@@ -21,10 +22,12 @@ export interface SessionRouteParts {
   readiness: Readiness
   log: Logger
   isStopping: () => boolean
+  /** What a batch in a stream may take; a call has its caller's deadline. */
+  maxBatchMs: number
 }
 
 export function sessionRoutes(router: ConnectRouter, parts: SessionRouteParts): void {
-  const { sessions, metrics, readiness, log, isStopping } = parts
+  const { sessions, metrics, readiness, log, isStopping, maxBatchMs } = parts
 
   function count(validations: Validation[]): void {
     const valid = validations.filter((each) => typeof each === 'object').length
@@ -35,7 +38,7 @@ export function sessionRoutes(router: ConnectRouter, parts: SessionRouteParts): 
   }
 
   /** The results of a batch, in the order of its tokens. */
-  async function validateBatch({ tokens, traceIds }: Batch, context: HandlerContext) {
+  async function validateBatch({ tokens, traceIds }: Batch, context: Pick<HandlerContext, 'values' | 'signal'>) {
     requireFields(
       { field: 'tokens', holds: tokens.length <= maxTokens, description: `must be at most ${maxTokens} tokens` },
       {
@@ -78,9 +81,13 @@ export function sessionRoutes(router: ConnectRouter, parts: SessionRouteParts): 
       if (!readiness.ready()) return
       yield {}
       for await (const request of untilStopping(requests, isStopping)) {
-        context.values.set(logKey, tracedLogger(log, continueTrace(request.traceparent)))
+        // Nothing of the batch before it may be said of this one.
+        context.values.set(logKey, tracedLogger(log, continueTrace(request.traceparent))).set(lineKey, {})
         readiness.requireUp('redis')
-        yield { results: await validateBatch(request, context) }
+        const results = await withDeadline(context.signal, maxBatchMs, (signal) =>
+          validateBatch(request, { values: context.values, signal })
+        )
+        yield { results }
       }
     },
 

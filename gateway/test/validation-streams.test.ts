@@ -1,13 +1,18 @@
 /** Batches go through streams while those answer; whatever becomes of one, each question has its answer by a call. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Code, ConnectError, createClient, createRouterTransport } from '@connectrpc/connect'
+import { Code, ConnectError, createClient, createRouterTransport, type ServiceImpl } from '@connectrpc/connect'
+import { Registry } from '@prometheus-io/client'
 import t, { type Test } from 'tap'
 import { unavailable } from '#common/errors.ts'
+import { rpcClientMetrics } from '#common/metrics.ts'
+import { createRpcTransport } from '#common/rpc-client.ts'
+import { testRpc } from '#common/testing.ts'
 import { continueTrace, newTrace } from '#common/trace.ts'
 import { SessionService, type StreamValidationsRequest } from '#gen/session/v1/session_pb.ts'
 import { openValidationStreams } from '../validation-streams.ts'
 import { gatherValidations } from '../validations.ts'
+import { serveUpstreams } from './gateway.ts'
 
 const sessionFor = (token: string) => ({ result: { case: 'session' as const, value: { userId: token } } })
 
@@ -42,11 +47,14 @@ function instance(answers: Answers | 'none' = everySession) {
   return { seen, transport }
 }
 
-function ask(t: Pick<Test, 'teardown'>, instances: ReturnType<typeof instance>[]) {
+const silentMs = 600
+
+function ask(t: Pick<Test, 'teardown'>, instances: ReturnType<typeof instance>[], count?: number) {
   const [first] = instances as [ReturnType<typeof instance>]
   const streams = openValidationStreams(
     instances.map(({ transport }) => transport),
-    1
+    silentMs,
+    count
   )
   t.teardown(streams.close)
   const validate = gatherValidations(createClient(SessionService, first.transport), streams)
@@ -64,7 +72,7 @@ const codeOf = async (work: Promise<unknown> | undefined) =>
 
 t.test('the first question opens a stream, and the next ones go through it', async (t) => {
   const only = instance()
-  const question = ask(t, [only])
+  const question = ask(t, [only], 1)
   t.equal(await question('first'), 'first')
   await sleep(50)
   const trace = newTrace()
@@ -91,7 +99,7 @@ t.test(
   'what a stream has not answered when it ends is asked by a call, and a while later there is another stream',
   async (t) => {
     const only = instance(({ tokens }) => (tokens[0] === 'ends' ? undefined : tokens.map(sessionFor)))
-    const question = ask(t, [only])
+    const question = ask(t, [only], 1)
     await question('first')
     await sleep(50)
     t.equal(await question('ends'), 'ends')
@@ -111,7 +119,7 @@ t.test('a stream that falls silent is left before the time of its questions is o
     if (tokens.includes('hangs')) await sleep(3000)
     return tokens.map(sessionFor)
   })
-  const question = ask(t, [only])
+  const question = ask(t, [only], 1)
   await question('first')
   await sleep(50)
   const startedAt = performance.now()
@@ -127,7 +135,7 @@ t.test('what session-svc says of a batch is passed on, and what it has not looke
     if (tokens[0] === 'away') throw unavailable('Redis is away.')
     return tokens.map(sessionFor)
   })
-  const question = ask(t, [only])
+  const question = ask(t, [only], 1)
   await question('first')
   await sleep(50)
   const away = question('away')
@@ -146,27 +154,33 @@ t.test('an instance that knows no streams is asked by calls', async (t) => {
 
 t.test('an answer that is too short leaves the rest unknown', async (t) => {
   const only = instance(({ tokens }) => tokens.slice(0, 1).map(sessionFor))
-  const question = ask(t, [only])
+  const question = ask(t, [only], 1)
   await question('first')
   await sleep(50)
   t.same(await Promise.all(['a', 'b'].map((token) => question(token))), ['a', undefined])
 })
 
-t.test('several instances share the batches, and one whose stream has ended gets none', async (t) => {
+t.test('several instances share the batches, and a stream that has ended gets none', async (t) => {
   const slowly: Answers = async ({ tokens }) => {
     await sleep(5)
     return tokens[0] === 'ends' ? undefined : tokens.map(sessionFor)
   }
-  const [one, other] = [instance(slowly), instance(slowly)]
-  const question = ask(t, [one, other])
+  const instances = [instance(slowly), instance(slowly), instance(slowly)]
+  const question = ask(t, instances)
+  const counts = () => instances.map(({ seen }) => seen.batches.length)
   await question('first')
   await sleep(50)
-  const asked = Array.from({ length: 1024 }, (_, index) => `${index}`)
+  for (let count = 0; count < 30; count += 1) await question(`${count}`)
+  t.same(counts(), [10, 10, 10], 'in turn')
+  const asked = Array.from({ length: 256 * 12 }, (_, index) => `${index}`)
   t.same(await Promise.all(asked.map((token) => question(token))), asked)
-  t.same([one.seen.batches.length, other.seen.batches.length], [2, 2])
+  t.same(counts(), [14, 14, 14], 'and when there is much to do')
   await question('ends')
   t.same(await Promise.all(asked.map((token) => question(token))), asked)
-  t.equal(one.seen.batches.length + other.seen.batches.length, 9)
+  t.equal(
+    counts().reduce((sum, count) => sum + count),
+    3 * 14 + 1 + 12
+  )
 })
 
 t.test('two batches at once go through two streams', async (t) => {
@@ -179,7 +193,7 @@ t.test('two batches at once go through two streams', async (t) => {
     underWay -= 1
     return tokens.map(sessionFor)
   })
-  const streams = openValidationStreams([only.transport])
+  const streams = openValidationStreams([only.transport], silentMs)
   t.teardown(streams.close)
   const batch = { tokens: ['x'], traceIds: [], trace: newTrace() }
   streams.ask(batch)
@@ -188,9 +202,43 @@ t.test('two batches at once go through two streams', async (t) => {
   t.equal(most, 2)
 })
 
+t.test('what a stream leaves unanswered is counted as what it is, and never as an error of the client', async (t) => {
+  const sessions: Partial<ServiceImpl<typeof SessionService>> = {
+    async *streamValidations(requests) {
+      yield {}
+      for await (const _ of requests) await new Promise(() => {})
+    }
+  }
+  const { server, port } = await serveUpstreams(t, { sessions })
+  const connections = new Set<{ destroy(): void }>()
+  server.server.on('session', (session) => connections.add(session.socket))
+  const registry = new Registry()
+  const upstream = { name: 'session-svc', urls: [`http://127.0.0.1:${port}`], rpc: testRpc }
+  const streams = openValidationStreams([createRpcTransport(upstream, rpcClientMetrics(registry))], 300, 1)
+  t.teardown(streams.close)
+  const batch = { tokens: ['x'], traceIds: [], trace: newTrace() }
+  const counted = async (code: string, registry: Registry) =>
+    (await registry.metrics()).includes(`grpc_method="StreamValidations",grpc_code="${code}"} 1`)
+  streams.ask(batch)
+  await sleep(200)
+  t.equal(await streams.ask(batch), undefined, 'it is silent')
+  t.ok(await counted('deadline_exceeded', registry))
+
+  const other = new Registry()
+  const others = openValidationStreams([createRpcTransport(upstream, rpcClientMetrics(other))], 5000, 1)
+  t.teardown(others.close)
+  others.ask(batch)
+  await sleep(200)
+  const broken = others.ask(batch)
+  await sleep(50)
+  for (const socket of connections) socket.destroy()
+  t.equal(await broken, undefined, 'it is broken')
+  t.notOk(await counted('canceled', other))
+})
+
 t.test('nothing is opened any more when the gateway has closed', async (t) => {
   const only = instance()
-  const streams = openValidationStreams([only.transport], 1)
+  const streams = openValidationStreams([only.transport], silentMs, 1)
   streams.ask({ tokens: ['x'], traceIds: [], trace: newTrace() })
   await sleep(50)
   const last = streams.ask({ tokens: ['x'], traceIds: [], trace: newTrace() })

@@ -115,7 +115,7 @@ t.test(
       { traceId: traces[2]?.traceId, code: 'invalid_argument' }
     ])
     t.equal(served.length, 3)
-    t.equal(served[0].traceIds, undefined)
+    t.same([served[0].traceIds, served[2].traceIds, served[2].count], [undefined, undefined, undefined])
   }
 )
 
