@@ -4,11 +4,11 @@ import type { ConnectRouter, HandlerContext, ServiceImpl } from '@connectrpc/con
 import { withDeadline } from '#common/deadline.ts'
 import { epochRule, requireFields, sessionIdRule, uuidRule } from '#common/fields.ts'
 import { type Logger, tracedLogger } from '#common/logger.ts'
+import { messagesUntil } from '#common/messages-until.ts'
 import type { Readiness } from '#common/readiness.ts'
 import { callOf, lineKey, logKey } from '#common/rpc-context.ts'
 import { parseToken, sessionId } from '#common/token.ts'
 import { continueTrace, isTraceId } from '#common/trace.ts'
-import { untilStopping } from '#common/until-stopping.ts'
 import { SessionService, type ValidateSessionsRequest } from '#gen/session/v1/session_pb.ts'
 import type { SessionMetrics } from './metrics.ts'
 import type { Sessions, Validation } from './sessions.ts'
@@ -78,9 +78,10 @@ export function sessionRoutes(router: ConnectRouter, parts: SessionRouteParts): 
 
     async *streamValidations(requests, context) {
       // Whoever has another instance is better served there.
-      if (!readiness.ready()) return
+      const isOver = () => isStopping() || !readiness.ready()
+      if (isOver()) return
       yield {}
-      for await (const request of untilStopping(requests, isStopping)) {
+      for await (const request of messagesUntil(isOver, requests)) {
         // Nothing of the batch before it may be said of this one.
         context.values.set(logKey, tracedLogger(log, continueTrace(request.traceparent))).set(lineKey, {})
         readiness.requireUp('redis')

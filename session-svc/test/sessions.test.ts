@@ -129,6 +129,21 @@ t.test('a service that is not ready ends a stream before it says anything', asyn
   t.pass('it has ended')
 })
 
+t.test('a service that is not ready any more ends its streams', async (t) => {
+  let isReady = true
+  const { client } = await startSessionSvc(t, {}, silentLog, redisUnderTest(), { ...alwaysReady, ready: () => isReady })
+  const seen: number[] = []
+  async function* batches() {
+    yield { tokens: ['x'] }
+    await new Promise(() => {})
+  }
+  for await (const { results } of client.streamValidations(batches())) {
+    seen.push(results.length)
+    isReady = seen.length < 2
+  }
+  t.same(seen, [0, 1])
+})
+
 t.test('a service that stops ends its streams, and what it has begun to answer is answered', async (t) => {
   const { app, client } = await startSessionSvc(t)
   const { token } = await create()

@@ -589,9 +589,9 @@ export const SessionService: GenService<{
   /**
    * What ValidateSessions does, again and again: each message is one batch, which
    * costs a fraction of a call. The first answer is empty and comes at once; then
-   * each batch is answered, in order. The stream ends at once while the service is
-   * not ready, and when it stops; a batch that cannot be answered ends it with its
-   * error. What has no answer by then can be asked again by ValidateSessions.
+   * each batch is answered, in order. The stream ends when the service stops or is
+   * not ready; a batch that cannot be answered ends it with its error. What has no
+   * answer by then can be asked again by ValidateSessions.
    *
    * @generated from rpc session.v1.SessionService.StreamValidations
    */

@@ -1,16 +1,16 @@
-/** How streams without an end of their own end when their service stops. */
+/** How streams without an end of their own end. */
 
 const lookMs = 100
 
-/** The messages of a stream, until the service begins to stop: whoever sends them goes on elsewhere. */
-export async function* untilStopping<T>(messages: AsyncIterable<T>, isStopping: () => boolean): AsyncGenerator<T> {
+/** The messages of a stream until something else says that it is over, which is looked at ten times a second. */
+export async function* messagesUntil<T>(isOver: () => boolean, messages: AsyncIterable<T>): AsyncGenerator<T> {
   const iterator = messages[Symbol.asyncIterator]()
   let end = () => {}
   const timer = setInterval(() => {
-    if (isStopping()) end()
+    if (isOver()) end()
   }, lookMs)
   try {
-    while (!isStopping()) {
+    while (!isOver()) {
       const next = await new Promise<IteratorResult<T>>((resolve, reject) => {
         end = () => resolve({ done: true, value: undefined })
         iterator.next().then(resolve, reject)
