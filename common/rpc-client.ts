@@ -6,9 +6,7 @@ import {
   createClient,
   type Interceptor,
   type StreamRequest,
-  type StreamResponse,
-  type Transport,
-  type UnaryResponse
+  type Transport
 } from '@connectrpc/connect'
 import { type ConnectTransportOptions, createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node'
 import { ErrorInfoSchema } from '#gen/google/rpc/error_details_pb.ts'
@@ -23,7 +21,7 @@ import type { RpcClientMetrics, RpcMetrics } from './metrics.ts'
 import { brokenOff, createRetryBudget, neverTaken, retry } from './retry.ts'
 import { balance, joinedSessions } from './rpc-balance.ts'
 import { traceKey } from './rpc-context.ts'
-import { pairMessages } from './rpc-messages.ts'
+import { watchStream } from './rpc-messages.ts'
 import { childSpan, newTrace, traceparent } from './trace.ts'
 
 /** An upstream and how it is called. */
@@ -103,7 +101,12 @@ const pings = { pingIntervalMs: 2000, pingTimeoutMs: 2000, pingIdleConnection: t
 
 function measured(metrics: RpcMetrics): Interceptor {
   return (next) => async (request) => {
-    if (request.stream) return measuredStream(metrics, request, next)
+    if (request.stream) {
+      return watchStream(request, next, {
+        told: (startedAt, error) => metrics.observe(request.method, error, (performance.now() - startedAt) / 1000),
+        truth: (thrown) => streamError(thrown, request)
+      })
+    }
     const startedAt = performance.now()
     let error: ConnectError | undefined
     try {
@@ -117,30 +120,12 @@ function measured(metrics: RpcMetrics): Interceptor {
   }
 }
 
-/** Each message of a stream is what a call would be. What its errors mean is for the metric alone: its reader sees them as they are. */
-async function measuredStream(
-  metrics: RpcMetrics,
-  request: StreamRequest,
-  next: (request: StreamRequest) => Promise<UnaryResponse | StreamResponse>
-): Promise<StreamResponse> {
-  const observe = (startedAt: number, error?: ConnectError) =>
-    metrics.observe(request.method, error, (performance.now() - startedAt) / 1000)
-  function truth(thrown: unknown): ConnectError {
-    const { signal } = request
-    if (signal.aborted) return ConnectError.from(signal.reason, Code.Canceled)
-    const error = ConnectError.from(thrown)
-    // The peer died while we were still there.
-    return error.code === Code.Canceled ? new ConnectError('The connection broke.', Code.Unavailable) : error
-  }
-  const openedAt = performance.now()
-  const pairs = pairMessages({ told: observe, truth })
-  try {
-    const response = (await next({ ...request, message: pairs.sent(request.message) })) as StreamResponse
-    return { ...response, message: pairs.answers(response.message) }
-  } catch (thrown) {
-    observe(openedAt, truth(thrown))
-    throw thrown
-  }
+/** What an error of a stream means, for the metric alone: its reader sees it as it is. */
+function streamError(thrown: unknown, { signal }: StreamRequest): ConnectError {
+  if (signal.aborted) return ConnectError.from(signal.reason, Code.Canceled)
+  const error = ConnectError.from(thrown)
+  // The peer died while we were still there.
+  return error.code === Code.Canceled ? new ConnectError('The connection broke.', Code.Unavailable) : error
 }
 
 /** Makes of an error what it means to the caller of the calling service. */

@@ -1,6 +1,6 @@
 /** Streams in which each message is answered by one: every pair is what a call would be, for the log and the metrics. */
 
-import { Code, ConnectError } from '@connectrpc/connect'
+import { Code, ConnectError, type StreamRequest, type StreamResponse, type UnaryResponse } from '@connectrpc/connect'
 
 /** What becomes of the messages of a stream, and of their errors. */
 export interface MessageWatch {
@@ -12,14 +12,31 @@ export interface MessageWatch {
   shown?(error: ConnectError): ConnectError
 }
 
-/** A stream that is watched. */
-export interface WatchedMessages {
+/** Passes a stream on, and tells of each of its messages; of itself only if it is refused. */
+export async function watchStream(
+  request: StreamRequest,
+  next: (request: StreamRequest) => Promise<UnaryResponse | StreamResponse>,
+  watch: MessageWatch
+): Promise<StreamResponse> {
+  const { told, truth, shown } = watch
+  const openedAt = performance.now()
+  const pairs = pairMessages(watch)
+  try {
+    const response = (await next({ ...request, message: pairs.sent(request.message) })) as StreamResponse
+    return { ...response, message: pairs.answers(response.message) }
+  } catch (thrown) {
+    const error = truth(thrown)
+    told(openedAt, error)
+    throw shown ? shown(error) : thrown
+  }
+}
+
+interface Pairs {
   sent<T>(messages: AsyncIterable<T>): AsyncIterable<T>
   answers<T>(messages: AsyncIterable<T>): AsyncIterable<T>
 }
 
-/** Pairs what is sent with what is answered. */
-export function pairMessages({ told, truth, shown }: MessageWatch): WatchedMessages {
+function pairMessages({ told, truth, shown }: MessageWatch): Pairs {
   const unanswered: number[] = []
   return {
     async *sent(messages) {

@@ -1,13 +1,6 @@
 /** The server interceptor: every call, and every message of a stream, has a log line, a metric, and an error that says no more than it may. */
 
-import {
-  Code,
-  ConnectError,
-  type Interceptor,
-  type StreamRequest,
-  type StreamResponse,
-  type UnaryRequest
-} from '@connectrpc/connect'
+import { Code, ConnectError, type Interceptor, type StreamRequest, type UnaryRequest } from '@connectrpc/connect'
 import { withDeadline } from './deadline.ts'
 import { toConnectError } from './driver-errors.ts'
 import { errorMeaning } from './error-table.ts'
@@ -16,7 +9,7 @@ import type { LogFields, Logger } from './logger.ts'
 import type { RpcMetrics } from './metrics.ts'
 import { lineKey, logKey } from './rpc-context.ts'
 import { isOpenService } from './rpc-credential.ts'
-import { pairMessages } from './rpc-messages.ts'
+import { watchStream } from './rpc-messages.ts'
 
 /** Writes the line and counts the metric of a finished call. */
 export function recordCall(
@@ -71,20 +64,11 @@ export function observe(fallbackLog: Logger, metrics: RpcMetrics, maxTimeoutMs: 
     if (!request.stream) return served(request, next)
     // Watching a server's health and reflection are open to everyone.
     if (isOpenService(request.service.typeName)) return next(request)
-    const openedAt = performance.now()
-    const pairs = pairMessages({
+    return watchStream(request, next, {
       told: (startedAt, error) => record(request, error, startedAt),
       truth: (thrown) => truth(thrown, request),
       shown
     })
-    try {
-      const response = (await next({ ...request, message: pairs.sent(request.message) })) as StreamResponse
-      return { ...response, message: pairs.answers(response.message) }
-    } catch (thrown) {
-      const error = truth(thrown, request)
-      record(request, error, openedAt)
-      throw shown(error)
-    }
   }
 }
 

@@ -129,7 +129,6 @@ function openStream(
   /** When the last answer came, of which the first is empty and says that the stream is open. */
   let answeredAt = performance.now()
   let answers = 0
-  let isOver = false
   let silent = false
   const watch = setInterval(() => {
     const now = performance.now()
@@ -152,7 +151,6 @@ function openStream(
 
   run().catch((error) => {
     clearInterval(watch)
-    isOver = true
     requests.end()
     const isUnknown = ConnectError.from(error).code === Code.Unimplemented
     ended(isUnknown ? 'unknown' : silent ? 'silent' : 'ended', answers > 1)
@@ -163,7 +161,7 @@ function openStream(
   })
 
   return {
-    isOpen: () => answers > 0 && !isOver,
+    isOpen: () => answers > 0,
     load: () => unanswered.length,
     ask({ tokens, traceIds, trace }) {
       return new Promise((resolve, reject) => {

@@ -31,7 +31,7 @@ interface Waiting extends Question {
 // What ValidateSessions takes.
 const maxTokens = 256
 // While these are under way the next batch grows: the busier session-svc is, the less a token costs it.
-const maxCallsInFlight = 2
+const maxBatchesInFlight = 2
 const maxWaiting = 10_000
 // Waits end in steps: a timer for each would cost more than the rest of a question.
 const stepMs = 10
@@ -46,16 +46,16 @@ export function gatherValidations(
   streams: Pick<ValidationStreams, 'ask'>
 ): Validate {
   let waiting: Waiting[] = []
-  let callsInFlight = 0
+  let batchesInFlight = 0
   let scheduled = false
   const due = new Map<number, Waiting[]>()
 
   function schedule(): void {
-    if (scheduled || waiting.length === 0 || callsInFlight >= maxCallsInFlight) return
+    if (scheduled || waiting.length === 0 || batchesInFlight >= maxBatchesInFlight) return
     scheduled = true
     setImmediate(() => {
       scheduled = false
-      while (waiting.length > 0 && callsInFlight < maxCallsInFlight) void ask(takeBatch())
+      while (waiting.length > 0 && batchesInFlight < maxBatchesInFlight) void ask(takeBatch())
     })
   }
 
@@ -77,7 +77,7 @@ export function gatherValidations(
   async function ask(batch: Waiting[]): Promise<void> {
     const [first] = batch
     if (first === undefined) return
-    callsInFlight += 1
+    batchesInFlight += 1
     try {
       // What is asked for one request belongs to its trace; what is asked for many has a trace of its own, and names theirs.
       const isAlone = batch.length === 1
@@ -93,7 +93,7 @@ export function gatherValidations(
     } catch (error) {
       for (const each of batch) fail(each, error)
     } finally {
-      callsInFlight -= 1
+      batchesInFlight -= 1
       schedule()
     }
   }

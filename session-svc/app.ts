@@ -23,7 +23,8 @@ export function buildApp(parts: SessionAppParts, options: { session: SessionRule
     ...parts,
     rpc: options.rpc,
     services: [SessionService],
-    needs: () => ['redis'],
+    // A stream ends by itself while the service is not ready.
+    needs: ({ methodKind }) => (methodKind === 'unary' ? ['redis'] : []),
     files: [file_session_v1_session],
     routes: (router, isStopping) =>
       sessionRoutes(router, { ...parts, sessions, metrics, isStopping, maxBatchMs: options.rpc.maxTimeout })

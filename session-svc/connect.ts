@@ -19,7 +19,7 @@ const maxTokens = 256
 export interface SessionRouteParts {
   sessions: Sessions
   metrics: SessionMetrics
-  readiness: Readiness
+  readiness: Pick<Readiness, 'ready'>
   log: Logger
   isStopping: () => boolean
   /** What a batch in a stream may take; a call has its caller's deadline. */
@@ -84,7 +84,6 @@ export function sessionRoutes(router: ConnectRouter, parts: SessionRouteParts): 
       for await (const request of messagesUntil(isOver, requests)) {
         // Nothing of the batch before it may be said of this one.
         context.values.set(logKey, tracedLogger(log, continueTrace(request.traceparent))).set(lineKey, {})
-        readiness.requireUp('redis')
         const results = await withDeadline(context.signal, maxBatchMs, (signal) =>
           validateBatch(request, { values: context.values, signal })
         )

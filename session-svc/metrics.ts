@@ -18,7 +18,7 @@ export function sessionMetrics(registry: Registry) {
     created: new Counter({ name: 'auth_sessions_created_total', help: 'Sessions created', registers }),
     batchSize: new Histogram({
       name: 'auth_validation_batch_size',
-      help: 'Tokens in a ValidateSessions call',
+      help: 'Tokens that are validated together',
       buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256],
       registers
     })
