@@ -15,8 +15,8 @@ export type BreakerState = 'closed' | 'open' | 'half-open'
 export interface BreakerOptions {
   /** Asks the upstream for any answer at all; rejects if there is none. */
   probe: () => Promise<unknown>
-  /** Gives up what is connected to something that does not answer: it is of no use when that is back. */
-  disconnect: () => void
+  /** Has later calls go over a new connection: one to something that does not answer may be of no use when that is back. */
+  reconnect: () => void
   changed: (state: BreakerState) => void
   refused: () => void
 }
@@ -36,7 +36,7 @@ const failingMs = 1000
 const probeEveryMs = 250
 const probeWithinMs = 500
 
-export function createBreaker({ probe, disconnect, changed, refused }: BreakerOptions): Breaker {
+export function createBreaker({ probe, reconnect, changed, refused }: BreakerOptions): Breaker {
   let state: BreakerState = 'closed'
   let failures = 0
   let failedAt = 0
@@ -60,7 +60,7 @@ export function createBreaker({ probe, disconnect, changed, refused }: BreakerOp
       if (await isAlive()) {
         become('closed')
       } else {
-        disconnect()
+        reconnect()
         become('open')
       }
     }

@@ -7,6 +7,9 @@ import type { Readiness } from './readiness.ts'
 
 const watchIntervalMs = 500
 
+/** On the answer of a service that stops and does all its work until it has stopped. */
+export const drainingHeader = 'draining'
+
 /** Adds the health service; it answers for the server as a whole (`""`) and for each of its services. */
 export function healthRoutes(
   router: ConnectRouter,
@@ -17,8 +20,9 @@ export function healthRoutes(
   const names = new Set(['', ...services.map((service) => service.typeName)])
   const status = () => (readiness.ready() ? Status.SERVING : Status.NOT_SERVING)
   router.service(Health, {
-    check({ service }) {
+    check({ service }, { responseHeader }) {
       if (!names.has(service)) throw new ConnectError(`There is no service of this name here.`, Code.NotFound)
+      if (readiness.draining() && !readiness.blocked()) responseHeader.set(drainingHeader, 'true')
       return { status: status() }
     },
     async *watch({ service }, { signal }) {

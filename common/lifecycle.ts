@@ -95,6 +95,8 @@ export async function runService<C extends ServiceConfig>(
     log.error(fields, `${how}: ${closing} was still open, ${count} accepted requests were cut off`)
   }
 
+  // Before anybody connects, who would have to wait for it.
+  giveBackMemory()
   try {
     await listenOps(service.ops)
     await service.listen()
@@ -105,7 +107,6 @@ export async function runService<C extends ServiceConfig>(
   }
   log.info({ event: 'sys_startup' }, 'started')
   serviceLog.startShipping()
-  giveBackMemory()
 }
 
 function listenOps({ server, host, port }: RunningService['ops']): Promise<void> {

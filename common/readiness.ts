@@ -33,7 +33,10 @@ export interface DependencyState {
 
 /** The readiness of a service. */
 export interface Readiness {
+  /** Whether it can do its work and is not about to stop. */
   ready(): boolean
+  /** Whether a dependency keeps it from its work. */
+  blocked(): boolean
   draining(): boolean
   states(): DependencyState[]
   /** @throws ConnectError `unavailable` while a dependency is known to be away: what needs it would wait in vain */
@@ -114,8 +117,10 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
   const first = setTimeout(lookNow, 0)
   const blocks = ({ required, up, seen }: (typeof watched)[number]) =>
     required === 'always' ? !up : required === 'at-start' && !seen
+  const blocked = () => watched.some(blocks)
   return {
-    ready: () => !draining && !watched.some(blocks),
+    ready: () => !draining && !blocked(),
+    blocked,
     draining: () => draining,
     states: () =>
       watched.map((dependency) => {

@@ -2,13 +2,11 @@
 
 import type { ClientHttp2Stream } from 'node:http2'
 import type { Interceptor } from '@connectrpc/connect'
-import type { ConnectTransportOptions } from '@connectrpc/connect-node'
 import type { Breaker } from './breaker.ts'
+import type { SessionManager } from './rpc-connection.ts'
 
 // From the interceptor, which chooses, to the connections; it never leaves the process.
 const chosenHeader = 'x-instance'
-
-type Sessions = NonNullable<Extract<ConnectTransportOptions, { httpVersion: '2' }>['sessionManager']>
 
 /** What is known of an instance. */
 export interface Instance {
@@ -58,14 +56,14 @@ export function balance(instances: readonly Instance[]): Interceptor {
 }
 
 /** The connections to all instances as one; a call takes that of the instance which was chosen for it. */
-export function joinedSessions(instances: readonly Sessions[]): Sessions {
-  const [first] = instances as [Sessions]
+export function joinedSessions(instances: readonly SessionManager[]): SessionManager {
+  const [first] = instances as [SessionManager]
   if (instances.length === 1) return first
-  const takers = new WeakMap<ClientHttp2Stream, Sessions>()
+  const takers = new WeakMap<ClientHttp2Stream, SessionManager>()
   return {
     authority: first.authority,
     async request(method, path, { [chosenHeader]: chosen, ...headers }, options) {
-      const taker = instances[Number(chosen ?? 0)] as Sessions
+      const taker = instances[Number(chosen ?? 0)] as SessionManager
       const stream = await taker.request(method, path, headers, options)
       takers.set(stream, taker)
       return stream

@@ -8,7 +8,7 @@ import {
   type StreamRequest,
   type Transport
 } from '@connectrpc/connect'
-import { type ConnectTransportOptions, createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node'
+import { type ConnectTransportOptions, createConnectTransport } from '@connectrpc/connect-node'
 import { ErrorInfoSchema } from '#gen/google/rpc/error_details_pb.ts'
 import {
   Health,
@@ -20,6 +20,7 @@ import { guardHttp2Sessions } from './http2-guard.ts'
 import type { RpcClientMetrics, RpcMetrics } from './metrics.ts'
 import { brokenOff, createRetryBudget, neverTaken, retry } from './retry.ts'
 import { balance, joinedSessions } from './rpc-balance.ts'
+import { createRpcConnection } from './rpc-connection.ts'
 import { traceKey } from './rpc-context.ts'
 import { watchStream } from './rpc-messages.ts'
 import { childSpan, newTrace, traceparent } from './trace.ts'
@@ -57,7 +58,7 @@ export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcCl
   const onTheWay = [measured(metrics), truthful, authorized(rpc.token), traced, answeredInTime]
   const instances = urls.map((baseUrl, index) => {
     const label = urls.length > 1 ? `${name}/${index + 1}` : name
-    const sessionManager = new Http2SessionManager(baseUrl, pings)
+    const sessionManager = createRpcConnection(baseUrl)
     const health = createClient(Health, createConnectTransport({ ...options, baseUrl, sessionManager }))
     let serving = true
     const told = (answer: boolean) => {
@@ -66,7 +67,7 @@ export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcCl
     const breaker = createBreaker({
       // Whoever is back lives, but need not be able to serve yet.
       probe: async () => told((await health.check({}, { timeoutMs: 1000 })).status === Status.SERVING),
-      disconnect: () => sessionManager.abort(),
+      reconnect: () => sessionManager.renew(),
       changed: (state) => metrics.breaker(label, state),
       refused: () => metrics.refused(label)
     })
@@ -96,8 +97,6 @@ function overheardHealth(told: (serving: boolean) => void): Interceptor {
     return response
   }
 }
-
-const pings = { pingIntervalMs: 2000, pingTimeoutMs: 2000, pingIdleConnection: true }
 
 function measured(metrics: RpcMetrics): Interceptor {
   return (next) => async (request) => {

@@ -2,11 +2,13 @@
 
 import { type CallOptions, createClient, type Transport } from '@connectrpc/connect'
 import { Health, HealthCheckResponse_ServingStatus as Status } from '#gen/grpc/health/v1/health_pb.ts'
+import { drainingHeader } from './health.ts'
 import { type Probe, ProbeError } from './readiness.ts'
 import type { ServiceTransport } from './rpc-client.ts'
 
 /**
- * Resolves as soon as an instance says that it serves; of several that do not, the first says why.
+ * Resolves as soon as an instance says that it serves, or that it still does while it stops: where there is only one
+ * address, the connection ends later, and the next one goes elsewhere. Of several that do not, the first says why.
  *
  * @param service the full name of what is to be served; empty for all of it
  * @throws {ProbeError} for an answer that it does not serve
@@ -18,8 +20,12 @@ export async function requireServing(
 ): Promise<void> {
   const instances = 'instances' in transport ? transport.instances : [transport]
   const checks = instances.map(async (instance) => {
-    const { status } = await createClient(Health, instance).check({ service }, options)
-    if (status !== Status.SERVING) throw new ProbeError('answers that it is not ready')
+    let isDraining = false
+    const onHeader = (headers: Headers) => {
+      isDraining = headers.has(drainingHeader)
+    }
+    const { status } = await createClient(Health, instance).check({ service }, { ...options, onHeader })
+    if (status !== Status.SERVING && !isDraining) throw new ProbeError('answers that it is not ready')
   })
   await Promise.any(checks).catch(({ errors }: AggregateError) => {
     throw errors[0]

@@ -20,6 +20,7 @@ export const silentLog = createLogger('test', 'silent')
 /** A service without dependencies. */
 export const alwaysReady: Readiness = {
   ready: () => true,
+  blocked: () => false,
   draining: () => false,
   states: () => [],
   requireUp: () => {},

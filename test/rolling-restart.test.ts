@@ -27,6 +27,8 @@ const addresses = {
   RPC_SESSION_SVC_URL: `http://127.0.0.1:${await startFailoverProxy(t, [first.ports.sessions, second.ports.sessions])}`
 }
 for (const { env } of [first, second]) Object.assign(env, addresses)
+// One of the two stays open for a while though it says that it stops.
+second.env.SHUTDOWN_DRAIN_DELAY = '1s'
 second.start('session-svc', 'user-svc')
 await first.startAll()
 for (const name of ['session-svc', 'user-svc'] as const) await until('all are ready', () => second.isReady(name))

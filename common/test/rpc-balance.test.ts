@@ -138,6 +138,16 @@ t.test('a service is ready if one of its instances is', async (t) => {
   await t.rejects(probeHealth(caller(off.port, alsoOff.port).transport)(), { message: 'answers that it is not ready' })
 })
 
+t.test('what stops is as good as ready to whoever has no other', async (t) => {
+  let isBlocked = false
+  const stopping = { ...alwaysReady, ready: () => false, draining: () => true, blocked: () => isBlocked }
+  const { port } = await instance(t, 0, stopping)
+  const { transport } = caller(port)
+  await t.resolves(probeHealth(transport)())
+  isBlocked = true
+  await t.rejects(probeHealth(transport)(), { message: 'answers that it is not ready' })
+})
+
 t.test('what starts or stops is called only if there is no other', async (t) => {
   let isReady = true
   const [stops, stays] = await Promise.all([instance(t, 0, { ...alwaysReady, ready: () => isReady }), instance(t)])

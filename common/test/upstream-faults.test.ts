@@ -6,6 +6,7 @@ import { Code, ConnectError, createClient, type ServiceImpl } from '@connectrpc/
 import { Registry } from '@prometheus-io/client'
 import t, { type Test } from 'tap'
 import { file_session_v1_session, SessionService } from '#gen/session/v1/session_pb.ts'
+import { startTcpProxy } from '../../test/support/tcp-proxy.ts'
 import { unavailable } from '../errors.ts'
 import { rpcClientMetrics } from '../metrics.ts'
 import { createRetryBudget } from '../retry.ts'
@@ -256,3 +257,31 @@ t.test('an upstream that is silent when readiness asks for its health keeps nobo
   while ((await breaker()) === 0) await sleep(20)
   t.equal(await codeOf(client.validateSession({ token: 'x' })), Code.Unavailable)
 })
+
+t.test(
+  'calls on an upstream that stalls are answered when it goes on, though others were refused meanwhile',
+  async (t) => {
+    const { port } = await serve(t, {
+      async createSession() {
+        await sleep(200)
+        return {}
+      },
+      validateSession: () => ({})
+    })
+    const proxy = await startTcpProxy(0, { host: '127.0.0.1', port })
+    t.teardown(proxy.close)
+    const { client, probe, breaker } = caller(proxy.port)
+    const call = codeOf(client.createSession({ userId }, { timeoutMs: 10_000 }))
+    await sleep(100)
+    await proxy.become('mute')
+    await t.rejects(probe(), { code: Code.DeadlineExceeded })
+    while ((await breaker()) === 0) await sleep(20)
+    t.equal(await codeOf(client.validateSession({ token: 'x' })), Code.Unavailable)
+    // Long enough for a probe to have asked again, and less than pings allow.
+    await sleep(900)
+    await proxy.become('pass')
+    t.equal(await call, undefined)
+    while ((await breaker()) !== 0) await sleep(20)
+    t.equal(await codeOf(client.validateSession({ token: 'x' })), undefined)
+  }
+)
