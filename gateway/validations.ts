@@ -33,7 +33,8 @@ const maxTokens = 256
 // While these are under way the next batch grows: the busier session-svc is, the less a token costs it.
 const maxBatchesInFlight = 2
 const maxWaiting = 10_000
-// Waits end in steps: a timer for each would cost more than the rest of a question.
+// Waits end in steps, by a look at those that are open: a timer for each would cost more than the rest of a question, and
+// a map or a set that questions come into and leave keeps many of them from being collected while they are young.
 const stepMs = 10
 
 /**
@@ -46,16 +47,16 @@ export function gatherValidations(
   streams: Pick<ValidationStreams, 'ask'>
 ): Validate {
   let waiting: Waiting[] = []
-  let batchesInFlight = 0
+  let inFlight: Waiting[][] = []
   let scheduled = false
-  const due = new Map<number, Waiting[]>()
+  let isWatched = false
 
   function schedule(): void {
-    if (scheduled || waiting.length === 0 || batchesInFlight >= maxBatchesInFlight) return
+    if (scheduled || waiting.length === 0 || inFlight.length >= maxBatchesInFlight) return
     scheduled = true
     setImmediate(() => {
       scheduled = false
-      while (waiting.length > 0 && batchesInFlight < maxBatchesInFlight) void ask(takeBatch())
+      while (waiting.length > 0 && inFlight.length < maxBatchesInFlight) void ask(takeBatch())
     })
   }
 
@@ -77,7 +78,7 @@ export function gatherValidations(
   async function ask(batch: Waiting[]): Promise<void> {
     const [first] = batch
     if (first === undefined) return
-    batchesInFlight += 1
+    inFlight.push(batch)
     try {
       // What is asked for one request belongs to its trace; what is asked for many has a trace of its own, and names theirs.
       const isAlone = batch.length === 1
@@ -93,7 +94,7 @@ export function gatherValidations(
     } catch (error) {
       for (const each of batch) fail(each, error)
     } finally {
-      batchesInFlight -= 1
+      inFlight = inFlight.filter((each) => each !== batch)
       schedule()
     }
   }
@@ -106,23 +107,14 @@ export function gatherValidations(
     return results
   }
 
-  /** Rejects what is still waiting when its time is over. */
-  function endInTime(question: Waiting): void {
-    const step = Math.ceil(question.endsAt / stepMs)
-    const others = due.get(step)
-    if (others) {
-      others.push(question)
-      return
-    }
-    const questions = [question]
-    due.set(step, questions)
-    setTimeout(
-      () => {
-        due.delete(step)
-        for (const each of questions) if (!each.isOver) fail(each, deadlineExceeded())
-      },
-      Math.max(step * stepMs - performance.now(), 0)
-    )
+  /** Rejects what has no answer when its time is over. */
+  function endInTime(): void {
+    const now = performance.now()
+    const over = [...inFlight.flat(), ...waiting].filter(({ endsAt, isOver }) => endsAt <= now && !isOver)
+    for (const each of over) fail(each, deadlineExceeded())
+    if (over.length > 0) waiting = waiting.filter(({ isOver }) => !isOver)
+    isWatched = inFlight.length + waiting.length > 0
+    if (isWatched) setTimeout(endInTime, stepMs)
   }
 
   return (question) =>
@@ -131,9 +123,11 @@ export function gatherValidations(
         reject(unavailable('Too many requests wait already.'))
         return
       }
-      const entry = { ...question, resolve, reject, isOver: false }
-      waiting.push(entry)
-      endInTime(entry)
+      waiting.push({ ...question, resolve, reject, isOver: false })
+      if (!isWatched) {
+        isWatched = true
+        setTimeout(endInTime, stepMs)
+      }
       schedule()
     })
 }

@@ -85,12 +85,20 @@ async function filesUnder(directory: string): Promise<StoredFile[]> {
   return files.map((path, index) => ({ path, bytes: sizes[index] ?? 0 }))
 }
 
+// In small pieces it takes twice the time of the processor, and at the usual level 6 half as much again for a file that
+// is a twentieth smaller.
+const chunkBytes = 256 * 1024
+
 /** Puts a compressed file in the place of a plain one. It keeps its time, by which readers tell how old its lines are. */
 async function compress(path: string): Promise<void> {
   const draft = `${path}.gz.tmp`
   const { atime, mtime } = await stat(path)
   try {
-    await pipeline(createReadStream(path), createGzip({ level: 6 }), createWriteStream(draft, { mode: 0o600 }))
+    await pipeline(
+      createReadStream(path, { highWaterMark: chunkBytes }),
+      createGzip({ level: 3, memLevel: 9, chunkSize: chunkBytes }),
+      createWriteStream(draft, { mode: 0o600 })
+    )
     const file = await open(draft, 'r+')
     await file.sync()
     await file.close()

@@ -19,26 +19,26 @@ declare module 'fastify' {
  * later, that never sent anything, and that do not come to the end of their request.
  */
 export function drainConnections(app: FastifyInstance): void {
-  /** The answers that each connection still waits for. */
-  const open = new Map<Socket, Set<ServerResponse>>()
+  /** The answers that each connection still waits for. (A set that they come into and leave would keep many of them in memory for long.) */
+  const open = new Map<Socket, ServerResponse[]>()
   let closing = false
-  app.decorate('requestsUnderWay', () => [...open.values()].reduce((sum, { size }) => sum + size, 0))
+  app.decorate('requestsUnderWay', () => [...open.values()].reduce((sum, { length }) => sum + length, 0))
 
   app.server.on('connection', (socket: Socket) => {
-    open.set(socket, new Set())
+    open.set(socket, [])
     socket.once('close', () => open.delete(socket))
   })
   app.server.on('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
     const answers = open.get(socket)
-    answers?.add(response)
+    answers?.push(response)
     if (closing) sayLast(response)
     response.once('close', () => {
-      answers?.delete(response)
-      if (closing && answers?.size === 0) socket.destroySoon()
+      answers?.splice(answers.indexOf(response), 1)
+      if (closing && answers?.length === 0) socket.destroySoon()
     })
   })
   function cut(isDone: (answers: ServerResponse[]) => boolean): void {
-    for (const [socket, answers] of open) if (isDone([...answers])) socket.destroy()
+    for (const [socket, answers] of open) if (isDone(answers)) socket.destroy()
   }
 
   app.addHook('preClose', (done) => {
