@@ -16,8 +16,6 @@ FROM base
 ENV NODE_ENV=production
 # Every thread would keep room of its own for what it has freed.
 ENV MALLOC_ARENA_MAX=2
-# In MB: a service holds some 30, and V8 would let several times that lie as garbage where there is much memory.
-ENV NODE_OPTIONS="--max-old-space-size=512 --max-semi-space-size=16"
 COPY --from=dependencies /app/node_modules node_modules
 COPY package.json config.yml ./
 COPY gen gen

@@ -102,7 +102,7 @@ async function startStack(
   const env = serviceEnvironment(config, urls, engines, rpcToken(config, dataDir))
   for (const instance of instances) {
     const own = { ...env, ...instanceEnvironment(instance, config, ports) }
-    supervisor.start(serviceProgram(instance.name, instance.folder, config, own))
+    supervisor.start(serviceProgram(instance, config, own))
   }
   await allReady(config, instances, ports, engines, signal)
   say(`everything answers after ${((performance.now() - startedAt) / 1000).toFixed(1)} s\n`)

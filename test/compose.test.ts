@@ -15,6 +15,7 @@ import { schema as whole } from '../stack/config.ts'
 import { kafkaImage } from '../stack/engines/kafka.ts'
 import { postgresImage } from '../stack/engines/postgres.ts'
 import { redisImage } from '../stack/engines/redis.ts'
+import { nodeOptions, services as stackServices } from '../stack/services.ts'
 import { schema as userSvc } from '../user-svc/config.ts'
 
 interface Service {
@@ -135,9 +136,8 @@ t.test('every service runs and waits for what it needs', async (t) => {
     const entry = command.at(-1) ?? ''
     t.equal(node, 'node', name)
     t.ok(existsSync(join(root, entry)), `${entry} exists`)
-    // In their main threads; the one that ships the log has a flag of its own.
-    const usesKafka = /^import \{.+\} from '(#common\/kafka|\.\/account-events)\.ts'$/m.test(read(entry))
-    t.same(options, usesKafka ? ['--disable-warning=TimeoutNegativeWarning'] : [], `${name} warns of what matters`)
+    const service = stackServices.find((each) => each.name === name)
+    t.same(options, service ? nodeOptions(service) : [], `${name} is run as make run does`)
     for (const [needed, { condition }] of Object.entries(depends_on)) {
       const expected = needed === 'migrate' ? 'service_completed_successfully' : 'service_healthy'
       t.equal(condition, expected, `${name} waits until ${needed} is ready`)

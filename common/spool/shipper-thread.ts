@@ -22,7 +22,8 @@ export function startShipperThread(
   function start(): void {
     worker = new Worker(new URL('./shipper-worker.ts', import.meta.url), {
       workerData: data,
-      execArgv: [...process.execArgv, '--disable-warning=TimeoutNegativeWarning'],
+      // Not those of the process: a thread refuses what is said to V8.
+      execArgv: ['--disable-warning=TimeoutNegativeWarning'],
       resourceLimits: { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 4 }
     })
     worker.unref()
