@@ -68,6 +68,7 @@ export interface RpcClientMetrics extends RpcMetrics {
   breaker(upstream: string, state: BreakerState): void
   refused(upstream: string): void
   retried(upstream: string, count?: number): void
+  overloaded(upstream: string, count?: number): void
 }
 
 const breakerValues: Record<BreakerState, number> = { closed: 0, 'half-open': 0.5, open: 1 }
@@ -93,6 +94,12 @@ export function rpcClientMetrics(registry: Registry): RpcClientMetrics {
     labelNames,
     registers
   })
+  const overloads = new Counter({
+    name: 'rpc_client_overload_refused_total',
+    help: 'Calls that were refused because the upstream has just refused one because of overload',
+    labelNames,
+    registers
+  })
   return {
     ...rpcMetrics(registry, 'client'),
     breaker(upstream, state) {
@@ -100,6 +107,7 @@ export function rpcClientMetrics(registry: Registry): RpcClientMetrics {
       refused.inc({ upstream }, 0)
     },
     refused: (upstream) => refused.inc({ upstream }),
-    retried: (upstream, count = 1) => retries.inc({ upstream }, count)
+    retried: (upstream, count = 1) => retries.inc({ upstream }, count),
+    overloaded: (upstream, count = 1) => overloads.inc({ upstream }, count)
   }
 }

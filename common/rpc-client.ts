@@ -23,6 +23,7 @@ import { balance, joinedSessions } from './rpc-balance.ts'
 import { createRpcConnection } from './rpc-connection.ts'
 import { traceKey } from './rpc-context.ts'
 import { watchStream } from './rpc-messages.ts'
+import { restWhileOverloaded } from './rpc-overload.ts'
 import { childSpan, newTrace, traceparent } from './trace.ts'
 
 /** An upstream and how it is called. */
@@ -42,7 +43,7 @@ export interface ServiceTransport extends Transport {
 /**
  * The transport to a service. No call waits without a deadline, half-open connections are found by pings, calls that
  * may be repeated are, within a budget, and an instance that gives no sign of life is left out: without any other,
- * calls are refused at once.
+ * calls are refused at once. So they are for a moment after the service has said that it is overloaded.
  */
 export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcClientMetrics): ServiceTransport {
   guardHttp2Sessions()
@@ -77,12 +78,14 @@ export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcCl
     return { sessionManager, breaker, transport, isServing: () => serving }
   })
   metrics.retried(name, 0)
+  metrics.overloaded(name, 0)
+  const rest = restWhileOverloaded(() => metrics.overloaded(name))
   const retries = retry(createRetryBudget(), () => metrics.retried(name))
   const transport = createConnectTransport({
     ...options,
     baseUrl: urls[0] as string,
     sessionManager: joinedSessions(instances.map(({ sessionManager }) => sessionManager)),
-    interceptors: [retries, balance(instances), ...onTheWay]
+    interceptors: [rest, retries, balance(instances), ...onTheWay]
   })
   return { ...transport, instances: instances.map((instance) => instance.transport) }
 }

@@ -7,7 +7,7 @@ import { Registry } from '@prometheus-io/client'
 import t, { type Test } from 'tap'
 import { file_session_v1_session, SessionService } from '#gen/session/v1/session_pb.ts'
 import { startTcpProxy } from '../../test/support/tcp-proxy.ts'
-import { unavailable } from '../errors.ts'
+import { overloaded, retryAfterSeconds, unavailable } from '../errors.ts'
 import { rpcClientMetrics } from '../metrics.ts'
 import { createRetryBudget } from '../retry.ts'
 import { createRpcTransport } from '../rpc-client.ts'
@@ -74,7 +74,8 @@ function caller(...ports: number[]) {
     attempts,
     breaker: () => metric('rpc_client_breaker_state{upstream="session-svc"}'),
     refused: () => metric('rpc_client_breaker_refused_total{upstream="session-svc"}'),
-    retries: () => metric('rpc_client_retries_total{upstream="session-svc"}')
+    retries: () => metric('rpc_client_retries_total{upstream="session-svc"}'),
+    rests: () => metric('rpc_client_overload_refused_total{upstream="session-svc"}')
   }
 }
 
@@ -285,3 +286,27 @@ t.test(
     t.equal(await codeOf(client.validateSession({ token: 'x' })), undefined)
   }
 )
+
+t.test('an overloaded upstream is left alone for a moment, and only by the calls that it refused', async (t) => {
+  let refusing = true
+  let calls = 0
+  const { port } = await serve(t, {
+    createSession() {
+      calls += 1
+      if (refusing) throw overloaded(7)
+      return {}
+    },
+    validateSession: () => ({})
+  })
+  const { client, rests } = caller(port)
+  const create = () => client.createSession({ userId }).then(() => undefined, ConnectError.from)
+  t.equal(await rests(), 0)
+  t.equal(retryAfterSeconds((await create()) as ConnectError), 7)
+  for (let call = 0; call < 20; call += 1) t.equal(retryAfterSeconds((await create()) as ConnectError), 7)
+  t.ok(calls <= 2, `${calls} calls came through`)
+  t.ok((await rests()) >= 19)
+  t.equal(await codeOf(client.validateSession({ token: 'x' })), undefined)
+  refusing = false
+  await sleep(150)
+  t.equal(await create(), undefined)
+})
