@@ -3,6 +3,7 @@
  * log-ins nor registrations starve the other; whoever cannot be served within its deadline is refused at once.
  */
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import { untilAborted } from '#common/deadline.ts'
 import { overloaded } from '#common/errors.ts'
 import type { Call } from '#common/rpc-context.ts'
@@ -52,6 +53,8 @@ const caution = 2
 const answerMs = 100
 // How much the last hash counts in the estimate of the next one.
 const weight = 0.2
+// What it takes to refuse some dozens.
+const politeMs = 20
 
 /**
  * @param slots hashes at a time
@@ -170,6 +173,8 @@ export function createHashQueue(slots: number, firstHashMs: number, events: Hash
       requireRoom(lane, caller)
       preparing[lane] += 1
       try {
+        // Whoever has to wait anyway lets those go first who came together with him and are refused.
+        if (expectedWaitMs(lane) > politeMs) await untilAborted(caller.signal, sleep(politeMs))
         return await work()
       } finally {
         preparing[lane] -= 1
