@@ -81,20 +81,26 @@ t.test('whoever could not be served in time is refused at once, and told when th
   await Promise.all(kept)
 })
 
-t.test('of those who come at once, nothing is done for those who could not be served', async (t) => {
-  const { queue, told } = queueOf(1, 1000)
-  const caller = { signal: new AbortController().signal, timeoutMs: () => 5500 }
-  let prepared = 0
-  const work = async () => {
-    prepared += 1
-    await sleep(50)
+t.test(
+  'of those who come at once, nothing is done for those who could not be served, who are told first',
+  async (t) => {
+    const { queue, told } = queueOf(1, 1000)
+    const caller = { signal: new AbortController().signal, timeoutMs: () => 5500 }
+    let prepared = 0
+    const work = async () => {
+      prepared += 1
+      await sleep(50)
+    }
+    const all = Array.from({ length: 20 }, () => errorOf(queue.prepare('login', caller, work)))
+    await Promise.all(all.slice(3))
+    t.equal(prepared, 1, 'only the one that has not to wait has begun')
+    const refusals = await Promise.all(all)
+    t.equal(refusals.filter((each) => each === undefined).length, prepared)
+    t.equal(prepared, 3, 'one hash a second, and twice the wait has to fit')
+    t.equal(told.shed.length, 17)
+    t.equal(await errorOf(queue.prepare('login', caller, work)), undefined, 'their places are free again')
   }
-  const refusals = await Promise.all(Array.from({ length: 20 }, () => errorOf(queue.prepare('login', caller, work))))
-  t.equal(refusals.filter((each) => each === undefined).length, prepared)
-  t.equal(prepared, 3, 'one hash a second, and twice the wait has to fit')
-  t.equal(told.shed.length, 17)
-  t.equal(await errorOf(queue.prepare('login', caller, work)), undefined, 'their places are free again')
-})
+)
 
 t.test(
   'when hashing becomes slower than was expected, those who waited are refused before their time is over',
