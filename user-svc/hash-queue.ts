@@ -170,11 +170,12 @@ export function createHashQueue(slots: number, firstHashMs: number, events: Hash
 
   return {
     async prepare(lane, caller, work) {
+      const waitMs = expectedWaitMs(lane)
       requireRoom(lane, caller)
       preparing[lane] += 1
       try {
         // Whoever has to wait anyway lets those go first who came together with him and are refused.
-        if (expectedWaitMs(lane) > politeMs) await untilAborted(caller.signal, sleep(politeMs))
+        if (waitMs > politeMs) await untilAborted(caller.signal, sleep(politeMs))
         return await work()
       } finally {
         preparing[lane] -= 1
