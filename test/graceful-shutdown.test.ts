@@ -25,6 +25,12 @@ const logIns = (many: number) =>
 const restart = async (name: ServiceName) => {
   product.start(name)
   await until(`${name} is ready`, () => product.isReady(name), 40_000)
+  // It may be ready before the gateway has noticed.
+  const metrics = async () => (name === 'gateway' ? '' : (await product.ops('gateway', '/metrics')).text())
+  await until(
+    `the gateway calls ${name}`,
+    async () => !/^rpc_client_breaker_state\{.*\} (0\.5|1)$/m.test(await metrics())
+  )
 }
 
 /** The ops port says 503 from the first moment on, for as long as it answers. */
