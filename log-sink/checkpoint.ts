@@ -97,17 +97,22 @@ export async function syncDirectory(directory: string): Promise<void> {
  */
 export function standing(sink: string, own: Checkpoint[], { offset, said }: Committed): Checkpoint | undefined {
   const [newest] = own
-  const until = said === undefined ? undefined : endOfTenure(sink, said.tenures, offset)
+  const since = newest?.tenures.at(-1)?.[1]
+  const until = said && since !== undefined ? endOfTenure([sink, since], said.tenures, offset) : undefined
   // Set back by hand, or so long ago that nobody knows: better twice than not at all.
   if (until === undefined) return newest
   return own.find((checkpoint) => checkpoint.offset === until) ?? own.find((checkpoint) => checkpoint.offset < until)
 }
 
-/** The offset to which a sink's collecting counts: what is committed if it still has the partition, else where another took over. */
-function endOfTenure(sink: string, tenures: Tenures, committed: number): number | undefined {
-  const index = tenures.findLastIndex(([name]) => name === sink)
-  if (index < 0) return undefined
-  return index === tenures.length - 1 ? committed : tenures[index + 1]?.[1]
+/**
+ * The offset to which a sink's collecting counts: what is committed if it still has the partition, else where another
+ * took over. A tenure that the group has never heard of ended where it began, its first commit was not taken.
+ */
+function endOfTenure([sink, since]: Tenures[number], tenures: Tenures, committed: number): number | undefined {
+  const index = tenures.findLastIndex(([name, from]) => name === sink && from >= since)
+  if (index >= 0) return index === tenures.length - 1 ? committed : tenures[index + 1]?.[1]
+  const [oldest] = tenures
+  return oldest !== undefined && since >= oldest[1] ? since : undefined
 }
 
 // Brokers take 4096 bytes (offset.metadata.max.bytes).

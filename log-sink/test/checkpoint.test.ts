@@ -36,6 +36,45 @@ t.test('where another sink has taken over, that decides', async (t) => {
   )
 })
 
+t.test('a tenure whose first commit was not taken ends where it began', async (t) => {
+  const first = [
+    checkpoint(20, [
+      ['a', 0],
+      ['b', 10]
+    ]),
+    checkpoint(10, [
+      ['a', 0],
+      ['b', 10]
+    ])
+  ]
+  t.equal(standing('b', first, committed(10, [['a', 0]]))?.offset, 10, 'nobody has gone on yet')
+  t.equal(standing('b', first, committed(99, [['a', 0]]))?.offset, 10, 'the one before has gone on')
+  t.equal(
+    standing(
+      'b',
+      first,
+      committed(99, [
+        ['a', 0],
+        ['c', 10]
+      ])
+    )?.offset,
+    10
+  )
+  t.equal(
+    standing(
+      'b',
+      first,
+      committed(99, [
+        ['b', 0],
+        ['a', 5]
+      ])
+    )?.offset,
+    10,
+    'an earlier tenure is another one'
+  )
+  t.equal(standing('b', first, committed(99, [['a', 50]]))?.offset, 20, 'too long ago to be told')
+})
+
 t.test('when nobody can know, the newer one stands: better twice than not at all', async (t) => {
   t.equal(standing('a', own, { offset: -1, said: undefined })?.offset, 20)
   t.equal(standing('a', own, { offset: 3, said: undefined })?.offset, 20)

@@ -130,6 +130,24 @@ t.test('another sink goes on where the group stands, and each cuts its own files
   t.same([...messages('a'), ...messages('b')].sort(), ['five', 'one', 'three', 'two'])
 })
 
+t.test('a sink whose very first commit was not taken takes that batch back', async (t) => {
+  const { directory, group, open, commit, messages } = newPartition(t)
+  const a = await open('a')
+  await a.collect([record(0, 1, 'one')], 1, commit)
+  const b = await open('b')
+  await t.rejects(b.collect([record(1, 2, 'two')], 2, refuse))
+  t.same(messages('b'), ['two'])
+  await (await open('a')).collect([record(1, 2, 'two', 'three')], 2, commit)
+  await settlePartition('b', join(directory, 'b'), group.committed)
+  t.same([...messages('a'), ...messages('b')], ['one', 'two', 'three'])
+
+  // And again, when it has the partition once more before anyone else has gone on.
+  const again = await open('b')
+  await t.rejects(again.collect([record(2, 4, 'four')], 3, refuse))
+  t.match(await (await open('b')).collect([record(2, 4, 'four')], 3, commit), { written: 1, duplicates: 0 })
+  t.same([...messages('a'), ...messages('b')], ['one', 'two', 'three', 'four'])
+})
+
 t.test('a full file is left between two batches, and handed over once that counts', async (t) => {
   const { closed, open, commit, messages } = newPartition(t)
   const log = await open('a')
