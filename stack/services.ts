@@ -17,7 +17,7 @@ export interface Service {
   name: string
   folder: string
   section: 'gateway' | 'userSvc' | 'sessionSvc' | 'logSink'
-  /** How much garbage V8 may let lie: with none of this, hundreds of MB where there is much memory. */
+  /** How much garbage V8 may let lie: with none of this, hundreds of MB where there is much memory. The same in compose.yaml. */
   heapOptions: string[]
 }
 
@@ -36,14 +36,9 @@ const all: Service[] = [
 /** The services in the order in which they are started. */
 export const services = all.filter(({ folder }) => existsSync(entry(folder)))
 
-/** What Node.js is told when it runs a service; compose.yaml says the same. */
-export function nodeOptions({ heapOptions }: Service): string[] {
-  return ['--disable-warning=TimeoutNegativeWarning', ...heapOptions]
-}
-
 /** How a process of a service is run; it has its own configuration to stop by, and five seconds more. */
 export function serviceProgram(instance: Service, config: Config, env: NodeJS.ProcessEnv): Program {
-  const args = [...nodeOptions(instance), entry(instance.folder)]
+  const args = ['--disable-warning=TimeoutNegativeWarning', ...instance.heapOptions, entry(instance.folder)]
   return {
     name: instance.name,
     graceMs: config.shutdown.timeout + config.shutdown.drainDelay + 5000,

@@ -86,10 +86,12 @@ export function createHashQueue(slots: number, firstHashMs: number, events: Hash
     return (begun * expectedHashMs()) / slots
   }
 
-  function requireRoom(lane: Lane, { timeoutMs }: Caller): void {
+  /** @returns the expected wait */
+  function requireRoom(lane: Lane, { timeoutMs }: Caller): number {
     const waitMs = expectedWaitMs(lane)
     const neededMs = caution * waitMs + expectedHashMs() + reserveMs
     if (waitMs > 0 && neededMs > timeoutMs()) throw refusal('hash_queue_full', waitMs)
+    return waitMs
   }
 
   function refusal(reason: ShedReason, waitMs: number) {
@@ -170,8 +172,7 @@ export function createHashQueue(slots: number, firstHashMs: number, events: Hash
 
   return {
     async prepare(lane, caller, work) {
-      const waitMs = expectedWaitMs(lane)
-      requireRoom(lane, caller)
+      const waitMs = requireRoom(lane, caller)
       preparing[lane] += 1
       try {
         // Whoever has to wait anyway lets those go first who came together with him and are refused.
