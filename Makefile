@@ -2,31 +2,28 @@
 
 export PATH := $(CURDIR)/.tools/node_modules/.bin:$(CURDIR)/node_modules/.bin:$(CURDIR)/.tools/bin:$(PATH)
 
-# The Kafka client computes a negative timeout now and then; Node warns each time.
-NODE = node --disable-warning=TimeoutNegativeWarning
-
 .DEFAULT_GOAL := help
 .PHONY: help run logs test test-faults check generate clean install bench
 
 run: install ## start engines and services, stay in the foreground until Ctrl-C
-	@exec $(NODE) stack/run.ts
+	@exec node stack/run.ts
 
 # Lines alone go to standard output: what is installed is said on the other one.
 logs: ## show the logs of all services, merged by time; takes TRACE=<trace id> SERVICE= LEVEL= SINCE=2h FOLLOW=1
 	@sh stack/install.sh >&2
-	@exec $(NODE) stack/logs.ts
+	@exec node stack/logs.ts
 
 test: install ## run all checks and tests; `make test FILES=path/to/one.test.ts` runs some
-	@exec $(NODE) test/run.ts $(FILES)
+	@exec node test/run.ts $(FILES)
 
 test-faults: install ## break things at random under load; takes SECONDS=600 SEED=<number>; PAGE=1 writes docs/faults.md
-	@exec $(NODE) test/faults/run.ts --seconds=$(SECONDS) --seed=$(SEED) $(if $(PAGE),--page)
+	@exec node test/faults/run.ts --seconds=$(SECONDS) --seed=$(SEED) $(if $(PAGE),--page)
 
 bench: install ## measure the product against its own limits; takes QUICK=1 (two minutes) ROWS=logins,sessions
-	@exec $(NODE) bench/run.ts $(if $(QUICK),--quick) $(if $(ROWS),--rows=$(ROWS))
+	@exec node bench/run.ts $(if $(QUICK),--quick) $(if $(ROWS),--rows=$(ROWS))
 
 check: install ## lint, types, format and stale generated code, without the tests
-	@exec $(NODE) test/run.ts --checks-only
+	@exec node test/run.ts --checks-only
 
 generate: install ## lint, format and compare the contracts, write gen/ and the configuration reference
 	@sh stack/generate.sh

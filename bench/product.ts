@@ -40,11 +40,7 @@ export function sharedEngines(product: Product): Record<string, string> {
 export async function startProduct(
   dataDir: string,
   settings: Record<string, string> = {},
-  [command, ...args]: [string, ...string[]] = [
-    process.execPath,
-    '--disable-warning=TimeoutNegativeWarning',
-    'stack/run.ts'
-  ]
+  [command, ...args]: [string, ...string[]] = [process.execPath, 'stack/run.ts']
 ): Promise<Product> {
   const startedAt = performance.now()
   const child = spawn(command, args, { env: environment(dataDir, settings), stdio: ['ignore', 'pipe', 'inherit'] })

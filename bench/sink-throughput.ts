@@ -85,7 +85,7 @@ function sampleLine(): string {
 /** @returns lines a second, from the first that was collected to the last */
 async function collect(brokers: string[], topic: string, folder: string, lines: number): Promise<number> {
   const opsPort = await findFreePort()
-  const child = spawn(process.execPath, ['--disable-warning=TimeoutNegativeWarning', 'log-sink/server.ts'], {
+  const child = spawn(process.execPath, ['log-sink/server.ts'], {
     env: {
       PATH: process.env.PATH,
       KAFKA_BROKERS: brokers.join(','),

@@ -1,6 +1,7 @@
 /** The Kafka client, behind as little as possible: everything that knows kafkajs by name is here and in log-sink's consumer. */
 
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
+import './kafka-idle.ts'
 import kafkajs, { type Kafka, type Message, type Producer } from 'kafkajs'
 import { withinMs } from './time-limit.ts'
 

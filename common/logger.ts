@@ -3,6 +3,7 @@
 import { ConnectError } from '@connectrpc/connect'
 import { type Logger as PinoLogger, pino } from 'pino'
 import { codeName } from './error-table.ts'
+import { isoTime } from './iso-time.ts'
 import type { Trace } from './trace.ts'
 import { version } from './version.ts'
 
@@ -140,7 +141,7 @@ export function createLogger(
     level,
     base: { service, version, instance },
     messageKey: 'msg',
-    timestamp: isoTimeField,
+    timestamp: () => `,"time":"${isoTime(Date.now())}"`,
     formatters: {
       level: (label: string) => ({ level: label }),
       log: onlyKnown
@@ -156,15 +157,6 @@ export function createLogger(
     }
   }
   return pino(options, stream) as unknown as Logger
-}
-
-let written = { ms: 0, field: '' }
-
-/** What pino's own `isoTime` gives, written once for all lines of a millisecond. */
-function isoTimeField(): string {
-  const ms = Date.now()
-  if (ms !== written.ms) written = { ms, field: `,"time":"${new Date(ms).toISOString()}"` }
-  return written.field
 }
 
 function onlyKnown(fields: Record<string, unknown>): Record<string, unknown> {

@@ -4,7 +4,8 @@ import { type Client, Code, ConnectError, createClient, type Transport } from '@
 import { deadlineExceeded } from '#common/deadline.ts'
 import { retryAfterSeconds } from '#common/errors.ts'
 import { childSpan, type Trace, traceparent } from '#common/trace.ts'
-import { SessionService, type ValidateSessionResponse } from '#gen/session/v1/session_pb.ts'
+import { SessionService, type Validation as ValidationMessage } from '#gen/session/v1/session_pb.ts'
+import { fromMessage, type Validation } from './validation-answers.ts'
 
 /** Tokens that are asked for together. */
 export interface Batch {
@@ -18,9 +19,9 @@ export interface Batch {
 export interface ValidationStreams {
   /**
    * Sends a batch through the stream that has the least to do; nothing if none is open. Resolves to nothing when the
-   * stream ends or falls silent: then nobody knows why, and a call finds out. Rejects with what session-svc itself says.
+   * stream ends, falls silent or answers with more or less than was asked: then nobody knows why, and a call finds out. Rejects with what session-svc itself says.
    */
-  ask(batch: Batch): Promise<ValidateSessionResponse[] | undefined> | undefined
+  ask(batch: Batch): Promise<Validation[] | undefined> | undefined
   close(): void
 }
 
@@ -39,7 +40,8 @@ type End = 'silent' | 'unknown' | 'ended'
 
 interface Unanswered {
   sentAt: number
-  resolve(results: ValidateSessionResponse[] | undefined): void
+  answered(validations: ValidationMessage[]): void
+  resolve(validations: Validation[] | undefined): void
   reject(error: unknown): void
 }
 
@@ -141,9 +143,9 @@ function openStream(
   async function run(): Promise<void> {
     // It lasts as long as the two services do.
     const options = { signal: end.signal, timeoutMs: 0 }
-    for await (const { results } of client.streamValidations(requests.messages(), options)) {
+    for await (const { validations } of client.streamValidations(requests.messages(), options)) {
       answeredAt = performance.now()
-      if (answers > 0) unanswered.shift()?.resolve(results)
+      if (answers > 0) unanswered.shift()?.answered(validations)
       answers += 1
     }
     throw new ConnectError('The stream ended.', Code.Unavailable)
@@ -165,7 +167,9 @@ function openStream(
     load: () => unanswered.length,
     ask({ tokens, traceIds, trace }) {
       return new Promise((resolve, reject) => {
-        unanswered.push({ sentAt: performance.now(), resolve, reject })
+        const answered = (validations: ValidationMessage[]) =>
+          resolve(validations.length === tokens.length ? validations.map(fromMessage) : undefined)
+        unanswered.push({ sentAt: performance.now(), answered, resolve, reject })
         requests.put({ tokens, traceIds, traceparent: traceparent(childSpan(trace)) })
       })
     },

@@ -5,7 +5,8 @@ import { deadlineExceeded } from '#common/deadline.ts'
 import { unavailable } from '#common/errors.ts'
 import { onwards } from '#common/rpc-context.ts'
 import { newTrace, type Trace } from '#common/trace.ts'
-import type { SessionService, ValidateSessionResponse } from '#gen/session/v1/session_pb.ts'
+import type { SessionService } from '#gen/session/v1/session_pb.ts'
+import { fromResponse, type Validation } from './validation-answers.ts'
 import type { Batch, ValidationStreams } from './validation-streams.ts'
 
 /** One token, and the request that it came with. */
@@ -19,10 +20,10 @@ export interface Question {
 }
 
 /** Resolves to what session-svc says of a token; rejects at the latest when the question ends. */
-export type Validate = (question: Question) => Promise<ValidateSessionResponse['result']>
+export type Validate = (question: Question) => Promise<Validation>
 
 interface Waiting extends Question {
-  resolve(result: ValidateSessionResponse['result']): void
+  resolve(validation: Validation): void
   reject(error: unknown): void
   /** An error costs more than an answer, so none is made for a question that is over. */
   isOver: boolean
@@ -86,10 +87,10 @@ export function gatherValidations(
       const traceIds = isAlone ? [] : batch.map(({ trace }) => trace.traceId)
       const trace = isAlone ? first.trace : newTrace()
       const streamed = await streams.ask({ tokens, traceIds, trace })
-      const results = streamed ?? (await call(batch, { tokens, traceIds, trace }))
+      const validations = streamed ?? (await call(batch, { tokens, traceIds, trace }))
       for (const [index, each] of batch.entries()) {
         each.isOver = true
-        each.resolve(results[index]?.result ?? { case: undefined })
+        each.resolve(validations[index])
       }
     } catch (error) {
       for (const each of batch) fail(each, error)
@@ -99,12 +100,12 @@ export function gatherValidations(
     }
   }
 
-  async function call(batch: Waiting[], { tokens, traceIds, trace }: Batch): Promise<ValidateSessionResponse[]> {
+  async function call(batch: Waiting[], { tokens, traceIds, trace }: Batch): Promise<Validation[]> {
     const endsAt = batch.reduce((latest, each) => Math.max(latest, each.endsAt), 0)
     if (endsAt <= performance.now()) throw deadlineExceeded()
     const options = onwards({ trace, timeoutMs: () => endsAt - performance.now() })
     const { results } = await client.validateSessions({ tokens, traceIds }, options)
-    return results
+    return results.map(fromResponse)
   }
 
   /** Rejects what has no answer when its time is over. */

@@ -1,5 +1,6 @@
 /** The handlers of `session.v1.SessionService`: check the request, call the domain, count what happened. */
 
+import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import type { ConnectRouter, HandlerContext, ServiceImpl } from '@connectrpc/connect'
 import { withDeadline } from '#common/deadline.ts'
 import { epochRule, requireFields, sessionIdRule, uuidRule } from '#common/fields.ts'
@@ -11,7 +12,7 @@ import { parseToken, sessionId } from '#common/token.ts'
 import { continueTrace, isTraceId } from '#common/trace.ts'
 import { SessionService, type ValidateSessionsRequest } from '#gen/session/v1/session_pb.ts'
 import type { SessionMetrics } from './metrics.ts'
-import type { Sessions, Validation } from './sessions.ts'
+import type { Session, Sessions, Validation } from './sessions.ts'
 
 const maxTokens = 256
 
@@ -52,7 +53,7 @@ export function sessionRoutes(router: ConnectRouter, parts: SessionRouteParts): 
     context.values.set(lineKey, line)
     const validations = await sessions.validate(tokens, context.signal)
     count(validations)
-    return validations.map(answer)
+    return validations
   }
 
   router.service(SessionService, {
@@ -63,7 +64,7 @@ export function sessionRoutes(router: ConnectRouter, parts: SessionRouteParts): 
       const { token, session } = await sessions.createSession(request.userId, request.epoch, replaces, call.signal)
       metrics.created.inc()
       call.log.info({ event: 'session_created', userId: session.userId, sessionId: session.id }, 'created a session')
-      return { session, token }
+      return { session: message(session), token }
     },
 
     async validateSession({ token }, context) {
@@ -73,7 +74,7 @@ export function sessionRoutes(router: ConnectRouter, parts: SessionRouteParts): 
     },
 
     async validateSessions(request, context) {
-      return { results: await validateBatch(request, context) }
+      return { results: (await validateBatch(request, context)).map(answer) }
     },
 
     async *streamValidations(requests, context) {
@@ -84,10 +85,10 @@ export function sessionRoutes(router: ConnectRouter, parts: SessionRouteParts): 
       for await (const request of messagesUntil(isOver, requests)) {
         // Nothing of the batch before it may be said of this one.
         context.values.set(logKey, tracedLogger(log, continueTrace(request.traceparent))).set(lineKey, {})
-        const results = await withDeadline(context.signal, maxBatchMs, (signal) =>
+        const validations = await withDeadline(context.signal, maxBatchMs, (signal) =>
           validateBatch(request, { values: context.values, signal })
         )
-        yield { results }
+        yield { validations: validations.map(flatAnswer) }
       }
     },
 
@@ -118,16 +119,33 @@ export function sessionRoutes(router: ConnectRouter, parts: SessionRouteParts): 
 
     async listSessions({ userId }, context) {
       requireFields(uuidRule('user_id', userId))
-      return { sessions: await sessions.list(userId, context.signal) }
+      return { sessions: (await sessions.list(userId, context.signal)).map(message) }
     }
   } satisfies ServiceImpl<typeof SessionService>)
 }
 
 type Batch = Pick<ValidateSessionsRequest, 'tokens' | 'traceIds'>
 
+function message({ id, userId, createdAt, lastSeenAt, expiresAt }: Session) {
+  return {
+    id,
+    userId,
+    createdAt: timestampFromMs(createdAt),
+    lastSeenAt: timestampFromMs(lastSeenAt),
+    expiresAt: timestampFromMs(expiresAt)
+  }
+}
+
 function answer(validation: Validation) {
   if (validation === undefined) return {}
   return typeof validation === 'object'
-    ? { result: { case: 'session' as const, value: validation } }
+    ? { result: { case: 'session' as const, value: message(validation) } }
     : { result: { case: 'invalid' as const, value: { reason: validation } } }
+}
+
+function flatAnswer(validation: Validation) {
+  if (validation === undefined) return {}
+  if (typeof validation !== 'object') return { invalidReason: validation }
+  const { id, userId, createdAt, lastSeenAt, expiresAt } = validation
+  return { sessionId: id, userId, createdAtMs: createdAt, lastSeenAtMs: lastSeenAt, expiresAtMs: expiresAt }
 }

@@ -1,7 +1,5 @@
 /** The rules of sessions and their storage in Redis: create, validate, end, revoke, list. */
 
-import { create } from '@bufbuild/protobuf'
-import { timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt'
 import { Code } from '@connectrpc/connect'
 import { askEngine } from '#common/engine-call.ts'
 import { reasoned } from '#common/errors.ts'
@@ -9,7 +7,7 @@ import type { Logger } from '#common/logger.ts'
 import type { Redis } from '#common/redis.ts'
 import { askTogether } from '#common/redis-commands.ts'
 import { createToken, type ParsedToken, parseToken, sessionId, uuidBytes } from '#common/token.ts'
-import { InvalidReason, type Session, SessionSchema } from '#gen/session/v1/session_pb.ts'
+import { InvalidReason } from '#gen/session/v1/session_pb.ts'
 import { createScript, readScript, revokeScript, touchScript } from './scripts.ts'
 
 /** The scripts that the connection to Redis must know. */
@@ -28,6 +26,15 @@ export interface SessionRules {
   idleTimeout: number
   lifetime: number
   maxPerUser: number
+}
+
+/** A session, without its token; times in milliseconds since 1970 (UTC). */
+export interface Session {
+  id: string
+  userId: string
+  createdAt: number
+  lastSeenAt: number
+  expiresAt: number
 }
 
 /** A session, or why there is none, or nothing: it cannot be known at the moment. */
@@ -61,14 +68,8 @@ function parseStored(value: string): StoredSession {
   }
 }
 
-function toSession(userId: string, hash: string, stored: StoredSession): Session {
-  return create(SessionSchema, {
-    id: sessionId(hash),
-    userId,
-    createdAt: timestampFromMs(stored.createdAt),
-    lastSeenAt: timestampFromMs(stored.lastSeenAt),
-    expiresAt: timestampFromMs(stored.expiresAt)
-  })
+function toSession(userId: string, hash: string, { createdAt, lastSeenAt, expiresAt }: StoredSession): Session {
+  return { id: sessionId(hash), userId, createdAt, lastSeenAt, expiresAt }
 }
 
 export function createSessions(redis: SessionRedis, rules: SessionRules, log: Logger) {
@@ -189,14 +190,10 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
               signal
             )
           : []
-      return validations
-        .filter((each) => typeof each === 'object')
-        .sort((a, b) => timeOf(b.createdAt) - timeOf(a.createdAt))
+      return validations.filter((each) => typeof each === 'object').sort((a, b) => b.createdAt - a.createdAt)
     }
   }
 }
-
-const timeOf = (timestamp: Session['createdAt']) => (timestamp ? timestampMs(timestamp) : 0)
 
 function epochRaised(lowestEpoch: number) {
   const sentence = 'The sessions of this user were revoked while this one was about to be created.'

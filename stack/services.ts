@@ -38,7 +38,7 @@ export const services = all.filter(({ folder }) => existsSync(entry(folder)))
 
 /** How a process of a service is run; it has its own configuration to stop by, and five seconds more. */
 export function serviceProgram(instance: Service, config: Config, env: NodeJS.ProcessEnv): Program {
-  const args = ['--disable-warning=TimeoutNegativeWarning', ...instance.heapOptions, entry(instance.folder)]
+  const args = [...instance.heapOptions, entry(instance.folder)]
   return {
     name: instance.name,
     graceMs: config.shutdown.timeout + config.shutdown.drainDelay + 5000,

@@ -136,11 +136,8 @@ t.test('every service runs and waits for what it needs', async (t) => {
     const entry = command.at(-1) ?? ''
     t.equal(node, 'node', name)
     t.ok(existsSync(join(root, entry)), `${entry} exists`)
-    // In their main threads; the one that ships the log has a flag of its own.
-    const usesKafka = /^import \{.+\} from '(#common\/kafka|\.\/account-events)\.ts'$/m.test(read(entry))
-    const warnings = usesKafka ? ['--disable-warning=TimeoutNegativeWarning'] : []
     const heap = stackServices.find((each) => each.name === name)?.heapOptions ?? []
-    t.same(options, [...warnings, ...heap], `${name} warns of what matters, and its heap is that of make run`)
+    t.same(options, heap, `the heap of ${name} is that of make run`)
     for (const [needed, { condition }] of Object.entries(depends_on)) {
       const expected = needed === 'migrate' ? 'service_completed_successfully' : 'service_healthy'
       t.equal(condition, expected, `${name} waits until ${needed} is ready`)

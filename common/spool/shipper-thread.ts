@@ -23,7 +23,7 @@ export function startShipperThread(
     worker = new Worker(new URL('./shipper-worker.ts', import.meta.url), {
       workerData: data,
       // Not those of the process: a thread refuses what is said to V8.
-      execArgv: ['--disable-warning=TimeoutNegativeWarning'],
+      execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 4 }
     })
     worker.unref()

@@ -1,16 +1,15 @@
 /** Finds out whose session a request carries, for the routes that need one. */
 
-import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt'
 import { Code, ConnectError } from '@connectrpc/connect'
 import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
 import { unavailable } from '#common/errors.ts'
 import { tokenUserId } from '#common/token.ts'
-import type { Session } from '#gen/session/v1/session_pb.ts'
 import { budgetEnd, traceOf } from '../request-context.ts'
+import type { CurrentSession } from '../validation-answers.ts'
 import type { Validate } from '../validations.ts'
 
 const sessionSlot = Symbol('session')
-type CheckedRequest = FastifyRequest & { [sessionSlot]?: Session }
+type CheckedRequest = FastifyRequest & { [sessionSlot]?: CurrentSession }
 
 /** A session token, and the account that it names. */
 interface BearerToken {
@@ -36,7 +35,7 @@ export function requireToken(request: FastifyRequest): BearerToken {
 }
 
 /** The session that the check found. */
-export function sessionOf(request: CheckedRequest): Session {
+export function sessionOf(request: CheckedRequest): CurrentSession {
   const session = request[sessionSlot]
   if (session === undefined) throw new TypeError('the route has no session check')
   return session
@@ -44,32 +43,20 @@ export function sessionOf(request: CheckedRequest): Session {
 
 /**
  * The hook: 401 only when the session is known not to be valid; whatever keeps that from
- * being known is 503, so that an outage never looks like a log-out.
+ * being known is 503, so that an outage never looks like a log-out. A session of another user than the token names is no answer.
  */
 export function requireSession(validate: Validate): onRequestAsyncHookHandler {
   return async (request: CheckedRequest) => {
     const { token, userId } = requireToken(request)
     const { raw } = request
     const question = { token, trace: traceOf(raw), endsAt: budgetEnd(request), isGone: () => raw.socket.destroyed }
-    const result = await validate(question).catch((error) => {
+    const validation = await validate(question).catch((error) => {
       throw unavailable('It cannot be known at the moment whether the session is valid.', 1, error)
     })
-    if (result.case === 'session' && isWhole(result.value, userId)) request[sessionSlot] = result.value
-    else if (result.case === 'invalid') throw notAuthenticated('The session has ended.', 'Bearer error="invalid_token"')
+    if (typeof validation === 'object' && validation.userId === userId) request[sessionSlot] = validation
+    else if (validation === 'invalid') throw notAuthenticated('The session has ended.', 'Bearer error="invalid_token"')
     else throw unavailable('It cannot be known at the moment whether the session is valid.')
   }
-}
-
-/** Whether a reply says everything, and of the user that the token names: half an answer authorises nobody. */
-function isWhole({ id, userId, createdAt, lastSeenAt, expiresAt }: Session, namedUserId: string): boolean {
-  return id !== '' && userId === namedUserId && isTime(createdAt) && isTime(lastSeenAt) && isTime(expiresAt)
-}
-
-// What a Date can hold (ECMA-262, 21.4.1.1).
-const maxTimeMs = 8.64e15
-
-function isTime(timestamp: Timestamp | undefined): boolean {
-  return timestamp !== undefined && Math.abs(timestampMs(timestamp)) <= maxTimeMs
 }
 
 function notAuthenticated(sentence: string, challenge: string): ConnectError {

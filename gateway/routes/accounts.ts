@@ -1,6 +1,5 @@
 /** The account: `POST /reg` makes one, `DELETE /delete` removes it. */
 
-import { timestampMs } from '@bufbuild/protobuf/wkt'
 import { type Client, Code, ConnectError } from '@connectrpc/connect'
 import type { FastifyInstance, onRequestAsyncHookHandler } from 'fastify'
 import type { UserService } from '#gen/user/v1/user_pb.ts'
@@ -60,8 +59,7 @@ export function accountRoutes(app: FastifyInstance, options: AccountRoutes): voi
     },
     async (request, reply) => {
       const session = sessionOf(request)
-      const createdAt = session.createdAt ? timestampMs(session.createdAt) : 0
-      if (Date.now() - createdAt > reauthenticationWindow) {
+      if (Date.now() - session.createdAt > reauthenticationWindow) {
         throw new ConnectError(
           'This session is too old to delete the account. Log in again first.',
           Code.PermissionDenied

@@ -1,6 +1,8 @@
 /** Batches go through streams while those answer; whatever becomes of one, each question has its answer by a call. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import { Code, ConnectError, createClient, createRouterTransport, type ServiceImpl } from '@connectrpc/connect'
 import { Registry } from '@prometheus-io/client'
 import t, { type Test } from 'tap'
@@ -9,15 +11,27 @@ import { rpcClientMetrics } from '#common/metrics.ts'
 import { createRpcTransport } from '#common/rpc-client.ts'
 import { testRpc } from '#common/testing.ts'
 import { continueTrace, newTrace } from '#common/trace.ts'
-import { SessionService, type StreamValidationsRequest } from '#gen/session/v1/session_pb.ts'
+import {
+  InvalidReason,
+  SessionService,
+  type StreamValidationsRequest,
+  type ValidationSchema
+} from '#gen/session/v1/session_pb.ts'
 import { openValidationStreams } from '../validation-streams.ts'
 import { gatherValidations } from '../validations.ts'
 import { serveUpstreams } from './gateway.ts'
 
-const sessionFor = (token: string) => ({ result: { case: 'session' as const, value: { userId: token } } })
+const sessionFor = (token: string) => {
+  return { sessionId: 'x', userId: token, createdAtMs: 1, lastSeenAtMs: 2, expiresAtMs: 3 }
+}
+const calledSessionFor = (token: string) => {
+  const times = { createdAt: timestampFromMs(1), lastSeenAt: timestampFromMs(2), expiresAt: timestampFromMs(3) }
+  return { result: { case: 'session' as const, value: { id: 'x', userId: token, ...times } } }
+}
 
 /** What an instance does with a stream's batch; it ends the stream by returning nothing. */
-type Answers = (request: StreamValidationsRequest) => Promise<object[] | undefined> | object[] | undefined
+type Validations = MessageInitShape<typeof ValidationSchema>[] | undefined
+type Answers = (request: StreamValidationsRequest) => Promise<Validations> | Validations
 
 const everySession: Answers = ({ tokens }) => tokens.map(sessionFor)
 
@@ -28,7 +42,7 @@ function instance(answers: Answers | 'none' = everySession) {
     router.service(SessionService, {
       validateSessions({ tokens }) {
         seen.calls.push(tokens)
-        return { results: tokens.map(sessionFor) }
+        return { results: tokens.map(calledSessionFor) }
       },
       ...(answers !== 'none' && {
         async *streamValidations(requests: AsyncIterable<StreamValidationsRequest>) {
@@ -36,9 +50,9 @@ function instance(answers: Answers | 'none' = everySession) {
           yield {}
           for await (const request of requests) {
             seen.batches.push(request)
-            const results = await answers(request)
-            if (results === undefined) return
-            yield { results }
+            const validations = await answers(request)
+            if (validations === undefined) return
+            yield { validations }
           }
         }
       })
@@ -59,8 +73,8 @@ function ask(t: Pick<Test, 'teardown'>, instances: ReturnType<typeof instance>[]
   t.teardown(streams.close)
   const validate = gatherValidations(createClient(SessionService, first.transport), streams)
   return async (token: string, trace = newTrace()) => {
-    const result = await validate({ token, trace, endsAt: performance.now() + 1000, isGone: () => false })
-    return result.case === 'session' ? result.value.userId : result.case
+    const validation = await validate({ token, trace, endsAt: performance.now() + 1000, isGone: () => false })
+    return typeof validation === 'object' ? validation.userId : validation
   }
 }
 
@@ -152,12 +166,40 @@ t.test('an instance that knows no streams is asked by calls', async (t) => {
   t.same(old.seen.calls, [['a'], ['b'], ['c']])
 })
 
-t.test('an answer that is too short leaves the rest unknown', async (t) => {
-  const only = instance(({ tokens }) => tokens.slice(0, 1).map(sessionFor))
+t.test('an answer that is too short or too long counts for nothing', async (t) => {
+  const lengths = [1, 3]
+  const only = instance(() => Array.from({ length: lengths.shift() ?? 0 }, () => sessionFor('of somebody')))
   const question = ask(t, [only], 1)
   await question('first')
   await sleep(50)
-  t.same(await Promise.all(['a', 'b'].map((token) => question(token))), ['a', undefined])
+  for (const tokens of [
+    ['a', 'b'],
+    ['c', 'd']
+  ]) {
+    t.same(await Promise.all(tokens.map((token) => question(token))), tokens)
+    t.same(only.seen.calls.at(-1), tokens)
+  }
+  t.equal(only.seen.batches.length, 2)
+})
+
+t.test('a session that lacks a part is none, nor is it said that there is none', async (t) => {
+  const lacking: Record<string, NonNullable<Validations>[number]> = {
+    everything: {},
+    id: { ...sessionFor('x'), sessionId: '' },
+    user: { ...sessionFor('x'), userId: '' },
+    'time of creation': { ...sessionFor('x'), createdAtMs: 0 },
+    'time of use': { ...sessionFor('x'), lastSeenAtMs: Number.NaN },
+    end: { ...sessionFor('x'), expiresAtMs: 8.65e15 },
+    whole: { ...sessionFor('x'), expiresAtMs: 1.5 }
+  }
+  const only = instance(({ tokens }) =>
+    tokens.map((token) => lacking[token] ?? { ...sessionFor('x'), invalidReason: InvalidReason.REVOKED })
+  )
+  const question = ask(t, [only], 1)
+  await question('first')
+  await sleep(50)
+  for (const token of Object.keys(lacking)) t.equal(await question(token), undefined, token)
+  t.equal(await question('revoked'), 'invalid')
 })
 
 t.test('several instances share the batches, and a stream that has ended gets none', async (t) => {

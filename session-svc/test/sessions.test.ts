@@ -100,14 +100,14 @@ t.test(
       yield { tokens: ['garbage', b.token], traceIds, traceparent: second }
       yield { tokens: ['x'], traceIds, traceparent: third }
     }
-    const seen: (string | undefined)[][] = []
+    const seen: (string | InvalidReason)[][] = []
     const streaming = (async () => {
-      for await (const { results } of client.streamValidations(batches())) {
-        seen.push(results.map(({ result }) => (result.case === 'session' ? result.value.userId : result.case)))
+      for await (const { validations } of client.streamValidations(batches())) {
+        seen.push(validations.map(({ userId, invalidReason }) => userId || invalidReason))
       }
     })()
     await t.rejects(streaming, { code: Code.InvalidArgument })
-    t.same(seen, [[], [a.userId], ['invalid', b.userId]])
+    t.same(seen, [[], [a.userId], [InvalidReason.MALFORMED, b.userId]])
     const served = lines.map((line) => JSON.parse(line)).filter(({ event }) => event === 'rpc_served')
     t.match(served, [
       { rpc: 'session.v1.SessionService/StreamValidations', traceId: traces[0]?.traceId, code: 'ok', count: 1 },
@@ -137,8 +137,8 @@ t.test('a service that is not ready any more ends its streams', async (t) => {
     yield { tokens: ['x'] }
     await new Promise(() => {})
   }
-  for await (const { results } of client.streamValidations(batches())) {
-    seen.push(results.length)
+  for await (const { validations } of client.streamValidations(batches())) {
+    seen.push(validations.length)
     isReady = seen.length < 2
   }
   t.same(seen, [0, 1])
@@ -156,8 +156,8 @@ t.test('a service that stops ends its streams, and what it has begun to answer i
   }
   const seen: number[] = []
   const startedAt = performance.now()
-  for await (const { results } of client.streamValidations(batches())) {
-    seen.push(results.length)
+  for await (const { validations } of client.streamValidations(batches())) {
+    seen.push(validations.length)
     if (seen.length === 2) void app.close()
   }
   sendsOn()

@@ -33,9 +33,8 @@ export async function startKafka(options: EngineOptions): Promise<StartedKafka> 
 /** Resolves if a Kafka broker answers at one of the addresses. */
 export async function pingKafka(brokers: string[]): Promise<void> {
   // Loaded when needed: it costs a tenth of a second.
-  const { Kafka, logLevel } = await import('kafkajs')
-  const client = new Kafka({ brokers, logLevel: logLevel.NOTHING, connectionTimeout: 1500, retry: { retries: 0 } })
-  const admin = client.admin()
+  const { createKafka } = await import('#common/kafka.ts')
+  const admin = createKafka(brokers, 'stack').admin()
   try {
     await admin.connect()
     await admin.describeCluster()

@@ -40,7 +40,7 @@ export async function startBroker(t: Teardown) {
 
 /** A process of the product; the test ends it in any case. */
 export function startProcess(t: Teardown, args: string[], env: Record<string, string>) {
-  const child: ChildProcess = spawn(process.execPath, ['--disable-warning=TimeoutNegativeWarning', ...args], {
+  const child: ChildProcess = spawn(process.execPath, args, {
     env: { PATH: process.env.PATH ?? '', ...env },
     stdio: ['ignore', 'pipe', 'pipe']
   })

@@ -76,7 +76,7 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
 
   function start(...names: ServiceName[]): void {
     for (const name of names) {
-      const child = spawn(process.execPath, ['--disable-warning=TimeoutNegativeWarning', `${name}/server.ts`], {
+      const child = spawn(process.execPath, [`${name}/server.ts`], {
         env,
         stdio: ['ignore', 'pipe', 'pipe']
       })

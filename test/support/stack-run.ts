@@ -29,7 +29,7 @@ export function startStack(
   t: Pick<Test, 'teardown'>,
   dataDir: string,
   overrides: NodeJS.ProcessEnv = {},
-  command = [process.execPath, '--disable-warning=TimeoutNegativeWarning', 'stack/run.ts']
+  command = [process.execPath, 'stack/run.ts']
 ) {
   const env: NodeJS.ProcessEnv = {
     ...process.env,

@@ -18,7 +18,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file session/v1/session.proto.
  */
 export const file_session_v1_session: GenFile = /*@__PURE__*/
-  fileDesc("ChhzZXNzaW9uL3YxL3Nlc3Npb24ucHJvdG8SCnNlc3Npb24udjEiuAEKB1Nlc3Npb24SCgoCaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRIuCgpjcmVhdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxsYXN0X3NlZW5fYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImsKFENyZWF0ZVNlc3Npb25SZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSDQoFZXBvY2gYAiABKAMSIAoOcmVwbGFjZXNfdG9rZW4YAyABKAlCA4ABAUgAiAEBQhEKD19yZXBsYWNlc190b2tlbiJRChVDcmVhdGVTZXNzaW9uUmVzcG9uc2USJAoHc2Vzc2lvbhgBIAEoCzITLnNlc3Npb24udjEuU2Vzc2lvbhISCgV0b2tlbhgCIAEoCUIDgAEBIiwKFlZhbGlkYXRlU2Vzc2lvblJlcXVlc3QSEgoFdG9rZW4YASABKAlCA4ABASJ6ChdWYWxpZGF0ZVNlc3Npb25SZXNwb25zZRImCgdzZXNzaW9uGAEgASgLMhMuc2Vzc2lvbi52MS5TZXNzaW9uSAASLQoHaW52YWxpZBgCIAEoCzIaLnNlc3Npb24udjEuSW52YWxpZFNlc3Npb25IAEIICgZyZXN1bHQiOwoOSW52YWxpZFNlc3Npb24SKQoGcmVhc29uGAEgASgOMhkuc2Vzc2lvbi52MS5JbnZhbGlkUmVhc29uIkEKF1ZhbGlkYXRlU2Vzc2lvbnNSZXF1ZXN0EhMKBnRva2VucxgBIAMoCUIDgAEBEhEKCXRyYWNlX2lkcxgCIAMoCSJQChhWYWxpZGF0ZVNlc3Npb25zUmVzcG9uc2USNAoHcmVzdWx0cxgBIAMoCzIjLnNlc3Npb24udjEuVmFsaWRhdGVTZXNzaW9uUmVzcG9uc2UiVwoYU3RyZWFtVmFsaWRhdGlvbnNSZXF1ZXN0EhMKBnRva2VucxgBIAMoCUIDgAEBEhEKCXRyYWNlX2lkcxgCIAMoCRITCgt0cmFjZXBhcmVudBgDIAEoCSJRChlTdHJlYW1WYWxpZGF0aW9uc1Jlc3BvbnNlEjQKB3Jlc3VsdHMYASADKAsyIy5zZXNzaW9uLnYxLlZhbGlkYXRlU2Vzc2lvblJlc3BvbnNlImkKFERlbGV0ZVNlc3Npb25SZXF1ZXN0EhQKBXRva2VuGAEgASgJQgOAAQFIABIxCglyZWZlcmVuY2UYAiABKAsyHC5zZXNzaW9uLnYxLlNlc3Npb25SZWZlcmVuY2VIAEIICgZ0YXJnZXQiNwoQU2Vzc2lvblJlZmVyZW5jZRIPCgd1c2VyX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkiFwoVRGVsZXRlU2Vzc2lvblJlc3BvbnNlIjsKGURlbGV0ZVVzZXJTZXNzaW9uc1JlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCRINCgVlcG9jaBgCIAEoAyIcChpEZWxldGVVc2VyU2Vzc2lvbnNSZXNwb25zZSImChNMaXN0U2Vzc2lvbnNSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkiPQoUTGlzdFNlc3Npb25zUmVzcG9uc2USJQoIc2Vzc2lvbnMYASADKAsyEy5zZXNzaW9uLnYxLlNlc3Npb24qhwEKDUludmFsaWRSZWFzb24SHgoaSU5WQUxJRF9SRUFTT05fVU5TUEVDSUZJRUQQABIcChhJTlZBTElEX1JFQVNPTl9NQUxGT1JNRUQQARIcChhJTlZBTElEX1JFQVNPTl9OT1RfRk9VTkQQAhIaChZJTlZBTElEX1JFQVNPTl9SRVZPS0VEEAMyuAUKDlNlc3Npb25TZXJ2aWNlElkKDUNyZWF0ZVNlc3Npb24SIC5zZXNzaW9uLnYxLkNyZWF0ZVNlc3Npb25SZXF1ZXN0GiEuc2Vzc2lvbi52MS5DcmVhdGVTZXNzaW9uUmVzcG9uc2UiA5ACABJfCg9WYWxpZGF0ZVNlc3Npb24SIi5zZXNzaW9uLnYxLlZhbGlkYXRlU2Vzc2lvblJlcXVlc3QaIy5zZXNzaW9uLnYxLlZhbGlkYXRlU2Vzc2lvblJlc3BvbnNlIgOQAgISYgoQVmFsaWRhdGVTZXNzaW9ucxIjLnNlc3Npb24udjEuVmFsaWRhdGVTZXNzaW9uc1JlcXVlc3QaJC5zZXNzaW9uLnYxLlZhbGlkYXRlU2Vzc2lvbnNSZXNwb25zZSIDkAICEmkKEVN0cmVhbVZhbGlkYXRpb25zEiQuc2Vzc2lvbi52MS5TdHJlYW1WYWxpZGF0aW9uc1JlcXVlc3QaJS5zZXNzaW9uLnYxLlN0cmVhbVZhbGlkYXRpb25zUmVzcG9uc2UiA5ACAigBMAESWQoNRGVsZXRlU2Vzc2lvbhIgLnNlc3Npb24udjEuRGVsZXRlU2Vzc2lvblJlcXVlc3QaIS5zZXNzaW9uLnYxLkRlbGV0ZVNlc3Npb25SZXNwb25zZSIDkAICEmgKEkRlbGV0ZVVzZXJTZXNzaW9ucxIlLnNlc3Npb24udjEuRGVsZXRlVXNlclNlc3Npb25zUmVxdWVzdBomLnNlc3Npb24udjEuRGVsZXRlVXNlclNlc3Npb25zUmVzcG9uc2UiA5ACAhJWCgxMaXN0U2Vzc2lvbnMSHy5zZXNzaW9uLnYxLkxpc3RTZXNzaW9uc1JlcXVlc3QaIC5zZXNzaW9uLnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlIgOQAgJiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("ChhzZXNzaW9uL3YxL3Nlc3Npb24ucHJvdG8SCnNlc3Npb24udjEiuAEKB1Nlc3Npb24SCgoCaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRIuCgpjcmVhdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxsYXN0X3NlZW5fYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImsKFENyZWF0ZVNlc3Npb25SZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSDQoFZXBvY2gYAiABKAMSIAoOcmVwbGFjZXNfdG9rZW4YAyABKAlCA4ABAUgAiAEBQhEKD19yZXBsYWNlc190b2tlbiJRChVDcmVhdGVTZXNzaW9uUmVzcG9uc2USJAoHc2Vzc2lvbhgBIAEoCzITLnNlc3Npb24udjEuU2Vzc2lvbhISCgV0b2tlbhgCIAEoCUIDgAEBIiwKFlZhbGlkYXRlU2Vzc2lvblJlcXVlc3QSEgoFdG9rZW4YASABKAlCA4ABASJ6ChdWYWxpZGF0ZVNlc3Npb25SZXNwb25zZRImCgdzZXNzaW9uGAEgASgLMhMuc2Vzc2lvbi52MS5TZXNzaW9uSAASLQoHaW52YWxpZBgCIAEoCzIaLnNlc3Npb24udjEuSW52YWxpZFNlc3Npb25IAEIICgZyZXN1bHQiOwoOSW52YWxpZFNlc3Npb24SKQoGcmVhc29uGAEgASgOMhkuc2Vzc2lvbi52MS5JbnZhbGlkUmVhc29uIkEKF1ZhbGlkYXRlU2Vzc2lvbnNSZXF1ZXN0EhMKBnRva2VucxgBIAMoCUIDgAEBEhEKCXRyYWNlX2lkcxgCIAMoCSJQChhWYWxpZGF0ZVNlc3Npb25zUmVzcG9uc2USNAoHcmVzdWx0cxgBIAMoCzIjLnNlc3Npb24udjEuVmFsaWRhdGVTZXNzaW9uUmVzcG9uc2UiVwoYU3RyZWFtVmFsaWRhdGlvbnNSZXF1ZXN0EhMKBnRva2VucxgBIAMoCUIDgAEBEhEKCXRyYWNlX2lkcxgCIAMoCRITCgt0cmFjZXBhcmVudBgDIAEoCSJXChlTdHJlYW1WYWxpZGF0aW9uc1Jlc3BvbnNlEisKC3ZhbGlkYXRpb25zGAIgAygLMhYuc2Vzc2lvbi52MS5WYWxpZGF0aW9uSgQIARACUgdyZXN1bHRzIqsBCgpWYWxpZGF0aW9uEjEKDmludmFsaWRfcmVhc29uGAEgASgOMhkuc2Vzc2lvbi52MS5JbnZhbGlkUmVhc29uEhIKCnNlc3Npb25faWQYAiABKAkSDwoHdXNlcl9pZBgDIAEoCRIVCg1jcmVhdGVkX2F0X21zGAQgASgBEhcKD2xhc3Rfc2Vlbl9hdF9tcxgFIAEoARIVCg1leHBpcmVzX2F0X21zGAYgASgBImkKFERlbGV0ZVNlc3Npb25SZXF1ZXN0EhQKBXRva2VuGAEgASgJQgOAAQFIABIxCglyZWZlcmVuY2UYAiABKAsyHC5zZXNzaW9uLnYxLlNlc3Npb25SZWZlcmVuY2VIAEIICgZ0YXJnZXQiNwoQU2Vzc2lvblJlZmVyZW5jZRIPCgd1c2VyX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkiFwoVRGVsZXRlU2Vzc2lvblJlc3BvbnNlIjsKGURlbGV0ZVVzZXJTZXNzaW9uc1JlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCRINCgVlcG9jaBgCIAEoAyIcChpEZWxldGVVc2VyU2Vzc2lvbnNSZXNwb25zZSImChNMaXN0U2Vzc2lvbnNSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkiPQoUTGlzdFNlc3Npb25zUmVzcG9uc2USJQoIc2Vzc2lvbnMYASADKAsyEy5zZXNzaW9uLnYxLlNlc3Npb24qhwEKDUludmFsaWRSZWFzb24SHgoaSU5WQUxJRF9SRUFTT05fVU5TUEVDSUZJRUQQABIcChhJTlZBTElEX1JFQVNPTl9NQUxGT1JNRUQQARIcChhJTlZBTElEX1JFQVNPTl9OT1RfRk9VTkQQAhIaChZJTlZBTElEX1JFQVNPTl9SRVZPS0VEEAMyuAUKDlNlc3Npb25TZXJ2aWNlElkKDUNyZWF0ZVNlc3Npb24SIC5zZXNzaW9uLnYxLkNyZWF0ZVNlc3Npb25SZXF1ZXN0GiEuc2Vzc2lvbi52MS5DcmVhdGVTZXNzaW9uUmVzcG9uc2UiA5ACABJfCg9WYWxpZGF0ZVNlc3Npb24SIi5zZXNzaW9uLnYxLlZhbGlkYXRlU2Vzc2lvblJlcXVlc3QaIy5zZXNzaW9uLnYxLlZhbGlkYXRlU2Vzc2lvblJlc3BvbnNlIgOQAgISYgoQVmFsaWRhdGVTZXNzaW9ucxIjLnNlc3Npb24udjEuVmFsaWRhdGVTZXNzaW9uc1JlcXVlc3QaJC5zZXNzaW9uLnYxLlZhbGlkYXRlU2Vzc2lvbnNSZXNwb25zZSIDkAICEmkKEVN0cmVhbVZhbGlkYXRpb25zEiQuc2Vzc2lvbi52MS5TdHJlYW1WYWxpZGF0aW9uc1JlcXVlc3QaJS5zZXNzaW9uLnYxLlN0cmVhbVZhbGlkYXRpb25zUmVzcG9uc2UiA5ACAigBMAESWQoNRGVsZXRlU2Vzc2lvbhIgLnNlc3Npb24udjEuRGVsZXRlU2Vzc2lvblJlcXVlc3QaIS5zZXNzaW9uLnYxLkRlbGV0ZVNlc3Npb25SZXNwb25zZSIDkAICEmgKEkRlbGV0ZVVzZXJTZXNzaW9ucxIlLnNlc3Npb24udjEuRGVsZXRlVXNlclNlc3Npb25zUmVxdWVzdBomLnNlc3Npb24udjEuRGVsZXRlVXNlclNlc3Npb25zUmVzcG9uc2UiA5ACAhJWCgxMaXN0U2Vzc2lvbnMSHy5zZXNzaW9uLnYxLkxpc3RTZXNzaW9uc1JlcXVlc3QaIC5zZXNzaW9uLnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlIgOQAgJiBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * A session, without its token.
@@ -308,11 +308,11 @@ export const StreamValidationsRequestSchema: GenMessage<StreamValidationsRequest
  */
 export type StreamValidationsResponse = Message<"session.v1.StreamValidationsResponse"> & {
   /**
-   * One result a token, in the order of the tokens.
+   * One a token, in the order of the tokens.
    *
-   * @generated from field: repeated session.v1.ValidateSessionResponse results = 1;
+   * @generated from field: repeated session.v1.Validation validations = 2;
    */
-  results: ValidateSessionResponse[];
+  validations: Validation[];
 };
 
 /**
@@ -321,6 +321,63 @@ export type StreamValidationsResponse = Message<"session.v1.StreamValidationsRes
  */
 export const StreamValidationsResponseSchema: GenMessage<StreamValidationsResponse> = /*@__PURE__*/
   messageDesc(file_session_v1_session, 9);
+
+/**
+ * What ValidateSessionResponse says, in a form that costs less to read and to write. One in
+ * which neither a reason nor all of the others are set means neither valid nor invalid.
+ *
+ * @generated from message session.v1.Validation
+ */
+export type Validation = Message<"session.v1.Validation"> & {
+  /**
+   * Why the token stands for no valid session; unspecified if it stands for one.
+   *
+   * @generated from field: session.v1.InvalidReason invalid_reason = 1;
+   */
+  invalidReason: InvalidReason;
+
+  /**
+   * As in Session.
+   *
+   * @generated from field: string session_id = 2;
+   */
+  sessionId: string;
+
+  /**
+   * As in Session.
+   *
+   * @generated from field: string user_id = 3;
+   */
+  userId: string;
+
+  /**
+   * As in Session, as milliseconds since 1970 (UTC).
+   *
+   * @generated from field: double created_at_ms = 4;
+   */
+  createdAtMs: number;
+
+  /**
+   * As in Session, as milliseconds since 1970 (UTC).
+   *
+   * @generated from field: double last_seen_at_ms = 5;
+   */
+  lastSeenAtMs: number;
+
+  /**
+   * As in Session, as milliseconds since 1970 (UTC).
+   *
+   * @generated from field: double expires_at_ms = 6;
+   */
+  expiresAtMs: number;
+};
+
+/**
+ * Describes the message session.v1.Validation.
+ * Use `create(ValidationSchema)` to create a new message.
+ */
+export const ValidationSchema: GenMessage<Validation> = /*@__PURE__*/
+  messageDesc(file_session_v1_session, 10);
 
 /**
  * What DeleteSession takes.
@@ -357,7 +414,7 @@ export type DeleteSessionRequest = Message<"session.v1.DeleteSessionRequest"> & 
  * Use `create(DeleteSessionRequestSchema)` to create a new message.
  */
 export const DeleteSessionRequestSchema: GenMessage<DeleteSessionRequest> = /*@__PURE__*/
-  messageDesc(file_session_v1_session, 10);
+  messageDesc(file_session_v1_session, 11);
 
 /**
  * Names a session without its token.
@@ -385,7 +442,7 @@ export type SessionReference = Message<"session.v1.SessionReference"> & {
  * Use `create(SessionReferenceSchema)` to create a new message.
  */
 export const SessionReferenceSchema: GenMessage<SessionReference> = /*@__PURE__*/
-  messageDesc(file_session_v1_session, 11);
+  messageDesc(file_session_v1_session, 12);
 
 /**
  * What DeleteSession answers.
@@ -400,7 +457,7 @@ export type DeleteSessionResponse = Message<"session.v1.DeleteSessionResponse"> 
  * Use `create(DeleteSessionResponseSchema)` to create a new message.
  */
 export const DeleteSessionResponseSchema: GenMessage<DeleteSessionResponse> = /*@__PURE__*/
-  messageDesc(file_session_v1_session, 12);
+  messageDesc(file_session_v1_session, 13);
 
 /**
  * What DeleteUserSessions takes.
@@ -430,7 +487,7 @@ export type DeleteUserSessionsRequest = Message<"session.v1.DeleteUserSessionsRe
  * Use `create(DeleteUserSessionsRequestSchema)` to create a new message.
  */
 export const DeleteUserSessionsRequestSchema: GenMessage<DeleteUserSessionsRequest> = /*@__PURE__*/
-  messageDesc(file_session_v1_session, 13);
+  messageDesc(file_session_v1_session, 14);
 
 /**
  * What DeleteUserSessions answers.
@@ -445,7 +502,7 @@ export type DeleteUserSessionsResponse = Message<"session.v1.DeleteUserSessionsR
  * Use `create(DeleteUserSessionsResponseSchema)` to create a new message.
  */
 export const DeleteUserSessionsResponseSchema: GenMessage<DeleteUserSessionsResponse> = /*@__PURE__*/
-  messageDesc(file_session_v1_session, 14);
+  messageDesc(file_session_v1_session, 15);
 
 /**
  * What ListSessions takes.
@@ -466,7 +523,7 @@ export type ListSessionsRequest = Message<"session.v1.ListSessionsRequest"> & {
  * Use `create(ListSessionsRequestSchema)` to create a new message.
  */
 export const ListSessionsRequestSchema: GenMessage<ListSessionsRequest> = /*@__PURE__*/
-  messageDesc(file_session_v1_session, 15);
+  messageDesc(file_session_v1_session, 16);
 
 /**
  * What ListSessions answers.
@@ -487,7 +544,7 @@ export type ListSessionsResponse = Message<"session.v1.ListSessionsResponse"> & 
  * Use `create(ListSessionsResponseSchema)` to create a new message.
  */
 export const ListSessionsResponseSchema: GenMessage<ListSessionsResponse> = /*@__PURE__*/
-  messageDesc(file_session_v1_session, 16);
+  messageDesc(file_session_v1_session, 17);
 
 /**
  * Why a token stands for no valid session.
