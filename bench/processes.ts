@@ -1,7 +1,9 @@
 /** The processes of a product that runs: which they are, what memory they hold, what time of the processor they took. Linux only. */
 
+import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import type { Product } from './product.ts'
 
 /** The four services. */
@@ -78,7 +80,10 @@ export function residentMb(pid: number): number {
 // Kafka and the timers of the services are never quite idle.
 const quietShare = 0.25
 
-/** Resolves when a product has done what it had left to do, such as to ship its log, and at the latest after `maxMs`. */
+/**
+ * Resolves when a product has done what it had left to do, such as to ship its log, at the latest after `maxMs`, and
+ * the system has written to the disk what it left there.
+ */
 export async function untilQuiet(product: Product, maxMs = 10_000): Promise<void> {
   const endsAt = performance.now() + maxMs
   const sum = () => Object.values(cpuSeconds(product)).reduce((total, each) => total + each, 0)
@@ -88,6 +93,7 @@ export async function untilQuiet(product: Product, maxMs = 10_000): Promise<void
     quiet = now - last < quietShare * 0.3 ? quiet + 1 : 0
     last = now
   }
+  await promisify(execFile)('sync')
 }
 
 function allProcesses(): Process[] {
