@@ -23,7 +23,7 @@ function dateOf(day: number): string {
  * A time in UTC, to the millisecond: what `Date.prototype.toISOString` gives, at a fraction of its cost.
  *
  * @param ms whole milliseconds since 1970 (UTC)
- * @throws RangeError if there is no such time
+ * @throws RangeError if there is no such day
  */
 export function isoTime(ms: number): string {
   const day = Math.floor(ms / dayMs)

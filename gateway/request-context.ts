@@ -60,7 +60,7 @@ export function callOptions(request: FastifyRequest, reply: FastifyReply): CallO
 
 function endSignal(endsAt: number, reply: FastifyReply): AbortSignal {
   const end = new AbortController()
-  const timer = setTimeout(() => end.abort(deadlineExceeded()), endsAt - performance.now())
+  const timer = setTimeout(() => end.abort(deadlineExceeded()), Math.max(0, endsAt - performance.now()))
   reply.raw.once('close', () => {
     clearTimeout(timer)
     if (!reply.raw.writableFinished) end.abort(new ConnectError('The client went away.', Code.Canceled))

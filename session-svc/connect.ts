@@ -83,12 +83,13 @@ export function sessionRoutes(router: ConnectRouter, parts: SessionRouteParts): 
       if (isOver()) return
       yield {}
       for await (const request of messagesUntil(isOver, requests)) {
-        // Nothing of the batch before it may be said of this one.
-        context.values.set(logKey, tracedLogger(log, continueTrace(request.traceparent))).set(lineKey, {})
+        context.values.set(logKey, tracedLogger(log, continueTrace(request.traceparent)))
         const validations = await withDeadline(context.signal, maxBatchMs, (signal) =>
           validateBatch(request, { values: context.values, signal })
         )
         yield { validations: validations.map(flatAnswer) }
+        // Nothing of this batch may be said of the next one, or of the stream.
+        context.values.set(logKey, log).set(lineKey, {})
       }
     },
 

@@ -15,7 +15,7 @@ import { schema as whole } from '../stack/config.ts'
 import { kafkaImage } from '../stack/engines/kafka.ts'
 import { postgresImage } from '../stack/engines/postgres.ts'
 import { redisImage } from '../stack/engines/redis.ts'
-import { services as stackServices } from '../stack/services.ts'
+import { mallocOptions, services as stackServices } from '../stack/services.ts'
 import { schema as userSvc } from '../user-svc/config.ts'
 
 interface Service {
@@ -156,6 +156,11 @@ t.test('without Kafka every service starts, except log-sink', async (t) => {
     t.equal(waitsFor(name).includes('kafka'), name === 'log-sink', `whether ${name} waits for Kafka`)
     t.notOk(waitsFor(name).includes('log-sink'), `${name} does not wait for log-sink`)
   }
+})
+
+t.test('memory is freed as it is under make run', async (t) => {
+  const dockerfile = read('Dockerfile')
+  for (const [name, value] of Object.entries(mallocOptions)) t.ok(dockerfile.includes(`\nENV ${name}=${value}\n`), name)
 })
 
 t.test('a service keeps its lines in a volume of its own until Kafka has them', async (t) => {

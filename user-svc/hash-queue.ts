@@ -162,7 +162,7 @@ export function createHashQueue(slots: number, firstHashMs: number, events: Hash
   async function inTime<T>(lane: Lane, { signal, timeoutMs }: Caller, hashed: Promise<T>): Promise<T> {
     const late = new AbortController()
     const giveUp = () => late.abort(refusal('hash_slow', expectedWaitMs(lane)))
-    const timer = setTimeout(giveUp, timeoutMs() - answerMs)
+    const timer = setTimeout(giveUp, Math.max(0, timeoutMs() - answerMs))
     try {
       return await untilAborted(signal, untilAborted(late.signal, hashed))
     } finally {

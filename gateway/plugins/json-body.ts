@@ -1,6 +1,7 @@
 /** Reads JSON bodies as they are: UTF-8 only, each key once, well-formed Unicode. */
 
 import { isUtf8 } from 'node:buffer'
+import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { invalidFields } from '#common/errors.ts'
 import { HttpRefusal } from '../problem.ts'
@@ -51,6 +52,12 @@ function refuse(description: string) {
 
 /** The one kind of body that is taken; anything else is 415. */
 export function acceptJsonOnly(app: FastifyInstance): void {
+  // Of a request without a body Node.js has ended the stream already (`optimizeEmptyRequests`), without an event that says
+  // so; whoever reads it, since there is a type, would wait for ever.
+  app.addHook('preParsing', ({ raw }, _reply, payload, done) => {
+    const isOver = raw.readableEnded && raw.headers['content-type'] !== undefined
+    done(null, isOver ? Readable.from([]) : payload)
+  })
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
     const charset = /;\s*charset\s*=\s*"?([^\s;"]+)/i.exec(request.headers['content-type'] ?? '')?.[1]

@@ -11,7 +11,9 @@ const { app } = await buildGateway(t, {
     registerAndLogin() {
       calls += 1
       return loginAnswer()
-    }
+    },
+    logout: () => ({}),
+    deleteAccount: () => ({})
   },
   sessions: { validateSession: () => ({ result: { case: 'session', value: session } }) }
 })
@@ -45,6 +47,27 @@ t.test('what is not well-formed HTTP is answered by a problem', async (t) => {
     t.equal(answersIn(answer).length, 1, 'one answer')
   }
   t.equal(calls, 0)
+})
+
+t.test('a request with a type of body, but without one, is answered as one that has neither', async (t) => {
+  const requests: [request: string, status: number][] = [
+    ['DELETE /logout', 204],
+    ['DELETE /delete', 204],
+    ['POST /reg', 400],
+    ['POST /auth', 400],
+    ['GET /session', 200],
+    ['POST /nowhere', 404],
+    ['PUT /session', 405]
+  ]
+  for (const [request, status] of requests) {
+    for (const type of ['application/json', 'Application/JSON; charset=utf-8']) {
+      const text = head(`${request} HTTP/1.1`, `Content-Type: ${type}`, `Authorization: ${headers.authorization}`)
+      const answer = await send(text, 300)
+      requireForm(t, firstAnswer(answer), status, request)
+      t.equal(answersIn(answer).length, 1, 'one answer')
+    }
+  }
+  t.equal(app.requestsUnderWay(), 0)
 })
 
 t.test('a request without Host has the same form of answer', async (t) => {
