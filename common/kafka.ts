@@ -1,4 +1,4 @@
-/** The Kafka client, behind as little as possible: everything that knows kafkajs by name is here and in log-sink's consumer. */
+/** The Kafka client, behind as little as possible: everything that knows kafkajs by name is here, in kafka-idle.ts and in log-sink's consumer. */
 
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import './kafka-idle.ts'

@@ -19,7 +19,8 @@ export interface Batch {
 export interface ValidationStreams {
   /**
    * Sends a batch through the stream that has the least to do; nothing if none is open. Resolves to nothing when the
-   * stream ends, falls silent or answers with more or less than was asked: then nobody knows why, and a call finds out. Rejects with what session-svc itself says.
+   * stream ends, falls silent or answers with more or less than was asked: then nobody knows why, and a call finds out.
+   * Rejects with what session-svc itself says.
    */
   ask(batch: Batch): Promise<Validation[] | undefined> | undefined
   close(): void

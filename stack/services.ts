@@ -26,11 +26,11 @@ const root = join(import.meta.dirname, '..')
 // In MB. Much may have to be kept where very many clients wait at once, so there it is not limited how much that is, but by
 // how much the garbage among it may grow before it is collected.
 const small = ['--max-old-space-size=512', '--max-semi-space-size=4']
-const busy = '--heap-growing-percent=50'
+const busy = ['--heap-growing-percent=50', '--max-semi-space-size=8']
 const all: Service[] = [
-  { name: 'session-svc', folder: 'session-svc', section: 'sessionSvc', heapOptions: [busy, '--max-semi-space-size=8'] },
+  { name: 'session-svc', folder: 'session-svc', section: 'sessionSvc', heapOptions: busy },
   { name: 'user-svc', folder: 'user-svc', section: 'userSvc', heapOptions: small },
-  { name: 'gateway', folder: 'gateway', section: 'gateway', heapOptions: [busy, '--max-semi-space-size=8'] },
+  { name: 'gateway', folder: 'gateway', section: 'gateway', heapOptions: busy },
   { name: 'log-sink', folder: 'log-sink', section: 'logSink', heapOptions: small }
 ]
 

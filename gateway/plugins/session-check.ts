@@ -43,7 +43,8 @@ export function sessionOf(request: CheckedRequest): CurrentSession {
 
 /**
  * The hook: 401 only when the session is known not to be valid; whatever keeps that from
- * being known is 503, so that an outage never looks like a log-out. A session of another user than the token names is no answer.
+ * being known is 503, so that an outage never looks like a log-out. A session of another user than the token names is no
+ * answer.
  */
 export function requireSession(validate: Validate): onRequestAsyncHookHandler {
   return async (request: CheckedRequest) => {
