@@ -11,7 +11,8 @@ const idleGoalMb = 120
 // The heap of V8 breathes by that much from one look to the next.
 const tolerance = 0.1
 const idleMs = 5000
-const settleMs = 5000
+// V8 notices that nothing is asked any more, and collects what is left of the last requests, in up to half a minute.
+const settleMs = 30_000
 
 /** Must come first: it wants to see the product idle, before anything has asked it for anything. */
 export const measureServiceMemory: Part = async ({ product, stores, quick, draw }) => {

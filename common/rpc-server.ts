@@ -1,6 +1,6 @@
 /** Serves RPCs over HTTP/2 cleartext as gRPC, gRPC-Web and Connect, with health and reflection beside them. */
 
-import type { Http2Server, Http2Session, ServerHttp2Stream } from 'node:http2'
+import type { Http2Server, Http2Session, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2'
 import type { DescFile, DescMethod, DescService } from '@bufbuild/protobuf'
 import {
   type ConnectError,
@@ -82,6 +82,7 @@ export function buildRpcServer(options: RpcServerOptions) {
     }
   })
   app.server.on('stream', cutUnread)
+  app.server.on('stream', endWithMessage)
   app.addHook('preClose', (done) => {
     closing = true
     done()
@@ -107,6 +108,19 @@ function countStreams(server: Http2Server): () => number {
     })
   })
   return () => open
+}
+
+/**
+ * Has the end of an answer travel with its last message. Node.js would hold it back for trailers, which only the gRPC
+ * protocol has, and both sides would write and read another frame.
+ */
+function endWithMessage(stream: ServerHttp2Stream): void {
+  const respond = stream.respond.bind(stream)
+  stream.respond = (headers, options) => {
+    const { 'content-type': type } = headers as OutgoingHttpHeaders
+    const waitForTrailers = /^application\/grpc($|[+;])/.test(String(type))
+    respond(headers, { ...options, waitForTrailers })
+  }
 }
 
 // Long enough for the answer to leave, which goes out behind the end of the stream.

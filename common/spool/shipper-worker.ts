@@ -34,7 +34,7 @@ export interface EndRequest {
   withinMs: number
 }
 
-const reportMs = 250
+const reportMs = 1000
 const troubleMs = 3000
 const { service, instance, directory, maxBytes, kafka } = workerData as ShipperData
 const port = parentPort as NonNullable<typeof parentPort>

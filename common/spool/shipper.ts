@@ -38,10 +38,9 @@ export interface ShipperEvents {
 
 // A broker takes at most 1 MiB at once.
 const batchBytes = 512 * 1024
-// Lines are gathered for a while: a record costs the brokers and the sinks the same, whether it is small or large.
-const lingerMs = 250
-// Where nothing is written, it is looked for less often.
-const idleMs = 1000
+// Lines are gathered for a while: a record costs the brokers and the sinks the same, whether it is small or large. The
+// fewer come, the longer it takes until there are enough to be worth one.
+const lingerMs = (bytes: number) => (bytes < 16 * 1024 ? 1000 : 250)
 const housekeepingMs = 1000
 const adoptMs = 5000
 // A directory without an owner is one that is being made, or one whose owner could not even write that down.
@@ -98,26 +97,25 @@ export async function ship(
     }
   }
 
-  /** One batch of each source. @returns how much there was: more may wait behind what fills a batch */
-  async function shipRound(deliver: NonNullable<ShipperOptions['send']>): Promise<'nothing' | 'little' | 'much'> {
-    let amount: 'nothing' | 'little' | 'much' = 'nothing'
+  /** One batch of each source. @returns the bytes of the largest: more may wait behind what fills a batch */
+  async function shipRound(deliver: NonNullable<ShipperOptions['send']>): Promise<number> {
+    let largest = 0
     for (const source of sources()) {
       const batch = source.next(buffer)
       if (batch === undefined) {
         if (adopted.delete(source)) source.remove()
         continue
       }
-      if (batch.bytes.length > batchBytes / 2) amount = 'much'
-      else if (amount === 'nothing') amount = 'little'
+      largest = Math.max(largest, batch.bytes.length)
       const partition = await delivered(deliver, source, batch)
       if (partition === undefined) {
         gaveUp = true
-        return 'nothing'
+        return 0
       }
       acknowledge(source, partition)
       events.shipped(batch.count)
     }
-    return amount
+    return largest
   }
 
   /** A note that cannot be written is written after the next batch; until then a crash sends some lines twice. */
@@ -152,18 +150,16 @@ export async function ship(
   }
 
   let complete = false
-  let pauseMs = lingerMs
   for (;;) {
     housekeep()
-    const amount = send === undefined ? 'nothing' : await shipRound(send)
+    const shippedBytes = send === undefined ? 0 : await shipRound(send)
     if (cutOff.aborted) break
-    if (amount === 'much' || (amount === 'little' && stop.aborted)) continue
+    if (shippedBytes > (stop.aborted ? 0 : batchBytes / 2)) continue
     if (stop.aborted) {
       complete = send !== undefined && !gaveUp && sources().every((source) => source.next(buffer) === undefined)
       break
     }
-    pauseMs = amount === 'nothing' ? Math.min(pauseMs * 2, idleMs) : lingerMs
-    await pause(pauseMs, stop)
+    await pause(lingerMs(shippedBytes), stop)
   }
   for (const [source, ownership] of adopted) {
     source.close()

@@ -27,7 +27,7 @@ type Say = (line: string) => void
 export async function findKafka(say: Say, signal: AbortSignal): Promise<string[]> {
   await requireJava(say, signal)
   const jars = await fetchJars(say, signal)
-  return ['-Xmx256m', '-XX:+UseSerialGC', ...logging, '-cp', join(jars, '*')]
+  return ['-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', ...logging, '-cp', join(jars, '*')]
 }
 
 async function requireJava(say: Say, signal: AbortSignal): Promise<void> {

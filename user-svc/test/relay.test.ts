@@ -34,7 +34,13 @@ async function surroundings(t: Test) {
   await migrateDatabase(url)
   const { db, close } = connectDatabase({ url, maxConnections: 5, queryTimeout: 3000 })
   t.teardown(close)
-  const double: SessionsDouble = { serving: true, live: new Map(), lowestEpochs: new Map(), failure: undefined }
+  const double: SessionsDouble = {
+    serving: true,
+    checks: 0,
+    live: new Map(),
+    lowestEpochs: new Map(),
+    failure: undefined
+  }
   const topic = `events-${randomBytes(4).toString('hex')}`
   const pending = new Gauge({ name: 'auth_outbox_pending', help: 'x', registers: [new Registry()] })
   const accountEvents = { topic, partitions: 3, replication: 1, retention: 3_600_000, retentionBytes: 2 ** 20 }

@@ -19,6 +19,8 @@ import { createSessionClient } from '../session-client.ts'
 /** What the in-memory session-svc does and remembers. */
 export interface SessionsDouble {
   serving: boolean
+  /** How often it has been asked whether it serves. */
+  checks: number
   /** User ids by the hash of their token. */
   live: Map<string, string>
   lowestEpochs: Map<string, bigint>
@@ -32,7 +34,12 @@ export function sessionTransport(double: SessionsDouble) {
     if (double.failure) throw double.failure
   }
   return createRouterTransport((router) => {
-    router.service(Health, { check: () => ({ status: double.serving ? Status.SERVING : Status.NOT_SERVING }) })
+    router.service(Health, {
+      check() {
+        double.checks += 1
+        return { status: double.serving ? Status.SERVING : Status.NOT_SERVING }
+      }
+    })
     router.service(SessionService, {
       createSession({ userId, epoch }) {
         fail()
@@ -66,7 +73,13 @@ export async function startUserSvc(t: Pick<Test, 'teardown'>) {
   const url = await createTestDatabase(t)
   await migrateDatabase(url)
   const database = connectDatabase({ url, maxConnections: 5, queryTimeout: 3000 })
-  const sessions: SessionsDouble = { serving: true, live: new Map(), lowestEpochs: new Map(), failure: undefined }
+  const sessions: SessionsDouble = {
+    serving: true,
+    checks: 0,
+    live: new Map(),
+    lowestEpochs: new Map(),
+    failure: undefined
+  }
   const sql = postgres(url, { max: 1, onnotice: () => {} })
   const registry = new Registry()
   const app = buildApp(
