@@ -34,11 +34,17 @@ export function ratios(of: readonly number[], against: readonly number[]): numbe
   return of.map((figure, round) => figure / (against[round] ?? Number.NaN))
 }
 
-/** How many a second were completed, without the last few, at which not all workers were at work any more. */
+/**
+ * How many a second were completed, without the last few, at which not all workers were at work any more: the slope of
+ * their number over time by least squares, since workers that keep step complete several at a time.
+ */
 export function completionRate(completedAtMs: readonly number[], leaveOut: number): number {
-  const counted = completedAtMs.toSorted((a, b) => a - b).slice(0, completedAtMs.length - leaveOut)
-  const [first = 0, last = 0] = [counted[0], counted.at(-1)]
-  return last > first ? ((counted.length - 1) * 1000) / (last - first) : 0
+  const counted = completedAtMs.toSorted((a, b) => a - b).slice(0, Math.max(0, completedAtMs.length - leaveOut))
+  const mean = (figures: readonly number[]) => figures.reduce((sum, each) => sum + each, 0) / figures.length
+  const [meanAt, meanNumber] = [mean(counted), mean([...counted.keys()])]
+  const along = counted.reduce((sum, at, number) => sum + (at - meanAt) * (number - meanNumber), 0)
+  const apart = counted.reduce((sum, at) => sum + (at - meanAt) ** 2, 0)
+  return apart > 0 ? (along / apart) * 1000 : 0
 }
 
 /** A figure as people read it: `12,345.6`. */

@@ -8,11 +8,10 @@ import { figure } from './measurement.ts'
 import { processOf, residentMb, serviceNames, untilQuiet } from './processes.ts'
 
 const idleGoalMb = 120
-// The heap of V8 breathes by that much from one look to the next.
+// What is resident breathes by that much from one look to the next.
 const tolerance = 0.1
-const idleMs = 5000
-// V8 notices that nothing is asked any more, and collects what is left of the last requests, in up to half a minute.
-const settleMs = 30_000
+// A service gives back its garbage when it has rested for five seconds.
+const restMs = 12_000
 
 /** Must come first: it wants to see the product idle, before anything has asked it for anything. */
 export const measureServiceMemory: Part = async ({ product, stores, quick, draw }) => {
@@ -22,7 +21,7 @@ export const measureServiceMemory: Part = async ({ product, stores, quick, draw 
   const pids = serviceNames.map((name) => processOf(product, name))
   const look = () => pids.map(residentMb)
   await untilQuiet(product)
-  await sleep(quick ? 1000 : idleMs)
+  await sleep(quick ? 1000 : restMs)
   const idle = look()
 
   const tokens = await stores.addSessions(200)
@@ -37,7 +36,7 @@ export const measureServiceMemory: Part = async ({ product, stores, quick, draw 
       samples.push([sent, look()])
     }
     await untilQuiet(product)
-    await sleep(quick ? 1000 : settleMs)
+    await sleep(quick ? 1000 : restMs)
     return look()
   }
   const warm = await sendUntil(warmUp)
@@ -72,7 +71,7 @@ export const measureServiceMemory: Part = async ({ product, stores, quick, draw 
       figures: Object.fromEntries(serviceNames.map((name, index) => [name, idle[index]]))
     },
     {
-      what: `resident memory after ${figure(sent)} requests`,
+      what: `resident memory at rest after ${figure(sent)} requests`,
       goal: `no growth (≤ ${percent(tolerance)}) after ${figure(requests)}`,
       value: percent(Math.max(...growth)),
       // Where time ran out before, nothing is known of so many.

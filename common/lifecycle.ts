@@ -4,11 +4,11 @@ import type { Server } from 'node:http'
 import type { Registry } from '@prometheus-io/client'
 import closeWithGrace from 'close-with-grace'
 import { ConfigError } from './config.ts'
+import { giveBackMemory } from './give-back-memory.ts'
 import type { Logger } from './logger.ts'
 import { createRegistry } from './metrics.ts'
 import type { Dependency, Readiness } from './readiness.ts'
 import { openServiceLog, type ServiceLog, type ServiceLogConfig } from './service-log.ts'
-import { giveBackMemory } from './start-memory.ts'
 
 /** One thing to close, in the order of the list. */
 export interface Closable {

@@ -12,7 +12,7 @@ export const latencyBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2
 
 // A look costs as much as a small request; twenty a second tell of a lag of 200 ms as well as a hundred.
 const lagPrecisionMs = 50
-// Busy seconds say enough.
+// Nothing looks closer than at a second.
 const utilizationMs = 1000
 
 /** A registry with the process's own figures and `build_info`. */

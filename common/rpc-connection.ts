@@ -62,9 +62,11 @@ export function createRpcConnection(baseUrl: string): RpcConnection {
  * of the stream.
  */
 function endWithMessage(stream: ClientHttp2Stream): void {
-  const write: (chunk: unknown, encoding: BufferEncoding) => boolean = stream.write.bind(stream)
+  const write: (chunk: unknown, encoding: BufferEncoding, written?: () => void) => boolean = stream.write.bind(stream)
   Object.assign(stream, {
     write(chunk: unknown, encoding: BufferEncoding, written: () => void): boolean {
+      // Whoever writes to what is over is told so here, and nowhere else.
+      if (stream.destroyed) return write(chunk, encoding, written)
       queueMicrotask(written)
       return write(chunk, encoding)
     }

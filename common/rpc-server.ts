@@ -82,7 +82,7 @@ export function buildRpcServer(options: RpcServerOptions) {
     }
   })
   app.server.on('stream', cutUnread)
-  app.server.on('stream', endWithMessage)
+  app.server.prependListener('stream', endWithMessage)
   app.addHook('preClose', (done) => {
     closing = true
     done()

@@ -101,8 +101,8 @@ export function createAccounts({ db, passwords, hashQueue, sessionClient, minPas
       )
       const address = email as string
       // What would refuse the registration anyway is asked before the expensive part.
-      await hashQueue.prepare('registration', call, () =>
-        Promise.all([sessionClient.requireAvailable(call), requireFree(address, call)])
+      await hashQueue.prepare('registration', call, (waitMs) =>
+        Promise.all([sessionClient.requireAvailable(call, waitMs), requireFree(address, call)])
       )
       const passwordHash = await hashQueue.run('registration', call, () =>
         passwords.hash(request.password, call.signal)
@@ -128,8 +128,8 @@ export function createAccounts({ db, passwords, hashQueue, sessionClient, minPas
     ): Promise<LoggedIn> {
       const email = normalizeEmail(request.email)
       requireFields({ field: 'email', holds: email !== undefined, description: emailRule })
-      const [user] = await hashQueue.prepare('login', call, () =>
-        Promise.all([findUser(email as string, call), sessionClient.requireAvailable(call)])
+      const [user] = await hashQueue.prepare('login', call, (waitMs) =>
+        Promise.all([findUser(email as string, call), sessionClient.requireAvailable(call, waitMs)])
       )
       const { matches, stale } = await hashQueue.run('login', call, () =>
         passwords.check(request.password, user?.passwordHash, call.signal)

@@ -28,9 +28,10 @@ export interface HashQueue {
    * Does what comes before a hash, and keeps a place in the queue meanwhile: of many who come at once, those for whom
    * there is none are refused before anything is done for them.
    *
+   * @param work is told how long the caller will wait for its hash, as far as that is known (ms)
    * @throws ConnectError `unavailable`, with the time after which there should be room
    */
-  prepare<T>(lane: Lane, caller: Caller, work: () => Promise<T>): Promise<T>
+  prepare<T>(lane: Lane, caller: Caller, work: (waitMs: number) => Promise<T>): Promise<T>
   /**
    * Does the work when it is its turn. A caller that goes away leaves the queue.
    *
@@ -177,7 +178,7 @@ export function createHashQueue(slots: number, firstHashMs: number, events: Hash
       try {
         // Whoever has to wait anyway lets those go first who came together with him and are refused.
         if (waitMs > politeMs) await untilAborted(caller.signal, sleep(politeMs))
-        return await work()
+        return await work(waitMs)
       } finally {
         preparing[lane] -= 1
       }

@@ -10,27 +10,29 @@ import { SessionService } from '#gen/session/v1/session_pb.ts'
 export interface SessionClient {
   sessions: Client<typeof SessionService>
   /**
-   * Asks whether sessions can be created, so that no password is hashed in vain; half a second ago is now.
+   * Asks whether sessions can be created, so that no password is hashed in vain. Where many log in at once, one asks for
+   * others: an answer may be as old as the password has to wait anyway.
    *
    * @throws ConnectError `unavailable`
    */
-  requireAvailable(call: Pick<Call, 'signal' | 'timeoutMs' | 'trace'>): Promise<void>
+  requireAvailable(call: Pick<Call, 'signal' | 'timeoutMs' | 'trace'>, maxAgeMs: number): Promise<void>
 }
 
-/** For how long an answer holds. Where many log in at once, one asks for all: each of them waits longer than this to be hashed. */
-export const trustMs = 500
+const oldestMs = 500
 
 export function createSessionClient(transport: Transport): SessionClient {
-  let trustedUntil = Number.NEGATIVE_INFINITY
+  let availableAt = Number.NEGATIVE_INFINITY
   return {
     sessions: createClient(SessionService, transport),
-    async requireAvailable(call) {
-      if (performance.now() < trustedUntil) return
+    async requireAvailable(call, maxAgeMs) {
+      const askedAt = performance.now()
+      if (askedAt - availableAt < Math.min(maxAgeMs, oldestMs)) return
       await requireServing(transport, SessionService.typeName, onwards(call)).catch((error) => {
+        availableAt = Number.NEGATIVE_INFINITY
         const { code } = ConnectError.from(error)
         throw code === Code.DeadlineExceeded || code === Code.Canceled ? error : notAvailable(error)
       })
-      trustedUntil = performance.now() + trustMs
+      availableAt = askedAt
     }
   }
 }

@@ -3,8 +3,8 @@
 import { readlinkSync } from 'node:fs'
 import { setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
+import { giveBackMemory } from '../give-back-memory.ts'
 import type { KafkaOptions } from '../kafka.ts'
-import { giveBackMemory } from '../start-memory.ts'
 import { ship } from './shipper.ts'
 import type { DropReason } from './spool.ts'
 
@@ -90,6 +90,8 @@ await ship(
     },
     dropped(count, reason) {
       report.dropped[reason] = (report.dropped[reason] ?? 0) + count
+      // What is lost must not be lost from the count as well.
+      tell()
     },
     bytes(bytes) {
       report.bytes = bytes

@@ -67,6 +67,10 @@ export async function ship(
     return [...adopted.keys(), ...(own ? [own] : [])]
   }
 
+  function heldBytes(): number {
+    return sources().reduce((sum, source) => sum + source.bytes(), 0)
+  }
+
   /** Keeps the buffer within its limit, and takes over what dead processes have left. */
   function housekeep(): void {
     const now = performance.now()
@@ -79,11 +83,8 @@ export async function ship(
       adoptOrphans()
     }
     for (const ownership of adopted.values()) ownership.renew()
-    let total = sources().reduce((sum, source) => sum + source.bytes(), 0)
-    while (total > maxBytes && sources().some((source) => source.dropOldest())) {
-      total = sources().reduce((sum, source) => sum + source.bytes(), 0)
-    }
-    events.bytes(total)
+    while (heldBytes() > maxBytes && sources().some((source) => source.dropOldest()));
+    events.bytes(heldBytes())
   }
 
   function adoptOrphans(): void {
@@ -154,7 +155,8 @@ export async function ship(
     housekeep()
     const shippedBytes = send === undefined ? 0 : await shipRound(send)
     if (cutOff.aborted) break
-    if (shippedBytes > (stop.aborted ? 0 : batchBytes / 2)) continue
+    const isUrgent = stop.aborted || heldBytes() > maxBytes / 4
+    if (shippedBytes > (isUrgent ? 0 : batchBytes / 2)) continue
     if (stop.aborted) {
       complete = send !== undefined && !gaveUp && sources().every((source) => source.next(buffer) === undefined)
       break

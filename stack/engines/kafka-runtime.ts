@@ -17,6 +17,10 @@ const logging = [
   'log.org.apache.kafka.common.config=warn'
 ].map((setting) => `-Dorg.slf4j.simpleLogger.${setting}`)
 
+// For a broker that shares its machine with all that it serves, the quick compiler is enough: the thorough one would take
+// as much of the processor as the broker itself for as long as little is asked of it.
+const runtime = ['-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1']
+
 type Say = (line: string) => void
 
 /**
@@ -27,7 +31,7 @@ type Say = (line: string) => void
 export async function findKafka(say: Say, signal: AbortSignal): Promise<string[]> {
   await requireJava(say, signal)
   const jars = await fetchJars(say, signal)
-  return ['-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', ...logging, '-cp', join(jars, '*')]
+  return [...runtime, ...logging, '-cp', join(jars, '*')]
 }
 
 async function requireJava(say: Say, signal: AbortSignal): Promise<void> {
