@@ -17,7 +17,7 @@ const restMs = 12_000
 export const measureServiceMemory: Part = async ({ product, stores, quick, draw }) => {
   const { warmUp, requests, longestSeconds } = quick
     ? { warmUp: 10_000, requests: 20_000, longestSeconds: 12 }
-    : { warmUp: 200_000, requests: 1_000_000, longestSeconds: 300 }
+    : { warmUp: 500_000, requests: 1_500_000, longestSeconds: 300 }
   const pids = serviceNames.map((name) => processOf(product, name))
   const look = () => pids.map(residentMb)
   await untilQuiet(product)

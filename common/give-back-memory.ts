@@ -18,12 +18,9 @@ export function giveBackMemory(): void {
   const gc = runInNewContext('gc') as Collect
   const collect = () => gc({ type: 'major', execution: 'sync', flavor: 'last-resort' })
   collect()
-  whenRested(() => {
-    // Without its compiled code the next load would begin slowly.
-    setFlagsFromString('--no-flush-bytecode')
-    collect()
-    setFlagsFromString('--flush-bytecode')
-  })
+  // What has run since the start will run again: without its compiled code, the next load would begin slowly.
+  setFlagsFromString('--no-flush-bytecode')
+  whenRested(collect)
 }
 
 /** Acts whenever this thread has rested for five seconds after it was busy; it counts as busy to begin with. */
