@@ -1,6 +1,7 @@
 /** The connection to a Redis server: refuses at once when it is away, notices when it hangs, and always comes back. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
+// In package.json this is `@redis/client`: `redis` adds commands of Redis Stack, which nothing here asks for.
 import { createClient, type RedisScripts, SocketTimeoutError } from 'redis'
 import type { Logger } from './logger.ts'
 
