@@ -79,6 +79,8 @@ export function residentMb(pid: number): number {
 
 // Kafka and the timers of the services are never quite idle.
 const quietShare = 0.25
+// Longer than the second for which lines of the log are gathered.
+const quietLooks = 4
 
 /**
  * Resolves when a product has done what it had left to do, such as to ship its log, at the latest after `maxMs`, and
@@ -87,7 +89,7 @@ const quietShare = 0.25
 export async function untilQuiet(product: Product, maxMs = 10_000): Promise<void> {
   const endsAt = performance.now() + maxMs
   const sum = () => Object.values(cpuSeconds(product)).reduce((total, each) => total + each, 0)
-  for (let last = sum(), quiet = 0; quiet < 2 && performance.now() < endsAt; ) {
+  for (let last = sum(), quiet = 0; quiet < quietLooks && performance.now() < endsAt; ) {
     await sleep(300)
     const now = sum()
     quiet = now - last < quietShare * 0.3 ? quiet + 1 : 0

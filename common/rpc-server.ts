@@ -82,7 +82,7 @@ export function buildRpcServer(options: RpcServerOptions) {
     }
   })
   app.server.on('stream', cutUnread)
-  app.server.prependListener('stream', endWithMessage)
+  app.server.on('stream', endWithMessage)
   app.addHook('preClose', (done) => {
     closing = true
     done()
@@ -111,15 +111,15 @@ function countStreams(server: Http2Server): () => number {
 }
 
 /**
- * Has the end of an answer travel with its last message. Node.js would hold it back for trailers, which only the gRPC
- * protocol has, and both sides would write and read another frame.
+ * Has the end of a unary answer of the Connect protocol travel with its message. Node.js would hold it back for
+ * trailers, which that protocol does not have, and both sides would write and read another frame. Refusals are left as
+ * they are: they may come before the request has been read.
  */
 function endWithMessage(stream: ServerHttp2Stream): void {
   const respond = stream.respond.bind(stream)
   stream.respond = (headers, options) => {
     const { 'content-type': type } = headers as OutgoingHttpHeaders
-    const waitForTrailers = /^application\/grpc($|[+;])/.test(String(type))
-    respond(headers, { ...options, waitForTrailers })
+    respond(headers, type === 'application/proto' ? { ...options, waitForTrailers: false } : options)
   }
 }
 
