@@ -3,15 +3,13 @@
 import type { ClientHttp2Stream } from 'node:http2'
 import { type ConnectTransportOptions, Http2SessionManager } from '@connectrpc/connect-node'
 import { neverTaken } from './retry.ts'
+import { endRequestWithMessage } from './rpc-frames.ts'
 
 /** What a transport asks of its connection. */
 export type SessionManager = NonNullable<Extract<ConnectTransportOptions, { httpVersion: '2' }>['sessionManager']>
 
 // What is half-open is found by pings.
 const pings = { pingIntervalMs: 2000, pingTimeoutMs: 2000, pingIdleConnection: true }
-
-/** Of the Connect protocol in binary: one message there, one back. */
-const unaryContentType = 'application/proto'
 
 /** A connection that is opened when it is needed. */
 export interface RpcConnection extends SessionManager {
@@ -37,7 +35,7 @@ export function createRpcConnection(baseUrl: string): RpcConnection {
     async request(method, path, headers, options) {
       const taker = current
       const stream = await taker.manager.request(method, path, headers, options)
-      if (headers['content-type'] === unaryContentType) endWithMessage(stream)
+      endRequestWithMessage(stream, headers)
       taker.streams += 1
       takers.set(stream, taker)
       stream.once('close', () => {
@@ -54,21 +52,4 @@ export function createRpcConnection(baseUrl: string): RpcConnection {
       closeUnlessUsed(old)
     }
   }
-}
-
-/**
- * Has the end of a stream travel with its only message. connect-node waits until a message is written before it ends
- * the stream, which would cost both sides another frame to write and to read; that a write failed it hears as an error
- * of the stream.
- */
-function endWithMessage(stream: ClientHttp2Stream): void {
-  const write: (chunk: unknown, encoding: BufferEncoding, written?: () => void) => boolean = stream.write.bind(stream)
-  Object.assign(stream, {
-    write(chunk: unknown, encoding: BufferEncoding, written: () => void): boolean {
-      // Whoever writes to what is over is told so here, and nowhere else.
-      if (stream.destroyed) return write(chunk, encoding, written)
-      queueMicrotask(written)
-      return write(chunk, encoding)
-    }
-  })
 }

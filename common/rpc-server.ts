@@ -1,6 +1,6 @@
 /** Serves RPCs over HTTP/2 cleartext as gRPC, gRPC-Web and Connect, with health and reflection beside them. */
 
-import type { Http2Server, Http2Session, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2'
+import type { Http2Server, Http2Session, ServerHttp2Stream } from 'node:http2'
 import type { DescFile, DescMethod, DescService } from '@bufbuild/protobuf'
 import {
   type ConnectError,
@@ -19,6 +19,7 @@ import type { Readiness } from './readiness.ts'
 import { reflectionRoutes } from './reflection.ts'
 import { lineKey, logKey, traceKey } from './rpc-context.ts'
 import { requireCredential } from './rpc-credential.ts'
+import { endAnswerWithMessage } from './rpc-frames.ts'
 import { observe, recordCall } from './rpc-observe.ts'
 import { continueTrace } from './trace.ts'
 
@@ -82,7 +83,7 @@ export function buildRpcServer(options: RpcServerOptions) {
     }
   })
   app.server.on('stream', cutUnread)
-  app.server.on('stream', endWithMessage)
+  app.server.on('stream', endAnswerWithMessage)
   app.addHook('preClose', (done) => {
     closing = true
     done()
@@ -108,19 +109,6 @@ function countStreams(server: Http2Server): () => number {
     })
   })
   return () => open
-}
-
-/**
- * Has the end of a unary answer of the Connect protocol travel with its message. Node.js would hold it back for
- * trailers, which that protocol does not have, and both sides would write and read another frame. Refusals are left as
- * they are: they may come before the request has been read.
- */
-function endWithMessage(stream: ServerHttp2Stream): void {
-  const respond = stream.respond.bind(stream)
-  stream.respond = (headers, options) => {
-    const { 'content-type': type } = headers as OutgoingHttpHeaders
-    respond(headers, type === 'application/proto' ? { ...options, waitForTrailers: false } : options)
-  }
 }
 
 // Long enough for the answer to leave, which goes out behind the end of the stream.

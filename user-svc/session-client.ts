@@ -11,11 +11,12 @@ export interface SessionClient {
   sessions: Client<typeof SessionService>
   /**
    * Asks whether sessions can be created, so that no password is hashed in vain. Where many log in at once, one asks for
-   * others: an answer may be as old as the password has to wait anyway.
+   * others: an answer may be as old as the password has to wait anyway, and half a second at most.
    *
+   * @param waitMs how long the password will wait
    * @throws ConnectError `unavailable`
    */
-  requireAvailable(call: Pick<Call, 'signal' | 'timeoutMs' | 'trace'>, maxAgeMs: number): Promise<void>
+  requireAvailable(call: Pick<Call, 'signal' | 'timeoutMs' | 'trace'>, waitMs: number): Promise<void>
 }
 
 const oldestMs = 500
@@ -24,9 +25,9 @@ export function createSessionClient(transport: Transport): SessionClient {
   let availableAt = Number.NEGATIVE_INFINITY
   return {
     sessions: createClient(SessionService, transport),
-    async requireAvailable(call, maxAgeMs) {
+    async requireAvailable(call, waitMs) {
       const askedAt = performance.now()
-      if (askedAt - availableAt < Math.min(maxAgeMs, oldestMs)) return
+      if (askedAt - availableAt < Math.min(waitMs, oldestMs)) return
       await requireServing(transport, SessionService.typeName, onwards(call)).catch((error) => {
         availableAt = Number.NEGATIVE_INFINITY
         const { code } = ConnectError.from(error)

@@ -7,26 +7,18 @@ import { createGrpcTransport } from '@connectrpc/connect-node'
 import { Registry } from '@prometheus-io/client'
 import t, { type Test } from 'tap'
 import { Health, HealthCheckResponse_ServingStatus as Status } from '#gen/grpc/health/v1/health_pb.ts'
-import { file_session_v1_session, SessionService } from '#gen/session/v1/session_pb.ts'
+import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { rpcClientMetrics } from '../metrics.ts'
 import { createRpcTransport } from '../rpc-client.ts'
-import { buildRpcServer } from '../rpc-server.ts'
-import { alwaysReady, silentLog, testRpc } from '../testing.ts'
+import { testRpc } from '../testing.ts'
+import { buildSessionServer } from './session-server.ts'
 
 const [data, endStream] = [0, 1]
 const prefaceBytes = 24
 
 /** A server, and the address of something before it that keeps what passes. */
 async function serveRecorded(t: Test) {
-  const app = buildRpcServer({
-    log: silentLog,
-    registry: new Registry(),
-    readiness: alwaysReady,
-    rpc: testRpc,
-    services: [SessionService],
-    files: [file_session_v1_session],
-    routes: (router) => router.service(SessionService, { listSessions: () => ({ sessions: [{ id: 'x' }] }) })
-  })
+  const app = buildSessionServer({ listSessions: () => ({ sessions: [{ id: 'x' }] }) })
   await app.listen({ host: '127.0.0.1', port: 0 })
   const passed = { requests: [] as Buffer[], answers: [] as Buffer[] }
   const recorder = createServer((caller) => {

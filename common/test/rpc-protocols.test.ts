@@ -8,11 +8,11 @@ import t, { type Test } from 'tap'
 import { Health, HealthCheckResponse_ServingStatus as Status } from '#gen/grpc/health/v1/health_pb.ts'
 import { ServerReflection } from '#gen/grpc/reflection/v1/reflection_pb.ts'
 import { ServerReflection as ServerReflectionAlpha } from '#gen/grpc/reflection/v1alpha/reflection_pb.ts'
-import { file_session_v1_session, SessionService } from '#gen/session/v1/session_pb.ts'
+import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
 import { createLogger } from '../logger.ts'
-import { buildRpcServer } from '../rpc-server.ts'
 import { alwaysReady, testRpc } from '../testing.ts'
+import { buildSessionServer } from './session-server.ts'
 
 const protocols = { grpc: createGrpcTransport, web: createGrpcWebTransport, connect: createConnectTransport }
 
@@ -24,14 +24,11 @@ async function serve(
 ) {
   const lines: string[] = []
   const registry = new Registry()
-  const app = buildRpcServer({
+  const app = buildSessionServer(handlers, {
     log: createLogger('test', 'info', { write: (line: string) => void lines.push(line) }),
     registry,
     readiness,
-    rpc: { ...testRpc, ...rpc },
-    services: [SessionService],
-    files: [file_session_v1_session],
-    routes: (router) => router.service(SessionService, handlers)
+    rpc: { ...testRpc, ...rpc }
   })
   await app.listen({ host: '127.0.0.1', port: 0 })
   t.teardown(() => app.close())

@@ -8,15 +8,15 @@ import { Registry } from '@prometheus-io/client'
 import t, { type Test } from 'tap'
 import { Health } from '#gen/grpc/health/v1/health_pb.ts'
 import { ServerReflection } from '#gen/grpc/reflection/v1/reflection_pb.ts'
-import { file_session_v1_session, SessionService } from '#gen/session/v1/session_pb.ts'
+import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { unavailable } from '../errors.ts'
 import { createLogger } from '../logger.ts'
 import { rpcClientMetrics } from '../metrics.ts'
 import { createRpcTransport } from '../rpc-client.ts'
 import { onwards } from '../rpc-context.ts'
-import { buildRpcServer } from '../rpc-server.ts'
-import { alwaysReady, testRpc, testTransport } from '../testing.ts'
+import { testRpc, testTransport } from '../testing.ts'
 import { newTrace } from '../trace.ts'
+import { buildSessionServer } from './session-server.ts'
 
 type Handlers = Partial<ServiceImpl<typeof SessionService>>
 
@@ -28,15 +28,7 @@ async function serve(t: Pick<Test, 'teardown'>, handlers: Handlers, rpc: Partial
   const lines: string[] = []
   const log = createLogger('test', 'info', { write: (line: string) => void lines.push(line) })
   const registry = new Registry()
-  const app = buildRpcServer({
-    log,
-    registry,
-    readiness: alwaysReady,
-    rpc: { ...testRpc, ...rpc },
-    services: [SessionService],
-    files: [file_session_v1_session],
-    routes: (router) => router.service(SessionService, handlers)
-  })
+  const app = buildSessionServer(handlers, { log, registry, rpc: { ...testRpc, ...rpc } })
   const open = new Set<Socket>()
   connections.set(app.server, open)
   app.server.on('connection', (socket: Socket) => open.add(socket))

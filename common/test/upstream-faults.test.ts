@@ -5,27 +5,19 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Code, ConnectError, createClient, type ServiceImpl } from '@connectrpc/connect'
 import { Registry } from '@prometheus-io/client'
 import t, { type Test } from 'tap'
-import { file_session_v1_session, SessionService } from '#gen/session/v1/session_pb.ts'
+import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { startTcpProxy } from '../../test/support/tcp-proxy.ts'
 import { overloaded, retryAfterSeconds, unavailable } from '../errors.ts'
 import { rpcClientMetrics } from '../metrics.ts'
 import { createRetryBudget } from '../retry.ts'
 import { createRpcTransport } from '../rpc-client.ts'
 import { probeHealth } from '../rpc-probe.ts'
-import { buildRpcServer } from '../rpc-server.ts'
-import { alwaysReady, silentLog, testRpc } from '../testing.ts'
+import { testRpc } from '../testing.ts'
+import { buildSessionServer } from './session-server.ts'
 
 /** Serves sessions at a port, 0 for any. */
 async function serve(t: Pick<Test, 'teardown'>, handlers: Partial<ServiceImpl<typeof SessionService>>, port = 0) {
-  const app = buildRpcServer({
-    log: silentLog,
-    registry: new Registry(),
-    readiness: alwaysReady,
-    rpc: testRpc,
-    services: [SessionService],
-    files: [file_session_v1_session],
-    routes: (router) => router.service(SessionService, handlers)
-  })
+  const app = buildSessionServer(handlers)
   const sockets = new Set<Socket>()
   app.server.on('connection', (socket: Socket) => sockets.add(socket))
   await app.listen({ host: '127.0.0.1', port })

@@ -15,7 +15,7 @@ import { createAccountEvents } from '../account-events.ts'
 import { connectDatabase } from '../database.ts'
 import { migrateDatabase } from '../migrations.ts'
 import { startRelay } from '../relay.ts'
-import { type SessionsDouble, sessionTransport } from './service.ts'
+import { sessionsDouble, sessionTransport } from './service.ts'
 
 t.setTimeout(120_000)
 const brokers = [engineAddress('TEST_KAFKA_BROKERS')]
@@ -34,13 +34,7 @@ async function surroundings(t: Test) {
   await migrateDatabase(url)
   const { db, close } = connectDatabase({ url, maxConnections: 5, queryTimeout: 3000 })
   t.teardown(close)
-  const double: SessionsDouble = {
-    serving: true,
-    checks: 0,
-    live: new Map(),
-    lowestEpochs: new Map(),
-    failure: undefined
-  }
+  const double = sessionsDouble()
   const topic = `events-${randomBytes(4).toString('hex')}`
   const pending = new Gauge({ name: 'auth_outbox_pending', help: 'x', registers: [new Registry()] })
   const accountEvents = { topic, partitions: 3, replication: 1, retention: 3_600_000, retentionBytes: 2 ** 20 }

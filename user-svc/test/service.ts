@@ -28,7 +28,12 @@ export interface SessionsDouble {
   failure: Error | undefined
 }
 
-/** session-svc in memory. */
+/** A session-svc in memory that serves and has no sessions. */
+export function sessionsDouble(): SessionsDouble {
+  return { serving: true, checks: 0, live: new Map(), lowestEpochs: new Map(), failure: undefined }
+}
+
+/** The way to it. */
 export function sessionTransport(double: SessionsDouble) {
   const fail = () => {
     if (double.failure) throw double.failure
@@ -73,13 +78,7 @@ export async function startUserSvc(t: Pick<Test, 'teardown'>) {
   const url = await createTestDatabase(t)
   await migrateDatabase(url)
   const database = connectDatabase({ url, maxConnections: 5, queryTimeout: 3000 })
-  const sessions: SessionsDouble = {
-    serving: true,
-    checks: 0,
-    live: new Map(),
-    lowestEpochs: new Map(),
-    failure: undefined
-  }
+  const sessions = sessionsDouble()
   const sql = postgres(url, { max: 1, onnotice: () => {} })
   const registry = new Registry()
   const app = buildApp(
