@@ -10,8 +10,8 @@ import { processOf, residentMb, serviceNames, untilQuiet } from './processes.ts'
 const idleGoalMb = 120
 // What is resident breathes by that much from one look to the next.
 const tolerance = 0.1
-// A service gives back its garbage when it has rested for five seconds.
-const restMs = 12_000
+// A service gives back its garbage when it has rested: for five seconds after its start, for half a minute after a load.
+const [restAfterStartMs, restAfterLoadMs] = [12_000, 37_000]
 
 /** Must come first: it wants to see the product idle, before anything has asked it for anything. */
 export const measureServiceMemory: Part = async ({ product, stores, quick, draw }) => {
@@ -21,7 +21,7 @@ export const measureServiceMemory: Part = async ({ product, stores, quick, draw 
   const pids = serviceNames.map((name) => processOf(product, name))
   const look = () => pids.map(residentMb)
   await untilQuiet(product)
-  await sleep(quick ? 1000 : restMs)
+  await sleep(quick ? 1000 : restAfterStartMs)
   const idle = look()
 
   const tokens = await stores.addSessions(200)
@@ -36,7 +36,7 @@ export const measureServiceMemory: Part = async ({ product, stores, quick, draw 
       samples.push([sent, look()])
     }
     await untilQuiet(product)
-    await sleep(quick ? 1000 : restMs)
+    await sleep(quick ? 1000 : restAfterLoadMs)
     return look()
   }
   const warm = await sendUntil(warmUp)

@@ -9,7 +9,8 @@ type Collect = (options: { type: 'major'; execution: 'sync'; flavor: 'last-resor
 const lookMs = 1000
 // Shares of the time that a thread is at work; far enough apart that no even load is taken for coming and going.
 const [busyShare, restShare] = [0.2, 0.05]
-const restLooks = 5
+// A start is over at once; a load may be a pause away from the next, which would need the room again.
+const [restLooksAfterStart, restLooksAfterLoad] = [5, 30]
 
 /** Collects all garbage of this thread at once, which takes some 50 ms: for the end of its start, and for each rest from then on. */
 export function giveBackMemory(): void {
@@ -23,11 +24,15 @@ export function giveBackMemory(): void {
   whenRested(collect)
 }
 
-/** Acts whenever this thread has rested for five seconds after it was busy; it counts as busy to begin with. */
-export function whenRested(act: () => void): void {
+/**
+ * Acts whenever this thread has rested after it was busy: for five seconds after its start, which counts as busy, and for
+ * half a minute from then on.
+ */
+export function whenRested(act: () => void, looksAfterLoad = restLooksAfterLoad): void {
   let last = performance.eventLoopUtilization()
   let wasBusy = true
   let rested = 0
+  let restLooks = restLooksAfterStart
   setInterval(() => {
     const now = performance.eventLoopUtilization()
     const { utilization } = performance.eventLoopUtilization(now, last)
@@ -36,6 +41,7 @@ export function whenRested(act: () => void): void {
     rested = utilization < restShare ? rested + 1 : 0
     if (!wasBusy || rested < restLooks) return
     wasBusy = false
+    restLooks = looksAfterLoad
     act()
   }, lookMs).unref()
 }

@@ -1,4 +1,4 @@
-/** Asks session-svc whose tokens are: those that come in one turn of the event loop are asked for together. */
+/** Asks session-svc whose tokens are, many together: half of them are asked for while the other half is answered. */
 
 import { type Client, Code, ConnectError } from '@connectrpc/connect'
 import { deadlineExceeded } from '#common/deadline.ts'
@@ -33,13 +33,25 @@ interface Waiting extends Question {
 const maxTokens = 256
 // While these are under way the next batch grows: the busier session-svc is, the less a token costs it.
 const maxBatchesInFlight = 2
+// What a batch costs by itself is worth no more halves than these.
+const smallestHalf = 16
 const maxWaiting = 10_000
 // Waits end in steps, by a look at those that are open: a timer for each would cost more than the rest of a question, and
 // a map or a set that questions come into and leave keeps many of them from being collected while they are young.
 const stepMs = 10
 
+/** A batch that session-svc has answered, before those who asked know. */
+interface Answered {
+  batch: Waiting[]
+  validations: Validation[]
+}
+
 /**
  * A bad token never fails its neighbours, and each question ends for itself.
+ *
+ * Clients that wait for their answers ask again all at once, and all would wait for session-svc, and then it for them.
+ * So no batch is more than half of what is open, and the event loop turns after each batch that is asked or answered: what
+ * was asked leaves before anything is answered, and what has come in is asked before the other half is answered.
  *
  * @param streams are taken where they are open; whatever keeps them from answering is found out by a call
  */
@@ -49,24 +61,44 @@ export function gatherValidations(
 ): Validate {
   let waiting: Waiting[] = []
   let inFlight: Waiting[][] = []
+  let answered: Answered[] = []
   let scheduled = false
   let isWatched = false
 
+  const canAsk = () => waiting.length > 0 && inFlight.length < maxBatchesInFlight
+  const askedFor = () => [...inFlight, ...answered.map(({ batch }) => batch)].flat()
+
   function schedule(): void {
-    if (scheduled || waiting.length === 0 || inFlight.length >= maxBatchesInFlight) return
+    if (scheduled || !(canAsk() || answered.length > 0)) return
     scheduled = true
     setImmediate(() => {
       scheduled = false
-      while (waiting.length > 0 && inFlight.length < maxBatchesInFlight) void ask(takeBatch())
+      takeTurn()
+      schedule()
     })
   }
 
-  function takeBatch(): Waiting[] {
+  function takeTurn(): void {
+    const half = Math.max(smallestHalf, Math.ceil((waiting.length + askedFor().length) / 2))
+    if (canAsk() && (answered.length === 0 || waiting.length >= half)) void ask(takeBatch(Math.min(half, maxTokens)))
+    else answerOne()
+  }
+
+  function answerOne(): void {
+    const [first, ...others] = answered
+    answered = others
+    for (const [index, each] of first?.batch.entries() ?? []) {
+      each.isOver = true
+      each.resolve(first?.validations[index])
+    }
+  }
+
+  function takeBatch(size: number): Waiting[] {
     const now = performance.now()
     const batch: Waiting[] = []
     let taken = 0
     for (const each of waiting) {
-      if (batch.length === maxTokens) break
+      if (batch.length === size) break
       taken += 1
       if (each.isGone()) fail(each, new ConnectError('The client went away.', Code.Canceled))
       else if (each.endsAt <= now) fail(each, deadlineExceeded())
@@ -88,10 +120,7 @@ export function gatherValidations(
       const trace = isAlone ? first.trace : newTrace()
       const streamed = await streams.ask({ tokens, traceIds, trace })
       const validations = streamed ?? (await call(batch, { tokens, traceIds, trace }))
-      for (const [index, each] of batch.entries()) {
-        each.isOver = true
-        each.resolve(validations[index])
-      }
+      answered.push({ batch, validations })
     } catch (error) {
       for (const each of batch) fail(each, error)
     } finally {
@@ -111,10 +140,10 @@ export function gatherValidations(
   /** Rejects what has no answer when its time is over. */
   function endInTime(): void {
     const now = performance.now()
-    const over = [...inFlight.flat(), ...waiting].filter(({ endsAt, isOver }) => endsAt <= now && !isOver)
+    const over = [...askedFor(), ...waiting].filter(({ endsAt, isOver }) => endsAt <= now && !isOver)
     for (const each of over) fail(each, deadlineExceeded())
     if (over.length > 0) waiting = waiting.filter(({ isOver }) => !isOver)
-    isWatched = inFlight.length + waiting.length > 0
+    isWatched = inFlight.length + answered.length + waiting.length > 0
     if (isWatched) setTimeout(endInTime, stepMs)
   }
 

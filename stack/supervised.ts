@@ -3,7 +3,7 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { lowerSessionPriority } from '#common/session-priority.ts'
+import { lowerPriority } from '#common/priority.ts'
 import { openLogFile } from './log-file.ts'
 import type { Reaper } from './reaper.ts'
 
@@ -55,7 +55,7 @@ export function supervise(program: Program, logPath: string, reaper: Reaper, say
     child = spawn(file, args, { ...options, detached: true, stdio: ['ignore', log.fd, log.fd] })
     if (child.pid !== undefined) {
       reaper.started(child.pid, stopSignal)
-      if (program.isBackground) lowerSessionPriority(10, child.pid)
+      if (program.isBackground) lowerPriority(10, child.pid)
     }
     const [code, signal] = await once(child, 'exit')
     killGroup()

@@ -1,9 +1,9 @@
 /** The threads that hash: more than there are hashes at a time, so that files and names never wait behind one; of lower priority than the event loop. */
 
-import { readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { setPriority } from 'node:os'
-import { lowerSessionPriority } from '#common/session-priority.ts'
+import { lowerSessionPriority, threadsOf } from '#common/priority.ts'
 
 // For everything else that the pool does: files, DNS.
 const spareThreads = 4
@@ -29,19 +29,13 @@ export async function prepareHashThreads(hashes: number): Promise<void> {
   lowerSessionPriority(priority / 2)
 }
 
-/** The ids of the pool's threads; none where the system does not tell (not on Linux). */
 function poolThreads(): number[] {
-  try {
-    const tasks = readdirSync('/proc/self/task')
-    return tasks.filter((task) => nameOf(task) === 'libuv-worker').map(Number)
-  } catch {
-    return []
-  }
+  return threadsOf('self').filter((thread) => nameOf(thread) === 'libuv-worker')
 }
 
-function nameOf(task: string): string {
+function nameOf(thread: number): string {
   try {
-    return readFileSync(`/proc/self/task/${task}/comm`, 'utf8').trim()
+    return readFileSync(`/proc/self/task/${thread}/comm`, 'utf8').trim()
   } catch {
     // It has ended meanwhile.
     return ''

@@ -7,7 +7,7 @@ import { giveBackMemory, whenRested } from '../give-back-memory.ts'
 t.test('a rest is noticed once after the start and once after each load', async (t) => {
   const rests: string[] = []
   let now = 'start'
-  whenRested(() => rests.push(now))
+  whenRested(() => rests.push(now), 7)
   await sleep(7500)
   t.same(rests, ['start'])
   now = 'rest'
@@ -19,7 +19,9 @@ t.test('a rest is noticed once after the start and once after each load', async 
     await sleep(1)
   }
   now = 'after'
-  await sleep(8000)
+  await sleep(5500)
+  t.same(rests, ['start'], 'a pause is no rest')
+  await sleep(4500)
   t.same(rests, ['start', 'after'])
 })
 

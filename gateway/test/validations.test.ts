@@ -1,6 +1,6 @@
-/** Questions of one turn go in one call, and each is answered, fails and ends for itself. */
+/** Questions go in calls for many, and each is answered, fails and ends for itself. */
 
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import { Code, ConnectError, createClient, createRouterTransport } from '@connectrpc/connect'
 import t from 'tap'
@@ -8,6 +8,7 @@ import { unavailable } from '#common/errors.ts'
 import { newTrace, traceparent } from '#common/trace.ts'
 import { SessionService, type ValidateSessionsRequest } from '#gen/session/v1/session_pb.ts'
 import type { Validation } from '../validation-answers.ts'
+import type { Batch } from '../validation-streams.ts'
 import { gatherValidations, type Question } from '../validations.ts'
 
 type Answers = (request: ValidateSessionsRequest) => object[] | Promise<object[]>
@@ -45,7 +46,7 @@ const codeOf = async (work: Promise<unknown>) =>
 
 t.test('the tokens of one turn go in one call, each with the trace of its request', async (t) => {
   const { question, calls } = ask(everySession)
-  const traces = Array.from({ length: 100 }, newTrace)
+  const traces = Array.from({ length: 16 }, newTrace)
   const results = await Promise.all(traces.map((trace, index) => question(`token-${index}`, { trace })))
   t.equal(calls.length, 1)
   t.same(
@@ -56,6 +57,68 @@ t.test('the tokens of one turn go in one call, each with the trace of its reques
     calls[0]?.request.traceIds,
     traces.map(({ traceId }) => traceId)
   )
+})
+
+/** A gateway's questions in streams; the test says when a batch is answered: with each token as its own user. */
+function askInStreams(onBatch = () => {}) {
+  const batches: { tokens: string[]; answer(): void }[] = []
+  const streams = {
+    ask: ({ tokens }: Batch) =>
+      new Promise<Validation[]>((resolve) => {
+        const answer = () =>
+          resolve(tokens.map((userId) => ({ id: 'x', userId, createdAt: 1, lastSeenAt: 1, expiresAt: 1 })))
+        batches.push({ tokens, answer })
+        onBatch()
+      })
+  }
+  const validate = gatherValidations(
+    createClient(
+      SessionService,
+      createRouterTransport(() => {})
+    ),
+    streams
+  )
+  const question = (token: string) =>
+    validate({ token, trace: newTrace(), endsAt: performance.now() + 2000, isGone: () => false })
+  return { question, batches }
+}
+
+async function turns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn += 1) await nextTurn()
+}
+
+t.test('of many, one half is asked for while the other is under way', async (t) => {
+  const { question, batches } = askInStreams()
+  const results = Array.from({ length: 101 }, (_, index) => question(`${index}`))
+  await turns(3)
+  t.same(
+    batches.map(({ tokens }) => tokens.length),
+    [51, 50]
+  )
+  for (const { answer } of batches) answer()
+  t.same(
+    (await Promise.all(results)).map(userIdOf),
+    results.map((_, index) => `${index}`)
+  )
+})
+
+t.test('who asks again after one half was answered is asked for before the other half is answered', async (t) => {
+  const answered: number[] = []
+  const answeredBefore: number[] = []
+  const { question, batches } = askInStreams(() => answeredBefore.push(answered.length))
+  const results = Array.from({ length: 64 }, async (_, index) => {
+    await question(`${index}`)
+    answered.push(index)
+    if (index < 32) await question(`${index} again`)
+  })
+  await turns(3)
+  for (const { answer } of [...batches]) answer()
+  await turns(10)
+  t.equal(answered.length, 64)
+  t.same(answeredBefore, [0, 0, 32])
+  t.equal(batches[2]?.tokens.length, 32)
+  batches[2]?.answer()
+  await Promise.all(results)
 })
 
 t.test('a question that is alone waits for no other, and its call names no traces', async (t) => {

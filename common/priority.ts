@@ -1,6 +1,7 @@
 /** Which processes come second when processors are short: those that nobody waits for as he waits for an answer. Linux only. */
 
-import { writeFileSync } from 'node:fs'
+import { readdirSync, writeFileSync } from 'node:fs'
+import { getPriority, setPriority } from 'node:os'
 import { processStat } from './process-identity.ts'
 
 /**
@@ -19,5 +20,29 @@ export function lowerSessionPriority(nice: number, pid = process.pid): boolean {
   } catch {
     // The kernel does not group by session, or it is not permitted here.
     return false
+  }
+}
+
+/**
+ * Lowers the priority of a process as a whole: of its session if it leads one, and of each thread that it has and will
+ * have. What is not permitted here stays as it is.
+ */
+export function lowerPriority(nice: number, pid = process.pid): void {
+  lowerSessionPriority(nice, pid)
+  for (const thread of threadsOf(pid)) {
+    try {
+      if (getPriority(thread) < nice) setPriority(thread, nice)
+    } catch {
+      // It has ended, or it is not permitted here: then the process competes like any other.
+    }
+  }
+}
+
+/** The ids of the threads of a process; none where the system does not tell (not on Linux). */
+export function threadsOf(pid: number | 'self'): number[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`).map(Number)
+  } catch {
+    return []
   }
 }
