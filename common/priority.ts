@@ -29,12 +29,19 @@ export function lowerSessionPriority(nice: number, pid = process.pid): boolean {
  */
 export function lowerPriority(nice: number, pid = process.pid): void {
   lowerSessionPriority(nice, pid)
-  for (const thread of threadsOf(pid)) {
-    try {
-      if (getPriority(thread) < nice) setPriority(thread, nice)
-    } catch {
-      // It has ended, or it is not permitted here: then the process competes like any other.
-    }
+  // What a thread starts has its priority, but a thread may have started another before it was lowered.
+  while (threadsOf(pid).filter((thread) => lowerThreadPriority(nice, thread)).length > 0);
+}
+
+/** @returns whether it was higher, and is so no more */
+function lowerThreadPriority(nice: number, thread: number): boolean {
+  try {
+    if (getPriority(thread) >= nice) return false
+    setPriority(thread, nice)
+    return true
+  } catch {
+    // It has ended, or it is not permitted here: then it competes like any other.
+    return false
   }
 }
 

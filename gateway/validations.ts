@@ -1,4 +1,4 @@
-/** Asks session-svc whose tokens are, many together: half of them are asked for while the other half is answered. */
+/** Asks session-svc whose tokens are, many together: one half is asked for while the other is answered. */
 
 import { type Client, Code, ConnectError } from '@connectrpc/connect'
 import { deadlineExceeded } from '#common/deadline.ts'
@@ -33,7 +33,7 @@ interface Waiting extends Question {
 const maxTokens = 256
 // While these are under way the next batch grows: the busier session-svc is, the less a token costs it.
 const maxBatchesInFlight = 2
-// What a batch costs by itself is worth no more halves than these.
+// Fewer are not asked for in halves: what a second batch costs by itself would be more than what it saves.
 const smallestHalf = 16
 const maxWaiting = 10_000
 // Waits end in steps, by a look at those that are open: a timer for each would cost more than the rest of a question, and
@@ -49,9 +49,10 @@ interface Answered {
 /**
  * A bad token never fails its neighbours, and each question ends for itself.
  *
- * Clients that wait for their answers ask again all at once, and all would wait for session-svc, and then it for them.
- * So no batch is more than half of what is open, and the event loop turns after each batch that is asked or answered: what
- * was asked leaves before anything is answered, and what has come in is asked before the other half is answered.
+ * Clients ask again when they are answered. Were all asked for together, the gateway would do nothing until session-svc has
+ * answered, and then session-svc nothing until all have asked again. So a batch is half of what is open at most, unless
+ * that is few, and the event loop turns after each batch that is asked for or answered: what was asked leaves first, and once
+ * those who were answered have asked again, they are asked for before the other half is answered.
  *
  * @param streams are taken where they are open; whatever keeps them from answering is found out by a call
  */
@@ -66,7 +67,9 @@ export function gatherValidations(
   let isWatched = false
 
   const canAsk = () => waiting.length > 0 && inFlight.length < maxBatchesInFlight
-  const askedFor = () => [...inFlight, ...answered.map(({ batch }) => batch)].flat()
+
+  /** All questions that have no answer yet, by batch. */
+  const openBatches = () => [...inFlight, ...answered.map(({ batch }) => batch), waiting]
 
   function schedule(): void {
     if (scheduled || !(canAsk() || answered.length > 0)) return
@@ -79,8 +82,10 @@ export function gatherValidations(
   }
 
   function takeTurn(): void {
-    const half = Math.max(smallestHalf, Math.ceil((waiting.length + askedFor().length) / 2))
-    if (canAsk() && (answered.length === 0 || waiting.length >= half)) void ask(takeBatch(Math.min(half, maxTokens)))
+    const open = openBatches().reduce((sum, { length }) => sum + length, 0)
+    const half = Math.max(smallestHalf, Math.ceil(open / 2))
+    const isAnswerDue = answered.length >= maxBatchesInFlight || (answered.length > 0 && waiting.length < half)
+    if (canAsk() && !isAnswerDue) void ask(takeBatch(Math.min(half, maxTokens)))
     else answerOne()
   }
 
@@ -140,7 +145,9 @@ export function gatherValidations(
   /** Rejects what has no answer when its time is over. */
   function endInTime(): void {
     const now = performance.now()
-    const over = [...askedFor(), ...waiting].filter(({ endsAt, isOver }) => endsAt <= now && !isOver)
+    const over = openBatches()
+      .flat()
+      .filter(({ endsAt, isOver }) => endsAt <= now && !isOver)
     for (const each of over) fail(each, deadlineExceeded())
     if (over.length > 0) waiting = waiting.filter(({ isOver }) => !isOver)
     isWatched = inFlight.length + answered.length + waiting.length > 0

@@ -44,7 +44,7 @@ const codeOf = async (work: Promise<unknown>) =>
     (error) => ConnectError.from(error).code
   )
 
-t.test('the tokens of one turn go in one call, each with the trace of its request', async (t) => {
+t.test('few tokens of one turn go in one call, each with the trace of its request', async (t) => {
   const { question, calls } = ask(everySession)
   const traces = Array.from({ length: 16 }, newTrace)
   const results = await Promise.all(traces.map((trace, index) => question(`token-${index}`, { trace })))
@@ -119,6 +119,21 @@ t.test('who asks again after one half was answered is asked for before the other
   t.equal(batches[2]?.tokens.length, 32)
   batches[2]?.answer()
   await Promise.all(results)
+})
+
+t.test('however many wait, answers are given before more than two batches of them are kept', async (t) => {
+  let answered = 0
+  let most = 0
+  const { question, batches } = askInStreams(() => {
+    setImmediate(() => batches.at(-1)?.answer())
+    most = Math.max(most, batches.length * 256 - answered)
+  })
+  const results = Array.from({ length: 8000 }, async (_, index) => {
+    await question(`${index}`)
+    answered += 1
+  })
+  await Promise.all(results)
+  t.ok(most <= 4 * 256, `${most} were asked for and not answered`)
 })
 
 t.test('a question that is alone waits for no other, and its call names no traces', async (t) => {
