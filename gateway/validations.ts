@@ -130,6 +130,8 @@ export function gatherValidations(
       for (const each of batch) fail(each, error)
     } finally {
       inFlight = inFlight.filter((each) => each !== batch)
+      // With nothing to ask and nothing under way, there is no other half that a turn could be for.
+      if (waiting.length === 0 && inFlight.length === 0) answerOne()
       schedule()
     }
   }
