@@ -8,7 +8,7 @@ import type { Product } from './product.ts'
 export interface Bench {
   product: Product
   stores: Stores
-  /** A minute or two in all, for less reliable figures. */
+  /** A minute in all, for less reliable figures and without what takes long. */
   quick: boolean
   /** For what is needed meanwhile. */
   dataDir: string

@@ -17,7 +17,7 @@ const accounts = 100 * clients
 
 export const measureLogins: Part = async ({ product, stores, quick }) => {
   const { warmUpSeconds, rounds, seconds } = quick
-    ? { warmUpSeconds: 2, rounds: 2, seconds: 4 }
+    ? { warmUpSeconds: 1, rounds: 1, seconds: 4 }
     : { warmUpSeconds: 40, rounds: 6, seconds: 12 }
   const stored = await registeredHash(product, stores)
   await stores.addAccounts('login', 1, accounts, stored)

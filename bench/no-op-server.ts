@@ -1,4 +1,4 @@
-/** What any Fastify service costs at least: the default request log to a file, and a small JSON answer. Argument: the file. */
+/** A Fastify service that does nothing: its default request log, two lines each, to a file, and a small JSON answer. Argument: the file. */
 
 import Fastify from 'fastify'
 

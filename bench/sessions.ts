@@ -6,33 +6,41 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Part } from './bench.ts'
 import { cleanLoad } from './load.ts'
-import { alternate, figure, median, ratios, spread } from './measurement.ts'
+import { alternate, figure, type Measurement, median, ratios, spread } from './measurement.ts'
 import { cpuBetween, cpuSeconds, type ProgramName, untilQuiet } from './processes.ts'
 import { runScript } from './script.ts'
 
 const goal = 0.5
 // Both answer most requests a second there: fewer leave processors idle, of more each is dearer.
 const connections = 128
+const fewConnections = 64
 const users = 200
 const counted: ProgramName[] = ['gateway', 'session-svc', 'redis', 'log-sink', 'kafka']
 
 export const measureSessions: Part = async ({ product, stores, quick, dataDir }) => {
-  const { rounds, seconds } = quick ? { rounds: 2, seconds: 3 } : { rounds: 6, seconds: 8 }
+  const { rounds, seconds } = quick ? { rounds: 1, seconds: 3 } : { rounds: 6, seconds: 8 }
   const tokens = await stores.addSessions(users)
   const noOp = await startNoOp(join(dataDir, 'no-op.log'))
   const cpuMicros: Record<string, number[]> = Object.fromEntries(counted.map((name) => [name, []]))
 
+  const loadOf = (url: string, connections: number) => cleanLoad(url, { connections, seconds, tokens })
+
   async function session(): Promise<number> {
     const before = cpuSeconds(product)
-    const result = await cleanLoad(product.route('/session'), { connections, seconds, tokens })
+    const result = await loadOf(product.route('/session'), connections)
     // What is left to ship is part of the cost, and must not fall to whoever is measured next.
     await untilQuiet(product)
     const spent = cpuBetween(before, cpuSeconds(product))
     for (const name of counted) cpuMicros[name]?.push((spent[name] / result.requests) * 1e6)
     return result.requestsPerSecond
   }
-  const nothing = async () =>
-    (await cleanLoad(`${noOp.url}/session`, { connections, seconds, tokens })).requestsPerSecond
+  const nothing = async () => (await loadOf(`${noOp.url}/session`, connections)).requestsPerSecond
+  async function sessionOfFew(): Promise<number> {
+    const result = await loadOf(product.route('/session'), fewConnections)
+    await untilQuiet(product)
+    return result.requestsPerSecond
+  }
+  const nothingOfFew = async () => (await loadOf(`${noOp.url}/session`, fewConnections)).requestsPerSecond
   const redis = () =>
     runScript<number>('bare-redis.ts', [String(seconds / 2)], { env: { REDIS_URL: product.engineUrl('redis') } })
 
@@ -41,6 +49,7 @@ export const measureSessions: Part = async ({ product, stores, quick, dataDir })
     for (const each of Object.values(cpuMicros)) each.pop()
     const rates = await alternate(rounds, { session, nothing, redis })
     const each = ratios(rates.session, rates.nothing)
+    const fewRates = await alternate(quick ? 0 : rounds / 2, { session: sessionOfFew, nothing: nothingOfFew })
     const cpu = counted.map((name) => ({ name, micros: cpuMicros[name] ?? [] }))
     const total = rates.session.map((_, round) => cpu.reduce((sum, { micros }) => sum + (micros[round] ?? 0), 0))
     return [
@@ -52,6 +61,7 @@ export const measureSessions: Part = async ({ product, stores, quick, dataDir })
         from: `${spread(rates.session)} against ${spread(rates.nothing)}, ${connections} connections, ${users} sessions; bare Redis GET by the same client: ${spread(rates.redis)}`,
         figures: { ...rates, ratios: each }
       },
+      ...(quick ? [] : [rowOfFew(fewRates)]),
       {
         what: 'time of the processor for a GET /session',
         goal: '',
@@ -63,6 +73,17 @@ export const measureSessions: Part = async ({ product, stores, quick, dataDir })
     ]
   } finally {
     await noOp.stop()
+  }
+}
+
+function rowOfFew(rates: Record<'session' | 'nothing', number[]>): Measurement {
+  return {
+    what: `the same of ${fewConnections} connections`,
+    goal: '',
+    value: spread(ratios(rates.session, rates.nothing), 2),
+    passed: undefined,
+    from: `${spread(rates.session)} against ${spread(rates.nothing)}`,
+    figures: rates
   }
 }
 

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createKafka, createLineSender } from '#common/kafka.ts'
 import { findFreePort } from '../stack/ports.ts'
+import { mallocOptions, type Service, services } from '../stack/services.ts'
 import { runTool } from '../stack/tool.ts'
 import type { Part } from './bench.ts'
 import { median, spread } from './measurement.ts'
@@ -85,8 +86,10 @@ function sampleLine(): string {
 /** @returns lines a second, from the first that was collected to the last */
 async function collect(brokers: string[], topic: string, folder: string, lines: number): Promise<number> {
   const opsPort = await findFreePort()
-  const child = spawn(process.execPath, ['log-sink/server.ts'], {
+  const { heapOptions } = services.find(({ name }) => name === 'log-sink') as Service
+  const child = spawn(process.execPath, [...heapOptions, 'log-sink/server.ts'], {
     env: {
+      ...mallocOptions,
       PATH: process.env.PATH,
       KAFKA_BROKERS: brokers.join(','),
       KAFKA_LOGS_TOPIC: topic,

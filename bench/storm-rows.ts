@@ -28,7 +28,7 @@ interface Storm {
 
 export const measureStorm: Part = async (bench) => {
   const { product, stores, quick, draw } = bench
-  const { rounds, seconds } = quick ? { rounds: 1, seconds: 4 } : { rounds: 3, seconds: 20 }
+  const { rounds, seconds } = quick ? { rounds: 1, seconds: 2 } : { rounds: 3, seconds: 20 }
   await stores.addAccounts('storm', 1, clients, await registeredHash(product, stores))
   const tokens = await stores.addSessions(200)
   const session = (what: { connections: number; pauseMs?: number }) =>
