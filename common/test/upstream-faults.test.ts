@@ -302,3 +302,52 @@ t.test('an overloaded upstream is left alone for a moment, and only by the calls
   await sleep(150)
   t.equal(await create(), undefined)
 })
+
+t.test(
+  'of many calls that come at once, those that an overloaded upstream need not refuse do not reach it',
+  async (t) => {
+    const room = 10
+    let calls = 0
+    const { port } = await serve(t, {
+      async createSession() {
+        calls += 1
+        if (calls > room) throw overloaded(7)
+        await sleep(300)
+        return {}
+      }
+    })
+    const { client, rests } = caller(port)
+    const codes = await Promise.all(Array.from({ length: 200 }, () => codeOf(client.createSession({ userId }))))
+    t.equal(codes.filter((code) => code === undefined).length, room)
+    t.equal(codes.filter((code) => code === Code.Unavailable).length, 200 - room)
+    t.ok(calls < 100, `${calls} of 200 reached it`)
+    t.equal(await rests(), 200 - calls)
+  }
+)
+
+t.test(
+  'many calls that come at once to an upstream that refuses none reach it all, also past those that go away',
+  async (t) => {
+    let most = 0
+    let now = 0
+    const { port } = await serve(t, {
+      async createSession() {
+        now += 1
+        most = Math.max(most, now)
+        await sleep(1000)
+        now -= 1
+        return {}
+      }
+    })
+    const { client } = caller(port)
+    const leaving = new AbortController()
+    const calls = Array.from({ length: 200 }, (_, index) =>
+      codeOf(client.createSession({ userId }, index % 2 === 0 ? {} : { signal: leaving.signal }))
+    )
+    leaving.abort()
+    const codes = await Promise.all(calls)
+    t.equal(codes.filter((code) => code === undefined).length, 100)
+    t.equal(codes.filter((code) => code === Code.Canceled).length, 100)
+    t.ok(most > 50, `no more than ${most} at a time`)
+  }
+)
