@@ -43,7 +43,8 @@ export interface ServiceTransport extends Transport {
 /**
  * The transport to a service. No call waits without a deadline, half-open connections are found by pings, calls that
  * may be repeated are, within a budget, and an instance that gives no sign of life is left out: without any other,
- * calls are refused at once. So they are for a moment after the service has said that it is overloaded.
+ * calls are refused at once. So they are for a moment after the service has said that it is overloaded; of many that come
+ * at once, most wait some milliseconds for whether it does.
  */
 export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcClientMetrics): ServiceTransport {
   guardHttp2Sessions()
@@ -85,7 +86,7 @@ export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcCl
     ...options,
     baseUrl: urls[0] as string,
     sessionManager: joinedSessions(instances.map(({ sessionManager }) => sessionManager)),
-    interceptors: [rest, retries, balance(instances), ...onTheWay]
+    interceptors: [endNoted, rest, retries, balance(instances), ...onTheWay]
   })
   return { ...transport, instances: instances.map((instance) => instance.transport) }
 }
@@ -186,19 +187,31 @@ function authorized(token: string): Interceptor {
 // Enough for an answer to travel, or a twentieth of the time if that is less.
 const travelMs = 50
 
-const ends = new WeakMap<object, number>()
+const ends = new WeakMap<Headers, number>()
+
+/** When the time of a call is over, from when it was first asked for. */
+function endOf(header: Headers, timeoutMs: number): number {
+  const endsAt = ends.get(header) ?? performance.now() + timeoutMs
+  ends.set(header, endsAt)
+  return endsAt
+}
+
+const timeoutOf = (header: Headers) => Number(header.get('connect-timeout-ms'))
+
+/** Before anything that a call waits for here: that is of its time, too. */
+const endNoted: Interceptor = (next) => (request) => {
+  endOf(request.header, timeoutOf(request.header))
+  return next(request)
+}
 
 /**
  * The callee gets a little less time than its caller waits: what it says at its end is still heard, and tells that it
  * lives. A call that is repeated gets what is left.
  */
 const answeredInTime: Interceptor = (next) => (request) => {
-  const timeoutMs = Number(request.header.get('connect-timeout-ms'))
+  const timeoutMs = timeoutOf(request.header)
   if (timeoutMs > 0) {
-    const now = performance.now()
-    const endsAt = ends.get(request.header) ?? now + timeoutMs
-    ends.set(request.header, endsAt)
-    const leftMs = endsAt - now
+    const leftMs = endOf(request.header, timeoutMs) - performance.now()
     const shortened = Math.max(1, Math.floor(leftMs - Math.min(travelMs, leftMs / 20)))
     request.header.set('connect-timeout-ms', String(shortened))
   }

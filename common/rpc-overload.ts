@@ -10,7 +10,7 @@ import { isOverload } from './errors.ts'
 const restMs = 100
 // So many of those who come at once go first: what they are told may be the answer for the others, too.
 const vanguard = 16
-// Whoever is refused at once has been told so by then.
+// Whoever is refused at once should have been told so by then.
 const tellingMs = 20
 
 /** What is known of a method. */
@@ -19,12 +19,14 @@ interface Gate {
   restsUntil: number
   /** Calls that may still be refused at once. */
   undecided: number
+  /** Only while there is no rest. */
   waiting: Set<() => void>
 }
 
 /**
  * The interceptor: after a refusal of a method because of overload, calls of it are refused in the same words for a tenth
- * of a second. Of many that come at once the first go first; each that is not refused at once lets two more follow.
+ * of a second. Of many that come at once the first go first; each that is answered, or not refused at once, lets two more
+ * follow, and a refusal is that of all who wait.
  *
  * @param refused is told of each call that is refused here
  */
@@ -39,15 +41,22 @@ export function restWhileOverloaded(refused: () => void): Interceptor {
     return gate
   }
 
+  function requireNoRest({ refusal, restsUntil }: Gate): void {
+    if (performance.now() >= restsUntil) return
+    refused()
+    throw refusal
+  }
+
   return (next) => async (request) => {
     const gate = gateOf(request.method)
-    if (gate.undecided >= vanguard) await turn(gate, request.signal)
-    if (performance.now() < gate.restsUntil) {
-      refused()
-      throw gate.refusal
+    requireNoRest(gate)
+    if (gate.undecided >= vanguard) {
+      await turn(gate, request.signal)
+      requireNoRest(gate)
     }
     const decided = enter(gate)
-    const timer = setTimeout(decided, tellingMs)
+    // What has come in while this process was busy is heard first.
+    const timer = setTimeout(() => setImmediate(decided), tellingMs)
     try {
       return await next(request)
     } catch (error) {

@@ -303,51 +303,70 @@ t.test('an overloaded upstream is left alone for a moment, and only by the calls
   t.equal(await create(), undefined)
 })
 
-t.test(
-  'of many calls that come at once, those that an overloaded upstream need not refuse do not reach it',
-  async (t) => {
-    const room = 10
-    let calls = 0
-    const { port } = await serve(t, {
-      async createSession() {
-        calls += 1
-        if (calls > room) throw overloaded(7)
-        await sleep(300)
-        return {}
-      }
-    })
-    const { client, rests } = caller(port)
-    const codes = await Promise.all(Array.from({ length: 200 }, () => codeOf(client.createSession({ userId }))))
-    t.equal(codes.filter((code) => code === undefined).length, room)
-    t.equal(codes.filter((code) => code === Code.Unavailable).length, 200 - room)
-    t.ok(calls < 100, `${calls} of 200 reached it`)
-    t.equal(await rests(), 200 - calls)
-  }
-)
+t.test('of many calls at once, those that an overloaded upstream need not refuse do not reach it', async (t) => {
+  const room = 10
+  let calls = 0
+  const { port } = await serve(t, {
+    async createSession() {
+      calls += 1
+      if (calls > room) throw overloaded(7)
+      await sleep(500)
+      return {}
+    },
+    validateSession: () => ({})
+  })
+  const { client, rests } = caller(port)
+  await client.validateSession({ token: 'x' })
+  const codes = await Promise.all(Array.from({ length: 1000 }, () => codeOf(client.createSession({ userId }))))
+  t.equal(codes.filter((code) => code === undefined).length, room)
+  t.equal(codes.filter((code) => code === Code.Unavailable).length, 1000 - room)
+  t.ok(calls < 500, `${calls} of 1000 reached it`)
+  t.equal(await rests(), 1000 - calls)
+})
 
-t.test(
-  'many calls that come at once to an upstream that refuses none reach it all, also past those that go away',
-  async (t) => {
-    let most = 0
-    let now = 0
-    const { port } = await serve(t, {
-      async createSession() {
-        now += 1
-        most = Math.max(most, now)
-        await sleep(1000)
-        now -= 1
-        return {}
-      }
-    })
-    const { client } = caller(port)
-    const leaving = new AbortController()
-    const calls = Array.from({ length: 200 }, (_, index) =>
-      codeOf(client.createSession({ userId }, index % 2 === 0 ? {} : { signal: leaving.signal }))
-    )
-    leaving.abort()
-    const codes = await Promise.all(calls)
-    t.equal(codes.filter((code) => code === undefined).length, 100)
-    t.equal(codes.filter((code) => code === Code.Canceled).length, 100)
-    t.ok(most > 50, `no more than ${most} at a time`)
-  }
-)
+t.test('whoever comes while an overloaded upstream is left alone waits for nobody', async (t) => {
+  let calls = 0
+  const { port } = await serve(t, {
+    async createSession() {
+      calls += 1
+      if (calls > 32) throw overloaded(7)
+      await sleep(1000)
+      return {}
+    }
+  })
+  const { client } = caller(port)
+  const create = () => codeOf(client.createSession({ userId }))
+  const first = Array.from({ length: 48 }, create)
+  // Those that are let in are answered long after the others.
+  await Promise.race(first)
+  const later = await Promise.all(Array.from({ length: 100 }, create))
+  t.same(new Set(later), new Set([Code.Unavailable]))
+  const codes = await Promise.all(first)
+  t.equal(codes.filter((code) => code === undefined).length, 32)
+})
+
+t.test('many calls at once to an upstream that refuses none all reach it, past those that go away', async (t) => {
+  const [early, gone, late] = [16, 200, 50]
+  let most = 0
+  let now = 0
+  const { port } = await serve(t, {
+    async createSession() {
+      now += 1
+      most = Math.max(most, now)
+      await sleep(1000)
+      now -= 1
+      return {}
+    }
+  })
+  const { client } = caller(port)
+  const leaving = new AbortController()
+  const calls = Array.from({ length: early + gone + late }, (_, index) =>
+    codeOf(client.createSession({ userId }, index >= early && index < early + gone ? { signal: leaving.signal } : {}))
+  )
+  await sleep(5)
+  leaving.abort()
+  const codes = await Promise.all(calls)
+  t.equal(codes.filter((code) => code === undefined).length, early + late)
+  t.equal(codes.filter((code) => code === Code.Canceled).length, gone)
+  t.ok(most > 2 * early, `no more than ${most} at a time`)
+})
