@@ -2,35 +2,12 @@
 
 import { createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Code, ConnectError, createClient, type ServiceImpl } from '@connectrpc/connect'
-import { Registry } from '@prometheus-io/client'
+import { Code, ConnectError } from '@connectrpc/connect'
 import t, { type Test } from 'tap'
-import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { startTcpProxy } from '../../test/support/tcp-proxy.ts'
-import { overloaded, retryAfterSeconds, unavailable } from '../errors.ts'
-import { rpcClientMetrics } from '../metrics.ts'
+import { unavailable } from '../errors.ts'
 import { createRetryBudget } from '../retry.ts'
-import { createRpcTransport } from '../rpc-client.ts'
-import { probeHealth } from '../rpc-probe.ts'
-import { testRpc } from '../testing.ts'
-import { buildSessionServer } from './session-server.ts'
-
-/** Serves sessions at a port, 0 for any. */
-async function serve(t: Pick<Test, 'teardown'>, handlers: Partial<ServiceImpl<typeof SessionService>>, port = 0) {
-  const app = buildSessionServer(handlers)
-  const sockets = new Set<Socket>()
-  app.server.on('connection', (socket: Socket) => sockets.add(socket))
-  await app.listen({ host: '127.0.0.1', port })
-  function cut() {
-    for (const socket of sockets) socket.destroy()
-  }
-  async function kill() {
-    cut()
-    await app.close()
-  }
-  t.teardown(kill)
-  return { port: (app.server.address() as { port: number }).port, cut, kill }
-}
+import { caller, codeOf, serve, userId } from './upstreams.ts'
 
 /** Something that takes connections and never says a word. */
 async function mute(t: Pick<Test, 'teardown'>, port = 0) {
@@ -45,38 +22,6 @@ async function mute(t: Pick<Test, 'teardown'>, port = 0) {
   t.teardown(end)
   return { port: (server.address() as { port: number }).port, end }
 }
-
-/** Calls as another service would, with what is counted. */
-function caller(...ports: number[]) {
-  const registry = new Registry()
-  const upstream = { name: 'session-svc', urls: ports.map((port) => `http://127.0.0.1:${port}`), rpc: testRpc }
-  const transport = createRpcTransport(upstream, rpcClientMetrics(registry))
-  const client = createClient(SessionService, transport)
-  async function metric(series: string): Promise<number> {
-    const line = (await registry.metrics()).split('\n').find((each) => each.startsWith(`${series} `))
-    return Number(line?.split(' ').at(-1) ?? Number.NaN)
-  }
-  async function attempts(): Promise<number> {
-    const lines = (await registry.metrics()).split('\n').filter((line) => line.startsWith('grpc_client_handled_total'))
-    return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0)
-  }
-  return {
-    client,
-    probe: probeHealth(transport),
-    attempts,
-    breaker: () => metric('rpc_client_breaker_state{upstream="session-svc"}'),
-    refused: () => metric('rpc_client_breaker_refused_total{upstream="session-svc"}'),
-    retries: () => metric('rpc_client_retries_total{upstream="session-svc"}'),
-    rests: () => metric('rpc_client_overload_refused_total{upstream="session-svc"}')
-  }
-}
-
-const codeOf = (call: Promise<unknown>) =>
-  call.then(
-    () => undefined,
-    (error) => ConnectError.from(error).code
-  )
-const userId = '01a20865-c3ab-7767-969e-45618cbf1309'
 
 t.test('the budget is a tenth of the calls of the last ten seconds, and one for whoever makes few', async (t) => {
   let now = 0
@@ -278,95 +223,3 @@ t.test(
     t.equal(await codeOf(client.validateSession({ token: 'x' })), undefined)
   }
 )
-
-t.test('an overloaded upstream is left alone for a moment, and only by the calls that it refused', async (t) => {
-  let refusing = true
-  let calls = 0
-  const { port } = await serve(t, {
-    createSession() {
-      calls += 1
-      if (refusing) throw overloaded(7)
-      return {}
-    },
-    validateSession: () => ({})
-  })
-  const { client, rests } = caller(port)
-  const create = () => client.createSession({ userId }).then(() => undefined, ConnectError.from)
-  t.equal(await rests(), 0)
-  t.equal(retryAfterSeconds((await create()) as ConnectError), 7)
-  for (let call = 0; call < 20; call += 1) t.equal(retryAfterSeconds((await create()) as ConnectError), 7)
-  t.ok(calls <= 2, `${calls} calls came through`)
-  t.ok((await rests()) >= 19)
-  t.equal(await codeOf(client.validateSession({ token: 'x' })), undefined)
-  refusing = false
-  await sleep(150)
-  t.equal(await create(), undefined)
-})
-
-t.test('of many calls at once, those that an overloaded upstream need not refuse do not reach it', async (t) => {
-  const room = 10
-  let calls = 0
-  const { port } = await serve(t, {
-    async createSession() {
-      calls += 1
-      if (calls > room) throw overloaded(7)
-      await sleep(500)
-      return {}
-    },
-    validateSession: () => ({})
-  })
-  const { client, rests } = caller(port)
-  await client.validateSession({ token: 'x' })
-  const codes = await Promise.all(Array.from({ length: 1000 }, () => codeOf(client.createSession({ userId }))))
-  t.equal(codes.filter((code) => code === undefined).length, room)
-  t.equal(codes.filter((code) => code === Code.Unavailable).length, 1000 - room)
-  t.ok(calls < 500, `${calls} of 1000 reached it`)
-  t.equal(await rests(), 1000 - calls)
-})
-
-t.test('whoever comes while an overloaded upstream is left alone waits for nobody', async (t) => {
-  let calls = 0
-  const { port } = await serve(t, {
-    async createSession() {
-      calls += 1
-      if (calls > 32) throw overloaded(7)
-      await sleep(1000)
-      return {}
-    }
-  })
-  const { client } = caller(port)
-  const create = () => codeOf(client.createSession({ userId }))
-  const first = Array.from({ length: 48 }, create)
-  // Those that are let in are answered long after the others.
-  await Promise.race(first)
-  const later = await Promise.all(Array.from({ length: 100 }, create))
-  t.same(new Set(later), new Set([Code.Unavailable]))
-  const codes = await Promise.all(first)
-  t.equal(codes.filter((code) => code === undefined).length, 32)
-})
-
-t.test('many calls at once to an upstream that refuses none all reach it, past those that go away', async (t) => {
-  const [early, gone, late] = [16, 200, 50]
-  let most = 0
-  let now = 0
-  const { port } = await serve(t, {
-    async createSession() {
-      now += 1
-      most = Math.max(most, now)
-      await sleep(1000)
-      now -= 1
-      return {}
-    }
-  })
-  const { client } = caller(port)
-  const leaving = new AbortController()
-  const calls = Array.from({ length: early + gone + late }, (_, index) =>
-    codeOf(client.createSession({ userId }, index >= early && index < early + gone ? { signal: leaving.signal } : {}))
-  )
-  await sleep(5)
-  leaving.abort()
-  const codes = await Promise.all(calls)
-  t.equal(codes.filter((code) => code === undefined).length, early + late)
-  t.equal(codes.filter((code) => code === Code.Canceled).length, gone)
-  t.ok(most > 2 * early, `no more than ${most} at a time`)
-})
