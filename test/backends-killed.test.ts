@@ -13,12 +13,15 @@ t.test('log-ins, registrations and deletions while connections die under them', 
   const product = await createProduct(t, { USER_SVC_POSTGRES_MAX_CONNECTIONS: '5' })
   await product.startAll()
   const { call } = product
-  const email = newAddress()
-  t.equal((await call('POST', '/reg', { json: { email, password } })).status, 201)
-
   const admin = postgres(engineAddress('TEST_POSTGRES_URL'), { max: 1, onnotice: () => {} })
   t.teardown(() => admin.end())
   const database = new URL(product.env.USER_SVC_POSTGRES_URL as string).pathname.slice(1)
+  const open = await admin`
+    select from pg_stat_activity where datname = ${database} and application_name = 'user-svc'`
+  t.equal(open.length, 5, 'whoever is ready has all its connections')
+  const email = newAddress()
+  t.equal((await call('POST', '/reg', { json: { email, password } })).status, 201)
+
   const statuses = new Map<string, number>()
   const registered = new Set<string>()
   let slowestMs = 0

@@ -11,12 +11,13 @@ export type Database = ReturnType<typeof connectDatabase>['db']
 export const connectMs = 2000
 // What the server's own statement timeout gets to travel. Whoever is silent even then is frozen, or gone.
 const travelMs = 500
-const idleMs = 60_000
+// A look at the database waits for this, and must have an end itself.
+const fillMs = 1000
 // So that the network keeps a connection that is idle, and a dead one is found.
 export const keepAlive = { keepAlive: true, keepAliveInitialDelayMillis: 10_000 } as const
 
 /**
- * Opens a pool that connects when it is first used. A statement ends on the server after `queryTimeout` milliseconds;
+ * Opens a pool that connects when it is first used, or filled, and keeps what it has opened. A statement ends on the server after `queryTimeout` milliseconds;
  * if that does not say so, the connection is abandoned and its place in the pool is free.
  *
  * @param lost told when a connection that nobody was using is gone
@@ -32,11 +33,27 @@ export function connectDatabase(
     connectionTimeoutMillis: connectMs,
     statement_timeout: options.queryTimeout,
     query_timeout: options.queryTimeout + travelMs,
-    idleTimeoutMillis: idleMs,
+    idleTimeoutMillis: 0,
     ...keepAlive,
     Client: paced(pg.Client)
   })
   // It has left the pool; without a listener it would end the process.
   pool.on('error', lost)
-  return { db: drizzle(pool), close: () => withinMs(connectMs, pool.end()) }
+
+  async function openMissing(): Promise<void> {
+    while (pool.totalCount < options.maxConnections) {
+      // Those at rest are given first.
+      await Promise.all(Array.from({ length: pool.idleCount + 1 }, () => pool.query('select')))
+    }
+  }
+
+  /**
+   * Opens the connections that are missing, one after another, so that no call has to wait for one: on a busy machine
+   * the log-in at the server can take seconds.
+   *
+   * @throws the error of one that could not be opened, or a TimeoutError; calls go on with those that there are
+   */
+  const fill = () => withinMs(fillMs, openMissing())
+
+  return { db: drizzle(pool), fill, close: () => withinMs(connectMs, pool.end()) }
 }

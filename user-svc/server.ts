@@ -21,7 +21,7 @@ import { createSessionClient } from './session-client.ts'
 await runService('user-svc', load, async (config, { log, registry, logDependencies }) => {
   await prepareHashThreads(hashesAtATime(config.userSvc.password))
   const { postgres, host, port, opsHost, opsPort } = config.userSvc
-  const { db, close } = connectDatabase(postgres, () => readiness.lookNow())
+  const { db, fill, close } = connectDatabase(postgres, () => readiness.lookNow())
   const metrics = rpcClientMetrics(registry)
   metrics.announce(SessionService)
   const transport = createRpcTransport(
@@ -30,6 +30,7 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
   )
   const sessionClient = createSessionClient(transport)
   const migrations = keepMigrating(postgres, log)
+  let isShort = false
   const readiness = watchReadiness(
     [
       {
@@ -41,6 +42,16 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
             migrations.met(error)
             throw error
           })
+          await fill().then(
+            () => {
+              isShort = false
+            },
+            (error) => {
+              const fields = { event: 'postgres_connections_missing', err: error }
+              if (!isShort) log.warn(fields, 'not all connections to PostgreSQL can be opened')
+              isShort = true
+            }
+          )
         }
       },
       {
