@@ -17,8 +17,9 @@ const fillMs = 1000
 export const keepAlive = { keepAlive: true, keepAliveInitialDelayMillis: 10_000 } as const
 
 /**
- * Opens a pool that connects when it is first used, or filled, and keeps what it has opened. A statement ends on the server after `queryTimeout` milliseconds;
- * if that does not say so, the connection is abandoned and its place in the pool is free.
+ * Opens a pool that connects when it is first used, or filled, and keeps what it has opened. A statement ends on the
+ * server after `queryTimeout` milliseconds; if that does not say so, the connection is abandoned and its place in the
+ * pool is free.
  *
  * @param lost told when a connection that nobody was using is gone
  */
