@@ -23,33 +23,30 @@ export const measureSessions: Part = async ({ product, stores, quick, dataDir })
   const noOp = await startNoOp(join(dataDir, 'no-op.log'))
   const cpuMicros: Record<string, number[]> = Object.fromEntries(counted.map((name) => [name, []]))
 
-  const loadOf = (url: string, connections: number) => cleanLoad(url, { connections, seconds, tokens })
-
-  async function session(): Promise<number> {
+  async function nothing(from = connections): Promise<number> {
+    return (await cleanLoad(`${noOp.url}/session`, { connections: from, seconds, tokens })).requestsPerSecond
+  }
+  async function session(from = connections): Promise<number> {
     const before = cpuSeconds(product)
-    const result = await loadOf(product.route('/session'), connections)
+    const result = await cleanLoad(product.route('/session'), { connections: from, seconds, tokens })
     // What is left to ship is part of the cost, and must not fall to whoever is measured next.
     await untilQuiet(product)
     const spent = cpuBetween(before, cpuSeconds(product))
-    for (const name of counted) cpuMicros[name]?.push((spent[name] / result.requests) * 1e6)
+    if (from === connections) for (const name of counted) cpuMicros[name]?.push((spent[name] / result.requests) * 1e6)
     return result.requestsPerSecond
   }
-  const nothing = async () => (await loadOf(`${noOp.url}/session`, connections)).requestsPerSecond
-  async function sessionOfFew(): Promise<number> {
-    const result = await loadOf(product.route('/session'), fewConnections)
-    await untilQuiet(product)
-    return result.requestsPerSecond
-  }
-  const nothingOfFew = async () => (await loadOf(`${noOp.url}/session`, fewConnections)).requestsPerSecond
   const redis = () =>
     runScript<number>('bare-redis.ts', [String(seconds / 2)], { env: { REDIS_URL: product.engineUrl('redis') } })
 
   try {
     await Promise.all([session(), nothing()])
     for (const each of Object.values(cpuMicros)) each.pop()
-    const rates = await alternate(rounds, { session, nothing, redis })
+    const rates = await alternate(rounds, { session: () => session(), nothing: () => nothing(), redis })
     const each = ratios(rates.session, rates.nothing)
-    const fewRates = await alternate(quick ? 0 : rounds / 2, { session: sessionOfFew, nothing: nothingOfFew })
+    const fewRates = await alternate(quick ? 0 : rounds / 2, {
+      session: () => session(fewConnections),
+      nothing: () => nothing(fewConnections)
+    })
     const cpu = counted.map((name) => ({ name, micros: cpuMicros[name] ?? [] }))
     const total = rates.session.map((_, round) => cpu.reduce((sum, { micros }) => sum + (micros[round] ?? 0), 0))
     return [

@@ -33,8 +33,8 @@ export function lowerPriority(nice: number, pid = process.pid): void {
   while (threadsOf(pid).filter((thread) => lowerThreadPriority(nice, thread)).length > 0);
 }
 
-/** @returns whether it was higher, and is so no more */
-function lowerThreadPriority(nice: number, thread: number): boolean {
+/** Lowers that of one thread. @returns whether it was higher, and is so no more */
+export function lowerThreadPriority(nice: number, thread: number): boolean {
   try {
     if (getPriority(thread) >= nice) return false
     setPriority(thread, nice)

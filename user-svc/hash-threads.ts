@@ -2,8 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import { setPriority } from 'node:os'
-import { lowerSessionPriority, threadsOf } from '#common/priority.ts'
+import { lowerSessionPriority, lowerThreadPriority, threadsOf } from '#common/priority.ts'
 
 // For everything else that the pool does: files, DNS.
 const spareThreads = 4
@@ -18,13 +17,7 @@ export async function prepareHashThreads(hashes: number): Promise<void> {
   process.env.UV_THREADPOOL_SIZE ??= String(hashes + spareThreads)
   // Whatever it is, the first task makes the pool.
   await stat('.')
-  for (const thread of poolThreads()) {
-    try {
-      setPriority(thread, priority)
-    } catch {
-      // It is not permitted here: hashes then compete like any other work.
-    }
-  }
+  for (const thread of poolThreads()) lowerThreadPriority(priority, thread)
   // Other services come before hashes, too; by less, since what else this one does comes after them with it.
   lowerSessionPriority(priority / 2)
 }
