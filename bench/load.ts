@@ -37,7 +37,7 @@ export interface LoadResult {
 export const percentiles = [1, 10, 25, 50, 75, 90, 95, 97.5, 99, 99.5, 99.9, 99.95, 99.99]
 
 // Enough for the process to start and to say what it found.
-const graceMs = 20_000
+export const graceMs = 20_000
 
 /** Sends requests for a time. */
 export async function load(url: string, what: Load): Promise<LoadResult> {
@@ -84,7 +84,8 @@ function wrkArguments(connections: number, seconds: number, url: string, script:
 
 let wrk: Promise<boolean> | undefined
 
-function hasWrk(): Promise<boolean> {
+/** Installs it where that is possible. */
+export function hasWrk(): Promise<boolean> {
   wrk ??= installWrk()
   return wrk
 }

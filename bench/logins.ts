@@ -2,11 +2,12 @@
 
 import { availableParallelism } from 'node:os'
 import type { Part } from './bench.ts'
+import { loadLogIns } from './login-load.ts'
 import { alternate, completionRate, median, ratios, spread } from './measurement.ts'
 import { password, registeredHash } from './population.ts'
 import { untilQuiet } from './processes.ts'
 import { runScript } from './script.ts'
-import { countStatuses, storm } from './storm.ts'
+import { countStatuses } from './storm.ts'
 
 const goal = 0.95
 const cores = availableParallelism()
@@ -26,8 +27,7 @@ export const measureLogins: Part = async ({ product, stores, quick }) => {
   const url = product.route('/auth')
 
   async function logIns(forSeconds: number): Promise<number> {
-    const load = { clients, accounts, seconds: forSeconds, group: 'login', password }
-    const answers = await storm({ url, ...load, addresses: 'many', patient: true })
+    const answers = await loadLogIns({ url, clients, accounts, seconds: forSeconds, group: 'login', password })
     for (const [status, count] of Object.entries(countStatuses(answers))) {
       statuses[status] = (statuses[status] ?? 0) + count
     }

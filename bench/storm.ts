@@ -8,15 +8,22 @@ const graceMs = 30_000
 
 let networks = 0
 
+/** The second number of the addresses of another storm. */
+export function nextNetwork(): number {
+  networks = (networks % 255) + 1
+  return networks
+}
+
 /** Resolves to every answer that there was. */
 export async function storm(options: Omit<StormOptions, 'network'>): Promise<StormAnswer[]> {
-  networks = (networks % 255) + 1
   const timeoutMs = options.seconds * 1000 + graceMs
-  return runScript('storm-client.ts', [JSON.stringify({ ...options, network: networks })], { timeoutMs })
+  return runScript('storm-client.ts', [JSON.stringify({ ...options, network: nextNetwork() })], { timeoutMs })
 }
 
 /** How many answers had which status; 0 is no answer. */
-export function countStatuses(answers: readonly StormAnswer[]): Record<string, number> {
+export function countStatuses(
+  answers: readonly (readonly [at: number, status: number, ...unknown[]])[]
+): Record<string, number> {
   const counts: Record<string, number> = {}
   for (const [, status] of answers) counts[status] = (counts[status] ?? 0) + 1
   return counts

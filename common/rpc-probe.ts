@@ -32,7 +32,10 @@ export async function requireServing(
   })
 }
 
+/** How a probe of readiness asks. */
+export const probeOptions = { timeoutMs: 2000 } satisfies CallOptions
+
 /** Asks a service for its health; one instance that is ready is enough. */
 export function probeHealth(transport: ServiceTransport): Probe {
-  return () => requireServing(transport, '', { timeoutMs: 2000 })
+  return () => requireServing(transport, '', probeOptions)
 }

@@ -176,8 +176,8 @@ export function createHashQueue(slots: number, firstHashMs: number, events: Hash
       const waitMs = requireRoom(lane, caller)
       preparing[lane] += 1
       try {
-        // Whoever has to wait anyway lets those go first who came together with him and are refused.
-        if (waitMs > politeMs) await untilAborted(caller.signal, sleep(politeMs))
+        // Whoever has to wait anyway and has not come alone lets those go first who came with him and are refused.
+        if (waitMs > politeMs && preparing[lane] > 1) await untilAborted(caller.signal, sleep(politeMs))
         return await work(waitMs)
       } finally {
         preparing[lane] -= 1

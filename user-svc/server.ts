@@ -6,7 +6,6 @@ import { rpcClientMetrics } from '#common/metrics.ts'
 import { createOpsServer } from '#common/ops-server.ts'
 import { ProbeError, watchReadiness } from '#common/readiness.ts'
 import { createRpcTransport } from '#common/rpc-client.ts'
-import { probeHealth } from '#common/rpc-probe.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { createAccountEvents } from './account-events.ts'
 import { buildApp, hashesAtATime } from './app.ts'
@@ -57,7 +56,7 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
       {
         name: 'session-svc',
         required: 'always',
-        probe: probeHealth(transport)
+        probe: sessionClient.probe
       },
       ...logDependencies
     ],

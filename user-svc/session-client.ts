@@ -1,17 +1,21 @@
 /** user-svc's view of session-svc. */
 
-import { type Client, Code, ConnectError, createClient, type Transport } from '@connectrpc/connect'
+import { type CallOptions, type Client, Code, ConnectError, createClient, type Transport } from '@connectrpc/connect'
 import { unavailable } from '#common/errors.ts'
+import type { Probe } from '#common/readiness.ts'
+import type { ServiceTransport } from '#common/rpc-client.ts'
 import { type Call, onwards } from '#common/rpc-context.ts'
-import { requireServing } from '#common/rpc-probe.ts'
+import { probeOptions, requireServing } from '#common/rpc-probe.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 
 /** The calls that accounts make. */
 export interface SessionClient {
   sessions: Client<typeof SessionService>
+  /** The probe of readiness; what it is answered counts for those who log in, too. */
+  probe: Probe
   /**
    * Asks whether sessions can be created, so that no password is hashed in vain. Where many log in at once, one asks for
-   * others: an answer may be as old as the password has to wait anyway, and half a second at most.
+   * others: an answer may be as old as the password has to wait anyway, and a second at most.
    *
    * @param waitMs how long the password will wait
    * @throws ConnectError `unavailable`
@@ -19,21 +23,32 @@ export interface SessionClient {
   requireAvailable(call: Pick<Call, 'signal' | 'timeoutMs' | 'trace'>, waitMs: number): Promise<void>
 }
 
-const oldestMs = 500
+// As often as readiness is looked at.
+const oldestMs = 1000
 
-export function createSessionClient(transport: Transport): SessionClient {
+export function createSessionClient(transport: Transport | ServiceTransport): SessionClient {
   let availableAt = Number.NEGATIVE_INFINITY
+
+  async function ask(options: CallOptions): Promise<void> {
+    const askedAt = performance.now()
+    try {
+      await requireServing(transport, SessionService.typeName, options)
+      availableAt = askedAt
+    } catch (error) {
+      availableAt = Number.NEGATIVE_INFINITY
+      throw error
+    }
+  }
+
   return {
     sessions: createClient(SessionService, transport),
+    probe: () => ask(probeOptions),
     async requireAvailable(call, waitMs) {
-      const askedAt = performance.now()
-      if (askedAt - availableAt < Math.min(waitMs, oldestMs)) return
-      await requireServing(transport, SessionService.typeName, onwards(call)).catch((error) => {
-        availableAt = Number.NEGATIVE_INFINITY
+      if (performance.now() - availableAt < Math.min(waitMs, oldestMs)) return
+      await ask(onwards(call)).catch((error) => {
         const { code } = ConnectError.from(error)
         throw code === Code.DeadlineExceeded || code === Code.Canceled ? error : notAvailable(error)
       })
-      availableAt = askedAt
     }
   }
 }

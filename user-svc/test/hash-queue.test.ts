@@ -1,6 +1,6 @@
 /** Who hashes when: bounded, fair between the lanes, left by those who go away, and refused in time rather than too late. */
 
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
 import { deadlineExceeded } from '#common/deadline.ts'
@@ -101,6 +101,26 @@ t.test(
     t.equal(await errorOf(queue.prepare('login', caller, work)), undefined, 'their places are free again')
   }
 )
+
+t.test('whoever comes alone is prepared at once, though there is a queue', async (t) => {
+  const { queue, hash } = queueOf(1, 1000)
+  const running = hash('login', 'running', 60_000, new AbortController().signal, 300)
+  const caller = { signal: new AbortController().signal, timeoutMs: () => 9000 }
+  const begun: string[] = []
+  const prepare = (name: string) =>
+    queue.prepare('login', caller, async () => {
+      begun.push(name)
+      await sleep(1)
+    })
+  const first = prepare('first')
+  const second = prepare('second')
+  await nextTurn()
+  t.same(begun, ['first'])
+  await Promise.all([first, second])
+  const third = prepare('third')
+  t.same(begun, ['first', 'second', 'third'])
+  await Promise.all([third, running])
+})
 
 t.test(
   'when hashing becomes slower than was expected, those who waited are refused before their time is over',

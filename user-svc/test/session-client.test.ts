@@ -8,7 +8,7 @@ import { sessionsDouble, sessionTransport } from './service.ts'
 
 const call = { signal: new AbortController().signal, timeoutMs: () => 5000, trace: newTrace() }
 
-t.test('an answer is as old as the password may wait, half a second at most', async (t) => {
+t.test('an answer is as old as the password may wait, a second at most', async (t) => {
   let now = 1000
   t.intercept(performance, 'now', { value: () => now })
   const double = sessionsDouble()
@@ -29,8 +29,23 @@ t.test('an answer is as old as the password may wait, half a second at most', as
   double.serving = true
   await requireAvailable(call, 0)
   double.serving = false
-  now += 499
+  now += 999
   t.equal(await refusal(60_000), undefined)
   now += 1
   t.equal((await refusal(60_000))?.code, Code.Unavailable)
+})
+
+t.test('what the probe of readiness is answered counts for log-ins', async (t) => {
+  let now = 1000
+  t.intercept(performance, 'now', { value: () => now })
+  const double = sessionsDouble()
+  const { probe, requireAvailable } = createSessionClient(sessionTransport(double))
+  await probe()
+  now += 500
+  await requireAvailable(call, 600)
+  t.equal(double.checks, 1, 'nobody asks again')
+  double.serving = false
+  await t.rejects(probe(), { message: 'answers that it is not ready' })
+  await t.rejects(requireAvailable(call, 600), { code: Code.Unavailable })
+  t.equal(double.checks, 3)
 })
