@@ -4,9 +4,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { installPackages } from '../stack/engines/debian-package.ts'
-import { Unavailable } from '../stack/engines/engine.ts'
-import { isInstalled, runTool } from '../stack/tool.ts'
+import { runTool } from '../stack/tool.ts'
+import { graceMs, hasWrk, readOutcome, runWrk } from './wrk.ts'
 
 /** What is sent. */
 export interface Load {
@@ -36,9 +35,6 @@ export interface LoadResult {
 /** The percentiles that are asked for, beside the slowest. */
 export const percentiles = [1, 10, 25, 50, 75, 90, 95, 97.5, 99, 99.5, 99.9, 99.95, 99.99]
 
-// Enough for the process to start and to say what it found.
-export const graceMs = 20_000
-
 /** Sends requests for a time. */
 export async function load(url: string, what: Load): Promise<LoadResult> {
   const { connections, seconds, tokens = [], pauseMs = 0 } = what
@@ -47,16 +43,14 @@ export async function load(url: string, what: Load): Promise<LoadResult> {
     const file = join(folder, 'tokens')
     writeFileSync(file, `${tokens.join('\n')}\n`, { mode: 0o600 })
     const numbers = [pauseMs, percentiles.join(',')].map(String)
-    const [tool, args] = (await hasWrk())
-      ? ['wrk', wrkArguments(connections, seconds, url, [file, ...numbers])]
-      : [
+    const output = (await hasWrk())
+      ? await runWrk({ url, connections, seconds, script: 'wrk.lua', args: [file, ...numbers] })
+      : await runTool(
           process.execPath,
-          [join(import.meta.dirname, 'autocannon-load.ts'), url, `${connections}`, `${seconds}`, file, `${pauseMs}`]
-        ]
-    const output = await runTool(tool, args, { timeoutMs: seconds * 1000 + graceMs })
-    const line = output.split('\n').findLast((each) => each.startsWith('{'))
-    if (line === undefined) throw new Error(`${tool} said nothing of its load:\n${output}`)
-    const result = JSON.parse(line) as Omit<LoadResult, 'requestsPerSecond' | 'p99Ms'>
+          [join(import.meta.dirname, 'autocannon-load.ts'), url, `${connections}`, `${seconds}`, file, `${pauseMs}`],
+          { timeoutMs: seconds * 1000 + graceMs }
+        )
+    const result = readOutcome<Omit<LoadResult, 'requestsPerSecond' | 'p99Ms'>>(output)
     return {
       ...result,
       requestsPerSecond: result.requests / result.seconds,
@@ -75,31 +69,6 @@ export async function cleanLoad(url: string, what: Load): Promise<LoadResult> {
     throw new Error(`${url}: of ${requests} requests ${refused} were refused and ${unanswered} not answered`)
   }
   return result
-}
-
-function wrkArguments(connections: number, seconds: number, url: string, script: string[]): string[] {
-  const lua = join(import.meta.dirname, 'wrk.lua')
-  return ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', '-s', lua, url, '--', ...script]
-}
-
-let wrk: Promise<boolean> | undefined
-
-/** Installs it where that is possible. */
-export function hasWrk(): Promise<boolean> {
-  wrk ??= installWrk()
-  return wrk
-}
-
-async function installWrk(): Promise<boolean> {
-  if (await isInstalled('wrk')) return true
-  try {
-    await installPackages(['wrk'], console.error, new AbortController().signal)
-    return true
-  } catch (error) {
-    if (!(error instanceof Unavailable)) throw error
-    console.error(`${error.message}; going on with autocannon, which takes more of the processor itself`)
-    return false
-  }
 }
 
 if (import.meta.main) {

@@ -6,6 +6,9 @@ import type { StormAnswer, StormOptions } from './storm-client.ts'
 // What is under way at the end is waited for.
 const graceMs = 30_000
 
+/** When an answer came (ms since the epoch), and its status (0: none came). */
+export type Answered = readonly [at: number, status: number, ...unknown[]]
+
 let networks = 0
 
 /** The second number of the addresses of another storm. */

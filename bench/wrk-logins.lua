@@ -1,5 +1,5 @@
 -- What wrk sends and says: log-ins of accounts at random, each from an address of its own; as JSON when each was answered
--- (ms since the epoch), and with which status.
+-- (ms since the epoch), and with which status; 0 and 0 where none came.
 -- Arguments: the group of the accounts, how many there are, their password, the second number of the addresses.
 
 local ffi = require('ffi')
@@ -32,6 +32,8 @@ function response(status)
   table.insert(answers, string.format('[%.3f,%d]', tonumber(now.seconds) * 1e3 + tonumber(now.micros) / 1e3, status))
 end
 
-function done()
-  io.write('\n[', table.concat(thread:get('answers'), ','), ']\n')
+function done(summary)
+  local all, errors = thread:get('answers'), summary.errors
+  for _ = 1, errors.connect + errors.read + errors.write + errors.timeout do table.insert(all, '[0,0]') end
+  io.write('\n[', table.concat(all, ','), ']\n')
 end

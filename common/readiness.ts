@@ -73,6 +73,7 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
   })
   let draining = false
   let stopped = false
+  let next: NodeJS.Immediate | undefined
 
   async function look(dependency: (typeof watched)[number]): Promise<void> {
     dependency.begun += 1
@@ -110,8 +111,12 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
     dependency.timer = setTimeout(() => void keepLooking(dependency), dependency.up ? intervalMs : impatientMs)
   }
 
+  /** Once for all that is lost at the same moment. */
   function lookNow(): void {
-    for (const dependency of watched) void keepLooking(dependency)
+    next ??= setImmediate(() => {
+      next = undefined
+      for (const dependency of watched) void keepLooking(dependency)
+    })
   }
 
   const first = setTimeout(lookNow, 0)
@@ -137,6 +142,7 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
     stop: () => {
       stopped = true
       clearTimeout(first)
+      clearImmediate(next)
       for (const { timer } of watched) clearTimeout(timer)
     }
   }

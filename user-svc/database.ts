@@ -11,8 +11,6 @@ export type Database = ReturnType<typeof connectDatabase>['db']
 export const connectMs = 2000
 // What the server's own statement timeout gets to travel. Whoever is silent even then is frozen, or gone.
 const travelMs = 500
-// A look at the database waits for this, and must have an end itself.
-const fillMs = 1000
 // So that the network keeps a connection that is idle, and a dead one is found.
 export const keepAlive = { keepAlive: true, keepAliveInitialDelayMillis: 10_000 } as const
 
@@ -41,20 +39,39 @@ export function connectDatabase(
   // It has left the pool; without a listener it would end the process.
   pool.on('error', lost)
 
+  let filling: Promise<void> | undefined
+
   async function openMissing(): Promise<void> {
-    while (pool.totalCount < options.maxConnections) {
-      // Those at rest are given first.
-      await Promise.all(Array.from({ length: pool.idleCount + 1 }, () => pool.query('select')))
-    }
+    const missing = options.maxConnections - pool.totalCount
+    // Those at rest are given first, so they are asked, too.
+    const asked = missing > 0 ? pool.idleCount + missing : 0
+    const answers = await Promise.allSettled(Array.from({ length: asked }, () => pool.query('select')))
+    const refused = answers.find(({ status }) => status === 'rejected')
+    if (refused) throw (refused as PromiseRejectedResult).reason
   }
 
-  /**
-   * Opens the connections that are missing, one after another, so that no call has to wait for one: on a busy machine
-   * the log-in at the server can take seconds.
-   *
-   * @throws the error of one that could not be opened, or a TimeoutError; calls go on with those that there are
-   */
-  const fill = () => withinMs(fillMs, openMissing())
+  return {
+    db: drizzle(pool),
 
-  return { db: drizzle(pool), fill, close: () => withinMs(connectMs, pool.end()) }
+    /**
+     * Opens the connections that are missing, so that no call has to wait for one: on a busy machine the log-in at the
+     * server can take seconds. Whoever asks meanwhile waits for the same.
+     *
+     * @throws the error of one that could not be opened; calls go on with those that there are
+     */
+    fill(): Promise<void> {
+      filling ??= openMissing().finally(() => {
+        filling = undefined
+      })
+      return filling
+    },
+
+    /** Gives up the connections that nobody uses: a server that does not answer on one may have lost them all. */
+    dropIdle(): void {
+      for (let count = pool.idleCount; count > 0; count -= 1)
+        pool.connect((error, _client, release) => release(error ?? true))
+    },
+
+    close: () => withinMs(connectMs, pool.end())
+  }
 }

@@ -176,7 +176,7 @@ export function createHashQueue(slots: number, firstHashMs: number, events: Hash
       const waitMs = requireRoom(lane, caller)
       preparing[lane] += 1
       try {
-        // Whoever has to wait anyway and has not come alone lets those go first who came with him and are refused.
+        // Of those who have to wait anyway all but the first let those go first who came with them and are refused.
         if (waitMs > politeMs && preparing[lane] > 1) await untilAborted(caller.signal, sleep(politeMs))
         return await work(waitMs)
       } finally {

@@ -1,16 +1,16 @@
 /** Starts user-svc. */
 
-import { sql } from 'drizzle-orm'
 import { runService } from '#common/lifecycle.ts'
 import { rpcClientMetrics } from '#common/metrics.ts'
 import { createOpsServer } from '#common/ops-server.ts'
-import { ProbeError, watchReadiness } from '#common/readiness.ts'
+import { watchReadiness } from '#common/readiness.ts'
 import { createRpcTransport } from '#common/rpc-client.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { createAccountEvents } from './account-events.ts'
 import { buildApp, hashesAtATime } from './app.ts'
 import { load } from './config.ts'
 import { connectDatabase } from './database.ts'
+import { createDatabaseProbe } from './database-probe.ts'
 import { prepareHashThreads } from './hash-threads.ts'
 import { accountMetrics } from './metrics.ts'
 import { keepMigrating } from './migrations.ts'
@@ -20,7 +20,8 @@ import { createSessionClient } from './session-client.ts'
 await runService('user-svc', load, async (config, { log, registry, logDependencies }) => {
   await prepareHashThreads(hashesAtATime(config.userSvc.password))
   const { postgres, host, port, opsHost, opsPort } = config.userSvc
-  const { db, fill, close } = connectDatabase(postgres, () => readiness.lookNow())
+  const pool = connectDatabase(postgres, () => readiness.lookNow())
+  const { db } = pool
   const metrics = rpcClientMetrics(registry)
   metrics.announce(SessionService)
   const transport = createRpcTransport(
@@ -29,29 +30,12 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
   )
   const sessionClient = createSessionClient(transport)
   const migrations = keepMigrating(postgres, log)
-  let isShort = false
   const readiness = watchReadiness(
     [
       {
         name: 'postgres',
         required: 'always',
-        async probe() {
-          if (!migrations.done()) throw new ProbeError(migrations.state())
-          await db.execute(sql`select from users limit 0`).catch((error) => {
-            migrations.met(error)
-            throw error
-          })
-          await fill().then(
-            () => {
-              isShort = false
-            },
-            (error) => {
-              const fields = { event: 'postgres_connections_missing', err: error }
-              if (!isShort) log.warn(fields, 'not all connections to PostgreSQL can be opened')
-              isShort = true
-            }
-          )
-        }
+        probe: createDatabaseProbe(pool, migrations, log)
       },
       {
         name: 'session-svc',
@@ -78,7 +62,7 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
       { name: 'rpc', close: () => app.close(), underWay: app.callsUnderWay },
       { name: 'relay', close: relay.close },
       { name: 'migrations', close: async () => migrations.stop() },
-      { name: 'postgres', close }
+      { name: 'postgres', close: pool.close }
     ],
     readiness
   }

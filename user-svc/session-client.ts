@@ -3,7 +3,6 @@
 import { type CallOptions, type Client, Code, ConnectError, createClient, type Transport } from '@connectrpc/connect'
 import { unavailable } from '#common/errors.ts'
 import type { Probe } from '#common/readiness.ts'
-import type { ServiceTransport } from '#common/rpc-client.ts'
 import { type Call, onwards } from '#common/rpc-context.ts'
 import { probeOptions, requireServing } from '#common/rpc-probe.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
@@ -15,7 +14,7 @@ export interface SessionClient {
   probe: Probe
   /**
    * Asks whether sessions can be created, so that no password is hashed in vain. Where many log in at once, one asks for
-   * others: an answer may be as old as the password has to wait anyway, and a second at most.
+   * others: an answer may be as old as the password has to wait anyway, and a second and a half at most.
    *
    * @param waitMs how long the password will wait
    * @throws ConnectError `unavailable`
@@ -23,19 +22,27 @@ export interface SessionClient {
   requireAvailable(call: Pick<Call, 'signal' | 'timeoutMs' | 'trace'>, waitMs: number): Promise<void>
 }
 
-// As often as readiness is looked at.
-const oldestMs = 1000
+// Readiness is looked at once a second; the rest is for a busy machine.
+const oldestMs = 1500
 
-export function createSessionClient(transport: Transport | ServiceTransport): SessionClient {
+export function createSessionClient(transport: Transport): SessionClient {
   let availableAt = Number.NEGATIVE_INFINITY
+  let newest = Number.NEGATIVE_INFINITY
 
   async function ask(options: CallOptions): Promise<void> {
     const askedAt = performance.now()
+    function learn(isAvailable: boolean): void {
+      // Questions can overlap; what an older one was answered is over.
+      if (askedAt < newest) return
+      newest = askedAt
+      availableAt = isAvailable ? askedAt : Number.NEGATIVE_INFINITY
+    }
     try {
       await requireServing(transport, SessionService.typeName, options)
-      availableAt = askedAt
+      learn(true)
     } catch (error) {
-      availableAt = Number.NEGATIVE_INFINITY
+      // Whoever had no more time has learnt nothing.
+      if (!isOutOfTime(error)) learn(false)
       throw error
     }
   }
@@ -46,11 +53,15 @@ export function createSessionClient(transport: Transport | ServiceTransport): Se
     async requireAvailable(call, waitMs) {
       if (performance.now() - availableAt < Math.min(waitMs, oldestMs)) return
       await ask(onwards(call)).catch((error) => {
-        const { code } = ConnectError.from(error)
-        throw code === Code.DeadlineExceeded || code === Code.Canceled ? error : notAvailable(error)
+        throw isOutOfTime(error) ? error : notAvailable(error)
       })
     }
   }
+}
+
+function isOutOfTime(error: unknown): boolean {
+  const { code } = ConnectError.from(error)
+  return code === Code.DeadlineExceeded || code === Code.Canceled
 }
 
 function notAvailable(cause?: unknown): ConnectError {

@@ -1,82 +1,126 @@
-/** The pool of connections to PostgreSQL: filled before it is needed, and again after losses. */
+/** The connections to PostgreSQL: opened before they are needed, again after losses, and given up when they may be dead. */
 
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
+import { createLogger } from '#common/logger.ts'
 import { createTestDatabase } from '#common/testing.ts'
+import { startLossyProxy } from '../../test/support/lossy-proxy.ts'
+import { until } from '../../test/support/product.ts'
 import { connectDatabase } from '../database.ts'
+import { createDatabaseProbe } from '../database-probe.ts'
+import { migrateDatabase } from '../migrations.ts'
 
 const maxConnections = 5
+const migrations = { done: () => true, state: () => '', met: () => {} }
 
-async function setUp(t: Test) {
-  const url = await createTestDatabase(t)
-  const admin = postgres(url, { max: 1, onnotice: () => {} })
-  const pool = connectDatabase({ url, maxConnections, queryTimeout: 3000 })
-  t.teardown(() => Promise.all([pool.close(), admin.end()]))
-  /** The processes of the server that serve the pool. */
-  const backends = async () =>
-    (await admin`select pid from pg_stat_activity where datname = current_database() and application_name = 'user-svc'`)
-      .map(({ pid }) => pid as number)
-      .sort((a, b) => a - b)
-  return { ...pool, admin, backends }
+/** A pool of a database with the tables, and a look at what the server has of it. */
+async function setUp(t: Test, through: (url: URL) => Promise<void> = async () => {}) {
+  const direct = await createTestDatabase(t)
+  await migrateDatabase(direct)
+  const url = new URL(direct)
+  await through(url)
+  const admin = postgres(direct, { max: 1, onnotice: () => {} })
+  const pool = connectDatabase({ url: url.href, maxConnections, queryTimeout: 3000 })
+  t.teardown(() => Promise.allSettled([pool.close(), admin.end()]))
+  async function backends(state = '%'): Promise<number[]> {
+    const rows = await admin`
+      select pid from pg_stat_activity
+      where datname = current_database() and application_name = 'user-svc' and state like ${state} order by pid`
+    return rows.map(({ pid }) => pid)
+  }
+  const lines: string[] = []
+  const log = createLogger('user-svc', 'info', { write: (line) => void lines.push(line) })
+  return {
+    ...pool,
+    admin,
+    backends,
+    probe: createDatabaseProbe(pool, migrations, log),
+    told: () => lines.map((line) => JSON.parse(line).event as string),
+    ask: async (seconds = 0.05) => void (await pool.db.execute(sql`select pg_sleep(${seconds})`))
+  }
 }
 
-const ask = ({ db }: Pick<ReturnType<typeof connectDatabase>, 'db'>) => db.execute(sql`select pg_sleep(0.05)`)
-
 t.test('a pool that is filled opens nothing more', async (t) => {
-  const pool = await setUp(t)
-  t.equal((await pool.backends()).length, 0, 'what nobody uses opens nothing')
-  await ask(pool)
-  const [first] = await pool.backends()
-  await pool.fill()
-  const filled = await pool.backends()
+  const { ask, fill, backends } = await setUp(t)
+  t.same(await backends(), [], 'what nobody uses opens nothing')
+  await ask()
+  const [first] = await backends()
+  await Promise.all([fill(), fill()])
+  const filled = await backends()
   t.equal(filled.length, maxConnections)
   t.ok(filled.includes(first as number), 'what was open stays open')
-  await pool.fill()
-  await Promise.all(Array.from({ length: 3 * maxConnections }, () => ask(pool)))
-  t.same(await pool.backends(), filled)
+  await fill()
+  await Promise.all(Array.from({ length: 3 * maxConnections }, () => ask()))
+  t.same(await backends(), filled)
 })
 
-t.test('what is lost is opened again, while others are in use', async (t) => {
-  const pool = await setUp(t)
-  await pool.fill()
-  const filled = await pool.backends()
-  const underWay = Promise.resolve(pool.db.execute(sql`select pg_sleep(0.5)`))
-  await sleep(50)
-  await pool.admin`
-    select pg_terminate_backend(pid) from pg_stat_activity
+t.test('the first look waits for all connections; what is lost later is opened again beside', async (t) => {
+  const { ask, admin, backends, probe, told } = await setUp(t)
+  await probe()
+  const filled = await backends()
+  t.equal(filled.length, maxConnections)
+  const underWay = t.resolves(ask(2))
+  await until('it is under way', async () => (await backends('active')).length === 1)
+  await admin`select pg_terminate_backend(pid) from pg_stat_activity
     where datname = current_database() and application_name = 'user-svc' and state = 'idle'`
-  while ((await pool.backends()).length > 1) await sleep(10)
-  await sleep(50)
-  await pool.fill()
-  const again = await pool.backends()
-  t.equal(again.length, maxConnections)
-  t.equal(again.filter((pid) => filled.includes(pid)).length, 1)
-  await t.resolves(underWay)
+  await until('all are open again', async () => {
+    // A look may meet one that has just been lost.
+    await probe().catch(() => {})
+    return (await backends()).length === maxConnections
+  })
+  t.equal((await backends()).filter((pid) => filled.includes(pid)).length, 1)
+  await underWay
+  t.same(told(), [])
 })
 
-t.test('where the server gives fewer connections, those that there are serve', async (t) => {
-  const url = new URL(await createTestDatabase(t))
-  const admin = postgres(url.href, { max: 1, onnotice: () => {} })
+t.test('where the server gives fewer connections, those that there are serve, and it is told once', async (t) => {
+  let laterMs = 0
+  const now = performance.now.bind(performance)
+  t.intercept(performance, 'now', { value: () => now() + laterMs })
   const role = `limited_${randomBytes(6).toString('hex')}`
-  await admin.unsafe(`create role ${role} login password 'limited' connection limit 2`)
-  Object.assign(url, { username: role, password: 'limited' })
-  const { db, fill, close } = connectDatabase({ url: url.href, maxConnections, queryTimeout: 3000 })
-  try {
-    await ask({ db })
-    await t.rejects(fill(), { code: '53300' })
-    await t.resolves(ask({ db }))
-    await admin.unsafe(`alter role ${role} connection limit -1`)
-    // The failures are to be over: until then nobody tries.
-    await sleep(1000)
-    await fill()
-    const [open] = await admin`select count(*)::int as count from pg_stat_activity where usename = ${role}`
-    t.equal(open?.count, maxConnections)
-  } finally {
-    await close()
-    await admin.unsafe(`drop role ${role}`)
+  const { ask, admin, backends, probe, told } = await setUp(t, async (url) => {
+    const admin = postgres(url.href, { max: 1, onnotice: () => {} })
+    await admin.unsafe(`create role ${role} login password 'limited' connection limit 2`)
+    await admin.unsafe(`grant select on users to ${role}`)
     await admin.end()
+    Object.assign(url, { username: role, password: 'limited' })
+  })
+  try {
+    await probe()
+    await ask()
+    await probe()
+    t.same(told(), ['postgres_connections_missing'])
+    t.ok((await backends()).length < maxConnections)
+    await admin.unsafe(`alter role ${role} connection limit -1`)
+    await until('all are open', async () => {
+      laterMs += 10_000
+      await probe()
+      return (await backends()).length === maxConnections
+    })
+    await until('that is told', async () => told().length === 2)
+    t.same(told(), ['postgres_connections_missing', 'postgres_connections_complete'])
+  } finally {
+    await admin.unsafe(`revoke all on users from ${role}`)
+    await admin.unsafe(`drop role ${role}`)
   }
+})
+
+t.test('connections that died in silence are given up all at once', async (t) => {
+  let proxy: Awaited<ReturnType<typeof startLossyProxy>> | undefined
+  const { probe, fill } = await setUp(t, async (url) => {
+    proxy = await startLossyProxy(t, { port: Number(url.port) })
+    url.port = String(proxy.port)
+  })
+  await probe()
+  t.equal(proxy?.openedAt.length, maxConnections)
+  proxy?.fallSilent()
+  proxy?.speak()
+  await t.rejects(probe(), { name: 'TimeoutError' })
+  await sleep(50)
+  await t.resolves(probe(), 'the next look has a connection that lives')
+  await fill()
+  t.equal(proxy?.openedAt.length, 2 * maxConnections - 1, 'the one that was asked is given up later')
 })

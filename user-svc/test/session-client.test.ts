@@ -1,14 +1,16 @@
 /** How user-svc learns whether sessions can be created. */
 
-import { Code, ConnectError } from '@connectrpc/connect'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { Code, ConnectError, createRouterTransport } from '@connectrpc/connect'
 import t from 'tap'
 import { newTrace } from '#common/trace.ts'
+import { Health, HealthCheckResponse_ServingStatus as Status } from '#gen/grpc/health/v1/health_pb.ts'
 import { createSessionClient } from '../session-client.ts'
 import { sessionsDouble, sessionTransport } from './service.ts'
 
 const call = { signal: new AbortController().signal, timeoutMs: () => 5000, trace: newTrace() }
 
-t.test('an answer is as old as the password may wait, a second at most', async (t) => {
+t.test('an answer is as old as the password may wait, a second and a half at most', async (t) => {
   let now = 1000
   t.intercept(performance, 'now', { value: () => now })
   const double = sessionsDouble()
@@ -29,7 +31,7 @@ t.test('an answer is as old as the password may wait, a second at most', async (
   double.serving = true
   await requireAvailable(call, 0)
   double.serving = false
-  now += 999
+  now += 1499
   t.equal(await refusal(60_000), undefined)
   now += 1
   t.equal((await refusal(60_000))?.code, Code.Unavailable)
@@ -48,4 +50,36 @@ t.test('what the probe of readiness is answered counts for log-ins', async (t) =
   await t.rejects(probe(), { message: 'answers that it is not ready' })
   await t.rejects(requireAvailable(call, 600), { code: Code.Unavailable })
   t.equal(double.checks, 3)
+})
+
+t.test('what an older question is answered later does not count', async (t) => {
+  const late = Promise.withResolvers<void>()
+  let asked = 0
+  const transport = createRouterTransport(({ service }) => {
+    service(Health, {
+      async check() {
+        asked += 1
+        if (asked > 1) return { status: Status.NOT_SERVING }
+        await late.promise
+        return { status: Status.SERVING }
+      }
+    })
+  })
+  const { probe, requireAvailable } = createSessionClient(transport)
+  const older = probe()
+  await nextTurn()
+  await t.rejects(probe(), { message: 'answers that it is not ready' })
+  late.resolve()
+  await older
+  await t.rejects(requireAvailable(call, 60_000), { code: Code.Unavailable })
+})
+
+t.test('whoever has no time left learns nothing for others', async (t) => {
+  const double = sessionsDouble()
+  const { probe, requireAvailable } = createSessionClient(sessionTransport(double))
+  await probe()
+  await t.rejects(requireAvailable({ ...call, signal: AbortSignal.abort() }, 0), { code: Code.Canceled })
+  const { checks } = double
+  await requireAvailable(call, 60_000)
+  t.equal(double.checks, checks)
 })
