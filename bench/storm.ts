@@ -24,9 +24,7 @@ export async function storm(options: Omit<StormOptions, 'network'>): Promise<Sto
 }
 
 /** How many answers had which status; 0 is no answer. */
-export function countStatuses(
-  answers: readonly (readonly [at: number, status: number, ...unknown[]])[]
-): Record<string, number> {
+export function countStatuses(answers: readonly Answered[]): Record<string, number> {
   const counts: Record<string, number> = {}
   for (const [, status] of answers) counts[status] = (counts[status] ?? 0) + 1
   return counts

@@ -68,8 +68,9 @@ export function connectDatabase(
 
     /** Gives up the connections that nobody uses: a server that does not answer on one may have lost them all. */
     dropIdle(): void {
-      for (let count = pool.idleCount; count > 0; count -= 1)
+      for (let count = pool.idleCount; count > 0; count -= 1) {
         pool.connect((error, _client, release) => release(error ?? true))
+      }
     },
 
     close: () => withinMs(connectMs, pool.end())
