@@ -2,7 +2,7 @@
 
 import { drizzle } from 'drizzle-orm/node-postgres'
 import pg from 'pg'
-import { withinMs } from '#common/time-limit.ts'
+import { TimeoutError, withinMs } from '#common/time-limit.ts'
 import { paced } from './paced-connects.ts'
 
 /** What queries go through. */
@@ -11,6 +11,8 @@ export type Database = ReturnType<typeof connectDatabase>['db']
 export const connectMs = 2000
 // What the server's own statement timeout gets to travel. Whoever is silent even then is frozen, or gone.
 const travelMs = 500
+// For an answer that needs nothing but the connection.
+const silentMs = 500
 // So that the network keeps a connection that is idle, and a dead one is found.
 export const keepAlive = { keepAlive: true, keepAliveInitialDelayMillis: 10_000 } as const
 
@@ -42,12 +44,17 @@ export function connectDatabase(
   let filling: Promise<void> | undefined
 
   async function openMissing(): Promise<void> {
+    pool.options.max = options.maxConnections
     const missing = options.maxConnections - pool.totalCount
     // Those at rest are given first, so they are asked, too.
     const asked = missing > 0 ? pool.idleCount + missing : 0
     const answers = await Promise.allSettled(Array.from({ length: asked }, () => pool.query('select')))
-    const refused = answers.find(({ status }) => status === 'rejected')
-    if (refused) throw (refused as PromiseRejectedResult).reason
+    const errors = answers.flatMap((answer) => (answer.status === 'rejected' ? [answer.reason] : []))
+    if (errors.length === 0) return
+    const refusal = errors.find(isRefusal)
+    // Until it is tried again, calls wait for one of those that there are.
+    if (refusal) pool.options.max = Math.max(1, pool.totalCount)
+    throw refusal ?? errors[0]
   }
 
   return {
@@ -57,7 +64,7 @@ export function connectDatabase(
      * Opens the connections that are missing, so that no call has to wait for one: on a busy machine the log-in at the
      * server can take seconds. Whoever asks meanwhile waits for the same.
      *
-     * @throws the error of one that could not be opened; calls go on with those that there are
+     * @throws the error of one that could not be opened, above all the server's refusal (see `isRefusal`)
      */
     fill(): Promise<void> {
       filling ??= openMissing().finally(() => {
@@ -66,13 +73,23 @@ export function connectDatabase(
       return filling
     },
 
-    /** Gives up the connections that nobody uses: a server that does not answer on one may have lost them all. */
-    dropIdle(): void {
-      for (let count = pool.idleCount; count > 0; count -= 1) {
-        pool.connect((error, _client, release) => release(error ?? true))
-      }
+    /** Gives up the connections that nobody uses, if the server does not answer on one of them either. */
+    async dropIdleIfSilent(): Promise<void> {
+      if (pool.idleCount === 0) return
+      await withinMs(silentMs, pool.query('select')).catch((error) => {
+        // Whatever else is wrong with it, it has left the pool, and the look tells how the server is.
+        if (!(error instanceof TimeoutError)) return
+        for (let count = pool.idleCount; count > 0; count -= 1) {
+          pool.connect((error, _client, release) => release?.(error ?? true))
+        }
+      })
     },
 
     close: () => withinMs(connectMs, pool.end())
   }
+}
+
+/** Whether the server, or a limit of the role or the database, gives no more connections. */
+export function isRefusal(error: unknown): boolean {
+  return (error as { code?: unknown }).code === '53300'
 }

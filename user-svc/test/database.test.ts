@@ -1,12 +1,12 @@
 /** The connections to PostgreSQL: opened before they are needed, again after losses, and given up when they may be dead. */
 
 import { randomBytes } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { createLogger } from '#common/logger.ts'
 import { createTestDatabase } from '#common/testing.ts'
+import { withinMs } from '#common/time-limit.ts'
 import { startLossyProxy } from '../../test/support/lossy-proxy.ts'
 import { until } from '../../test/support/product.ts'
 import { connectDatabase } from '../database.ts'
@@ -23,7 +23,7 @@ async function setUp(t: Test, through: (url: URL) => Promise<void> = async () =>
   const url = new URL(direct)
   await through(url)
   const admin = postgres(direct, { max: 1, onnotice: () => {} })
-  const pool = connectDatabase({ url: url.href, maxConnections, queryTimeout: 3000 })
+  const pool = connectDatabase({ url: url.href, maxConnections, queryTimeout: 10_000 })
   t.teardown(() => Promise.allSettled([pool.close(), admin.end()]))
   async function backends(state = '%'): Promise<number[]> {
     const rows = await admin`
@@ -62,16 +62,16 @@ t.test('the first look waits for all connections; what is lost later is opened a
   await probe()
   const filled = await backends()
   t.equal(filled.length, maxConnections)
-  const underWay = t.resolves(ask(2))
+  const underWay = t.resolves(ask(3))
   await until('it is under way', async () => (await backends('active')).length === 1)
   await admin`select pg_terminate_backend(pid) from pg_stat_activity
     where datname = current_database() and application_name = 'user-svc' and state = 'idle'`
   await until('all are open again', async () => {
     // A look may meet one that has just been lost.
     await probe().catch(() => {})
-    return (await backends()).length === maxConnections
+    const open = await backends()
+    return open.length === maxConnections && open.filter((pid) => filled.includes(pid)).length === 1
   })
-  t.equal((await backends()).filter((pid) => filled.includes(pid)).length, 1)
   await underWay
   t.same(told(), [])
 })
@@ -81,7 +81,7 @@ t.test('where the server gives fewer connections, those that there are serve, an
   const now = performance.now.bind(performance)
   t.intercept(performance, 'now', { value: () => now() + laterMs })
   const role = `limited_${randomBytes(6).toString('hex')}`
-  const { ask, admin, backends, probe, told } = await setUp(t, async (url) => {
+  const { ask, admin, backends, fill, probe, told } = await setUp(t, async (url) => {
     const admin = postgres(url.href, { max: 1, onnotice: () => {} })
     await admin.unsafe(`create role ${role} login password 'limited' connection limit 2`)
     await admin.unsafe(`grant select on users to ${role}`)
@@ -90,10 +90,12 @@ t.test('where the server gives fewer connections, those that there are serve, an
   })
   try {
     await probe()
-    await ask()
+    await Promise.all(Array.from({ length: 3 * maxConnections }, () => ask()))
+    laterMs += 10_000
     await probe()
+    await t.rejects(fill(), { code: '53300' })
     t.same(told(), ['postgres_connections_missing'])
-    t.ok((await backends()).length < maxConnections)
+    t.equal((await backends()).length, 2)
     await admin.unsafe(`alter role ${role} connection limit -1`)
     await until('all are open', async () => {
       laterMs += 10_000
@@ -108,19 +110,34 @@ t.test('where the server gives fewer connections, those that there are serve, an
   }
 })
 
-t.test('connections that died in silence are given up all at once', async (t) => {
+async function setUpBehindProxy(t: Test) {
   let proxy: Awaited<ReturnType<typeof startLossyProxy>> | undefined
-  const { probe, fill } = await setUp(t, async (url) => {
+  const all = await setUp(t, async (url) => {
     proxy = await startLossyProxy(t, { port: Number(url.port) })
     url.port = String(proxy.port)
   })
+  return { ...all, proxy: proxy as NonNullable<typeof proxy> }
+}
+
+t.test('connections that died in silence are given up all at once', async (t) => {
+  const { probe, fill, proxy } = await setUpBehindProxy(t)
   await probe()
-  t.equal(proxy?.openedAt.length, maxConnections)
-  proxy?.fallSilent()
-  proxy?.speak()
-  await t.rejects(probe(), { name: 'TimeoutError' })
-  await sleep(50)
+  t.equal(proxy.openedAt.length, maxConnections)
+  proxy.fallSilent()
+  proxy.speak()
+  await t.rejects(withinMs(2000, probe()), { name: 'TimeoutError' })
   await t.resolves(probe(), 'the next look has a connection that lives')
   await fill()
-  t.equal(proxy?.openedAt.length, 2 * maxConnections - 1, 'the one that was asked is given up later')
+  t.equal(proxy.openedAt.length, 2 * maxConnections - 2, 'the two that were asked are given up later')
+})
+
+t.test('a table that is locked costs no connection', async (t) => {
+  const { admin, backends, probe } = await setUp(t)
+  await probe()
+  const filled = await backends()
+  await admin.begin(async (transaction) => {
+    await transaction`lock table users`
+    await t.rejects(withinMs(2000, probe()), { name: 'TimeoutError' })
+  })
+  t.same(await backends(), filled)
 })
