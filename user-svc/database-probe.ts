@@ -40,8 +40,8 @@ export function createDatabaseProbe(
         return false
       }
       refillAt = performance.now() + refillMs
-      if (!isShort)
-        log.warn({ event: 'postgres_connections_missing', err: error }, 'PostgreSQL gives no more connections')
+      const fields = { event: 'postgres_connections_missing', err: error }
+      if (!isShort) log.warn(fields, 'PostgreSQL gives no more connections')
       isShort = true
       return true
     }
