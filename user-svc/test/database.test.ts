@@ -1,6 +1,7 @@
 /** The connections to PostgreSQL: opened before they are needed, again after losses, and given up when they may be dead. */
 
 import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
@@ -126,6 +127,8 @@ t.test('connections that died in silence are given up all at once', async (t) =>
   proxy.fallSilent()
   proxy.speak()
   await t.rejects(withinMs(2000, probe()), { name: 'TimeoutError' })
+  // As readiness does before it looks again.
+  await sleep(200)
   await t.resolves(probe(), 'the next look has a connection that lives')
   await fill()
   t.equal(proxy.openedAt.length, 2 * maxConnections - 2, 'the two that were asked are given up later')
