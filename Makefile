@@ -13,8 +13,8 @@ logs: ## show the logs of all services, merged by time; takes TRACE=<trace id> S
 	@sh stack/install.sh >&2
 	@exec node stack/logs.ts
 
-test: install ## run all checks and tests; `make test FILES=path/to/one.test.ts` runs some
-	@exec node test/run.ts $(FILES)
+test: install ## run all checks and tests; FILES=path/to/one.test.ts runs some, PAGE=1 writes docs/reference/field-cases.md
+	@exec node test/run.ts $(if $(PAGE),--page) $(FILES)
 
 test-faults: install ## break things at random under load; takes SECONDS=600 SEED=<number>; PAGE=1 writes docs/faults.md
 	@exec node test/faults/run.ts --seconds=$(SECONDS) --seed=$(SEED) $(if $(PAGE),--page)

@@ -1,9 +1,12 @@
 /** What `make test` does: static checks, then all tests on engines of their own; closes with a line of counts. */
 
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { onStop } from '../stack/stop-signals.ts'
 import { runChecks } from './checks.ts'
 import { startTestEngines } from './engines.ts'
+import { checkPage, readAnswers } from './field-cases-page.ts'
 import { installGrpcurl } from './grpcurl.ts'
 import type { Counts } from './tap-report.ts'
 import { runTap } from './tap-run.ts'
@@ -13,6 +16,7 @@ process.chdir(root)
 const stopped = new AbortController()
 const [, , ...args] = process.argv
 const checksOnly = args.includes('--checks-only')
+const writesPage = args.includes('--page')
 const files = args.filter((arg) => !arg.startsWith('--'))
 
 onStop(
@@ -56,10 +60,19 @@ async function test(): Promise<Counts> {
   const [engines] = await step('engines and tools', () =>
     Promise.all([startTestEngines(root, say, stopped.signal), installGrpcurl(root, say, stopped.signal)])
   )
+  const answersFolder = mkdtempSync(join(tmpdir(), 'field-cases-'))
   try {
     const path = [join(root, '.tools', 'bin'), process.env.PATH].join(delimiter)
-    return await runTap(files, { ...process.env, ...engines.environment, PATH: path }, say, stopped.signal)
+    const environment = { ...process.env, ...engines.environment, PATH: path, FIELD_CASES_DIR: answersFolder }
+    const counts = await runTap(files, environment, say, stopped.signal)
+    const complaint = files.length === 0 ? checkPage(readAnswers(answersFolder), writesPage) : undefined
+    if (complaint !== undefined) {
+      say(`FAILED ${complaint}`)
+      counts.failed += 1
+    }
+    return counts
   } finally {
+    rmSync(answersFolder, { recursive: true, force: true })
     await step('stopping the engines', engines.stop)
   }
 }

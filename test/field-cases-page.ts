@@ -1,0 +1,56 @@
+/** The page `docs/reference/field-cases.md`: the inputs from the field, and the answers that a run of the tests showed. */
+
+import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { type FieldCaseAnswer, fieldCases } from '#common/testing-field-cases.ts'
+
+const pagePath = 'docs/reference/field-cases.md'
+
+const opening = `# Inputs from the field
+
+<!-- Written by \`make test PAGE=1\` from the tests that passed; do not edit. -->
+
+Each case comes from a public report by operators of similar systems, reduced to the smallest input. The kind says how far
+the correction reaches. Each answer is the title of a test: \`grep -rn "fieldCase(t, 7"\` finds those of case 7.
+
+| case | input | kind | answer |
+|---|---|---|---|
+`
+
+/** Reads the answers that the tests of a run recorded in a folder. */
+export function readAnswers(folder: string): FieldCaseAnswer[] {
+  return globSync('*.ndjson', { cwd: folder }).flatMap((file) =>
+    readFileSync(join(folder, file), 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as FieldCaseAnswer)
+  )
+}
+
+function renderPage(answers: FieldCaseAnswer[]): string {
+  const cell = (text: string) => text.replaceAll('|', '\\|')
+  const rows = Object.entries(fieldCases).map(([number, { input, kind }]) => {
+    const own = answers.filter((each) => each.number === Number(number)).map(({ answer }) => answer)
+    const lines = [...new Set(own)].sort().map(cell)
+    return `| ${number} | ${cell(input)} | ${cell(kind)} | ${lines.join('<br>')} |\n`
+  })
+  return opening + rows.join('')
+}
+
+/**
+ * Compares the committed page with the answers of a whole run, or writes the page.
+ *
+ * @returns what is wrong, or nothing
+ */
+export function checkPage(answers: FieldCaseAnswer[], write: boolean): string | undefined {
+  const unanswered = Object.keys(fieldCases).filter((number) => !answers.some((each) => each.number === Number(number)))
+  if (unanswered.length > 0) return `field cases without a passing test: ${unanswered.join(', ')}`
+  const page = renderPage(answers)
+  if (write) {
+    mkdirSync(dirname(pagePath), { recursive: true })
+    writeFileSync(pagePath, page)
+    return undefined
+  }
+  const committed = existsSync(pagePath) ? readFileSync(pagePath, 'utf8') : ''
+  return committed === page ? undefined : `${pagePath} is stale: run \`make test PAGE=1\``
+}
