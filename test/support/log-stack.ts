@@ -91,7 +91,10 @@ export interface CollectedLine {
   msg: string
 }
 
-/** The lines of all files of a kind below a folder, in the order of the files of each partition. */
+/**
+ * The lines of all files of a kind below a folder, in the order of the files of each partition; but for the beginning of
+ * one that is being written.
+ */
 export function collectedLines(directory: string, kind = 'lines'): CollectedLine[] {
   const files = globSync(`**/${kind}-*.ndjson{,.gz}`, { cwd: directory }).sort()
   return files
@@ -99,7 +102,7 @@ export function collectedLines(directory: string, kind = 'lines'): CollectedLine
     .flatMap((file) =>
       textOf(join(directory, file))
         .split('\n')
-        .filter((line) => line !== '')
+        .slice(0, -1)
         .map((line) => JSON.parse(line) as CollectedLine)
     )
 }
