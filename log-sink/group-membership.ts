@@ -180,7 +180,8 @@ function running(
         await work
       } catch (error) {
         fail(error)
-        throw error
+        // Not as it is: for some errors the client would join once more, and be given partitions that nobody collects.
+        throw new Error('the membership is over', { cause: error })
       } finally {
         clearInterval(pulse)
       }
