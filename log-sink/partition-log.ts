@@ -93,6 +93,7 @@ export async function openPartition(options: PartitionOptions, committed: Commit
   let state = await beginning(sink, directory, committed, stands)
   const files: Record<FileKind, LineFile | undefined> = { lines: undefined, 'dead-letters': undefined }
   const replaced: string[] = []
+  let isKnown = committed.said !== undefined
   if (stands !== undefined && state === stands) {
     if (stands.lines) files.lines = await reopenFile(directory, stands.lines)
     if (stands.deadLetters) files['dead-letters'] = await reopenFile(directory, stands.deadLetters)
@@ -105,6 +106,12 @@ export async function openPartition(options: PartitionOptions, committed: Commit
     next: number,
     commit: (offset: number, metadata: string) => Promise<void>
   ): Promise<Collected> {
+    const [first] = records
+    if (!isKnown && first) {
+      // Of a partition that no sink has ever told the group about, nobody could say later what of the first batch counts.
+      await commit(first.offset, encodeCommit(state))
+      isKnown = true
+    }
     const batch = readBatch(records)
     await append('lines', batch.lines)
     await append('dead-letters', batch.deadLetters)

@@ -95,10 +95,11 @@ t.test('what is not committed is taken back', async (t) => {
 t.test('a commit that was taken, but whose answer was lost, counts', async (t) => {
   const { open, commit, messages } = newPartition(t)
   const first = await open('a')
-  await t.rejects(first.collect([record(0, 1, 'one')], 1, (...args) => commit(...args).then(refuse)))
+  await first.collect([record(0, 1, 'one')], 1, commit)
+  await t.rejects(first.collect([record(1, 2, 'two')], 2, (...args) => commit(...args).then(refuse)))
   const second = await open('a')
-  t.same(messages('a'), ['one'])
-  t.match(await second.collect([record(1, 1, 'one', 'two')], 2, commit), { written: 1, duplicates: 1 })
+  t.same(messages('a'), ['one', 'two'])
+  t.match(await second.collect([record(2, 2, 'two', 'three')], 3, commit), { written: 1, duplicates: 1 })
 })
 
 t.test('half a batch that a crash left behind is cut off', async (t) => {
@@ -146,6 +147,17 @@ t.test('a sink whose very first commit was not taken takes that batch back', asy
   await t.rejects(again.collect([record(2, 4, 'four')], 3, refuse))
   t.match(await (await open('b')).collect([record(2, 4, 'four')], 3, commit), { written: 1, duplicates: 0 })
   t.same([...messages('a'), ...messages('b')], ['one', 'two', 'three', 'four'])
+})
+
+t.test('what no sink has ever told the group is taken back, too, however often it was tried', async (t) => {
+  const { directory, group, open, commit, messages } = newPartition(t)
+  for (let times = 0; times < 2; times += 1) {
+    const a = await open('a')
+    await t.rejects(a.collect([record(0, 1, 'one')], 1, refuse))
+  }
+  await (await open('b')).collect([record(0, 1, 'one', 'two')], 1, commit)
+  await settlePartition('a', join(directory, 'a'), group.committed)
+  t.same([...messages('a'), ...messages('b')], ['one', 'two'])
 })
 
 t.test('a full file is left between two batches, and handed over once that counts', async (t) => {
