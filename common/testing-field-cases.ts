@@ -6,6 +6,7 @@
 
 import { appendFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Test } from 'tap'
 
 /** One input from the field. */
 export interface FieldCase {
@@ -109,24 +110,19 @@ export const fieldCases: Record<number, FieldCase> = {
   }
 }
 
-interface Tap {
-  test(name: string, body: (t: never) => Promise<unknown>): Promise<unknown>
-}
-
 /**
  * Runs a test of a case and records its answer for the page when it passes.
  *
  * @param answer what the product does with the input, as a sentence in lower case: the title of the test and the page's row
  */
-export async function fieldCase<T extends Tap>(
-  t: T,
+export async function fieldCase(
+  t: Pick<Test, 'test'>,
   number: number,
   answer: string,
-  body: (t: T) => Promise<unknown>
+  body: (t: Test) => Promise<unknown>
 ): Promise<void> {
   if (fieldCases[number] === undefined) throw new Error(`field case ${number} has no row in the table of cases`)
-  await t.test(`field case ${number}: ${answer}`, async (inner: never) => {
-    const test = inner as { passing(): boolean } & T
+  await t.test(`field case ${number}: ${answer}`, async (test) => {
     await body(test)
     const folder = process.env.FIELD_CASES_DIR
     if (folder && test.passing()) {

@@ -8,6 +8,7 @@ import { type Logger, tracedLogger } from '#common/logger.ts'
 import { messagesUntil } from '#common/messages-until.ts'
 import type { Readiness } from '#common/readiness.ts'
 import { callOf, lineKey, logKey } from '#common/rpc-context.ts'
+import { maxEpoch, maxRevokedEpoch } from '#common/session-epoch.ts'
 import { parseToken, sessionId } from '#common/token.ts'
 import { continueTrace, isTraceId } from '#common/trace.ts'
 import { SessionService, type ValidateSessionsRequest } from '#gen/session/v1/session_pb.ts'
@@ -58,7 +59,7 @@ export function sessionRoutes(router: ConnectRouter, parts: SessionRouteParts): 
 
   router.service(SessionService, {
     async createSession(request, context) {
-      requireFields(uuidRule('user_id', request.userId), epochRule('epoch', request.epoch, 0n))
+      requireFields(uuidRule('user_id', request.userId), epochRule('epoch', request.epoch, maxEpoch))
       const call = callOf(context, log)
       const replaces = request.replacesToken ? parseToken(request.replacesToken) : undefined
       const { token, session } = await sessions.createSession(request.userId, request.epoch, replaces, call.signal)
@@ -110,12 +111,13 @@ export function sessionRoutes(router: ConnectRouter, parts: SessionRouteParts): 
       return {}
     },
 
-    async deleteUserSessions({ userId, epoch }, context) {
-      requireFields(uuidRule('user_id', userId), epochRule('epoch', epoch, 1n))
+    async deleteUserSessions({ userId, epoch, all }, context) {
+      requireFields(uuidRule('user_id', userId), epochRule('epoch', epoch, maxRevokedEpoch))
       const call = callOf(context, log)
-      await sessions.revoke(userId, epoch, call.signal)
-      call.log.info({ event: 'sessions_revoked', userId }, 'revoked the sessions of a user')
-      return {}
+      const revoked = await sessions.revoke(userId, epoch, all || epoch === 0n, call.signal)
+      const line = { event: 'sessions_revoked', userId, endedSessions: revoked.ended }
+      call.log.info(line, 'revoked the sessions of a user')
+      return { epoch: revoked.epoch, endedSessions: revoked.ended }
     },
 
     async listSessions({ userId }, context) {

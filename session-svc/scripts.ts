@@ -1,6 +1,7 @@
 /** The Lua scripts that change sessions. All keys of one user share a hash tag, so each script is atomic, on a cluster too. */
 
 import { defineScript } from 'redis'
+import { maxCreatedEpoch, maxEpoch, maxRevokedEpoch } from '#common/session-epoch.ts'
 
 /*
  * Keys of a user:
@@ -60,6 +61,7 @@ export const createScript = script<
   `${now}${hasEnded}
 local lowest = tonumber(redis.call('GET', KEYS[2]) or '0')
 if tonumber(ARGV[1]) < lowest then return {lowest} end
+local epoch = string.format('%.0f', math.min(tonumber(ARGV[1]), math.max(${maxCreatedEpoch}, lowest)))
 local lifetime, idle, max = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[5])
 -- Not in vain: the first write of a script is the one that Redis refuses when it is out of memory.
 if ARGV[6] ~= '' then redis.call('HDEL', KEYS[1], ARGV[6]) end
@@ -75,7 +77,7 @@ if count >= max or (count >= 8 and bit.band(count, count - 1) == 0) then
   for i = 1, #live - max + 1 do redis.call('HDEL', KEYS[1], live[i][2]) end
 end
 local expires = now + lifetime
-redis.call('HSET', KEYS[1], ARGV[4], ARGV[1] .. ' ' .. string.format('%.0f %.0f %.0f', now, now, expires))
+redis.call('HSET', KEYS[1], ARGV[4], epoch .. ' ' .. string.format('%.0f %.0f %.0f', now, now, expires))
 local ttl = math.min(idle, lifetime)
 if redis.call('PTTL', KEYS[1]) < ttl then redis.call('PEXPIRE', KEYS[1], ttl) end
 return {now, expires}`
@@ -93,9 +95,34 @@ if redis.call('PTTL', KEYS[1]) < ttl then redis.call('PEXPIRE', KEYS[1], string.
 return 1`
 )
 
-/** Keys: e. Raises the epoch, never lowers it: one write, however many sessions end by it. */
-export const revokeScript = script<[epoch: string, keepMs: string], number>(
-  `if tonumber(redis.call('GET', KEYS[1]) or '0') >= tonumber(ARGV[1]) then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1`
+/**
+ * Keys: s e. Raises the epoch, never lowers it: one write, however many sessions end by it. `all` raises it above the
+ * stored epoch, above that of every session and above the clock: a user's account has adopted earlier epochs only, so
+ * this holds also where Redis has lost the stored epoch. Replies with the epoch that applies and the number of sessions
+ * that ended.
+ */
+export const revokeScript = script<
+  [epoch: string, all: '0' | '1', idleMs: string, keepMs: string],
+  [epoch: number, ended: number]
+>(
+  `${now}${hasEnded}
+local lowest = tonumber(redis.call('GET', KEYS[2]) or '0')
+local epoch, idle = tonumber(ARGV[1]), tonumber(ARGV[3])
+local stored = redis.call('HVALS', KEYS[1])
+if ARGV[2] == '1' then
+  epoch = math.max(epoch, lowest + 1, now)
+  for i = 1, #stored do epoch = math.max(epoch, tonumber(string.match(stored[i], '^%d+')) + 1) end
+end
+if epoch <= lowest then return {lowest, 0} end
+local count = 0
+for i = 1, #stored do
+  if tonumber(string.match(stored[i], '^%d+')) < epoch and not ended(stored[i], idle, lowest) then count = count + 1 end
+end
+-- Only epochs that an earlier version accepted are so high: nothing is left to count with, so the sessions are removed.
+if epoch > ${maxEpoch} then
+  redis.call('DEL', KEYS[1])
+  epoch = ${maxRevokedEpoch}
+end
+redis.call('SET', KEYS[2], string.format('%.0f', epoch), 'PX', ARGV[4])
+return {epoch, count}`
 )

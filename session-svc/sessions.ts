@@ -174,10 +174,21 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
       return hash !== undefined
     },
 
-    /** Ends every session below an epoch: one write. */
-    async revoke(userId: string, epoch: bigint, signal: AbortSignal): Promise<void> {
-      const keep = String(longestLifetimeMs)
-      await askEngine(signal, redis.revokeSessions([epochKey(userId)], String(epoch), keep), true)
+    /**
+     * Ends every session below an epoch, or all of them: one write.
+     *
+     * @returns the lowest valid epoch from now on, and the number of valid sessions that ended
+     */
+    async revoke(userId: string, epoch: bigint, all: boolean, signal: AbortSignal) {
+      const keys = [sessionsKey(userId), epochKey(userId)]
+      const [idle, keep] = [String(rules.idleTimeout), String(longestLifetimeMs)]
+      const reply = await askEngine(
+        signal,
+        redis.revokeSessions(keys, String(epoch), all ? '1' : '0', idle, keep),
+        true
+      )
+      const [lowestEpoch, ended] = reply as [number, number]
+      return { epoch: BigInt(lowestEpoch), ended }
     },
 
     /** The valid sessions, the newest first. */

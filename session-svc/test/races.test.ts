@@ -33,3 +33,19 @@ t.test('uses that race the end of a session do not revive it', async (t) => {
     t.equal(result.case, 'invalid')
   }
 })
+
+t.test('a revocation without an epoch ends every session whose creation began before it', async (t) => {
+  for (let round = 0; round < 20; round++) {
+    const userId = newUser()
+    const creations = Array.from({ length: 10 }, (_, epoch) =>
+      client.createSession({ userId, epoch: BigInt(epoch) }).catch(() => undefined)
+    )
+    await client.deleteUserSessions({ userId })
+    const created = (await Promise.all(creations)).filter((each) => each !== undefined)
+    const { results } = await client.validateSessions({ tokens: created.map(({ token }) => token) })
+    t.notOk(
+      results.some(({ result }) => result.case === 'session'),
+      `round ${round}: ${created.length} were created`
+    )
+  }
+})

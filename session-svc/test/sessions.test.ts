@@ -289,7 +289,8 @@ t.test('bad fields are named', async (t) => {
   await t.rejects(client.createSession({ userId: 'x' }), { code: Code.InvalidArgument, message: /user_id/ })
   await t.rejects(client.createSession({ userId: newUser(), epoch: -1n }), { message: /epoch/ })
   await t.rejects(client.createSession({ userId: newUser(), epoch: 2n ** 60n }), { message: /epoch/ })
-  await t.rejects(client.deleteUserSessions({ userId: newUser() }), { message: /epoch/ })
+  await t.rejects(client.deleteUserSessions({ userId: newUser(), epoch: -1n }), { message: /epoch/ })
+  await t.rejects(client.deleteUserSessions({ userId: newUser(), epoch: 2n ** 53n - 1n }), { message: /epoch/ })
   await t.rejects(client.deleteSession({}), { message: /token/ })
   const target = { case: 'reference' as const, value: { userId: newUser(), sessionId: 'x' } }
   await t.rejects(client.deleteSession({ target }), { message: /session_id/ })

@@ -18,7 +18,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file session/v1/session.proto.
  */
 export const file_session_v1_session: GenFile = /*@__PURE__*/
-  fileDesc("ChhzZXNzaW9uL3YxL3Nlc3Npb24ucHJvdG8SCnNlc3Npb24udjEiuAEKB1Nlc3Npb24SCgoCaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRIuCgpjcmVhdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxsYXN0X3NlZW5fYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImsKFENyZWF0ZVNlc3Npb25SZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSDQoFZXBvY2gYAiABKAMSIAoOcmVwbGFjZXNfdG9rZW4YAyABKAlCA4ABAUgAiAEBQhEKD19yZXBsYWNlc190b2tlbiJRChVDcmVhdGVTZXNzaW9uUmVzcG9uc2USJAoHc2Vzc2lvbhgBIAEoCzITLnNlc3Npb24udjEuU2Vzc2lvbhISCgV0b2tlbhgCIAEoCUIDgAEBIiwKFlZhbGlkYXRlU2Vzc2lvblJlcXVlc3QSEgoFdG9rZW4YASABKAlCA4ABASJ6ChdWYWxpZGF0ZVNlc3Npb25SZXNwb25zZRImCgdzZXNzaW9uGAEgASgLMhMuc2Vzc2lvbi52MS5TZXNzaW9uSAASLQoHaW52YWxpZBgCIAEoCzIaLnNlc3Npb24udjEuSW52YWxpZFNlc3Npb25IAEIICgZyZXN1bHQiOwoOSW52YWxpZFNlc3Npb24SKQoGcmVhc29uGAEgASgOMhkuc2Vzc2lvbi52MS5JbnZhbGlkUmVhc29uIkEKF1ZhbGlkYXRlU2Vzc2lvbnNSZXF1ZXN0EhMKBnRva2VucxgBIAMoCUIDgAEBEhEKCXRyYWNlX2lkcxgCIAMoCSJQChhWYWxpZGF0ZVNlc3Npb25zUmVzcG9uc2USNAoHcmVzdWx0cxgBIAMoCzIjLnNlc3Npb24udjEuVmFsaWRhdGVTZXNzaW9uUmVzcG9uc2UiVwoYU3RyZWFtVmFsaWRhdGlvbnNSZXF1ZXN0EhMKBnRva2VucxgBIAMoCUIDgAEBEhEKCXRyYWNlX2lkcxgCIAMoCRITCgt0cmFjZXBhcmVudBgDIAEoCSJXChlTdHJlYW1WYWxpZGF0aW9uc1Jlc3BvbnNlEisKC3ZhbGlkYXRpb25zGAIgAygLMhYuc2Vzc2lvbi52MS5WYWxpZGF0aW9uSgQIARACUgdyZXN1bHRzIqsBCgpWYWxpZGF0aW9uEjEKDmludmFsaWRfcmVhc29uGAEgASgOMhkuc2Vzc2lvbi52MS5JbnZhbGlkUmVhc29uEhIKCnNlc3Npb25faWQYAiABKAkSDwoHdXNlcl9pZBgDIAEoCRIVCg1jcmVhdGVkX2F0X21zGAQgASgBEhcKD2xhc3Rfc2Vlbl9hdF9tcxgFIAEoARIVCg1leHBpcmVzX2F0X21zGAYgASgBImkKFERlbGV0ZVNlc3Npb25SZXF1ZXN0EhQKBXRva2VuGAEgASgJQgOAAQFIABIxCglyZWZlcmVuY2UYAiABKAsyHC5zZXNzaW9uLnYxLlNlc3Npb25SZWZlcmVuY2VIAEIICgZ0YXJnZXQiNwoQU2Vzc2lvblJlZmVyZW5jZRIPCgd1c2VyX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkiFwoVRGVsZXRlU2Vzc2lvblJlc3BvbnNlIjsKGURlbGV0ZVVzZXJTZXNzaW9uc1JlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCRINCgVlcG9jaBgCIAEoAyIcChpEZWxldGVVc2VyU2Vzc2lvbnNSZXNwb25zZSImChNMaXN0U2Vzc2lvbnNSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkiPQoUTGlzdFNlc3Npb25zUmVzcG9uc2USJQoIc2Vzc2lvbnMYASADKAsyEy5zZXNzaW9uLnYxLlNlc3Npb24qhwEKDUludmFsaWRSZWFzb24SHgoaSU5WQUxJRF9SRUFTT05fVU5TUEVDSUZJRUQQABIcChhJTlZBTElEX1JFQVNPTl9NQUxGT1JNRUQQARIcChhJTlZBTElEX1JFQVNPTl9OT1RfRk9VTkQQAhIaChZJTlZBTElEX1JFQVNPTl9SRVZPS0VEEAMyuAUKDlNlc3Npb25TZXJ2aWNlElkKDUNyZWF0ZVNlc3Npb24SIC5zZXNzaW9uLnYxLkNyZWF0ZVNlc3Npb25SZXF1ZXN0GiEuc2Vzc2lvbi52MS5DcmVhdGVTZXNzaW9uUmVzcG9uc2UiA5ACABJfCg9WYWxpZGF0ZVNlc3Npb24SIi5zZXNzaW9uLnYxLlZhbGlkYXRlU2Vzc2lvblJlcXVlc3QaIy5zZXNzaW9uLnYxLlZhbGlkYXRlU2Vzc2lvblJlc3BvbnNlIgOQAgISYgoQVmFsaWRhdGVTZXNzaW9ucxIjLnNlc3Npb24udjEuVmFsaWRhdGVTZXNzaW9uc1JlcXVlc3QaJC5zZXNzaW9uLnYxLlZhbGlkYXRlU2Vzc2lvbnNSZXNwb25zZSIDkAICEmkKEVN0cmVhbVZhbGlkYXRpb25zEiQuc2Vzc2lvbi52MS5TdHJlYW1WYWxpZGF0aW9uc1JlcXVlc3QaJS5zZXNzaW9uLnYxLlN0cmVhbVZhbGlkYXRpb25zUmVzcG9uc2UiA5ACAigBMAESWQoNRGVsZXRlU2Vzc2lvbhIgLnNlc3Npb24udjEuRGVsZXRlU2Vzc2lvblJlcXVlc3QaIS5zZXNzaW9uLnYxLkRlbGV0ZVNlc3Npb25SZXNwb25zZSIDkAICEmgKEkRlbGV0ZVVzZXJTZXNzaW9ucxIlLnNlc3Npb24udjEuRGVsZXRlVXNlclNlc3Npb25zUmVxdWVzdBomLnNlc3Npb24udjEuRGVsZXRlVXNlclNlc3Npb25zUmVzcG9uc2UiA5ACAhJWCgxMaXN0U2Vzc2lvbnMSHy5zZXNzaW9uLnYxLkxpc3RTZXNzaW9uc1JlcXVlc3QaIC5zZXNzaW9uLnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlIgOQAgJiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("ChhzZXNzaW9uL3YxL3Nlc3Npb24ucHJvdG8SCnNlc3Npb24udjEiuAEKB1Nlc3Npb24SCgoCaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRIuCgpjcmVhdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxsYXN0X3NlZW5fYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImsKFENyZWF0ZVNlc3Npb25SZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSDQoFZXBvY2gYAiABKAMSIAoOcmVwbGFjZXNfdG9rZW4YAyABKAlCA4ABAUgAiAEBQhEKD19yZXBsYWNlc190b2tlbiJRChVDcmVhdGVTZXNzaW9uUmVzcG9uc2USJAoHc2Vzc2lvbhgBIAEoCzITLnNlc3Npb24udjEuU2Vzc2lvbhISCgV0b2tlbhgCIAEoCUIDgAEBIiwKFlZhbGlkYXRlU2Vzc2lvblJlcXVlc3QSEgoFdG9rZW4YASABKAlCA4ABASJ6ChdWYWxpZGF0ZVNlc3Npb25SZXNwb25zZRImCgdzZXNzaW9uGAEgASgLMhMuc2Vzc2lvbi52MS5TZXNzaW9uSAASLQoHaW52YWxpZBgCIAEoCzIaLnNlc3Npb24udjEuSW52YWxpZFNlc3Npb25IAEIICgZyZXN1bHQiOwoOSW52YWxpZFNlc3Npb24SKQoGcmVhc29uGAEgASgOMhkuc2Vzc2lvbi52MS5JbnZhbGlkUmVhc29uIkEKF1ZhbGlkYXRlU2Vzc2lvbnNSZXF1ZXN0EhMKBnRva2VucxgBIAMoCUIDgAEBEhEKCXRyYWNlX2lkcxgCIAMoCSJQChhWYWxpZGF0ZVNlc3Npb25zUmVzcG9uc2USNAoHcmVzdWx0cxgBIAMoCzIjLnNlc3Npb24udjEuVmFsaWRhdGVTZXNzaW9uUmVzcG9uc2UiVwoYU3RyZWFtVmFsaWRhdGlvbnNSZXF1ZXN0EhMKBnRva2VucxgBIAMoCUIDgAEBEhEKCXRyYWNlX2lkcxgCIAMoCRITCgt0cmFjZXBhcmVudBgDIAEoCSJXChlTdHJlYW1WYWxpZGF0aW9uc1Jlc3BvbnNlEisKC3ZhbGlkYXRpb25zGAIgAygLMhYuc2Vzc2lvbi52MS5WYWxpZGF0aW9uSgQIARACUgdyZXN1bHRzIqsBCgpWYWxpZGF0aW9uEjEKDmludmFsaWRfcmVhc29uGAEgASgOMhkuc2Vzc2lvbi52MS5JbnZhbGlkUmVhc29uEhIKCnNlc3Npb25faWQYAiABKAkSDwoHdXNlcl9pZBgDIAEoCRIVCg1jcmVhdGVkX2F0X21zGAQgASgBEhcKD2xhc3Rfc2Vlbl9hdF9tcxgFIAEoARIVCg1leHBpcmVzX2F0X21zGAYgASgBImkKFERlbGV0ZVNlc3Npb25SZXF1ZXN0EhQKBXRva2VuGAEgASgJQgOAAQFIABIxCglyZWZlcmVuY2UYAiABKAsyHC5zZXNzaW9uLnYxLlNlc3Npb25SZWZlcmVuY2VIAEIICgZ0YXJnZXQiNwoQU2Vzc2lvblJlZmVyZW5jZRIPCgd1c2VyX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkiFwoVRGVsZXRlU2Vzc2lvblJlc3BvbnNlIkgKGURlbGV0ZVVzZXJTZXNzaW9uc1JlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCRINCgVlcG9jaBgCIAEoAxILCgNhbGwYAyABKAgiQwoaRGVsZXRlVXNlclNlc3Npb25zUmVzcG9uc2USDQoFZXBvY2gYASABKAMSFgoOZW5kZWRfc2Vzc2lvbnMYAiABKAUiJgoTTGlzdFNlc3Npb25zUmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJIj0KFExpc3RTZXNzaW9uc1Jlc3BvbnNlEiUKCHNlc3Npb25zGAEgAygLMhMuc2Vzc2lvbi52MS5TZXNzaW9uKocBCg1JbnZhbGlkUmVhc29uEh4KGklOVkFMSURfUkVBU09OX1VOU1BFQ0lGSUVEEAASHAoYSU5WQUxJRF9SRUFTT05fTUFMRk9STUVEEAESHAoYSU5WQUxJRF9SRUFTT05fTk9UX0ZPVU5EEAISGgoWSU5WQUxJRF9SRUFTT05fUkVWT0tFRBADMrgFCg5TZXNzaW9uU2VydmljZRJZCg1DcmVhdGVTZXNzaW9uEiAuc2Vzc2lvbi52MS5DcmVhdGVTZXNzaW9uUmVxdWVzdBohLnNlc3Npb24udjEuQ3JlYXRlU2Vzc2lvblJlc3BvbnNlIgOQAgASXwoPVmFsaWRhdGVTZXNzaW9uEiIuc2Vzc2lvbi52MS5WYWxpZGF0ZVNlc3Npb25SZXF1ZXN0GiMuc2Vzc2lvbi52MS5WYWxpZGF0ZVNlc3Npb25SZXNwb25zZSIDkAICEmIKEFZhbGlkYXRlU2Vzc2lvbnMSIy5zZXNzaW9uLnYxLlZhbGlkYXRlU2Vzc2lvbnNSZXF1ZXN0GiQuc2Vzc2lvbi52MS5WYWxpZGF0ZVNlc3Npb25zUmVzcG9uc2UiA5ACAhJpChFTdHJlYW1WYWxpZGF0aW9ucxIkLnNlc3Npb24udjEuU3RyZWFtVmFsaWRhdGlvbnNSZXF1ZXN0GiUuc2Vzc2lvbi52MS5TdHJlYW1WYWxpZGF0aW9uc1Jlc3BvbnNlIgOQAgIoATABElkKDURlbGV0ZVNlc3Npb24SIC5zZXNzaW9uLnYxLkRlbGV0ZVNlc3Npb25SZXF1ZXN0GiEuc2Vzc2lvbi52MS5EZWxldGVTZXNzaW9uUmVzcG9uc2UiA5ACAhJoChJEZWxldGVVc2VyU2Vzc2lvbnMSJS5zZXNzaW9uLnYxLkRlbGV0ZVVzZXJTZXNzaW9uc1JlcXVlc3QaJi5zZXNzaW9uLnYxLkRlbGV0ZVVzZXJTZXNzaW9uc1Jlc3BvbnNlIgOQAgISVgoMTGlzdFNlc3Npb25zEh8uc2Vzc2lvbi52MS5MaXN0U2Vzc2lvbnNSZXF1ZXN0GiAuc2Vzc2lvbi52MS5MaXN0U2Vzc2lvbnNSZXNwb25zZSIDkAICYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * A session, without its token.
@@ -85,7 +85,9 @@ export type CreateSessionRequest = Message<"session.v1.CreateSessionRequest"> & 
 
   /**
    * The account's session epoch, read together with the credential that
-   * was checked. 0 or more.
+   * was checked. From 0 to 9007199254740991. An epoch above 4503599627370495
+   * counts as that number, or as the user's lowest valid epoch if that is higher:
+   * a revocation above every session's epoch always exists.
    *
    * @generated from field: int64 epoch = 2;
    */
@@ -473,13 +475,21 @@ export type DeleteUserSessionsRequest = Message<"session.v1.DeleteUserSessionsRe
   userId: string;
 
   /**
-   * Sessions with an epoch below this end; 1 or more. It is the account's own
-   * epoch after it was raised, so the owner of the account raises it there
-   * first. A lower epoch than one given before changes nothing.
+   * Sessions with an epoch below this end. From 0 to 4503599627370496. It is the
+   * account's own epoch after it was raised, so the owner of the account raises it
+   * there first. An epoch that is not above the user's lowest valid epoch ends
+   * nothing, unless `all` is set. 0, or unset, means `all`.
    *
    * @generated from field: int64 epoch = 2;
    */
   epoch: bigint;
+
+  /**
+   * Every session of the user ends, also one whose epoch is `epoch` or higher.
+   *
+   * @generated from field: bool all = 3;
+   */
+  all: boolean;
 };
 
 /**
@@ -495,6 +505,20 @@ export const DeleteUserSessionsRequestSchema: GenMessage<DeleteUserSessionsReque
  * @generated from message session.v1.DeleteUserSessionsResponse
  */
 export type DeleteUserSessionsResponse = Message<"session.v1.DeleteUserSessionsResponse"> & {
+  /**
+   * The user's lowest valid epoch from now on: sessions with a lower epoch are not
+   * valid, and none is created.
+   *
+   * @generated from field: int64 epoch = 1;
+   */
+  epoch: bigint;
+
+  /**
+   * How many valid sessions this call ended.
+   *
+   * @generated from field: int32 ended_sessions = 2;
+   */
+  endedSessions: number;
 };
 
 /**
@@ -671,6 +695,10 @@ export const SessionService: GenService<{
   /**
    * Ends every session of a user whose epoch is below the given one, however
    * many there are, in one write, and refuses to create such sessions from then on.
+   * Without an epoch, ends every session of the user: the caller need not know the
+   * account's epoch. The response states the effect.
+   *
+   * A repeated call without an epoch also ends the sessions that were created since.
    *
    * @generated from rpc session.v1.SessionService.DeleteUserSessions
    */
