@@ -11,3 +11,6 @@ export const maxRevokedEpoch = maxCreatedEpoch + 1n
 
 /** The highest epoch that is stored and accepted. */
 export const maxEpoch = 2n ** 53n - 1n
+
+/** The epoch as a revocation may name it: an earlier version stored higher ones. */
+export const revokedEpoch = (epoch: bigint): bigint => (epoch < maxRevokedEpoch ? epoch : maxRevokedEpoch)

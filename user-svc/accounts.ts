@@ -8,6 +8,7 @@ import { askEngine } from '#common/engine-call.ts'
 import { reasoned, reasonMetadata, unavailable } from '#common/errors.ts'
 import { requireFields, uuidRule } from '#common/fields.ts'
 import { type Call, onwards } from '#common/rpc-context.ts'
+import { maxCreatedEpoch, maxRevokedEpoch, revokedEpoch } from '#common/session-epoch.ts'
 import { parseToken } from '#common/token.ts'
 import type { Session } from '#gen/session/v1/session_pb.ts'
 import type { Database } from './database.ts'
@@ -26,9 +27,8 @@ export interface LoggedIn {
 
 export type Accounts = ReturnType<typeof createAccounts>
 
-// For sessions of an account that the database does not know, as after it was restored from an older backup: above
-// every epoch that is reached by counting, and below the highest that there can be.
-const beyondCounting = 2n ** 52n
+// Revocations that a login survives: each raises the epoch between two calls of session-svc.
+const maxEpochRetries = 3
 
 type User = typeof users.$inferSelect
 
@@ -77,17 +77,39 @@ export function createAccounts({ db, passwords, hashQueue, sessionClient, minPas
   }
 
   /**
-   * The account's sessions were revoked after its row had been read. If the account is gone, so is the right
-   * to log in. Otherwise this log-in fails and the next one succeeds, with what is true by then: should
-   * session-svc know a higher epoch than the row (a database restored from a backup), the row takes that over.
+   * Creates the session of a login whose password was right. If sessions were revoked by RPC, session-svc has a higher
+   * epoch than the row: the row adopts that epoch, and the call is repeated with it, as a later login would do.
    */
-  async function afterRevocation(user: User, lowestEpoch: string, call: Call): Promise<ConnectError> {
-    const sessionEpoch = sql`greatest(${users.sessionEpoch}, ${lowestEpoch}::bigint)`
-    const statement = db.update(users).set({ sessionEpoch }).where(eq(users.id, user.id)).returning({ id: users.id })
-    const updated = await askEngine(call.signal, statement, true)
-    return updated.length > 0
-      ? unavailable('The sessions of this account were just ended. Log in again.')
-      : credentialsRejected()
+  async function createSession(user: User, replacesToken: string | undefined, call: Call) {
+    let epoch = user.sessionEpoch
+    for (let retries = 0; ; retries += 1) {
+      try {
+        const request = { userId: user.id, epoch, ...(replacesToken !== undefined && { replacesToken }) }
+        return await sessions.createSession(request, onwards(call))
+      } catch (error) {
+        const raised = reasonMetadata(error, 'session.v1', 'SESSION_EPOCH_RAISED')
+        if (raised === undefined) throw error
+        if (retries === maxEpochRetries)
+          throw unavailable('The sessions of this account are being ended. Log in again.')
+        epoch = await adoptEpoch(user, raised.lowestEpoch ?? '0', call)
+      }
+    }
+  }
+
+  /**
+   * Raises the row's epoch, if the row still exists with the password that was checked. A revocation or deletion that
+   * comes later raises the epoch again, so session-svc refuses the epoch that this returns.
+   */
+  async function adoptEpoch(user: User, lowestEpoch: string, call: Call): Promise<bigint> {
+    const statement = db.execute<{ session_epoch: string | null }>(sql`
+      with adopted as (
+        update ${users} set session_epoch = greatest(session_epoch, ${lowestEpoch}::bigint)
+        where id = ${user.id} and password_hash = ${user.passwordHash} returning session_epoch)
+      select (select session_epoch from adopted) from ${users} where id = ${user.id}`)
+    const [row] = (await askEngine(call.signal, statement, true)).rows
+    if (row === undefined) throw credentialsRejected()
+    if (row.session_epoch === null) throw unavailable('The password of this account was just changed. Log in again.')
+    return BigInt(row.session_epoch)
   }
 
   return {
@@ -139,16 +161,7 @@ export function createAccounts({ db, passwords, hashQueue, sessionClient, minPas
         call.log.info(fields, 'refused a log-in')
         throw credentialsRejected()
       }
-      const { replacesToken } = request
-      const created = await sessions
-        .createSession(
-          { userId: user.id, epoch: user.sessionEpoch, ...(replacesToken !== undefined && { replacesToken }) },
-          onwards(call)
-        )
-        .catch(async (error) => {
-          const raised = reasonMetadata(error, 'session.v1', 'SESSION_EPOCH_RAISED')
-          throw raised ? await afterRevocation(user, raised.lowestEpoch ?? '0', call) : error
-        })
+      const created = await createSession(user, request.replacesToken, call)
       if (stale) await renewHash(user, request.password, call)
       return { user, session: created.session as Session, token: created.token }
     },
@@ -166,11 +179,13 @@ export function createAccounts({ db, passwords, hashQueue, sessionClient, minPas
       const deletion = db.execute<{ session_epoch: string }>(sql`
         with gone as (delete from ${users} where ${users.id} = ${userId} returning id, session_epoch)
         insert into ${outbox} (type, user_id, session_epoch)
-        select 'user.deleted', id, session_epoch + 1 from gone
+        select 'user.deleted', id, least(session_epoch, ${String(maxCreatedEpoch)}::bigint) + 1 from gone
         returning session_epoch`)
       const [deleted] = (await askEngine(call.signal, deletion, true)).rows
       const epoch = deleted ? BigInt(deleted.session_epoch) : await epochOfDeleted(userId, call)
-      await sessions.deleteUserSessions({ userId, epoch: epoch ?? beyondCounting }, onwards(call)).catch((error) => {
+      // A database that was restored from an older backup does not know the account: no counted epoch is that high.
+      const revocation = { userId, epoch: revokedEpoch(epoch ?? maxRevokedEpoch), all: true }
+      await sessions.deleteUserSessions(revocation, onwards(call)).catch((error) => {
         // The row is gone, so nobody may be told that it was certainly not done.
         throw ConnectError.from(error).code === Code.Unavailable ? deadlineExceeded() : error
       })

@@ -59,6 +59,11 @@ export function accountMetrics(registry: Registry) {
       help: 'Deletions of accounts of which something is still to be done',
       registers
     }),
+    outboxFailing: new Gauge({
+      name: 'auth_outbox_failing',
+      help: 'Deletions of accounts whose last three attempts or more to finish them failed',
+      registers
+    }),
     hashSeconds: new Histogram({
       name: 'auth_password_hash_seconds',
       help: 'Time of one bcrypt computation, in its thread',

@@ -5,14 +5,15 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Client } from '@connectrpc/connect'
+import { type Client, Code } from '@connectrpc/connect'
 import type { Gauge } from '@prometheus-io/client'
-import { eq, inArray, isNull, sql } from 'drizzle-orm'
+import { eq, inArray, sql } from 'drizzle-orm'
 import { toConnectError } from '#common/driver-errors.ts'
 import { askEngine } from '#common/engine-call.ts'
 import { codeName } from '#common/error-table.ts'
 import type { Logger } from '#common/logger.ts'
 import { onwards } from '#common/rpc-context.ts'
+import { revokedEpoch } from '#common/session-epoch.ts'
 import { withinMs } from '#common/time-limit.ts'
 import { newTrace } from '#common/trace.ts'
 import type { SessionService } from '#gen/session/v1/session_pb.ts'
@@ -27,6 +28,7 @@ export interface RelayParts {
   /** Without brokers there is nobody to tell. */
   events: AccountEvents | undefined
   pending: Gauge
+  failing: Gauge
   log: Logger
 }
 
@@ -39,6 +41,11 @@ export interface Relay {
 const pollMs = 500
 const claimSeconds = 30
 const retrySeconds = 1
+const maxBackoffSeconds = 60
+const failingAfter = 3
+const logEveryMs = 60_000
+// Leaves time to release the rows before the claim ends.
+const endSessionsWithinMs = 15_000
 const batchRows = 50
 const askWithinMs = 3000
 const closeWithinMs = 2000
@@ -51,16 +58,17 @@ interface Claimed extends Record<string, unknown> {
   session_epoch: string
   created_at: string
   revoked: boolean
+  attempts: number
 }
 
-export function startRelay({ db, sessions, events, pending, log }: RelayParts): Relay {
+export function startRelay({ db, sessions, events, pending, failing, log }: RelayParts): Relay {
   const stop = new AbortController()
   let countedAt = Number.NEGATIVE_INFINITY
-  let troubles = ''
+  const loggedFailures = new Map<string, { at: number; unlogged: number }>()
 
   const ask = <T>(answer: PromiseLike<T>) => askEngine(AbortSignal.timeout(askWithinMs), answer, true)
 
-  /** A row whose user has an earlier one that is not done waits for that. */
+  /** A row whose user has an earlier one that is not done waits for that. Rows that failed let the others pass. */
   async function claim(): Promise<Claimed[]> {
     const { rows } = await ask(
       db.execute<Claimed>(sql`
@@ -72,31 +80,32 @@ export function startRelay({ db, sessions, events, pending, log }: RelayParts): 
               select from outbox earlier
               where earlier.user_id = candidate.user_id and earlier.id < candidate.id and earlier.done_at is null
             )
-          order by id limit ${batchRows} for update skip locked
+          order by claimed_until nulls first, id limit ${batchRows} for update skip locked
         )
-        returning id, user_id, session_epoch, created_at, revoked_at is not null as revoked`)
+        returning id, user_id, session_epoch, created_at, attempts, revoked_at is not null as revoked`)
     )
-    return rows.sort((a, b) => Number(BigInt(a.id) - BigInt(b.id)))
+    return rows.sort((a, b) => a.attempts - b.attempts || Number(BigInt(a.id) - BigInt(b.id)))
   }
 
   async function endSessions(row: Claimed): Promise<void> {
     if (row.revoked) return
     const call = { trace: newTrace(), signal: AbortSignal.timeout(askWithinMs), timeoutMs: () => askWithinMs }
-    await sessions.deleteUserSessions({ userId: row.user_id, epoch: BigInt(row.session_epoch) }, onwards(call))
+    const epoch = revokedEpoch(BigInt(row.session_epoch))
+    await sessions.deleteUserSessions({ userId: row.user_id, epoch, all: true }, onwards(call))
     await ask(
       db
         .update(outbox)
-        .set({ revokedAt: sql`now()` })
+        .set({ revokedAt: sql`now()`, attempts: 0 })
         .where(eq(outbox.id, BigInt(row.id)))
     )
   }
 
-  async function tell(row: Claimed): Promise<void> {
+  async function publish(row: Claimed): Promise<void> {
     await events?.userDeleted({ userId: row.user_id, deletedAt: new Date(row.created_at) })
     await ask(
       db
         .update(outbox)
-        .set({ doneAt: sql`now()` })
+        .set({ doneAt: sql`now()`, attempts: 0 })
         .where(eq(outbox.id, BigInt(row.id)))
     )
     log.info(
@@ -105,49 +114,90 @@ export function startRelay({ db, sessions, events, pending, log }: RelayParts): 
     )
   }
 
-  /** Sessions first, of all rows: nobody's log-out waits for Kafka. @returns whether there was anything to do */
+  /** Sessions first, of all rows: no revocation waits for Kafka. @returns whether there was anything to do */
   async function round(): Promise<boolean> {
     const rows = await claim()
-    const left = new Set(rows)
+    const unfinished = new Set(rows)
+    const failed: Claimed[] = []
     const ended: Claimed[] = []
-    for (const row of rows) if (await succeeds(endSessions(row), 'session-svc')) ended.push(row)
-    for (const row of ended) {
-      if (!(await succeeds(tell(row), 'kafka'))) break
-      left.delete(row)
+    const endsAt = performance.now() + endSessionsWithinMs
+    for (const row of rows) {
+      if (performance.now() > endsAt) break
+      const failure = await failureOf(endSessions(row), row, 'session-svc')
+      if (failure === undefined) ended.push(row)
+      // An outage is no fault of the row, and sessions should end as soon as it is over.
+      else if (failure !== Code.Unavailable && failure !== Code.DeadlineExceeded) failed.push(row)
     }
-    if (left.size > 0) await release([...left])
+    for (const row of ended) {
+      if ((await failureOf(publish(row), row, 'kafka')) !== undefined) {
+        failed.push(row)
+        break
+      }
+      unfinished.delete(row)
+    }
+    for (const row of failed) unfinished.delete(row)
+    if (failed.length > 0) await backOff(failed)
+    if (unfinished.size > 0) await release([...unfinished])
     return rows.length > 0
   }
 
-  async function succeeds(work: Promise<void>, dependency: string): Promise<boolean> {
+  async function failureOf(work: Promise<void>, row: Claimed, dependency: string): Promise<Code | undefined> {
     return work.then(
-      () => true,
+      () => undefined,
       (error) => {
-        noteTrouble(error, dependency)
-        return false
+        const { code } = toConnectError(error)
+        logFailure(error, code, row, dependency)
+        return code
       }
     )
   }
 
-  /** Whoever comes next may try again soon. */
+  /** The rows may be claimed again soon. */
   async function release(rows: Claimed[]): Promise<void> {
     const claimedUntil = sql`now() + make_interval(secs => ${retrySeconds})`
-    const ids = rows.map(({ id }) => BigInt(id))
-    await ask(db.update(outbox).set({ claimedUntil }).where(inArray(outbox.id, ids)))
+    await ask(
+      db
+        .update(outbox)
+        .set({ claimedUntil })
+        .where(inArray(outbox.id, idsOf(rows)))
+    )
   }
 
-  /** One line for each kind of trouble, until something succeeds again. */
-  function noteTrouble(error: unknown, dependency: string): void {
-    const code = codeName(toConnectError(error).code)
-    if (troubles.includes(`${dependency} ${code}`)) return
-    troubles += `${dependency} ${code};`
-    log.warn({ event: 'outbox_delayed', dependency, code, err: error }, 'what follows from a deletion has to wait')
+  async function backOff(rows: Claimed[]): Promise<void> {
+    const seconds = sql`least(${maxBackoffSeconds}, ${retrySeconds} * power(2, least(attempts, 30)))`
+    const next = { attempts: sql`attempts + 1`, claimedUntil: sql`now() + make_interval(secs => ${seconds})` }
+    await ask(
+      db
+        .update(outbox)
+        .set(next)
+        .where(inArray(outbox.id, idsOf(rows)))
+    )
+  }
+
+  /** At most one line a minute for each dependency and code. */
+  function logFailure(error: unknown, code: Code, row: Claimed, dependency: string): void {
+    const kind = `${dependency} ${code}`
+    const logged = loggedFailures.get(kind)
+    if (logged && performance.now() - logged.at < logEveryMs) {
+      logged.unlogged += 1
+      return
+    }
+    const { user_id: userId, attempts } = row
+    const fields = { dependency, code: codeName(code), userId, attempts, unlogged: logged?.unlogged ?? 0 }
+    log.warn({ event: 'outbox_delayed', ...fields, err: error }, 'an attempt to finish a deletion failed')
+    loggedFailures.set(kind, { at: performance.now(), unlogged: 0 })
   }
 
   /** Counts what waits, and forgets what has long been done. */
   async function housekeep(): Promise<void> {
     if (performance.now() - countedAt < countEveryMs) return
-    pending.set(await ask(db.$count(outbox, isNull(outbox.doneAt))))
+    const { rows } = await ask(
+      db.execute<{ pending: string; failing: string }>(sql`
+        select count(*) as pending, count(*) filter (where attempts >= ${failingAfter}) as failing
+        from outbox where done_at is null`)
+    )
+    pending.set(Number(rows[0]?.pending))
+    failing.set(Number(rows[0]?.failing))
     await ask(db.delete(outbox).where(sql`done_at < now() - make_interval(days => ${forgetAfterDays})`))
     countedAt = performance.now()
   }
@@ -159,7 +209,6 @@ export function startRelay({ db, sessions, events, pending, log }: RelayParts): 
         any = await round()
         if (any) countedAt = Number.NEGATIVE_INFINITY
         await housekeep()
-        if (!any) troubles = ''
       } catch (error) {
         // The database is away or not migrated yet, which its own probe tells.
         log.debug({ event: 'outbox_failed', err: error }, 'the outbox cannot be read')
@@ -177,3 +226,5 @@ export function startRelay({ db, sessions, events, pending, log }: RelayParts): 
     }
   }
 }
+
+const idsOf = (rows: Claimed[]) => rows.map(({ id }) => BigInt(id))

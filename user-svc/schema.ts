@@ -1,7 +1,7 @@
 /** The tables that user-svc owns. Changed here, then `npx drizzle-kit generate` writes the migration. */
 
 import { sql } from 'drizzle-orm'
-import { bigint, index, pgTable, text, timestamp, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
+import { bigint, index, integer, pgTable, text, timestamp, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
 
 /** One row an account. */
 export const users = pgTable(
@@ -31,16 +31,18 @@ export const outbox = pgTable(
     /** The raised session epoch: sessions below it are to end. */
     sessionEpoch: bigint('session_epoch', { mode: 'bigint' }).notNull(),
     createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
-    /** A relay has it until then. */
+    /** A relay has it until then, or it is tried again after that; rows that were never tried come first. */
     claimedUntil: timestamp('claimed_until', { withTimezone: true, precision: 3 }),
     /** When the sessions had been ended. */
     revokedAt: timestamp('revoked_at', { withTimezone: true, precision: 3 }),
+    /** Failures in a row, which decide how long the relay backs off. */
+    attempts: integer().notNull().default(0),
     /** When other systems had been told, and with that everything done. */
     doneAt: timestamp('done_at', { withTimezone: true, precision: 3 })
   },
   (table) => [
     index('outbox_user_id_idx').on(table.userId),
-    index('outbox_pending_idx').on(table.id).where(sql`done_at is null`)
+    index('outbox_pending_idx').on(table.claimedUntil.asc().nullsFirst(), table.id).where(sql`done_at is null`)
   ]
 )
 

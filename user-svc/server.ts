@@ -54,7 +54,14 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
   )
   const events = config.kafka.brokers.length > 0 ? createAccountEvents(db, config.kafka, log) : undefined
   const { sessions } = sessionClient
-  const relay = startRelay({ db, sessions, events, pending: accounts.outboxPending, log })
+  const relay = startRelay({
+    db,
+    sessions,
+    events,
+    pending: accounts.outboxPending,
+    failing: accounts.outboxFailing,
+    log
+  })
   return {
     ops: { server: createOpsServer(registry, readiness, log), host: opsHost, port: opsPort },
     listen: () => app.listen({ host, port }),

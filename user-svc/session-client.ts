@@ -1,10 +1,12 @@
 /** user-svc's view of session-svc. */
 
 import { type CallOptions, type Client, Code, ConnectError, createClient, type Transport } from '@connectrpc/connect'
+import { errorMeaning } from '#common/error-table.ts'
 import { unavailable } from '#common/errors.ts'
 import type { Probe } from '#common/readiness.ts'
 import { type Call, onwards } from '#common/rpc-context.ts'
 import { probeOptions, requireServing } from '#common/rpc-probe.ts'
+import { ErrorInfoSchema } from '#gen/google/rpc/error_details_pb.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 
 /** The calls that accounts make. */
@@ -48,7 +50,7 @@ export function createSessionClient(transport: Transport): SessionClient {
   }
 
   return {
-    sessions: createClient(SessionService, transport),
+    sessions: createClient(SessionService, ownFaults(transport)),
     probe: () => ask(probeOptions),
     async requireAvailable(call, waitMs) {
       if (performance.now() - availableAt < Math.min(waitMs, oldestMs)) return
@@ -57,6 +59,25 @@ export function createSessionClient(transport: Transport): SessionClient {
       })
     }
   }
+}
+
+/**
+ * Turns client errors of session-svc into `internal`: the request was user-svc's, so no field that it names is one of a
+ * user's request. An error with a reason of the contract is for the caller to handle.
+ */
+function ownFaults(transport: Transport): Transport {
+  const unary: Transport['unary'] = async (...call) => {
+    try {
+      return await transport.unary(...call)
+    } catch (thrown) {
+      const error = ConnectError.from(thrown)
+      const isClientError = error.code !== Code.Canceled && errorMeaning(error.code).errorClass === 'client'
+      const domain = SessionService.file.proto.package
+      if (!isClientError || error.findDetails(ErrorInfoSchema).some((info) => info.domain === domain)) throw thrown
+      throw new ConnectError('Internal error.', Code.Internal, undefined, undefined, error)
+    }
+  }
+  return { ...transport, unary }
 }
 
 function isOutOfTime(error: unknown): boolean {

@@ -162,12 +162,3 @@ t.test(
     t.notOk([...sessions.live.values()].includes(userId))
   }
 )
-
-t.test('a log-in that runs into a revocation fails, the next one succeeds', async (t) => {
-  const email = newAddress()
-  const { user } = await client.registerAndLogin({ email, password })
-  sessions.lowestEpochs.set(user?.id as string, 7n)
-  t.equal((await refusal(client.authenticateAndLogin({ email, password }))).code, Code.Unavailable)
-  t.ok((await client.authenticateAndLogin({ email, password })).token)
-  t.match(await sql`select session_epoch from users where email = ${email}`, [{ session_epoch: '7' }])
-})

@@ -9,7 +9,9 @@ import { sql } from 'drizzle-orm'
 import t, { type Test } from 'tap'
 import { unavailable } from '#common/errors.ts'
 import { createKafka } from '#common/kafka.ts'
+import { createLogger } from '#common/logger.ts'
 import { createTestDatabase, engineAddress, silentLog } from '#common/testing.ts'
+import { fieldCase } from '#common/testing-field-cases.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { createAccountEvents } from '../account-events.ts'
 import { connectDatabase } from '../database.ts'
@@ -29,7 +31,7 @@ interface CloudEvent {
 }
 
 /** A database with an outbox, a double of session-svc, and a topic of its own. */
-async function surroundings(t: Test) {
+async function surroundings(t: Test, log = silentLog) {
   const url = await createTestDatabase(t)
   await migrateDatabase(url)
   const { db, close } = connectDatabase({ url, maxConnections: 5, queryTimeout: 3000 })
@@ -37,12 +39,13 @@ async function surroundings(t: Test) {
   const double = sessionsDouble()
   const topic = `events-${randomBytes(4).toString('hex')}`
   const pending = new Gauge({ name: 'auth_outbox_pending', help: 'x', registers: [new Registry()] })
+  const failing = new Gauge({ name: 'auth_outbox_failing', help: 'x', registers: [new Registry()] })
   const accountEvents = { topic, partitions: 3, replication: 1, retention: 3_600_000, retentionBytes: 2 ** 20 }
 
   function relay(overrides: { brokers?: string[] } = {}) {
     const events = createAccountEvents(db, { brokers, compression: 'zstd', accountEvents, ...overrides }, silentLog)
     const sessions = createClient(SessionService, sessionTransport(double))
-    const started = startRelay({ db, sessions, events, pending, log: silentLog })
+    const started = startRelay({ db, sessions, events, pending, failing, log })
     t.teardown(started.close)
     return started
   }
@@ -94,7 +97,7 @@ async function surroundings(t: Test) {
     }
   }
 
-  return { db, double, topic, relay, deleted, count, until, published, pending }
+  return { db, double, topic, relay, deleted, count, until, published, pending, failing }
 }
 
 t.test('sessions are ended, others are told by a CloudEvent, and the row is done', async (t) => {
@@ -220,4 +223,31 @@ t.test('an error that is none of these does not stop it', async (t) => {
   await sleep(1200)
   double.failure = undefined
   await until('it is done', async () => (await count('done_at is not null')) === 1)
+})
+
+fieldCase(t, 22, 'a deletion that cannot be finished backs off, is reported, and delays no other user', async (t) => {
+  const lines: string[] = []
+  const log = createLogger('user-svc', 'warn', { write: (line) => void lines.push(line) })
+  const { db, double, relay, deleted, count, until, failing } = await surroundings(t, log)
+  const stuck = new Set(await Promise.all(Array.from({ length: 60 }, () => deleted())))
+  double.failureOf = (userId) => (stuck.has(userId) ? new ConnectError('epoch', Code.InvalidArgument) : undefined)
+  relay()
+  await until('each has failed', async () => (await count('attempts > 0')) === 60)
+  const others = await Promise.all(Array.from({ length: 5 }, () => deleted()))
+  await until('the others are done', async () => (await count('done_at is not null')) === others.length)
+  await until('three attempts failed', async () => (await count('attempts >= 3')) === 60)
+  await until('a metric reports it', async () => (await failing.get()).values[0]?.value === 60)
+  const reports = lines.map((line) => JSON.parse(line)).filter(({ dependency }) => dependency === 'session-svc')
+  t.match(reports, [{ event: 'outbox_delayed', code: 'invalid_argument' }], 'one line a minute')
+  await db.execute(sql`update outbox set attempts = 1000, claimed_until = null where done_at is null`)
+  await until('it was tried again', async () => (await count('attempts > 1000')) > 0)
+  t.equal(
+    await count("attempts > 1000 and claimed_until > now() + interval '61 seconds'"),
+    0,
+    'the back-off is bounded'
+  )
+  double.failureOf = () => undefined
+  await db.execute(sql`update outbox set claimed_until = null where done_at is null`)
+  await until('all is done', async () => (await count('done_at is null')) === 0)
+  t.equal(await count('attempts > 0'), 0)
 })

@@ -26,11 +26,23 @@ export interface SessionsDouble {
   lowestEpochs: Map<string, bigint>
   /** Thrown by the next calls, if set. */
   failure: Error | undefined
+  /** Thrown by a revocation of the user, if any. */
+  failureOf: (userId: string) => Error | undefined
+  /** Runs before a session is created. */
+  beforeCreate: (userId: string) => Promise<void> | void
 }
 
 /** A session-svc in memory that serves and has no sessions. */
 export function sessionsDouble(): SessionsDouble {
-  return { serving: true, checks: 0, live: new Map(), lowestEpochs: new Map(), failure: undefined }
+  return {
+    serving: true,
+    checks: 0,
+    live: new Map(),
+    lowestEpochs: new Map(),
+    failure: undefined,
+    failureOf: () => undefined,
+    beforeCreate() {}
+  }
 }
 
 /** The way to it. */
@@ -46,8 +58,9 @@ export function sessionTransport(double: SessionsDouble) {
       }
     })
     router.service(SessionService, {
-      createSession({ userId, epoch }) {
+      async createSession({ userId, epoch }) {
         fail()
+        await double.beforeCreate(userId)
         const lowestEpoch = double.lowestEpochs.get(userId) ?? 0n
         if (epoch < lowestEpoch) {
           const metadata = { lowestEpoch: String(lowestEpoch) }
@@ -65,9 +78,11 @@ export function sessionTransport(double: SessionsDouble) {
       },
       deleteUserSessions({ userId, epoch }) {
         fail()
+        const failure = double.failureOf(userId)
+        if (failure) throw failure
         double.lowestEpochs.set(userId, epoch)
         for (const [hash, owner] of double.live) if (owner === userId) double.live.delete(hash)
-        return {}
+        return { epoch }
       }
     })
   })
