@@ -3,6 +3,8 @@
 /** One configuration key: `parse` turns a value as written into the value the code uses. */
 export interface Key<T> {
   default: unknown
+  /** The default with `NODE_ENV=production`, where it differs. */
+  productionDefault?: unknown
   doc: string
   sensitive: boolean
   /** What the key takes, as the error message and the reference say it. */
@@ -48,9 +50,10 @@ export function port(value: number, doc: string): Key<number> {
 }
 
 /** `true` or `false`, and nothing that only looks like it. */
-export function flag(value: boolean, doc: string): Key<boolean> {
+export function flag(value: boolean, doc: string, { production = value } = {}): Key<boolean> {
   return key(
     {
+      ...(production !== value && { productionDefault: production }),
       accepts: 'true or false',
       fromText: (text) => (text === 'true' ? true : text === 'false' ? false : text),
       parse(written) {

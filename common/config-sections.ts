@@ -50,7 +50,11 @@ export const rpc = {
   previousToken: secret(
     'A second credential that is accepted too, so that `rpc.token` can be changed without an outage.'
   ),
-  reflection: flag(true, 'Serve `grpc.reflection` on the RPC ports, for `grpcurl` and `buf curl`.'),
+  reflection: flag(
+    true,
+    'Serve `grpc.reflection` on the RPC ports, for `grpcurl` and `buf curl`. Off in production unless set.',
+    { production: false }
+  ),
   userSvcUrl: urlList('http://127.0.0.1:50051', 'Where the instances of user-svc are reached.'),
   sessionSvcUrl: urlList('http://127.0.0.1:50052', 'Where the instances of session-svc are reached.'),
   maxMessageBytes: integer(65_536, 'The largest RPC message that is read, in bytes.', {

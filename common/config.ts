@@ -115,7 +115,9 @@ function setAt(tree: Record<string, unknown>, path: string, value: unknown): voi
  */
 export function loadConfig<S extends Schema>(schema: S, environment: NodeJS.ProcessEnv = process.env): Values<S> {
   const file = environment.CONFIG_FILE || 'config.yml'
-  const config = convict(convictSchema(schema) as convict.Schema<Record<string, unknown>>)
+  const config = convict(
+    convictSchema(schema, environment.NODE_ENV === 'production') as convict.Schema<Record<string, unknown>>
+  )
   const written = ownSections(readFile(file, environment.CONFIG_FILE !== undefined), schema, file)
   refuseUnknown(written, schema, file)
   config.load(written)
@@ -157,14 +159,19 @@ function refuseUnknown(tree: Record<string, unknown>, schema: Schema, file: stri
   }
 }
 
-function convictSchema(schema: Schema): Record<string, unknown> {
+function convictSchema(schema: Schema, production: boolean): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(schema).map(([name, node]) => [
       name,
       isKey(node)
         ? // Any format: convict's own coercions take `yes` for true and `12abc` for a number, so keys parse for themselves.
-          { default: node.default, doc: node.doc, sensitive: node.sensitive, format: '*' }
-        : convictSchema(node)
+          {
+            default: (production ? node.productionDefault : undefined) ?? node.default,
+            doc: node.doc,
+            sensitive: node.sensitive,
+            format: '*'
+          }
+        : convictSchema(node, production)
     ])
   )
 }

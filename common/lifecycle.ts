@@ -5,6 +5,7 @@ import type { Registry } from '@prometheus-io/client'
 import closeWithGrace from 'close-with-grace'
 import { ConfigError } from './config.ts'
 import { giveBackMemory } from './give-back-memory.ts'
+import { listenAt } from './listen.ts'
 import type { Logger } from './logger.ts'
 import { createRegistry } from './metrics.ts'
 import type { Dependency, Readiness } from './readiness.ts'
@@ -109,14 +110,19 @@ export async function runService<C extends ServiceConfig>(
   serviceLog.startShipping()
 }
 
-function listenOps({ server, host, port }: RunningService['ops']): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(port, host, () => {
-      server.off('error', reject)
-      resolve()
-    })
-  })
+function listenOps({ server, host, port }: RunningService['ops']): Promise<Server> {
+  return listenAt(
+    server,
+    host,
+    (address) =>
+      new Promise((resolve, reject) => {
+        server.once('error', reject)
+        server.listen(port, address, () => {
+          server.off('error', reject)
+          resolve(server)
+        })
+      })
+  )
 }
 
 async function stop(

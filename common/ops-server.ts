@@ -2,18 +2,24 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Registry } from '@prometheus-io/client'
+import { boundConnections } from './descriptors.ts'
 import type { Logger } from './logger.ts'
 import type { Readiness } from './readiness.ts'
 
+// Fewer than the descriptors that are reserved.
+const maxConnections = 100
+
 /** Serves the ops port until it is closed. */
 export function createOpsServer(registry: Registry, readiness: Readiness, log: Logger): Server {
-  const server = createServer({ requestTimeout: 5000, headersTimeout: 5000 }, (request, response) => {
+  const timeouts = { requestTimeout: 5000, headersTimeout: 5000, connectionsCheckingInterval: 1000 }
+  const server = createServer(timeouts, (request, response) => {
     answer(request, response, registry, readiness).catch((error) => {
       log.error({ event: 'ops_request_failed', err: error }, 'an ops request failed')
       response.statusCode = 500
       response.end()
     })
   })
+  boundConnections(server, maxConnections)
   server.unref()
   return server
 }

@@ -12,7 +12,9 @@ import {
 import { fastifyConnectPlugin } from '@connectrpc/connect-fastify'
 import type { Registry } from '@prometheus-io/client'
 import Fastify from 'fastify'
+import { affordableConnections, boundConnections } from './descriptors.ts'
 import { healthRoutes } from './health.ts'
+import { listenOnEveryAddress } from './listen.ts'
 import { type Logger, tracedLogger } from './logger.ts'
 import { rpcMetrics } from './metrics.ts'
 import type { Readiness } from './readiness.ts'
@@ -36,6 +38,9 @@ export interface RpcServerOptions {
   /** `isStopping` tells streams without an end of their own when to end. */
   routes: (router: ConnectRouter, isStopping: () => boolean) => void
 }
+
+// Callers are services, a few connections each.
+const maxConnections = 10_000
 
 /** Builds the server; it listens nowhere yet. */
 export function buildRpcServer(options: RpcServerOptions) {
@@ -82,6 +87,8 @@ export function buildRpcServer(options: RpcServerOptions) {
       if (rpc.reflection) reflectionRoutes(router, options.services, options.files)
     }
   })
+  listenOnEveryAddress(app)
+  boundConnections(app.server, affordableConnections(maxConnections))
   app.server.on('stream', cutUnread)
   app.server.on('stream', endAnswerWithMessage)
   app.addHook('preClose', (done) => {

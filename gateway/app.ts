@@ -5,13 +5,17 @@ import type { Registry } from '@prometheus-io/client'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { Values } from '#common/config.ts'
 import { invalidFields } from '#common/errors.ts'
+import { listenOnEveryAddress } from '#common/listen.ts'
 import type { Logger } from '#common/logger.ts'
 import type { Redis } from '#common/redis.ts'
 import type { ServiceTransport } from '#common/rpc-client.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
+import { clientFinder, networks } from './client-address.ts'
 import type { gateway } from './config.ts'
+import { trackConnections } from './connections.ts'
 import { logRequests, measureRequests } from './plugins/access-log.ts'
+import { limitConnections } from './plugins/connection-limits.ts'
 import { drainConnections } from './plugins/drain.ts'
 import { errorHandling } from './plugins/errors.ts'
 import { acceptJsonOnly } from './plugins/json-body.ts'
@@ -57,14 +61,19 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
       // What is not sent need not be read to its end: a tenth of the work for a request without a body.
       optimizeEmptyRequests: true
     },
-    keepAliveTimeout: 75_000,
+    keepAliveTimeout: options.keepAliveTimeout,
     return503OnClosing: false,
-    trustProxy: options.trustedProxies.length > 0 ? options.trustedProxies : false,
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false, allErrors: true } },
     schemaErrorFormatter: (problems) => invalidFields(violationsOf(problems)),
     clientErrorHandler: errors.clientError,
     frameworkErrors: (error, request, reply) => void errors.handle(error, request, reply)
   })
+  listenOnEveryAddress(app)
+  const connections = trackConnections(app)
+  const trusts = networks(options.trustedProxies)
+  // Node.js ends an idle connection; one blank line now and then restarts its timer: nodejs/node#58140.
+  const idleTimeout = options.keepAliveTimeout + receiveTimeoutMs
+  limitConnections(app, connections, { ...options.connections, idleTimeout }, { registry, log, trusts })
   app.addHook('onRequest', (request, reply, done) => {
     reply.headers(commonHeaders(traceOf(request.raw)))
     done()
@@ -72,11 +81,11 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
   app.setErrorHandler(errors.handle)
   app.setNotFoundHandler(errors.notFound(app))
   acceptJsonOnly(app)
-  drainConnections(app)
+  drainConnections(app, connections)
   refuseAmbiguous(app, maxBodyBytes)
   logRequests(app, log)
   await measureRequests(app, registry)
-  await limitRates(app, options.rateLimit, parts)
+  await limitRates(app, options.rateLimit, { ...parts, clientOf: clientFinder(trusts, log) })
   if (options.docs) await describeRoutes(app)
 
   const users = createClient(UserService, parts.userSvc)

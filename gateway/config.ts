@@ -13,6 +13,7 @@ import {
   rpc,
   shutdown
 } from '#common/config-sections.ts'
+import { networks } from './client-address.ts'
 
 const budget = (value: string, routes: string) =>
   duration(value, `Time that ${routes} may take in all, calls to other services included.`, { min: '50ms', max: '60s' })
@@ -28,6 +29,28 @@ export const gateway = {
     'networks in CIDR notation, such as 10.0.0.0/8',
     isCidr
   ),
+  keepAliveTimeout: duration(
+    '75s',
+    'How long a connection stays open without a request. Longer than the load balancer before the gateway reuses one.',
+    { min: '1s', max: '1h' }
+  ),
+  connections: {
+    max: integer(
+      10_000,
+      'Connections that may be open. Lowered to the limit of file descriptors less 192, which ops port, engines and log need.',
+      { min: 16, max: 1_000_000 }
+    ),
+    maxPerNetwork: integer(
+      500,
+      'Connections that one IPv4 address or IPv6 /64 network may have open. Peers in `gateway.trustedProxies` are exempt.',
+      { min: 1, max: 1_000_000 }
+    ),
+    maxPipelined: integer(32, 'Requests of one connection that may wait for their responses.', { min: 1, max: 10_000 }),
+    unreadTimeout: duration('30s', 'How long a client may take to read a response; then its connection ends.', {
+      min: '1s',
+      max: '10m'
+    })
+  },
   budgets: {
     session: budget('1s', '`GET /session`'),
     logout: budget('3s', '`DELETE /logout`'),
@@ -52,7 +75,11 @@ export const gateway = {
       'Requests that a client may make to `GET /session` in a window. 0: no limit, since applications ask it for each request of theirs.'
     )
   },
-  docs: flag(true, 'Serve the OpenAPI description at `/openapi.json` and Swagger UI at `/docs`.')
+  docs: flag(
+    true,
+    'Serve the OpenAPI description at `/openapi.json` and Swagger UI at `/docs`. Off in production unless set.',
+    { production: false }
+  )
 }
 
 /** Everything that the gateway reads. */
@@ -66,10 +93,13 @@ export function load() {
   return config
 }
 
+/** A network of hosts that an operator can run; "all" or a large part of it is never meant. */
 function isCidr(text: string): boolean {
   const [address = '', bits = '', ...rest] = text.split('/')
   const family = isIP(address)
   if (family === 0 || rest.length > 0 || !/^\d{1,3}$/.test(bits)) return false
-  // A prefix of no bits is "all", which is never meant.
-  return Number(bits) >= 1 && Number(bits) <= (family === 4 ? 32 : 128)
+  if (Number(bits) < 8 || Number(bits) > (family === 4 ? 32 : 128)) return false
+  // `::ffff:0:0/96` is all of IPv4, mapped into IPv6.
+  const contains = networks([text])
+  return family === 4 || !(contains('::ffff:0.0.0.0') || contains('::ffff:255.255.255.255')) || Number(bits) >= 104
 }

@@ -11,9 +11,10 @@ function table(section: string, keys: Schema): string {
   const rows: string[] = []
   forEachKey(
     keys,
-    (path, { default: value, doc, accepts }) => {
+    (path, { default: value, productionDefault, doc, accepts }) => {
       const written = value === '' ? 'none' : Array.isArray(value) ? `[${value}]` : String(value)
-      rows.push(`| \`${path}\` | \`${written}\` | ${doc} Takes ${accepts}. |`)
+      const production = productionDefault === undefined ? '' : `, in production \`${productionDefault}\``
+      rows.push(`| \`${path}\` | \`${written}\`${production} | ${doc} Takes ${accepts}. |`)
     },
     `${section}.`
   )

@@ -1,7 +1,7 @@
 /** Reads JSON bodies as they are: UTF-8 only, each key once, well-formed Unicode. */
 
 import { isUtf8 } from 'node:buffer'
-import { Readable } from 'node:stream'
+import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { invalidFields } from '#common/errors.ts'
 import { HttpRefusal } from '../problem.ts'
@@ -50,19 +50,32 @@ function refuse(description: string) {
   return invalidFields([{ field: 'body', description }])
 }
 
-/** The one kind of body that is taken; anything else is 415. */
+/**
+ * Accepts JSON bodies only, and those only on routes whose schema has a body. An empty body has no type on any route,
+ * whatever `Content-Type` and framing the client sent with it. The body of a route that takes none must be empty, or `{}`
+ * as JSON, which some HTTP libraries send with every DELETE.
+ */
 export function acceptJsonOnly(app: FastifyInstance): void {
-  // Of a request without a body Node.js has ended the stream already (`optimizeEmptyRequests`), without an event that says
-  // so; whoever reads it, since there is a type, would wait for ever.
-  app.addHook('preParsing', ({ raw }, _reply, payload, done) => {
-    const isOver = raw.readableEnded && raw.headers['content-type'] !== undefined
-    done(null, isOver ? Readable.from([]) : payload)
+  app.addHook('preParsing', async (request, _reply, payload) => {
+    const { raw } = request
+    if (await isEmpty(raw)) {
+      for (const name of bodyHeaders) delete raw.headers[name]
+    } else if (!takesBody(request) && (isBodyless.has(request.method) || !isJson.test(typeOf(request)))) {
+      throw unexpectedBody()
+    }
+    return payload
+  })
+  app.addHook('preValidation', async (request) => {
+    const { body } = request
+    if (body !== undefined && !takesBody(request) && !isEmptyObject(body)) throw unexpectedBody()
   })
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
-    const charset = /;\s*charset\s*=\s*"?([^\s;"]+)/i.exec(request.headers['content-type'] ?? '')?.[1]
-    if (charset !== undefined && !/^utf-?8$/i.test(charset)) return done(new HttpRefusal(415))
-    if (body.length === 0) return done(null, undefined)
+    const charsets = [...typeOf(request).matchAll(/;\s*charset\s*=\s*"?([^\s;"]+)/gi)]
+    // Of two charsets, another reader can follow the other one.
+    if (charsets.length > 1 || !charsets.every(([, name]) => /^utf-?8$/i.test(String(name)))) {
+      return done(new HttpRefusal(415))
+    }
     try {
       done(null, parseJsonBody(body as Buffer))
     } catch (error) {
@@ -71,8 +84,45 @@ export function acceptJsonOnly(app: FastifyInstance): void {
   })
 }
 
-/** A hook for routes that take no body: what is sent all the same is not dropped in silence. */
-export async function refuseBody({ body }: FastifyRequest): Promise<void> {
-  const isEmpty = body === undefined || (typeof body === 'object' && body !== null && Object.keys(body).length === 0)
-  if (!isEmpty) throw refuse('must be empty: this route takes none')
+// What describes a body; without one, Fastify parses none.
+const bodyHeaders = ['content-type', 'content-length', 'transfer-encoding'] as const
+// Fastify parses no body of these.
+const isBodyless = new Set(['GET', 'HEAD'])
+const isJson = /^application\/json\s*(;|$)/i
+
+const typeOf = ({ headers }: FastifyRequest) => headers['content-type'] ?? ''
+
+/** Whether a body can matter; that of an unknown path is never read. */
+function takesBody(request: FastifyRequest): boolean {
+  return request.is404 || request.routeOptions.schema?.body !== undefined
 }
+
+function isEmptyObject(body: unknown): boolean {
+  return typeof body === 'object' && body !== null && Object.keys(body).length === 0
+}
+
+const unexpectedBody = () => refuse('must be empty: this route takes none')
+
+/** Waits for the first byte of a body only if its length is unknown. */
+function isEmpty(raw: IncomingMessage): boolean | Promise<boolean> {
+  const { 'content-length': length, 'transfer-encoding': coding } = raw.headers
+  if (coding === undefined) return length === undefined || Number(length) === 0
+  return new Promise((resolve) => {
+    const settle = (empty: boolean) => {
+      raw.off('readable', onReadable)
+      for (const event of ends) raw.off(event, onEnd)
+      resolve(empty)
+    }
+    const onEnd = () => settle(true)
+    const onReadable = () => {
+      const chunk = raw.read()
+      if (chunk === null) return
+      raw.unshift(chunk)
+      settle(false)
+    }
+    raw.on('readable', onReadable)
+    for (const event of ends) raw.once(event, onEnd)
+  })
+}
+
+const ends = ['end', 'error', 'close'] as const

@@ -1,5 +1,8 @@
 /** Describes the routes as OpenAPI 3.1 at `/openapi.json`, with Swagger UI at `/docs`. */
 
+import { readdirSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, extname, join } from 'node:path'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
@@ -33,7 +36,32 @@ export async function describeRoutes(app: FastifyInstance): Promise<void> {
     docs.addHook('onSend', async (_request, reply) => {
       reply.header('cache-control', 'no-store')
     })
+    // From memory: a response that is not read holds no file descriptor.
+    const files = staticFiles()
+    docs.addHook('onRequest', async ({ url, method }, reply) => {
+      const file = files.get(url.split('?')[0] ?? '')
+      if (file !== undefined && (method === 'GET' || method === 'HEAD')) return reply.type(file.type).send(file.content)
+    })
     await docs.register(swaggerUi, { routePrefix: '/docs', uiConfig: { tryItOutEnabled: true } })
   })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
+}
+
+const types: Record<string, string> = {
+  '.css': 'text/css',
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.png': 'image/png'
+}
+
+/** The files of Swagger UI by their paths. */
+function staticFiles(): Map<string, { type: string; content: Buffer }> {
+  const folder = join(dirname(createRequire(import.meta.url).resolve('@fastify/swagger-ui')), 'static')
+  const names = readdirSync(folder).filter((name) => types[extname(name)] !== undefined)
+  return new Map(
+    names.map((name) => [
+      `/docs/static/${name}`,
+      { type: String(types[extname(name)]), content: readFileSync(join(folder, name)) }
+    ])
+  )
 }

@@ -7,6 +7,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { tooManyRequests } from '#common/errors.ts'
 import { type Logger, tracedLogger } from '#common/logger.ts'
 import type { Redis } from '#common/redis.ts'
+import type { ClientOf } from '../client-address.ts'
 import { traceOf } from '../request-context.ts'
 import { commandAdapter } from './rate-limit-redis.ts'
 
@@ -33,7 +34,7 @@ export interface RateLimitOptions {
 export async function limitRates(
   app: FastifyInstance,
   options: RateLimitOptions,
-  parts: { redis: Redis; registry: Registry; log: Logger }
+  parts: { redis: Redis; registry: Registry; log: Logger; clientOf: ClientOf }
 ): Promise<void> {
   const limited = new Counter({
     name: 'auth_rate_limited_total',
@@ -55,8 +56,8 @@ export async function limitRates(
 
   type Check = ReturnType<typeof app.createRateLimit>
   const checks = new Map<RateLimitPolicy, Check>()
-  const keyOf = (policy: RateLimitPolicy, request: FastifyRequest) =>
-    `${policy}:${rateLimit.normalizeIP(withoutPort(request.ip))}`
+  const keyOf = (policy: RateLimitPolicy, { raw }: FastifyRequest) =>
+    `${policy}:${rateLimit.normalizeIP(parts.clientOf(raw) ?? '')}`
   for (const [policy, max] of Object.entries(limits) as [RateLimitPolicy, number][]) {
     const keyGenerator = (request: FastifyRequest) => keyOf(policy, request)
     if (max > 0) checks.set(policy, app.createRateLimit({ max, keyGenerator } as CreateRateLimitOptions))
@@ -88,18 +89,14 @@ export async function limitRates(
     const check = checks.get(policy)
     if (check === undefined) return done()
     // The connection was reset before anybody asked whose it was.
-    if (request.ip === undefined) return done(new ConnectError('The client went away.', Code.Canceled))
+    if (request.raw.socket.remoteAddress === undefined)
+      return done(new ConnectError('The client went away.', Code.Canceled))
     const seconds = exceeded.secondsLeft(keyOf(policy, request))
     if (seconds === 0) return void enforce(check, policy, request, reply).then(() => done(), done)
     tell(policy, 0, seconds, reply)
     limited.inc({ policy })
     setTimeout(() => done(tooManyRequests(seconds)), paceMs)
   })
-}
-
-/** Some proxies write the port behind the address that they forward. */
-function withoutPort(address: string): string {
-  return /^(\d+\.\d+\.\d+\.\d+):\d+$/.exec(address)?.[1] ?? /^\[([^\]]+)\](?::\d+)?$/.exec(address)?.[1] ?? address
 }
 
 const mostExceeded = 10_000

@@ -4,7 +4,6 @@ import { type Client, Code, ConnectError } from '@connectrpc/connect'
 import type { FastifyInstance, onRequestAsyncHookHandler } from 'fastify'
 import type { UserService } from '#gen/user/v1/user_pb.ts'
 import { loggedInBody } from '../logged-in.ts'
-import { refuseBody } from '../plugins/json-body.ts'
 import { sessionOf } from '../plugins/session-check.ts'
 import { callOptions } from '../request-context.ts'
 import { credentials, loggedIn, problems } from '../schemas.ts'
@@ -45,7 +44,6 @@ export function accountRoutes(app: FastifyInstance, options: AccountRoutes): voi
   app.delete(
     '/delete',
     {
-      preValidation: refuseBody,
       config: { budgetMs: budgets.delete },
       onRequest: checkSession,
       schema: {

@@ -5,7 +5,6 @@ import type { FastifyInstance, onRequestAsyncHookHandler } from 'fastify'
 import { isoTime } from '#common/iso-time.ts'
 import type { UserService } from '#gen/user/v1/user_pb.ts'
 import { loggedInBody } from '../logged-in.ts'
-import { refuseBody } from '../plugins/json-body.ts'
 import { bearerToken, requireToken, sessionOf } from '../plugins/session-check.ts'
 import { callOptions } from '../request-context.ts'
 import { credentials, currentSession, loggedIn, problems } from '../schemas.ts'
@@ -50,12 +49,12 @@ export function sessionRoutes(app: FastifyInstance, { users, checkSession, budge
       schema: {
         summary: 'Whose session is this?',
         description:
-          'Answers for the token in `Authorization`, also in the headers `X-User-Id` and `X-Session-Id`, for nginx `auth_request`, Traefik ForwardAuth, Caddy and Envoy. 401 only when the session is known not to be valid.',
+          'Answers for the token in `Authorization`, also in the headers `X-User-Id` and `X-Session-Id`, for nginx `auth_request`. 401 only when the session is known not to be valid.',
         tags: ['session'],
         security: [{ session: [] }],
         response: {
           200: { ...currentSession, description: 'The session is valid.' },
-          ...problems(401, 429, 503)
+          ...problems(400, 401, 429, 503)
         }
       }
     },
@@ -76,7 +75,6 @@ export function sessionRoutes(app: FastifyInstance, { users, checkSession, budge
   app.delete(
     '/logout',
     {
-      preValidation: refuseBody,
       config: { budgetMs: budgets.logout },
       schema: {
         summary: 'Log out',

@@ -27,6 +27,17 @@ t.test('the defaults', async (t) => {
   })
 })
 
+t.test('Swagger UI, OpenAPI and reflection are off in production unless they are set', async (t) => {
+  const on = ({ gateway, rpc }: ReturnType<typeof read>) => [gateway.docs, rpc.reflection]
+  t.same(on(read()), [true, true])
+  t.same(on(read({ NODE_ENV: 'production' })), [false, false])
+  t.same(on(read({ NODE_ENV: 'production', GATEWAY_DOCS: 'true', RPC_REFLECTION: 'true' })), [true, true])
+  writeFileSync(file, 'gateway: { docs: true }')
+  t.same(on(read({ NODE_ENV: 'production' })), [true, false])
+  writeFileSync(file, '')
+  t.same(on(read({ GATEWAY_DOCS: 'false', RPC_REFLECTION: 'false' })), [false, false])
+})
+
 t.test('trusted proxies are networks, never all of them', async (t) => {
   const taken = ['10.0.0.0/8', '127.0.0.1/32', '::1/128', 'fd00::/8', '10.0.0.0/8, 192.168.1.0/24']
   for (const networks of taken) t.doesNotThrow(() => read({ GATEWAY_TRUSTED_PROXIES: networks }), networks)
@@ -42,7 +53,12 @@ t.test('trusted proxies are networks, never all of them', async (t) => {
     '10.0.0.1',
     '10.0.0.0/33',
     '::1/129',
-    'a/8'
+    'a/8',
+    '0.0.0.0/1',
+    '128.0.0.0/1',
+    '::/1',
+    '::/8',
+    '::ffff:0:0/96'
   ]
   refused.push('10.0.0.0/8,', '10.0.0.0/8/8', '10.0.0.0/-1', '10.0.0.0/255.0.0.0', '10.0.0.0/1e1')
   for (const networks of refused) {

@@ -159,6 +159,10 @@ t.test('the documentation is described, found, and can be left out', async (t) =
     t.equal(headers['cache-control'], 'no-store', `${url}: every answer has it`)
     t.match(headers['x-request-id'], /^[0-9a-f]{32}$/)
   }
+  const bundle = await app.inject('/docs/static/swagger-ui-bundle.js')
+  t.equal(bundle.statusCode, 200)
+  t.match(bundle.headers['content-type'], /javascript/)
+  t.ok(bundle.body.length > 1_000_000)
   const { app: bare } = await buildGateway(t, { options: { docs: false } })
   for (const url of ['/docs', '/docs/', '/openapi.json']) requireForm(t, await bare.inject(url), 404)
 })
