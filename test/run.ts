@@ -8,6 +8,7 @@ import { runChecks } from './checks.ts'
 import { startTestEngines } from './engines.ts'
 import { checkPage, readAnswers } from './field-cases-page.ts'
 import { installGrpcurl } from './grpcurl.ts'
+import { installNginx } from './nginx.ts'
 import type { Counts } from './tap-report.ts'
 import { runTap } from './tap-run.ts'
 
@@ -58,7 +59,11 @@ async function check(): Promise<Counts> {
 
 async function test(): Promise<Counts> {
   const [engines] = await step('engines and tools', () =>
-    Promise.all([startTestEngines(root, say, stopped.signal), installGrpcurl(root, say, stopped.signal)])
+    Promise.all([
+      startTestEngines(root, say, stopped.signal),
+      installGrpcurl(root, say, stopped.signal),
+      installNginx(say, stopped.signal)
+    ])
   )
   const answersFolder = mkdtempSync(join(tmpdir(), 'field-cases-'))
   try {

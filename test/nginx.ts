@@ -1,0 +1,13 @@
+/** nginx, before which tests put the gateway: Debian's package, without its service. */
+
+import { installPackages } from '../stack/engines/debian-package.ts'
+import { isInstalled } from '../stack/tool.ts'
+
+/** Installs nginx unless it is on the path. Where that is impossible, says that its tests are skipped. */
+export async function installNginx(say: (line: string) => void, signal: AbortSignal): Promise<void> {
+  if (await isInstalled('nginx')) return
+  await installPackages(['nginx'], say, signal).catch((error) => {
+    signal.throwIfAborted()
+    say(`the tests that need nginx are skipped: ${error.message}`)
+  })
+}
