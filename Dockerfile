@@ -27,7 +27,7 @@ COPY user-svc user-svc
 COPY session-svc session-svc
 COPY log-sink log-sink
 # What shows the collected logs (`make logs`).
-COPY stack/config.ts stack/log-directories.ts stack/logs.ts stack/
+COPY stack/config.ts stack/log-directories.ts stack/logs.ts stack/make-variables.ts stack/
 # All of it belongs to root: a service can read its code and change none of it. Only what it may write is its own:
 # the disk buffer of its log and, in log-sink, the collected logs. A new volume takes the owner of the folder it is mounted on.
 RUN install -d -o node -g node -m 700 .data/spool .data/logs

@@ -3,7 +3,11 @@
 import { readFileSync } from 'node:fs'
 import convict from 'convict'
 import { parse as parseYaml, YAMLError } from 'yaml'
+import { keyPaths } from './config-catalogue.ts'
+import { isServiceLink } from './config-foreign.ts'
 import type { Key } from './config-keys.ts'
+import { namesBySection, nearest, unknownVariable } from './config-typos.ts'
+import { dangerousVariable } from './runtime-variables.ts'
 
 /** A tree of keys: the shape of a configuration. */
 export interface Schema {
@@ -12,21 +16,6 @@ export interface Schema {
 
 /** What a schema's configuration looks like to the code. */
 export type Values<S> = { -readonly [K in keyof S]: S[K] extends Key<infer T> ? T : Values<S[K]> }
-
-/** Every top-level section that `config.yml` may hold; a service checks those that it reads. */
-const sections = [
-  'gateway',
-  'userSvc',
-  'sessionSvc',
-  'logSink',
-  'session',
-  'rpc',
-  'redis',
-  'kafka',
-  'log',
-  'shutdown',
-  'stack'
-]
 
 /** A mistake in the configuration; its message is one line that names the key and holds no secret. */
 export class ConfigError extends Error {
@@ -78,19 +67,12 @@ function whatIsWrong(error: unknown): string {
 
 const kindOf = (value: unknown) => (Array.isArray(value) ? 'a list' : value === null ? 'nothing' : `a ${typeof value}`)
 
-/** What is written for the sections of this schema; sections of other services are left to them. */
+/** The sections of this schema as the file has them; those of other services are only checked for unknown keys. */
 function ownSections(content: Record<string, unknown>, schema: Schema, file: string): Record<string, unknown> {
-  const own: Record<string, unknown> = {}
-  for (const [name, section] of Object.entries(content)) {
-    if (!sections.includes(name))
-      throw new ConfigError(`${name}: unknown section in ${file}, takes ${sections.join(', ')}`)
-    if (!(name in schema) || section === null) continue
-    if (typeof section !== 'object' || Array.isArray(section)) {
-      throw new ConfigError(`${name}: got ${kindOf(section)}, takes a section with keys`)
-    }
-    own[name] = section
-  }
-  return own
+  const paths = new Set(keyPaths)
+  forEachKey(schema, (path) => paths.add(path))
+  refuseUnknown(content, namesBySection(paths), file)
+  return Object.fromEntries(Object.entries(content).filter(([name, section]) => name in schema && section !== null))
 }
 
 function valueAt(tree: unknown, path: string): unknown {
@@ -111,19 +93,27 @@ function setAt(tree: Record<string, unknown>, path: string, value: unknown): voi
 /**
  * The configuration for a schema: defaults, overlaid by the file, overlaid by the environment.
  *
- * @throws {ConfigError} for an unknown key, a wrong type or an impossible value.
+ * @param commandVariables variables that the calling command reads beside the keys
+ * @throws {ConfigError} for an unknown key or variable of any service, a wrong type or an impossible value.
  */
-export function loadConfig<S extends Schema>(schema: S, environment: NodeJS.ProcessEnv = process.env): Values<S> {
+export function loadConfig<S extends Schema>(
+  schema: S,
+  environment: NodeJS.ProcessEnv = process.env,
+  commandVariables: readonly string[] = []
+): Values<S> {
+  const danger = dangerousVariable(environment)
+  if (danger !== undefined) throw new ConfigError(danger)
+  refuseUnknownVariables(schema, environment, commandVariables)
   const file = environment.CONFIG_FILE || 'config.yml'
   const config = convict(
     convictSchema(schema, environment.NODE_ENV === 'production') as convict.Schema<Record<string, unknown>>
   )
   const written = ownSections(readFile(file, environment.CONFIG_FILE !== undefined), schema, file)
-  refuseUnknown(written, schema, file)
   config.load(written)
   forEachKey(schema, (path, key) => {
-    const text = environment[environmentName(path)]
-    if (text !== undefined) config.set(path, key.fromText(text))
+    const name = environmentName(path)
+    const text = environment[name]
+    if (text !== undefined && !isServiceLink(name, environment)) config.set(path, key.fromText(text))
   })
   const properties = config.getProperties()
   const values: Record<string, unknown> = {}
@@ -145,18 +135,44 @@ function parseKey(path: string, key: Key<unknown>, written: unknown, environment
   }
 }
 
-function refuseUnknown(tree: Record<string, unknown>, schema: Schema, file: string, prefix = ''): void {
+function refuseUnknown(
+  tree: Record<string, unknown>,
+  children: ReadonlyMap<string, string[]>,
+  file: string,
+  parent = ''
+): void {
+  const names = children.get(parent) as string[]
   for (const [name, value] of Object.entries(tree)) {
-    const node = Object.hasOwn(schema, name) ? schema[name] : undefined
-    if (node === undefined) {
-      throw new ConfigError(`${prefix}${name}: unknown key in ${file}, takes ${Object.keys(schema).join(', ')}`)
+    const path = parent === '' ? name : `${parent}.${name}`
+    if (!names.includes(name)) {
+      const what = parent === '' ? 'section' : 'key'
+      throw new ConfigError(
+        `${path}: unknown ${what} in ${file}, takes ${names.join(', ')} (the nearest is ${nearest(name, names)})`
+      )
     }
-    if (isKey(node)) continue
+    if (!children.has(path) || (parent === '' && value === null)) continue
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      throw new ConfigError(`${prefix}${name}: got ${kindOf(value)}, takes a section with keys`)
+      throw new ConfigError(`${path}: got ${kindOf(value)}, takes a section with keys`)
     }
-    refuseUnknown(value as Record<string, unknown>, node, file, `${prefix}${name}.`)
+    refuseUnknown(value as Record<string, unknown>, children, file, path)
   }
+}
+
+/** Variables that are no keys and that the product reads. */
+const otherVariables = ['CONFIG_FILE']
+
+/** Refuses a variable that looks like the product's and is none; its value may be a secret and is not part of the message. */
+function refuseUnknownVariables(schema: Schema, environment: NodeJS.ProcessEnv, commandVariables: readonly string[]) {
+  const paths = new Map(keyPaths.map((path) => [environmentName(path), path]))
+  forEachKey(schema, (path) => paths.set(environmentName(path), path))
+  const known = new Set([...paths.keys(), ...otherVariables, ...commandVariables])
+  const sections = new Set([...paths.values()].map((path) => path.split('.')[0] as string))
+  const prefixes = [...sections].map((section) => `${environmentName(section)}_`)
+  const unknown = unknownVariable(environment, known, prefixes)
+  if (unknown === undefined) return
+  const path = paths.get(unknown.nearest)
+  const key = path === undefined ? '' : ` (${path})`
+  throw new ConfigError(`${unknown.name}: unknown variable, the nearest is ${unknown.nearest}${key}`)
 }
 
 function convictSchema(schema: Schema, production: boolean): Record<string, unknown> {

@@ -1,6 +1,7 @@
 /** How many processes of each service are run, what they are called, and where each listens. */
 
 import { ConfigError, environmentName } from '#common/config.ts'
+import type { runVariables } from './make-variables.ts'
 import type { WantedPort } from './ports.ts'
 import { type Config, type Service, services } from './services.ts'
 
@@ -16,7 +17,7 @@ const variables = {
   userSvc: 'USER_SVCS',
   sessionSvc: 'SESSION_SVCS',
   logSink: 'LOG_SINKS'
-} as const
+} as const satisfies Record<string, (typeof runVariables)[number]>
 
 /**
  * The processes that the environment asks for, `GATEWAYS=2` for example, in the order in which they are started.

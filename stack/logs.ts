@@ -7,6 +7,7 @@ import { createFormat } from '../log-sink/viewer/readable.ts'
 import { showLogs } from '../log-sink/viewer/show.ts'
 import { schema } from './config.ts'
 import { logDirectories } from './log-directories.ts'
+import { logsVariables, requireKnownMakeVariables, runVariables } from './make-variables.ts'
 
 // Paths in the configuration are relative to the project.
 process.chdir(join(import.meta.dirname, '..'))
@@ -16,10 +17,13 @@ out.on('error', () => {})
 process.stderr.on('error', () => {})
 
 try {
+  requireKnownMakeVariables(logsVariables)
   const query = readQuery(process.env, Date.now())
   if (query.follow) process.on('SIGINT', () => process.exit(0))
   const format = out.isTTY ? createFormat(out.hasColors()) : undefined
-  const complete = await showLogs({ query, ...logDirectories(loadConfig(schema)), out, format, say: console.error })
+  // Variables of `make run` may be exported in the same shell.
+  const config = loadConfig(schema, process.env, [...logsVariables, ...runVariables])
+  const complete = await showLogs({ query, ...logDirectories(config), out, format, say: console.error })
   process.exit(complete ? 0 : 1)
 } catch (error) {
   const { code, syscall, message } = error as NodeJS.ErrnoException

@@ -1,6 +1,7 @@
-/** Writes the configuration reference into README.md, from the schema; `--check` only says whether it is up to date. */
+/** Writes the configuration reference in README.md and the catalogue of keys, from the schema; `--check` only reports stale ones. */
 
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { basename } from 'node:path'
 import { forEachKey, type Schema } from '#common/config.ts'
 import { schema } from './config.ts'
 
@@ -25,18 +26,29 @@ const reference = Object.entries(schema)
   .map(([section, keys]) => `#### \`${section}\`\n\n${table(section, keys)}`)
   .join('\n\n')
 
+writeGenerated(new URL('../common/config-catalogue.ts', import.meta.url), catalogue())
+
 const readme = readFileSync(file, 'utf8')
 const [before, rest] = readme.split(begin)
 const after = rest?.split(end)[1]
 if (before === undefined || after === undefined)
   throw new Error('README.md lacks the marks of the configuration reference')
-const updated = `${before}${begin}\n\n${reference}\n\n${end}${after}`
+writeGenerated(file, `${before}${begin}\n\n${reference}\n\n${end}${after}`)
 
-if (updated !== readme) {
+/** The paths of all keys, for services to recognise those of others. */
+function catalogue(): string {
+  const paths: string[] = []
+  forEachKey(schema, (path) => paths.push(path))
+  const lines = paths.map((path) => `  '${path}'`).join(',\n')
+  return `/** The path of every key of every service; written by \`make generate\` from the schemas. */\n\nexport const keyPaths: readonly string[] = [\n${lines}\n]\n`
+}
+
+function writeGenerated(target: URL, content: string): void {
+  if (existsSync(target) && readFileSync(target, 'utf8') === content) return
   if (process.argv.includes('--check')) {
-    console.error(`README.md: the configuration reference is stale, run \`make generate\``)
+    console.error(`${basename(target.pathname)} is stale, run \`make generate\``)
     process.exitCode = 1
   } else {
-    writeFileSync(file, updated)
+    writeFileSync(target, content)
   }
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { ConfigError, loadConfig } from '#common/config.ts'
 import { schema } from './config.ts'
 import { wantedInstances } from './instances.ts'
+import { requireKnownMakeVariables, runVariables } from './make-variables.ts'
 import { runStack } from './stack.ts'
 
 // Paths in the configuration are relative to the project.
@@ -15,7 +16,9 @@ process.stdout.on('error', () => {})
 process.stderr.on('error', () => {})
 
 try {
-  process.exit(await runStack(loadConfig(schema), wantedInstances()))
+  requireKnownMakeVariables(runVariables)
+  const config = loadConfig(schema, process.env, runVariables)
+  process.exit(await runStack(config, wantedInstances()))
 } catch (error) {
   if (!(error instanceof ConfigError)) throw error
   console.error(error.message)

@@ -7,6 +7,7 @@ import type { Values } from '#common/config.ts'
 import { schema } from './config.ts'
 import type { Engines } from './engines.ts'
 import { logDirectories } from './log-directories.ts'
+import { runVariables } from './make-variables.ts'
 import type { Program } from './supervised.ts'
 
 /** The whole configuration. */
@@ -63,9 +64,11 @@ export function serviceEnvironment(
   rpcToken: string
 ): NodeJS.ProcessEnv {
   const { collected, spool } = logDirectories(config)
+  const own = new Set<string>(runVariables)
   return {
     ...mallocOptions,
-    ...process.env,
+    // Without those of `make run` itself, which no service reads and some of which begin like a service's.
+    ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !own.has(name))),
     USER_SVC_POSTGRES_URL: engines.postgresUrl,
     REDIS_URL: engines.redisUrl,
     KAFKA_BROKERS: engines.kafkaBrokers.join(','),

@@ -1,12 +1,15 @@
 /** The configuration: what is accepted, what overrides what, and what a mistake says. */
 
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { environmentName, loadConfig } from '../config.ts'
+import { keyPaths } from '../config-catalogue.ts'
+import { foreignVariables } from '../config-foreign.ts'
 import { duration, flag, integer, list, port, secret, secretList, url } from '../config-keys.ts'
 import { requireStrongRpcToken } from '../config-sections.ts'
+import { fieldCase } from '../testing-field-cases.ts'
 
 const schema = {
   gateway: {
@@ -55,7 +58,7 @@ t.test('durations', async (t) => {
 t.test('a mistake is one line that names the key, what it got and what it takes', async (t) => {
   const mistakes: [string, NodeJS.ProcessEnv, RegExp][] = [
     ['gatway: {}', {}, /^gatway: unknown section in .*config\.yml, takes gateway, userSvc/],
-    ['gateway: {prot: 1}', {}, /^gateway\.prot: unknown key in .*, takes port, max/],
+    ['gateway: {prot: 1}', {}, /^gateway\.prot: unknown key in .*, takes host, port, /],
     ['gateway: {rateLimit: {on: true}}', {}, /^gateway\.rateLimit\.on: unknown key/],
     ['gateway: {rateLimit: true}', {}, /^gateway\.rateLimit: got a boolean, takes a section/],
     ['gateway: 5', {}, /^gateway: got a number, takes a section/],
@@ -83,8 +86,110 @@ t.test('a mistake is one line that names the key, what it got and what it takes'
   t.throws(() => loadConfig(schema, { CONFIG_FILE: '/nowhere/config.yml' }), { message: /ENOENT/ })
 })
 
-t.test('sections of other services are left to them', async (t) => {
-  t.doesNotThrow(() => load('userSvc: {whatever: 1}'))
+t.test('a key of another service is accepted, an unknown one is not', async (t) => {
+  t.doesNotThrow(() => load('userSvc: {port: 1, password: {cost: 12}}\nlogSink:\nsessionSvc: {}'))
+  const mistakes: [string, RegExp][] = [
+    ['userSvc: {prot: 1}', /^userSvc\.prot: unknown key in .*, takes host, port,.* \(the nearest is port\)$/],
+    ['userSvc: {password: {costs: 1}}', /^userSvc\.password\.costs: unknown key .* \(the nearest is cost\)$/],
+    ['userSvc: {password: 12}', /^userSvc\.password: got a number, takes a section/],
+    ['session: {idle_timeout: 1h}', /^session\.idle_timeout: unknown key .* \(the nearest is idleTimeout\)$/],
+    ['stack: {dataDirs: x}', /^stack\.dataDirs: unknown key/],
+    ['sessionService: {}', /^sessionService: unknown section .* \(the nearest is sessionSvc\)$/],
+    ['<<: {gateway: {port: 1}}', /^<<: unknown section/]
+  ]
+  for (const [content, message] of mistakes) t.throws(() => load(content), { name: 'ConfigError', message }, content)
+})
+
+fieldCase(t, 26, 'a misspelt variable of any service stops the start and names the nearest key', async (t) => {
+  const misspelt: [string, string][] = [
+    ['GATEWAY_RATE_LIMIT_CREDENTIAL_MAX', 'GATEWAY_RATE_LIMIT_CREDENTIALS_MAX (gateway.rateLimit.credentialsMax)'],
+    ['USER_SVC_POSTGRES_URI', 'USER_SVC_POSTGRES_URL (userSvc.postgres.url)'],
+    ['SESSION_IDLETIMEOUT', 'SESSION_IDLE_TIMEOUT (session.idleTimeout)'],
+    ['LOG_LEVELS', 'LOG_LEVEL (log.level)'],
+    ['RPC_TOKENS', 'RPC_TOKEN (rpc.token)'],
+    ['KAFKA_BROKER', 'KAFKA_BROKERS (kafka.brokers)'],
+    ['STACK_DATADIR', 'STACK_DATA_DIR (stack.dataDir)'],
+    ['SHUTDOWN_TIMEOUTS', 'SHUTDOWN_TIMEOUT (shutdown.timeout)'],
+    ['GATEWAY_RATE_LIMIT', 'GATEWAY_RATE_LIMIT_MAX (gateway.rateLimit.max)'],
+    ['GATWAY_OPS_PORT', 'GATEWAY_OPS_PORT (gateway.opsPort)'],
+    ['USERSVC_OPS_PORT', 'USER_SVC_OPS_PORT (userSvc.opsPort)'],
+    ['gateway_port', 'GATEWAY_PORT (gateway.port)'],
+    ['CONFIG_FILES', 'CONFIG_FILE'],
+    ['REDIS', 'REDIS_URL (redis.url)'],
+    ['REDIS_PASSWORD', 'RPC_']
+  ]
+  for (const [name, nearest] of misspelt) {
+    const message = messageOf(() => load('', { [name]: 'hunter2' }))
+    t.match(message, new RegExp(`^${name}: unknown variable, the nearest is `), name)
+    if (name !== 'REDIS_PASSWORD') t.equal(message, `${name}: unknown variable, the nearest is ${nearest}`)
+    t.notMatch(message, /hunter2/)
+  }
+  t.doesNotThrow(() => load('', { GATEWAYS: '2' }), 'which is none of a service')
+  for (const name of ['PATH', 'BLOG_LEVEL', 'MY_GATEWAY_PORT', 'REDISCLI_AUTH', 'LOGNAME', 'SESSION', 'LOG'])
+    t.doesNotThrow(() => load('', { [name]: 'x' }), name)
+})
+
+t.test('variables of other programs pass, and a service link is no key', async (t) => {
+  const links = {
+    GATEWAY_SERVICE_HOST: '10.0.0.1',
+    GATEWAY_SERVICE_PORT: '8080',
+    GATEWAY_SERVICE_PORT_HTTP: '8080',
+    GATEWAY_PORT: 'tcp://10.0.0.1:8080',
+    GATEWAY_PORT_8080_TCP: 'tcp://10.0.0.1:8080',
+    GATEWAY_PORT_8080_TCP_PROTO: 'tcp',
+    GATEWAY_PORT_8080_TCP_PORT: '8080',
+    GATEWAY_PORT_8080_TCP_ADDR: '10.0.0.1',
+    REDIS_MASTER_SERVICE_HOST: 'fd00::1',
+    REDIS_MASTER_PORT: 'tcp://[fd00::1]:6379'
+  }
+  t.equal(load('gateway: {port: 1}', links).gateway.port, 1)
+  const others = {
+    KAFKA_HEAP_OPTS: '-Xmx1g',
+    KAFKA_OPTS: '',
+    SESSION_MANAGER: 'local/x',
+    STACK_ROOT: '/s',
+    LOG_DIR: '/l'
+  }
+  t.doesNotThrow(() => load('', { ...others, GATEWAY_INTERFACE: 'CGI/1.1' }))
+  const misspelt = {
+    GATEWAY_SERVICE_HOST: 'localhost',
+    GATEWAY_SERVICE_PORT: '8080',
+    GATEWAY_OPSPORT: 'tcp',
+    REDIS_PORT: '6379',
+    GATEWAY_PORT_8080_TCP: '8080'
+  }
+  for (const [name, value] of Object.entries(misspelt))
+    t.throws(() => load('', { [name]: value }), { message: new RegExp(`^${name}: unknown variable`) }, name)
+})
+
+t.test('no two keys have one variable, and the README names the foreign ones', async (t) => {
+  const names = keyPaths.map(environmentName)
+  t.same(
+    names.filter((name, index) => names.indexOf(name) !== index),
+    []
+  )
+  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
+  for (const name of Object.values(foreignVariables).flat()) {
+    t.notOk(names.includes(name), `${name} is no key`)
+    t.ok(readme.includes(name), `the README has ${name}`)
+  }
+})
+
+t.test('a variable of the runtime that weakens every connection is named', async (t) => {
+  const dangers: [NodeJS.ProcessEnv, RegExp][] = [
+    [{ NODE_TLS_REJECT_UNAUTHORIZED: '0' }, /^NODE_TLS_REJECT_UNAUTHORIZED: got "0"/],
+    [{ NODE_ENV: 'prod' }, /^NODE_ENV: got "prod", the nearest is production$/],
+    [{ NODE_ENV: 'Production' }, /^NODE_ENV/],
+    [{ NODE_DEBUG: 'cluster,http2' }, /^NODE_DEBUG: got "cluster,http2", which prints requests/]
+  ]
+  for (const [env, message] of dangers) t.throws(() => load('', env), { name: 'ConfigError', message })
+  const harmless = {
+    NODE_TLS_REJECT_UNAUTHORIZED: '1',
+    NODE_ENV: 'staging',
+    NODE_DEBUG: 'module',
+    NODE_OPTIONS: '--inspect'
+  }
+  t.doesNotThrow(() => load('', harmless))
 })
 
 t.test('a secret is never part of a message', async (t) => {
