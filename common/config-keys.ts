@@ -128,45 +128,6 @@ export function secret(doc: string): Key<string> {
   }
 }
 
-/** A URL with one of the given schemes; it may hold a password, so it is never printed. Empty means that none is set. */
-export function url(schemes: readonly string[], value: string, doc: string): Key<string> {
-  return key(
-    {
-      accepts: `a URL that starts with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`,
-      sensitive: true,
-      parse(written) {
-        refuseUnless(typeof written === 'string')
-        if (written !== '') refuseUnless(schemes.includes(new URL(written).protocol.slice(0, -1)))
-        return written
-      }
-    },
-    value,
-    doc
-  )
-}
-
-/** One or more origins, as a list or separated by commas; they may hold a password, so they are never printed. */
-export function urlList(value: string, doc: string): Key<string[]> {
-  return key(
-    {
-      accepts:
-        'one URL that starts with http:// or https://, or several without paths, separated by commas or as a list',
-      sensitive: true,
-      parse(written) {
-        const urls = Array.isArray(written) ? written : String(written).split(',')
-        refuseUnless(urls.length > 0 && urls.every((each) => typeof each === 'string'))
-        return urls.map((each: string) => {
-          const { protocol, pathname } = new URL(each.trim())
-          refuseUnless(/^https?:$/.test(protocol) && (urls.length === 1 || pathname === '/'))
-          return each.trim()
-        })
-      }
-    },
-    value,
-    doc
-  )
-}
-
 /** A list of texts; in the environment, separated by commas. */
 export function list(
   value: readonly string[],

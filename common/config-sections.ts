@@ -1,7 +1,8 @@
 /** The sections of `config.yml` that several services share, and the keys that each service's own section repeats. */
 
 import { ConfigError, requireAddress, type Values } from './config.ts'
-import { choice, duration, flag, integer, list, port, secret, text, url, urlList } from './config-keys.ts'
+import { choice, duration, flag, integer, port, secret, text } from './config-keys.ts'
+import { addressList, checkRedisUrl, url, urlList } from './config-urls.ts'
 
 /** Where a service listens; every service's section begins with these keys. */
 export function listenKeys(opsPort: number) {
@@ -12,10 +13,6 @@ export function listenKeys(opsPort: number) {
     ),
     opsPort: port(opsPort, 'Port of `/livez`, `/readyz` and `/metrics`.')
   }
-}
-
-function isAddress(text: string): boolean {
-  return /^[^\s:/@]+:\d{1,5}$|^\[[0-9a-fA-F:]+\]:\d{1,5}$/.test(text)
 }
 
 /** How severe a line is, the least severe first. */
@@ -78,13 +75,12 @@ export const redis = {
   url: url(
     ['redis', 'rediss'],
     '',
-    'Address of Redis, with user and password if it has any. Empty: `make run` starts one. Of a cluster and behind Sentinels, scheme, user and password hold for each server, and the address does not count.'
+    'Address of Redis, with user and password if it has any. Empty: `make run` starts one. Of a cluster and behind Sentinels, scheme, user and password hold for each server, and the address does not count.',
+    checkRedisUrl
   ),
-  nodes: list(
-    [],
+  nodes: addressList(
     'Some nodes of the cluster, or all Sentinels: a master counts only while more than half of them name it.',
-    'addresses such as 127.0.0.1:6379',
-    isAddress
+    '127.0.0.1:6379'
   ),
   sentinelName: text('', 'The name that the Sentinels have for the master.'),
   sentinelPassword: secret('Password of the Sentinels, if they have one.'),
@@ -127,11 +123,9 @@ function topicKeys(topic: string, content: string, retention: string) {
 
 /** Kafka, for the logs and the events of accounts. */
 export const kafka = {
-  brokers: list(
-    [],
+  brokers: addressList(
     'Addresses of Kafka brokers. Empty: `make run` starts one; a service keeps its log in its disk buffer.',
-    'addresses such as 127.0.0.1:9092',
-    isAddress
+    '127.0.0.1:9092'
   ),
   compression: choice(
     ['zstd', 'gzip', 'none'],

@@ -127,7 +127,8 @@ export function loadConfig<S extends Schema>(
 function parseKey(path: string, key: Key<unknown>, written: unknown, environment: NodeJS.ProcessEnv): unknown {
   try {
     return key.parse(written)
-  } catch {
+  } catch (error) {
+    if (error instanceof ConfigError) throw error
     const name = environmentName(path)
     const got = key.sensitive ? 'a value (not shown)' : JSON.stringify(written)
     const origin = environment[name] === undefined ? '' : ` from ${name}`

@@ -9,6 +9,7 @@ import { listenAt } from './listen.ts'
 import type { Logger } from './logger.ts'
 import { createRegistry } from './metrics.ts'
 import type { Dependency, Readiness } from './readiness.ts'
+import { dropDriverVariables } from './runtime-variables.ts'
 import { openServiceLog, type ServiceLog, type ServiceLogConfig } from './service-log.ts'
 
 /** One thing to close, in the order of the list. */
@@ -58,6 +59,7 @@ export async function runService<C extends ServiceConfig>(
   const registry = createRegistry(name)
   try {
     config = load()
+    dropDriverVariables()
     serviceLog = openServiceLog(name, config, registry)
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error

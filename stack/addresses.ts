@@ -7,7 +7,7 @@ import { authority, type Config } from './services.ts'
 
 type Row = [name: string, address: string, what: string]
 
-/** The table, one aligned line for each address. No address in it holds a password. */
+/** The table, one aligned line for each address. Of a configured URL it shows the scheme only. */
 export function addressTable(
   config: Config,
   instances: Instance[],
@@ -18,7 +18,7 @@ export function addressTable(
   const file = (name: string) => relative(process.cwd(), join(dataDir, name)) || '.'
   const rows = [
     ...instances.flatMap((instance) => serviceRows(instance, config, ports)),
-    ['postgres', withoutCredentials(engines.postgresUrl), 'PostgreSQL'],
+    ['postgres', shownUrl(engines.postgresUrl, config.userSvc.postgres.url), 'PostgreSQL'],
     [
       'redis',
       redisAddress(config, engines),
@@ -48,13 +48,11 @@ function serviceRows(instance: Instance, config: Config, ports: ReadonlyMap<stri
 }
 
 function redisAddress({ redis }: Config, engines: Engines): string {
-  return redis.topology === 'single' ? withoutCredentials(engines.redisUrl) : redis.nodes.join(',')
+  return redis.topology === 'single' ? shownUrl(engines.redisUrl, redis.url) : redis.nodes.join(',')
 }
 
-function withoutCredentials(address: string): string {
-  const url = new URL(address)
-  url.username = ''
-  url.password = ''
-  url.search = ''
-  return url.href
+/** The address of an engine that `make run` has started; of a configured one the scheme only. */
+function shownUrl(address: string, configured: string): string {
+  const { protocol, host, pathname } = new URL(address)
+  return `${protocol}//${configured === '' ? host + pathname : '...'}`
 }

@@ -78,7 +78,7 @@ export async function startEngines(options: EnginesOptions): Promise<Engines> {
   async function reached<T>(key: string, ping: () => Promise<void>, value: T): Promise<T> {
     await waitUntil(ping, reachMs, signal).catch((error) => {
       signal.throwIfAborted()
-      throw new StartError(`${key}: no answer from what it names: ${reason(error)}`)
+      throw new StartError(`${key}: no answer from its address (${failureName(error)})`)
     })
     return value
   }
@@ -130,6 +130,20 @@ async function timed(start: () => Promise<string>, name: string, say: (line: str
   const url = await start()
   say(`${name} answers after ${((performance.now() - startedAt) / 1000).toFixed(1)} s`)
   return url
+}
+
+/** A failure in words of the driver's and the engine's own: their messages quote the address, or parts of it. */
+function failureName(error: unknown): string {
+  const { message = '', code, name } = error as NodeJS.ErrnoException
+  const engineWord = /^(?:[A-Z]{4,}\b|The server does not support SSL connections$|no answer$)/.exec(message)?.[0]
+  const known = code !== undefined && Object.hasOwn(postgresFailures, code) ? postgresFailures[code] : undefined
+  return known ?? engineWord ?? code ?? name
+}
+
+const postgresFailures: Record<string, string> = {
+  '28P01': 'wrong password, 28P01',
+  '28000': 'user or connection not permitted, 28000',
+  '3D000': 'no such database, 3D000'
 }
 
 function reason(error: unknown): string {

@@ -2,6 +2,8 @@
 
 import { join } from 'node:path'
 import { ConfigError, loadConfig } from '#common/config.ts'
+import { requireTlsInUrl } from '#common/postgres-url.ts'
+import { dropDriverVariables } from '#common/runtime-variables.ts'
 import { schema } from './config.ts'
 import { wantedInstances } from './instances.ts'
 import { requireKnownMakeVariables, runVariables } from './make-variables.ts'
@@ -18,6 +20,8 @@ process.stderr.on('error', () => {})
 try {
   requireKnownMakeVariables(runVariables)
   const config = loadConfig(schema, process.env, runVariables)
+  requireTlsInUrl(config.userSvc.postgres.url, process.env)
+  dropDriverVariables()
   process.exit(await runStack(config, wantedInstances()))
 } catch (error) {
   if (!(error instanceof ConfigError)) throw error

@@ -1,8 +1,10 @@
 /** The sections of the configuration that user-svc reads. */
 
 import { ConfigError, loadConfig, requireAddress } from '#common/config.ts'
-import { duration, flag, integer, port, secretList, text, url } from '#common/config-keys.ts'
+import { duration, flag, integer, port, secretList, text } from '#common/config-keys.ts'
 import { kafka, listenKeys, log, requireStrongRpcToken, rpc, shutdown } from '#common/config-sections.ts'
+import { url } from '#common/config-urls.ts'
+import { postgresAddress, requireTlsInUrl } from '#common/postgres-url.ts'
 
 /** user-svc's own section. */
 export const userSvc = {
@@ -13,7 +15,8 @@ export const userSvc = {
     url: url(
       ['postgres', 'postgresql'],
       '',
-      'Address of PostgreSQL, with user and password. Empty: `make run` starts one.'
+      'Address of PostgreSQL, with user and password. Empty: `make run` starts one.',
+      (_parts, written) => postgresAddress(written)
     ),
     maxConnections: integer(10, 'Connections that one process keeps to PostgreSQL.', { min: 1, max: 1000 }),
     queryTimeout: duration('3s', 'The longest that one statement may take.', { min: '50ms', max: '60s' }),
@@ -58,6 +61,7 @@ export function load() {
   const config = loadConfig(schema)
   requireStrongRpcToken(config.rpc)
   requireAddress('userSvc.postgres.url', config.userSvc.postgres.url)
+  requireTlsInUrl(config.userSvc.postgres.url, process.env)
   if (process.env.NODE_ENV === 'production' && config.userSvc.password.cost < 10) {
     throw new ConfigError(`userSvc.password.cost: got ${config.userSvc.password.cost}, production takes 10 to 14`)
   }

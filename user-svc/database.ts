@@ -2,6 +2,7 @@
 
 import { drizzle } from 'drizzle-orm/node-postgres'
 import pg from 'pg'
+import { postgresAddress } from '#common/postgres-url.ts'
 import { TimeoutError, withinMs } from '#common/time-limit.ts'
 import { paced } from './paced-connects.ts'
 
@@ -28,8 +29,8 @@ export function connectDatabase(
   lost: () => void = () => {}
 ) {
   const pool = new pg.Pool({
-    connectionString: options.url,
     application_name: 'user-svc',
+    ...postgresAddress(options.url),
     max: options.maxConnections,
     connectionTimeoutMillis: connectMs,
     statement_timeout: options.queryTimeout,

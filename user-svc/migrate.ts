@@ -2,6 +2,8 @@
 
 import { ConfigError, loadConfig, requireAddress } from '#common/config.ts'
 import { createLogger } from '#common/logger.ts'
+import { requireTlsInUrl } from '#common/postgres-url.ts'
+import { dropDriverVariables } from '#common/runtime-variables.ts'
 import { schema } from './config.ts'
 import { migrateDatabase } from './migrations.ts'
 
@@ -9,6 +11,8 @@ try {
   const config = loadConfig(schema)
   const { url } = config.userSvc.postgres
   requireAddress('userSvc.postgres.url', url)
+  requireTlsInUrl(url, process.env)
+  dropDriverVariables()
   const log = createLogger('user-svc', config.log.level)
   await migrateDatabase(url).then(
     () => log.info({ event: 'database_migrated' }, 'the database has the newest schema'),

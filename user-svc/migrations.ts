@@ -9,6 +9,7 @@ import pg from 'pg'
 import { toConnectError } from '#common/driver-errors.ts'
 import { codeName } from '#common/error-table.ts'
 import type { Logger } from '#common/logger.ts'
+import { postgresAddress } from '#common/postgres-url.ts'
 import { withinMs } from '#common/time-limit.ts'
 import { connectMs, keepAlive } from './database.ts'
 
@@ -25,8 +26,8 @@ const againMs = 10_000
 /** Applies what is missing, under an advisory lock: drizzle's own `migrate` fails when two run at once. */
 export async function migrateDatabase(url: string): Promise<void> {
   const client = new pg.Client({
-    connectionString: url,
     application_name: 'user-svc migrations',
+    ...postgresAddress(url),
     connectionTimeoutMillis: connectMs,
     ...keepAlive
   })

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { loadConfig } from '../config.ts'
-import { integer, secret, secretList, url } from '../config-keys.ts'
+import { integer, secret, secretList } from '../config-keys.ts'
+import { url } from '../config-urls.ts'
 
 const schema = {
   gateway: { port: integer(8080, '') },

@@ -7,8 +7,9 @@ import t from 'tap'
 import { environmentName, loadConfig } from '../config.ts'
 import { keyPaths } from '../config-catalogue.ts'
 import { foreignVariables } from '../config-foreign.ts'
-import { duration, flag, integer, list, port, secret, secretList, url } from '../config-keys.ts'
+import { duration, flag, integer, list, port, secret, secretList } from '../config-keys.ts'
 import { requireStrongRpcToken } from '../config-sections.ts'
+import { url } from '../config-urls.ts'
 import { fieldCase } from '../testing-field-cases.ts'
 
 const schema = {

@@ -1,7 +1,8 @@
 /** PostgreSQL: a cluster of its own with the database `auth`, from the npm package or in Docker. */
 
 import { mkdirSync } from 'node:fs'
-import postgres from 'postgres'
+import pg from 'pg'
+import { postgresAddress } from '#common/postgres-url.ts'
 import { keptSecret } from '../kept-secret.ts'
 import type { Program } from '../supervised.ts'
 import { waitUntil } from '../wait.ts'
@@ -32,22 +33,25 @@ export async function startPostgres(options: PostgresOptions): Promise<string> {
 
 /** Resolves if a PostgreSQL answers at the address and takes its user and password. */
 export function pingPostgres(url: string): Promise<void> {
-  return withConnection(url, async (sql) => void (await sql`select 1`))
+  return withConnection(url, async (client) => void (await client.query('select 1')))
 }
 
 function createDatabase(url: string): Promise<void> {
-  return withConnection(url, async (sql) => {
-    const [found] = await sql`select 1 from pg_database where datname = 'auth'`
-    if (!found) await sql`create database auth`
+  return withConnection(url, async (client) => {
+    const { rowCount } = await client.query("select 1 from pg_database where datname = 'auth'")
+    if (rowCount === 0) await client.query('create database auth')
   })
 }
 
-async function withConnection(url: string, use: (sql: postgres.Sql) => Promise<void>): Promise<void> {
-  const sql = postgres(url, { max: 1, connect_timeout: 2, onnotice: () => {} })
+/** By the driver and the options of user-svc, so that what is reached here is reached there. */
+async function withConnection(url: string, use: (client: pg.Client) => Promise<void>): Promise<void> {
+  const client = new pg.Client({ ...postgresAddress(url), connectionTimeoutMillis: 2000, query_timeout: 2000 })
+  client.on('error', () => {})
   try {
-    await use(sql)
+    await client.connect()
+    await use(client)
   } finally {
-    await sql.end({ timeout: 0 })
+    void client.end().catch(() => {})
   }
 }
 
