@@ -2,33 +2,13 @@
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import { unavailable } from './errors.ts'
+import { sqlMeaning } from './sqlstates.ts'
 
 // Nothing was sent, or the engine said that it did nothing: certainly not done.
-const refused = new Set([
-  // sockets
-  'ECONNREFUSED',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  // PostgreSQL: the database or its tables are not there (yet)
-  '3D000',
-  '42P01',
-  // PostgreSQL: shutting down or starting, out of connections, disk or memory, deadlock, serialization, read-only
-  '57P01',
-  '57P02',
-  '57P03',
-  '53000',
-  '53100',
-  '53200',
-  '53300',
-  '40001',
-  '40P01',
-  '25006'
-])
+const refused = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH'])
 
 // The connection went away under a statement: it may have been done.
-const lost = new Set(['ECONNRESET', 'EPIPE', 'ETIMEDOUT', '08006', '08003'])
+const lost = new Set(['ECONNRESET', 'EPIPE', 'ETIMEDOUT'])
 
 // What node-postgres has no code for.
 const postgresRefused = new Set([
@@ -56,6 +36,16 @@ const redisRefusals = /^(LOADING|MISCONF|OOM|READONLY|MASTERDOWN|CLUSTERDOWN|NOR
 // The master became a replica while a write waited for its copies.
 const redisUnknown = /^UNBLOCKED\b/
 
+/** A connection that could not be opened, whatever the reason: the statement was not sent. */
+export class NotConnectedError extends Error {
+  override name = 'NotConnectedError'
+  readonly code: unknown
+  constructor(cause: Error) {
+    super(cause.message, { cause })
+    this.code = (cause as { code?: unknown }).code
+  }
+}
+
 /**
  * The Connect error for anything that was thrown.
  *
@@ -71,8 +61,11 @@ export function toConnectError(thrown: unknown, write = false): ConnectError {
     const { code } = error as { code?: unknown }
     const { message } = error
     const name = error.constructor.name
-    if (code === '57014' || name === 'TimeoutError' || message === postgresSilent) return noAnswer(thrown)
-    if (code === '23505')
+    const sql = sqlMeaning(error)
+    if (error instanceof NotConnectedError || sql === 'notApplied') return notNow(thrown)
+    if (sql === 'unknown') return write ? noAnswer(thrown) : notNow(thrown)
+    if (sql === 'late' || name === 'TimeoutError' || message === postgresSilent) return noAnswer(thrown)
+    if (sql === 'exists')
       return new ConnectError('It exists already.', Code.AlreadyExists, undefined, undefined, thrown)
     if (refused.has(code as string) || redisRefused.has(name) || postgresRefused.has(message)) return notNow(thrown)
     if (redisRefusals.test(message)) return notNow(thrown)

@@ -59,9 +59,9 @@ function word(readiness: Readiness): string {
 }
 
 function verbose(readiness: Readiness): string {
-  const lines = readiness.states().map(({ name, up, reason, blocks }) => {
+  const lines = readiness.states().map(({ name, up, reason, warning, blocks }) => {
     return up
-      ? `[+] ${name}: up`
+      ? `[+] ${name}: up${warning ? ` (warning: ${warning})` : ''}`
       : `[-] ${name}: ${reason}${blocks ? '' : ' (the service does what it can without it)'}`
   })
   return [word(readiness), ...lines].join('\n')

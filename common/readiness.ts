@@ -7,8 +7,9 @@ import { unavailable } from './errors.ts'
 import { describeError, type Logger } from './logger.ts'
 import { withinMs } from './time-limit.ts'
 
-/** Looks at a dependency; throws an error whose message may be shown to an operator when it cannot be used. */
-export type Probe = () => Promise<void>
+/** Looks at a dependency; throws an error whose message may be shown to an operator when it cannot be used; resolves to a warning, if any. */
+// biome-ignore lint/suspicious/noConfusingVoidType: most probes have no warning to return
+export type Probe = () => Promise<string | undefined | void>
 
 /** A dependency that a service watches. */
 export interface Dependency {
@@ -27,6 +28,8 @@ export interface DependencyState {
   up: boolean
   /** Why it is not up. */
   reason: string | undefined
+  /** What an operator should know of a dependency that is up. */
+  warning?: string | undefined
   /** Whether its state keeps the service from being ready. */
   blocks: boolean
 }
@@ -68,7 +71,13 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
   })
   const watched = dependencies.map((dependency) => {
     gauge.set({ dependency: dependency.name }, 0)
-    const state = { up: false, isAway: false, seen: false, reason: 'not looked at yet' as string | undefined }
+    const state = {
+      up: false,
+      isAway: false,
+      seen: false,
+      reason: 'not looked at yet' as string | undefined,
+      warning: undefined as string | undefined
+    }
     return { ...dependency, ...state, begun: 0, ended: 0, timer: undefined as NodeJS.Timeout | undefined }
   })
   let draining = false
@@ -78,8 +87,12 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
   async function look(dependency: (typeof watched)[number]): Promise<void> {
     dependency.begun += 1
     const turn = dependency.begun
+    let warning: string | undefined
     const error = await withinMs(probeTimeoutMs, dependency.probe()).then(
-      () => undefined,
+      (found) => {
+        warning = found ?? undefined
+        return undefined
+      },
       (error: unknown) => error ?? new Error('it gave no reason')
     )
     // Looks can overlap; what an older one found is over.
@@ -96,6 +109,7 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
     Object.assign(dependency, {
       up,
       reason,
+      warning,
       isAway: !up && !(error instanceof ProbeError),
       seen: dependency.seen || up
     })
@@ -129,7 +143,8 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
     draining: () => draining,
     states: () =>
       watched.map((dependency) => {
-        return { name: dependency.name, up: dependency.up, reason: dependency.reason, blocks: blocks(dependency) }
+        const { name, up, reason, warning } = dependency
+        return { name, up, reason, warning, blocks: blocks(dependency) }
       }),
     requireUp(name) {
       if (watched.some((dependency) => dependency.name === name && dependency.isAway))

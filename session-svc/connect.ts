@@ -115,7 +115,7 @@ export function sessionRoutes(router: ConnectRouter, parts: SessionRouteParts): 
       requireFields(uuidRule('user_id', userId), epochRule('epoch', epoch, maxRevokedEpoch))
       const call = callOf(context, log)
       const revoked = await sessions.revoke(userId, epoch, all || epoch === 0n, call.signal)
-      const line = { event: 'sessions_revoked', userId, endedSessions: revoked.ended }
+      const line = { event: 'sessions_revoked', userId, count: revoked.ended }
       call.log.info(line, 'revoked the sessions of a user')
       return { epoch: revoked.epoch, endedSessions: revoked.ended }
     },

@@ -9,6 +9,7 @@ import { startTestEngines } from './engines.ts'
 import { checkPage, readAnswers } from './field-cases-page.ts'
 import { installGrpcurl } from './grpcurl.ts'
 import { installNginx } from './nginx.ts'
+import { installPgbouncer } from './pgbouncer.ts'
 import type { Counts } from './tap-report.ts'
 import { runTap } from './tap-run.ts'
 
@@ -62,7 +63,8 @@ async function test(): Promise<Counts> {
     Promise.all([
       startTestEngines(root, say, stopped.signal),
       installGrpcurl(root, say, stopped.signal),
-      installNginx(say, stopped.signal)
+      installNginx(say, stopped.signal),
+      installPgbouncer(say, stopped.signal)
     ])
   )
   const answersFolder = mkdtempSync(join(tmpdir(), 'field-cases-'))

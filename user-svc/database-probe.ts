@@ -10,6 +10,8 @@ import type { keepMigrating } from './migrations.ts'
 const lateMs = 1400
 // A server that gives no more connections should not be asked for them every second.
 const refillMs = 10_000
+// A password that was rotated is found before the connections that still work are lost.
+const checkNewMs = 30_000
 // Looks that wait for the pool to be full.
 const firstLooks = 3
 
@@ -18,11 +20,14 @@ const firstLooks = 3
  * open one. Later they are opened beside.
  */
 export function createDatabaseProbe(
-  { db, fill, dropIdleIfSilent }: Pick<ReturnType<typeof connectDatabase>, 'db' | 'fill' | 'dropIdleIfSilent'>,
+  pool: Pick<ReturnType<typeof connectDatabase>, 'db' | 'fill' | 'dropIdleIfSilent' | 'checkNewConnection'>,
   migrations: Pick<ReturnType<typeof keepMigrating>, 'done' | 'state' | 'met'>,
   log: Logger
 ): Probe {
+  const { db, fill, dropIdleIfSilent, checkNewConnection } = pool
   let waiting = firstLooks
+  let checkAt = performance.now() + checkNewMs
+  let warning: string | undefined
   let isShort = false
   let refillAt = Number.NEGATIVE_INFINITY
 
@@ -33,9 +38,11 @@ export function createDatabaseProbe(
       await fill()
       if (isShort) log.info({ event: 'postgres_connections_complete' }, 'all connections to PostgreSQL are open')
       isShort = false
+      await checkNew()
       return true
     } catch (error) {
       if (!isRefusal(error)) {
+        warn(error)
         log.debug({ event: 'postgres_connection_failed', err: error }, 'a connection is tried again at the next look')
         return false
       }
@@ -45,6 +52,28 @@ export function createDatabaseProbe(
       isShort = true
       return true
     }
+  }
+
+  /** Connections that are open work on, so this is no outage yet. */
+  async function checkNew(): Promise<void> {
+    if (performance.now() < checkAt) return
+    checkAt = performance.now() + checkNewMs
+    try {
+      await checkNewConnection()
+      if (warning) log.info({ event: 'postgres_connections_accepted' }, 'PostgreSQL accepts new connections again')
+      warning = undefined
+    } catch (error) {
+      if (!isRefusal(error)) warn(error)
+    }
+  }
+
+  function warn(error: unknown): void {
+    const { code = (error as Error).name } = error as { code?: string }
+    const next = `no new connection can be opened (${code}${code.startsWith('28') ? ': the credentials are rejected' : ''})`
+    if (next === warning) return
+    warning = next
+    checkAt = performance.now()
+    log.warn({ event: 'postgres_connections_rejected', err: error }, 'no new connection to PostgreSQL can be opened')
   }
 
   return async () => {
@@ -60,8 +89,9 @@ export function createDatabaseProbe(
       clearTimeout(late)
     }
     const full = keepFull()
-    if (waiting === 0) return
+    if (waiting === 0) return warning
     waiting = (await full) ? 0 : waiting - 1
     if (waiting > 0) throw new ProbeError('not all connections are open yet')
+    return warning
   }
 }

@@ -5,22 +5,27 @@ import pg from 'pg'
 import { postgresAddress } from '#common/postgres-url.ts'
 import { TimeoutError, withinMs } from '#common/time-limit.ts'
 import { paced } from './paced-connects.ts'
+import { cancelling } from './statement-cancel.ts'
 
 /** What queries go through. */
 export type Database = ReturnType<typeof connectDatabase>['db']
 
 export const connectMs = 2000
-// What the server's own statement timeout gets to travel. Whoever is silent even then is frozen, or gone.
-const travelMs = 500
+// For the answer to a cancellation. A server that does not answer that either is frozen or unreachable.
+const cancelGraceMs = 500
 // For an answer that needs nothing but the connection.
 const silentMs = 500
 // So that the network keeps a connection that is idle, and a dead one is found.
 export const keepAlive = { keepAlive: true, keepAliveInitialDelayMillis: 10_000 } as const
 
+// idle_session_timeout, and a backend that the operator terminated
+const endedIdle = new Set<unknown>(['57P05', '57P01'])
+
 /**
- * Opens a pool that connects when it is first used, or filled, and keeps what it has opened. A statement ends on the
- * server after `queryTimeout` milliseconds; if that does not say so, the connection is abandoned and its place in the
- * pool is free.
+ * Opens a pool that connects when it is first used, or filled, and keeps what it has opened. A statement is
+ * cancelled after `queryTimeout` milliseconds; if the server does not answer that, the connection is abandoned and its
+ * place in the pool is free. No connection has state or startup parameters of its own (`statement_timeout`), so a pooler
+ * may give each transaction another server connection.
  *
  * @param lost told when a connection that nobody was using is gone
  */
@@ -33,12 +38,19 @@ export function connectDatabase(
     ...postgresAddress(options.url),
     max: options.maxConnections,
     connectionTimeoutMillis: connectMs,
-    statement_timeout: options.queryTimeout,
-    query_timeout: options.queryTimeout + travelMs,
+    query_timeout: options.queryTimeout + cancelGraceMs,
     idleTimeoutMillis: 0,
     ...keepAlive,
-    Client: paced(pg.Client)
+    Client: paced(cancelling(pg.Client, options.queryTimeout, cancelGraceMs))
   })
+  const query = pool.query.bind(pool) as (...args: unknown[]) => Promise<unknown>
+  // A server that ended an idle connection has not read the statement that met its end.
+  const queryAgain = (...args: unknown[]) =>
+    query(...args).catch((error) => {
+      if (!endedIdle.has(error?.code)) throw error
+      return query(...args)
+    })
+  Object.assign(pool, { query: queryAgain })
   // It has left the pool; without a listener it would end the process.
   pool.on('error', lost)
 
@@ -72,6 +84,21 @@ export function connectDatabase(
         filling = undefined
       })
       return filling
+    },
+
+    /** @throws the error of a connection that could not be opened, while those that are open may work */
+    async checkNewConnection(): Promise<void> {
+      const client = new pg.Client({
+        application_name: 'user-svc check',
+        ...postgresAddress(options.url),
+        connectionTimeoutMillis: connectMs
+      })
+      client.on('error', () => {})
+      try {
+        await client.connect()
+      } finally {
+        await withinMs(connectMs, client.end()).catch(() => {})
+      }
     },
 
     /** Gives up the connections that nobody uses, if the server does not answer on one of them either. */

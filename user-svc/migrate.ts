@@ -14,7 +14,7 @@ try {
   requireTlsInUrl(url, process.env)
   dropDriverVariables()
   const log = createLogger('user-svc', config.log.level)
-  await migrateDatabase(url).then(
+  await migrateDatabase(url, log).then(
     () => log.info({ event: 'database_migrated' }, 'the database has the newest schema'),
     (error) => {
       log.error({ event: 'database_migration_failed', err: error }, 'the database could not be migrated')

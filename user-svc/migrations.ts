@@ -3,8 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Code } from '@connectrpc/connect'
-import { drizzle } from 'drizzle-orm/node-postgres'
-import { migrate } from 'drizzle-orm/node-postgres/migrator'
+import { readMigrationFiles } from 'drizzle-orm/migrator'
 import pg from 'pg'
 import { toConnectError } from '#common/driver-errors.ts'
 import { codeName } from '#common/error-table.ts'
@@ -23,26 +22,87 @@ const undefinedTable = '42P01'
 // Not again and again, should that not help.
 const againMs = 10_000
 
-/** Applies what is missing, under an advisory lock: drizzle's own `migrate` fails when two run at once. */
-export async function migrateDatabase(url: string): Promise<void> {
+// A migration that waits for a table stops every statement that comes after it.
+const tableLockMs = 5000
+const lockNotAvailable = '55P03'
+const migrationsTable = 'drizzle.__drizzle_migrations'
+
+const holders = `
+  select distinct pid, application_name, state from pg_locks join pg_stat_activity using (pid)
+  where granted and pid <> pg_backend_pid() and pg_locks.database = (select oid from pg_database where datname = current_database())
+    and (locktype = 'advisory' and objid = $1 or relation in (to_regclass('users'), to_regclass('outbox'), to_regclass('topics')))
+  order by pid limit 5`
+
+/**
+ * Applies the migrations that are missing, in one transaction under an advisory lock that ends with it: a lock of the
+ * session would stay with a pooler. While another process holds a lock, one line names it.
+ */
+export async function migrateDatabase(url: string, log?: Logger): Promise<void> {
   const client = new pg.Client({
     application_name: 'user-svc migrations',
     ...postgresAddress(url),
     connectionTimeoutMillis: connectMs,
     ...keepAlive
   })
-  // The statement under way fails by it, too.
+  // The statement in-flight fails by it, too.
   client.on('error', () => {})
-  const lock = { text: 'select pg_try_advisory_lock($1) as mine', values: [lockId], query_timeout: askLockMs }
+  let reported = ''
+  async function reportHolders(): Promise<void> {
+    const query = { text: holders, values: [lockId], query_timeout: askLockMs }
+    const { rows } = await client.query<{ pid: number; application_name: string; state: string | null }>(query)
+    const names = rows.map(({ pid, application_name, state }) => `pid ${pid} (${application_name}, ${state ?? '?'})`)
+    const reason = names.length > 0 ? `held by ${names.join(', ')}` : 'the holder is not known'
+    if (reason === reported) return
+    reported = reason
+    log?.warn({ event: 'migration_waits', reason }, 'the migration waits for a lock of another connection')
+  }
   try {
     await client.connect()
-    while (!(await client.query(lock)).rows[0].mine) await sleep(askLockEveryMs)
-    const migrationsFolder = fileURLToPath(new URL('./migrations', import.meta.url))
-    await withinMs(migrateMs, migrate(drizzle(client), { migrationsFolder }))
+    while (!(await tryToMigrate(client, reportHolders))) await sleep(askLockEveryMs)
   } finally {
-    // With the connection goes the lock; a statement that is still under way ends first, and is rolled back.
+    // A statement that is still in-flight ends first, and the transaction is rolled back.
     await withinMs(connectMs, client.end()).catch(() => {})
   }
+}
+
+/** @returns whether the database has the newest schema; if not, another process holds a lock */
+async function tryToMigrate(client: pg.Client, reportHolders: () => Promise<void>): Promise<boolean> {
+  const migrationsFolder = fileURLToPath(new URL('./migrations', import.meta.url))
+  const migrations = readMigrationFiles({ migrationsFolder })
+  async function run(text: string, values: unknown[] = [], timeoutMs = askLockMs) {
+    const query = { text, values, query_timeout: timeoutMs }
+    return (await client.query(query)).rows
+  }
+  async function missing() {
+    const [table] = await run(`select to_regclass('${migrationsTable}') is not null as exists`)
+    if (!table.exists) return migrations
+    const [last] = await run(`select max(created_at) as at from ${migrationsTable}`)
+    return migrations.filter(({ folderMillis }) => folderMillis > Number(last.at ?? 0))
+  }
+  // A database that needs nothing needs no lock, and no right to change the schema.
+  if ((await missing()).length === 0) return true
+  await run('begin')
+  try {
+    const [lock] = await run('select pg_try_advisory_xact_lock($1) as mine', [lockId])
+    if (lock.mine) {
+      await run(`set local lock_timeout = ${tableLockMs}`)
+      await run('create schema if not exists drizzle')
+      await run(
+        `create table if not exists ${migrationsTable} (id serial primary key, hash text not null, created_at bigint)`
+      )
+      for (const { sql, hash, folderMillis } of await missing()) {
+        for (const statement of sql) await run(statement, [], migrateMs)
+        await run(`insert into ${migrationsTable} (hash, created_at) values ($1, $2)`, [hash, folderMillis])
+      }
+      await run('commit')
+      return true
+    }
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== lockNotAvailable) throw error
+  }
+  await run('rollback')
+  await reportHolders()
+  return false
 }
 
 /** Migrates as soon as the database can be reached, and tells how far that is. */
@@ -53,7 +113,7 @@ export function keepMigrating(options: { url: string; migrate: boolean }, log: L
   let mayAgainAt = 0
   async function attempt(): Promise<void> {
     try {
-      await migrateDatabase(options.url)
+      await migrateDatabase(options.url, log)
       done = true
       log.info({ event: 'database_migrated' }, 'the database has the newest schema')
     } catch (error) {

@@ -1,6 +1,7 @@
 /** Keeps those who wait for a database that is away from storming it: one tries for all, and ever more rarely. */
 
 import type pg from 'pg'
+import { NotConnectedError } from '#common/driver-errors.ts'
 
 type Connected = (error: Error | null) => void
 
@@ -30,9 +31,9 @@ export function paced(Client: typeof pg.Client): typeof pg.Client {
       nextAt = performance.now() + pauseMs(failures)
       super.connect((error: Error | null) => {
         failures = error ? failures + 1 : 0
-        lastError = error
+        lastError = error && new NotConnectedError(error)
         nextAt = performance.now() + pauseMs(failures)
-        callback(error)
+        callback(lastError)
       })
     }
   }

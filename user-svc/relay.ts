@@ -183,7 +183,8 @@ export function startRelay({ db, sessions, events, pending, failing, log }: Rela
       return
     }
     const { user_id: userId, attempts } = row
-    const fields = { dependency, code: codeName(code), userId, attempts, unlogged: logged?.unlogged ?? 0 }
+    const [reason, count] = [`attempt ${attempts + 1}`, 1 + (logged?.unlogged ?? 0)]
+    const fields = { dependency, code: codeName(code), userId, reason, count }
     log.warn({ event: 'outbox_delayed', ...fields, err: error }, 'an attempt to finish a deletion failed')
     loggedFailures.set(kind, { at: performance.now(), unlogged: 0 })
   }

@@ -2,11 +2,14 @@
 
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Code } from '@connectrpc/connect'
 import { sql } from 'drizzle-orm'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
+import { toConnectError } from '#common/driver-errors.ts'
 import { createLogger } from '#common/logger.ts'
 import { createTestDatabase } from '#common/testing.ts'
+import { fieldCase } from '#common/testing-field-cases.ts'
 import { withinMs } from '#common/time-limit.ts'
 import { startLossyProxy } from '../../test/support/lossy-proxy.ts'
 import { until } from '../../test/support/product.ts'
@@ -143,4 +146,69 @@ t.test('a table that is locked costs no connection', async (t) => {
     await t.rejects(withinMs(2000, probe()), { name: 'TimeoutError' })
   })
   t.same(await backends(), filled)
+})
+
+fieldCase(t, 10, 'a lock_timeout of the database is 503, for reads and for writes', async (t) => {
+  const { db, admin } = await setUp(t, async (url) => {
+    const admin = postgres(url.href, { max: 1, onnotice: () => {} })
+    await admin.unsafe(`alter database ${url.pathname.slice(1)} set lock_timeout = '200ms'`)
+    await admin.end()
+  })
+  await admin.begin(async (transaction) => {
+    await transaction`lock table users`
+    for (const statement of [sql`select from users`, sql`delete from users`]) {
+      const error = await db.execute(statement).catch((thrown) => thrown)
+      t.equal(error.cause?.code, '55P03')
+      t.equal(toConnectError(error, true).code, Code.Unavailable)
+    }
+  })
+})
+
+fieldCase(t, 10, 'under an idle_session_timeout of 300 ms the pool works on', async (t) => {
+  const { probe, ask, told } = await setUp(t, async (url) => {
+    const admin = postgres(url.href, { max: 1, onnotice: () => {} })
+    await admin.unsafe(`alter database ${url.pathname.slice(1)} set idle_session_timeout = '300ms'`)
+    await admin.end()
+  })
+  await probe()
+  const codes = new Set<Code>()
+  for (let round = 0; round < 40; round++) {
+    await ask(0).catch((error) => codes.add(toConnectError(error).code))
+    await sleep(round % 2 ? 10 : 298)
+  }
+  codes.delete(Code.Unavailable)
+  t.same([...codes], [], 'a statement that met the end of its connection is retried, or 503')
+  await probe()
+  t.same(told(), [])
+})
+
+fieldCase(t, 10, 'a rotated password is reported while the open connections work on', async (t) => {
+  let laterMs = 0
+  const now = performance.now.bind(performance)
+  t.intercept(performance, 'now', { value: () => now() + laterMs })
+  const role = `rotated_${randomBytes(6).toString('hex')}`
+  const { ask, admin, backends, probe, told } = await setUp(t, async (url) => {
+    const admin = postgres(url.href, { max: 1, onnotice: () => {} })
+    await admin.unsafe(`create role ${role} login password 'first'`)
+    await admin.unsafe(`grant select on users to ${role}`)
+    await admin.end()
+    Object.assign(url, { username: role, password: 'first' })
+  })
+  try {
+    t.equal(await probe(), undefined)
+    await admin.unsafe(`alter role ${role} password 'second'`)
+    laterMs += 30_000
+    await until('it is reported', async () => (await probe()) !== undefined)
+    t.equal(await probe(), 'no new connection can be opened (28P01: the credentials are rejected)')
+    t.same(told(), ['postgres_connections_rejected'])
+    await Promise.all(Array.from({ length: 3 * maxConnections }, () => ask()))
+    t.equal((await backends()).length, maxConnections)
+    await admin.unsafe(`alter role ${role} password 'first'`)
+    laterMs += 30_000
+    await until('the warning ends', async () => (await probe()) === undefined)
+    t.same(told(), ['postgres_connections_rejected', 'postgres_connections_accepted'])
+  } finally {
+    await admin.unsafe(`revoke all on users from ${role}`)
+    await admin.unsafe(`drop role ${role}`)
+  }
 })
