@@ -79,7 +79,7 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
     done()
   })
   app.setErrorHandler(errors.handle)
-  app.setNotFoundHandler(errors.notFound(app))
+  errors.answerUnknownRoutes(app)
   acceptJsonOnly(app)
   drainConnections(app, connections)
   refuseAmbiguous(app, maxBodyBytes)

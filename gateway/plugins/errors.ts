@@ -50,16 +50,13 @@ export function errorHandling(registry: Registry, log: Logger) {
   return {
     handle,
 
-    notFound(app: FastifyInstance) {
-      return (request: FastifyRequest, reply: FastifyReply) => {
-        const [url = '/'] = request.url.split('?')
-        const allowed = methods.filter((method) => app.findRoute({ url, method }) !== null)
-        const error =
-          allowed.length > 0 && !allowed.includes(request.method as HTTPMethods)
-            ? new HttpRefusal(405, { allow: allowed.join(', ') })
-            : new ConnectError('There is nothing at this path.', Code.NotFound)
-        return handle(error, request, reply)
-      }
+    /** Unknown paths and methods are 404 and 405 whatever their body is, which is not read. */
+    answerUnknownRoutes(app: FastifyInstance): void {
+      app.addHook('preParsing', (request, _reply, payload, done) => {
+        if (request.is404) done(unknownRoute(app, request))
+        else done(null, payload)
+      })
+      app.setNotFoundHandler((request, reply) => handle(unknownRoute(app, request), request, reply))
     },
 
     /**
@@ -99,4 +96,12 @@ export function errorHandling(registry: Registry, log: Logger) {
       socket.end(`HTTP/1.1 ${status} ${title}\r\n${lines.join('\r\n')}\r\n\r\n${body}`)
     }
   }
+}
+
+function unknownRoute(app: FastifyInstance, request: FastifyRequest): HttpRefusal | ConnectError {
+  const [url = '/'] = request.url.split('?')
+  const allowed = methods.filter((method) => app.findRoute({ url, method }) !== null)
+  return allowed.length > 0 && !allowed.includes(request.method as HTTPMethods)
+    ? new HttpRefusal(405, { allow: allowed.join(', ') })
+    : new ConnectError('There is nothing at this path.', Code.NotFound)
 }

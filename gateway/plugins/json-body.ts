@@ -92,10 +92,7 @@ const isJson = /^application\/json\s*(;|$)/i
 
 const typeOf = ({ headers }: FastifyRequest) => headers['content-type'] ?? ''
 
-/** Whether a body can matter; that of an unknown path is never read. */
-function takesBody(request: FastifyRequest): boolean {
-  return request.is404 || request.routeOptions.schema?.body !== undefined
-}
+const takesBody = (request: FastifyRequest) => request.routeOptions.schema?.body !== undefined
 
 function isEmptyObject(body: unknown): boolean {
   return typeof body === 'object' && body !== null && Object.keys(body).length === 0

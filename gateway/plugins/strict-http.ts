@@ -23,6 +23,11 @@ export function ambiguity(request: IncomingMessage): ConnectError | undefined {
   if (request.httpVersion === '1.1' && !found.has('host')) {
     return new ConnectError('The header field `host` is missing.', Code.InvalidArgument)
   }
+  const coding = request.headers['transfer-encoding']
+  // Node.js reads `gzip, chunked` as `chunked`, and reads it in HTTP/1.0, where others do not (RFC 9112, 6.1).
+  if (coding !== undefined && (request.httpVersion !== '1.1' || coding.toLowerCase() !== 'chunked')) {
+    return new ConnectError('`Transfer-Encoding` must be `chunked`, in HTTP/1.1.', Code.InvalidArgument)
+  }
   return undefined
 }
 
@@ -38,7 +43,10 @@ export function refuseAmbiguous(app: FastifyInstance, maxBodyBytes: number): voi
     unexpected.add(request)
     app.server.emit('request', request, response)
   })
-  app.addHook('onRequest', ({ raw }, _reply, done) => {
-    done(unexpected.has(raw) ? new HttpRefusal(417) : ambiguity(raw))
+  app.addHook('onRequest', ({ raw }, reply, done) => {
+    const error = unexpected.has(raw) ? new HttpRefusal(417) : ambiguity(raw)
+    // What follows on the connection can be read in two ways too.
+    if (error !== undefined) reply.header('connection', 'close')
+    done(error)
   })
 }

@@ -36,6 +36,9 @@ t.test('what is not well-formed HTTP is answered by a problem', async (t) => {
     [head('POST /reg HTTP/1.1', 'Content-Length: +5'), 400],
     [head('POST /reg HTTP/1.1', 'Content-Length: 5', 'Transfer-Encoding: chunked'), 400],
     [head('POST /reg HTTP/1.1', 'Transfer-Encoding: chunked, identity'), 400],
+    [`${head('POST /reg HTTP/1.1', 'Transfer-Encoding: gzip, chunked')}0\r\n\r\n`, 400],
+    [`${head('POST /reg HTTP/1.1', 'Transfer-Encoding: identity, chunked')}0\r\n\r\n`, 400],
+    [`${head('POST /reg HTTP/1.0', 'Transfer-Encoding: chunked')}0\r\n\r\n`, 400],
     [head('GET /session HTTP/1.1', `A: ${'x'.repeat(20_000)}`), 431],
     [head(`GET /${'x'.repeat(20_000)} HTTP/1.1`), 431],
     [head('GET /%zz HTTP/1.1'), 400],
@@ -68,6 +71,28 @@ t.test('a request with a type of body, but without one, is answered as one that 
     }
   }
   t.equal(app.requestsUnderWay(), 0)
+})
+
+t.test('an unknown path or method is 404 or 405, whatever its body is', async (t) => {
+  const requests: [request: string, status: number][] = [
+    ['QUERY /session', 405],
+    ['PUT /session', 405],
+    ['POST /nowhere', 404],
+    ['QUERY /nowhere', 404]
+  ]
+  for (const [request, status] of requests) {
+    for (const fields of [[], ['Content-Type: text/plain'], ['Content-Type: application/json']]) {
+      const bodies = ['', '{', '{}', 'x'.repeat(20_000)]
+      for (const body of bodies) {
+        const answer = await send(
+          `${head(`${request} HTTP/1.1`, ...fields, `Content-Length: ${body.length}`)}${body}`,
+          300
+        )
+        requireForm(t, firstAnswer(answer), status, `${request} ${fields} ${body.slice(0, 9)}`)
+        t.equal(answersIn(answer).length, 1, 'one answer')
+      }
+    }
+  }
 })
 
 t.test('a request without Host has the same form of answer', async (t) => {
