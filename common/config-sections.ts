@@ -84,6 +84,11 @@ export const redis = {
   ),
   sentinelName: text('', 'The name that the Sentinels have for the master.'),
   sentinelPassword: secret('Password of the Sentinels, if they have one.'),
+  durability: choice(
+    ['check', 'assured'],
+    'check',
+    'Whether session-svc checks with INFO and CONFIG GET that Redis keeps every write and evicts nothing. `assured`: the operator guarantees both, as for a managed Redis that permits neither command.'
+  ),
   minReplicas: integer(
     0,
     'Replicas that must have it before the creation or the end of a session is answered. With 0, a failover can bring an ended session back.',

@@ -31,7 +31,8 @@ const redisLost = new Set([
   'SocketTimeoutDuringMaintenanceError'
 ])
 // MOVED and ASK are left when a slot of a cluster moves again while it is being followed.
-const redisRefusals = /^(LOADING|MISCONF|OOM|READONLY|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|TRYAGAIN|BUSY|MOVED|ASK)\b/
+const redisRefusals =
+  /^(LOADING|MISCONF|OOM|READONLY|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|TRYAGAIN|BUSY|MOVED|ASK|WRONGPASS|NOAUTH|NOPERM|DENIED|ERR max number of clients|ERR The user executing the script can't|ERR ACL failure in script)\b/
 
 // The master became a replica while a write waited for its copies.
 const redisUnknown = /^UNBLOCKED\b/

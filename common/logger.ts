@@ -2,6 +2,7 @@
 
 import { ConnectError } from '@connectrpc/connect'
 import { type Logger as PinoLogger, pino } from 'pino'
+import { engineReason } from './engine-reason.ts'
 import { codeName } from './error-table.ts'
 import { isoTime } from './iso-time.ts'
 import type { Trace } from './trace.ts'
@@ -113,10 +114,17 @@ export function describeError(error: unknown, depth = 0): LoggedError {
       : typeof code === 'string' || typeof code === 'number'
         ? { code }
         : {}),
-    ...((ownErrors.has(error.constructor.name) || nameOnly.test(error.message)) && { message: error.message }),
+    ...messageOf(error),
     ...(frames && { stack: frames }),
     ...(error.cause !== undefined && depth < 3 && { cause: describeError(error.cause, depth + 1) })
   }
+}
+
+/** The message of an error, where it cannot hold what a user sent; of an engine's refusal, what that says. */
+function messageOf(error: Error): { message?: string } {
+  if (ownErrors.has(error.constructor.name) || nameOnly.test(error.message)) return { message: error.message }
+  const message = error instanceof ConnectError ? undefined : engineReason(error)?.message
+  return message === undefined ? {} : { message }
 }
 
 /** The frames of an error; its message, which can look like one, stands before them. */

@@ -3,6 +3,7 @@
 import { Code } from '@connectrpc/connect'
 import { Gauge, type Registry } from '@prometheus-io/client'
 import { toConnectError } from './driver-errors.ts'
+import { engineReason } from './engine-reason.ts'
 import { unavailable } from './errors.ts'
 import { describeError, type Logger } from './logger.ts'
 import { withinMs } from './time-limit.ts'
@@ -54,6 +55,13 @@ export interface Readiness {
 /** A probe's error that says in words what an operator should know. */
 export class ProbeError extends Error {
   override name = 'ProbeError'
+  readonly isAway: boolean
+
+  /** @param isAway whether calls that need the dependency are refused at once */
+  constructor(message: string, isAway = false) {
+    super(message)
+    this.isAway = isAway
+  }
 }
 
 const intervalMs = 1000
@@ -110,7 +118,7 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
       up,
       reason,
       warning,
-      isAway: !up && !(error instanceof ProbeError),
+      isAway: !up && (error instanceof ProbeError ? error.isAway : true),
       seen: dependency.seen || up
     })
     gauge.set({ dependency: dependency.name }, up ? 1 : 0)
@@ -163,11 +171,22 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
   }
 }
 
-function reasonOf(error: unknown): string {
+/** Why a probe failed, for an operator: in the engine's own words where they hold no secret. */
+export function reasonOf(error: unknown): string {
   if (error instanceof ProbeError) return error.message
+  const answer = causesOf(error)
+    .map(engineReason)
+    .find((reason) => reason !== undefined)
+  if (answer !== undefined) return `answers "${answer.message}"${answer.remedy ? `: ${answer.remedy}` : ''}`
   const { code } = toConnectError(error)
   if (code === Code.DeadlineExceeded) return `gives no answer within ${probeTimeoutMs / 1000} s`
   const { type, code: driverCode, cause } = describeError(error)
   const detail = cause?.code ?? driverCode ?? type
   return code === Code.Unavailable ? `cannot be reached (${detail})` : `does not work (${detail})`
+}
+
+function causesOf(error: unknown): unknown[] {
+  const chain: unknown[] = []
+  for (let each = error; each instanceof Error && chain.length < 5; each = each.cause) chain.push(each)
+  return chain
 }

@@ -4,7 +4,7 @@
  */
 
 import type { RedisScripts } from 'redis'
-import { connectRedis, type RedisClient } from './redis.ts'
+import { connectionFailure, connectRedis, type RedisClient } from './redis.ts'
 import {
   addressOf,
   addressUrl,
@@ -115,6 +115,11 @@ export function connectCluster<S extends RedisScripts>(
     ),
     route,
     servers: () => servers,
+    keyOn(client) {
+      for (let tag = 0; tag < slotCount; tag += 1) if (owners[slotOf(`{${tag}}`)] === client) return `{${tag}}`
+      return '{0}'
+    },
+    failure: () => seeds.map(connectionFailure).find((error) => error !== undefined),
     close() {
       closed = true
       clearInterval(timer)

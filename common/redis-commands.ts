@@ -32,6 +32,10 @@ export interface RedisStore<S extends RedisScripts> {
   route: Route<S>
   /** The connections to the servers that take writes, ready or not; more than one on a cluster only. */
   servers(): RedisClient<S>[]
+  /** A key that a server has the slot of. */
+  keyOn(client: RedisClient<S>): string
+  /** Why there are no servers, as far as that is known. */
+  failure(): Error | undefined
   close(): void
 }
 

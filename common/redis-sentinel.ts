@@ -6,7 +6,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RedisScripts } from 'redis'
-import { connectRedis, type RedisClient } from './redis.ts'
+import { connectionFailure, connectRedis, type RedisClient } from './redis.ts'
 import {
   addressOf,
   addressUrl,
@@ -121,6 +121,11 @@ export function connectSentinel<S extends RedisScripts>(
     servers() {
       const client = usable()
       return client ? [client] : []
+    },
+    keyOn: () => '{0}',
+    failure() {
+      const connections = [...(master ? [master.client] : []), ...sentinels]
+      return connections.map(connectionFailure).find((error) => error !== undefined)
     },
     close() {
       closing.abort()

@@ -1,8 +1,8 @@
 /** Redis as the configuration has it: one server, a cluster, or a server that Sentinels guard. */
 
 import type { RedisScripts } from 'redis'
-import { ProbeError } from './readiness.ts'
-import type { NoScripts, RedisClient } from './redis.ts'
+import { ProbeError, reasonOf } from './readiness.ts'
+import { connectionFailure, type NoScripts, type RedisClient, reconnectRedis } from './redis.ts'
 import { connectCluster } from './redis-cluster.ts'
 import { type RedisConfig, type RedisStore, type RedisStoreOptions, requireReady, watched } from './redis-commands.ts'
 import { connectSentinel } from './redis-sentinel.ts'
@@ -20,46 +20,57 @@ export function openRedis<S extends RedisScripts = NoScripts>(
     redis: client,
     route: async (_key, ask) => ask(requireReady(client)),
     servers: () => [client],
+    keyOn: () => '{0}',
+    failure: () => connectionFailure(client),
     close: () => client.destroy()
   }
 }
 
 const answerWithinMs = 1000
 
+/** What a probe sends to a server, with a key that the server has the slot of. */
+export type Ask<S extends RedisScripts> = (client: RedisClient<S>, key: string) => Promise<unknown>
+
 /**
- * Throws unless a server works: of a cluster's masters, those that are away are no reason not to use the others.
+ * Throws unless a server does what `ask` sends: of a cluster's masters, those that are down are no reason not to use
+ * the others. A server is never judged by PING, which it also answers when it refuses every other command.
  *
- * @param inspect looks at each server that answers, and throws a ProbeError if it may not be used at all
+ * @param ask may throw a ProbeError if the server may not be used at all
  */
-export async function probeRedis<S extends RedisScripts>(
-  store: RedisStore<S>,
-  config: Pick<RedisConfig, 'topology'>,
-  inspect: (client: RedisClient<S>) => Promise<void> = async () => {}
-): Promise<void> {
+export async function probeRedis<S extends RedisScripts>(store: RedisStore<S>, ask: Ask<S>): Promise<void> {
   const connected = store.servers().filter(({ isReady }) => isReady)
-  const looks = await Promise.allSettled(
-    connected.map((client) =>
-      withinMs(
-        answerWithinMs,
-        works(client, config).then(() => inspect(client))
-      )
-    )
-  )
+  const looks = await Promise.allSettled(connected.map((client) => askWithin(store, client, ask)))
   const errors = looks.flatMap((look) => (look.status === 'rejected' ? [look.reason] : []))
   const refusal = errors.find((error) => error instanceof ProbeError)
   if (refusal !== undefined) throw refusal
-  if (errors.length === looks.length) throw errors[0] ?? new ProbeError('cannot be reached')
+  if (errors.length < looks.length) return
+  const failure =
+    store.failure() ??
+    store
+      .servers()
+      .map(connectionFailure)
+      .find((error) => error !== undefined)
+  throw errors[0] ?? failure ?? new ProbeError('cannot be reached')
 }
 
-/** Throws if any master of a cluster is away. */
-export async function probeMasters<S extends RedisScripts>(store: RedisStore<S>): Promise<void> {
+/** Throws unless all masters of a cluster do what `ask` sends. */
+export async function probeMasters<S extends RedisScripts>(store: RedisStore<S>, ask: Ask<S>): Promise<void> {
   const masters = store.servers()
-  const away = masters.filter(({ isReady }) => !isReady).length
-  if (masters.length === 0 || away > 0) throw new ProbeError(`${away} of ${masters.length} masters cannot be reached`)
+  const down = masters.filter(({ isReady }) => !isReady).length
+  if (masters.length === 0 || down > 0) throw new ProbeError(`${down} of ${masters.length} masters cannot be reached`)
+  const looks = await Promise.allSettled(masters.map((client) => askWithin(store, client, ask)))
+  const errors = looks.flatMap((look) => (look.status === 'rejected' ? [look.reason] : []))
+  if (errors.length > 0) {
+    throw new ProbeError(`${errors.length} of ${masters.length} masters: ${reasonOf(errors[0])}`)
+  }
 }
 
-async function works<S extends RedisScripts>(client: RedisClient<S>, { topology }: Pick<RedisConfig, 'topology'>) {
-  if (topology !== 'cluster') return void (await client.ping())
-  const info = String(await client.sendCommand(['CLUSTER', 'INFO']))
-  if (!info.includes('cluster_state:ok')) throw new Error('CLUSTERDOWN as the server says')
+async function askWithin<S extends RedisScripts>(store: RedisStore<S>, client: RedisClient<S>, ask: Ask<S>) {
+  try {
+    await withinMs(answerWithinMs, ask(client, store.keyOn(client)))
+  } catch (error) {
+    // Managed services move the name of the server and keep the connections to the former master.
+    if (error instanceof Error && /^READONLY\b/.test(error.message)) reconnectRedis(client, error)
+    throw error
+  }
 }

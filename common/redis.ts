@@ -29,9 +29,11 @@ export function connectRedis<S extends RedisScripts = NoScripts>(url: string, lo
     ...(scripts && { scripts })
   })
   // Without a listener an error would end the process. What is down is told by the readiness probe, once.
-  client.on('error', (error) =>
+  client.on('error', (error) => {
+    failures.set(client, error)
     log.debug({ event: 'redis_error', dependency: 'redis', err: error }, 'redis connection failed')
-  )
+  })
+  client.on('ready', () => failures.delete(client))
   function connect(): void {
     client
       .connect()
@@ -39,6 +41,16 @@ export function connectRedis<S extends RedisScripts = NoScripts>(url: string, lo
   }
 
   let givingUp = false
+  function reconnect(cause: Error): void {
+    if (!client.isReady) return
+    givingUp = true
+    client.destroy()
+    givingUp = false
+    client.emit('error', cause)
+    connect()
+  }
+  reconnects.set(client, reconnect)
+
   /** The client's own time limit starts anew with each command that it writes, so under load it never comes. */
   async function requireAnswer(): Promise<void> {
     const answered = client.ping().then(
@@ -47,12 +59,7 @@ export function connectRedis<S extends RedisScripts = NoScripts>(url: string, lo
     )
     if (await Promise.race([answered, sleep(silentMs, false, { ref: false })])) return
     if (await Promise.race([answered, sleep(secondLookMs, false, { ref: false })])) return
-    if (!client.isReady) return
-    givingUp = true
-    client.destroy()
-    givingUp = false
-    client.emit('error', new SocketTimeoutError(silentMs))
-    connect()
+    reconnect(new SocketTimeoutError(silentMs))
   }
 
   let asking = false
@@ -66,6 +73,19 @@ export function connectRedis<S extends RedisScripts = NoScripts>(url: string, lo
   })
   connect()
   return client
+}
+
+const failures = new WeakMap<object, Error>()
+const reconnects = new WeakMap<object, (cause: Error) => void>()
+
+/** Why a connection is not ready, as far as that is known: a refused password, a refused connection. */
+export function connectionFailure(client: object): Error | undefined {
+  return failures.get(client)
+}
+
+/** Connects anew: the name of a server that became a replica may lead to the new master. */
+export function reconnectRedis(client: object, cause: Error): void {
+  reconnects.get(client)?.(cause)
 }
 
 /** What a connection without scripts of its own has. */

@@ -83,7 +83,7 @@ export function buildRpcServer(options: RpcServerOptions) {
     interceptors: [observe(log, metrics, rpc.maxTimeout), requireNeeds(options)],
     routes(router) {
       options.routes(router, isStopping)
-      healthRoutes(router, options.services, readiness, isStopping)
+      healthRoutes(router, options.services, options.needs ?? (() => []), readiness, isStopping)
       if (rpc.reflection) reflectionRoutes(router, options.services, options.files)
     }
   })

@@ -1,5 +1,6 @@
 /** Builds session-svc from its parts; knows no port and no environment. */
 
+import type { DescMethod } from '@bufbuild/protobuf'
 import type { Registry } from '@prometheus-io/client'
 import type { Logger } from '#common/logger.ts'
 import type { Readiness } from '#common/readiness.ts'
@@ -7,7 +8,16 @@ import { buildRpcServer, type RpcServerOptions } from '#common/rpc-server.ts'
 import { file_session_v1_session, SessionService } from '#gen/session/v1/session_pb.ts'
 import { sessionRoutes } from './connect.ts'
 import { sessionMetrics } from './metrics.ts'
+import { readDependency, writeDependency } from './probes.ts'
 import { createSessions, type SessionRedis, type SessionRules } from './sessions.ts'
+
+const writes = new Set(['CreateSession', 'DeleteSession', 'DeleteUserSessions'])
+
+/** What a method needs; a stream ends by itself while the service is not ready. */
+function needs({ methodKind, name }: DescMethod): string[] {
+  if (methodKind !== 'unary') return []
+  return writes.has(name) ? [readDependency, writeDependency] : [readDependency]
+}
 
 export interface SessionAppParts {
   redis: SessionRedis
@@ -23,8 +33,7 @@ export function buildApp(parts: SessionAppParts, options: { session: SessionRule
     ...parts,
     rpc: options.rpc,
     services: [SessionService],
-    // A stream ends by itself while the service is not ready.
-    needs: ({ methodKind }) => (methodKind === 'unary' ? ['redis'] : []),
+    needs,
     files: [file_session_v1_session],
     routes: (router, isStopping) =>
       sessionRoutes(router, { ...parts, sessions, metrics, isStopping, maxBatchMs: options.rpc.maxTimeout })

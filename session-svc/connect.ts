@@ -1,6 +1,6 @@
 /** The handlers of `session.v1.SessionService`: check the request, call the domain, count what happened. */
 
-import { timestampFromMs } from '@bufbuild/protobuf/wkt'
+import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt'
 import type { ConnectRouter, HandlerContext, ServiceImpl } from '@connectrpc/connect'
 import { withDeadline } from '#common/deadline.ts'
 import { epochRule, requireFields, sessionIdRule, uuidRule } from '#common/fields.ts'
@@ -129,13 +129,14 @@ export function sessionRoutes(router: ConnectRouter, parts: SessionRouteParts): 
 
 type Batch = Pick<ValidateSessionsRequest, 'tokens' | 'traceIds'>
 
-function message({ id, userId, createdAt, lastSeenAt, expiresAt }: Session) {
+function message({ id, userId, createdAt, lastSeenAt, expiresAt, age }: Session) {
   return {
     id,
     userId,
     createdAt: timestampFromMs(createdAt),
     lastSeenAt: timestampFromMs(lastSeenAt),
-    expiresAt: timestampFromMs(expiresAt)
+    expiresAt: timestampFromMs(expiresAt),
+    age: durationFromMs(age)
   }
 }
 
@@ -149,6 +150,7 @@ function answer(validation: Validation) {
 function flatAnswer(validation: Validation) {
   if (validation === undefined) return {}
   if (typeof validation !== 'object') return { invalidReason: validation }
-  const { id, userId, createdAt, lastSeenAt, expiresAt } = validation
-  return { sessionId: id, userId, createdAtMs: createdAt, lastSeenAtMs: lastSeenAt, expiresAtMs: expiresAt }
+  const { id, userId, createdAt, lastSeenAt, expiresAt, age } = validation
+  const times = { createdAtMs: createdAt, lastSeenAtMs: lastSeenAt, expiresAtMs: expiresAt, ageMs: age }
+  return { sessionId: id, userId, ...times }
 }

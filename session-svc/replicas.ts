@@ -12,19 +12,43 @@ const waitMs = 1000
 // While replicas are away each write takes all of that time, and what comes after it waits.
 const maxPending = 100
 
-/** The store of sessions that the configuration asks for. */
+/** The store of sessions: its own servers are those that are read. */
+export interface SessionStore extends RedisStore<Scripts> {
+  redis: SessionRedis
+  /** The same servers, through the connections that writes use. */
+  writes: RedisStore<Scripts>
+}
+
+/**
+ * The store of sessions that the configuration asks for. Reads and writes have connections of their own: a write that
+ * Redis delays (CLIENT PAUSE WRITE) delays all commands behind it on its connection.
+ */
 export function openSessionStore(
   config: RedisConfig & { minReplicas: number },
   options: Omit<RedisStoreOptions<Scripts>, 'scripts'>
-): RedisStore<Scripts> {
-  const store = openRedis(config, { ...options, scripts: sessionScripts })
-  if (config.minReplicas === 0) return store
-  const writers = openRedis(config, { log: options.log, scripts: sessionScripts })
-  function close(): void {
-    store.close()
-    writers.close()
+): SessionStore {
+  const reads = openRedis(config, { ...options, scripts: sessionScripts })
+  const writes = openRedis(config, { ...options, scripts: sessionScripts })
+  const stores = [reads, writes]
+  let redis = Object.assign(Object.create(reads.redis), commandsOf(writes.redis)) as SessionRedis
+  if (config.minReplicas > 0) {
+    const confirmers = openRedis(config, { log: options.log, scripts: sessionScripts })
+    stores.push(confirmers)
+    redis = confirmedWrites(redis, confirmers, config.minReplicas)
   }
-  return { ...store, redis: confirmedWrites(store.redis, writers, config.minReplicas), close }
+  function close(): void {
+    for (const store of stores) store.close()
+  }
+  return { ...reads, redis, writes, close }
+}
+
+function commandsOf(redis: SessionRedis): Pick<SessionRedis, Write | 'touchSession'> {
+  return {
+    createSession: (...args) => redis.createSession(...args),
+    touchSession: (...args) => redis.touchSession(...args),
+    revokeSessions: (...args) => redis.revokeSessions(...args),
+    hDel: (...args) => redis.hDel(...args)
+  }
 }
 
 /**

@@ -1,4 +1,4 @@
-/** The Lua scripts that change sessions. All keys of one user share a hash tag, so each script is atomic, on a cluster too. */
+/** The Lua scripts that read and change sessions. All keys of one user share a hash tag, so each script is atomic, on a cluster too. */
 
 import { defineScript } from 'redis'
 import { maxCreatedEpoch, maxEpoch, maxRevokedEpoch } from '#common/session-epoch.ts'
@@ -6,22 +6,33 @@ import { maxCreatedEpoch, maxEpoch, maxRevokedEpoch } from '#common/session-epoc
 /*
  * Keys of a user:
  *   s:{uid}  a hash: of each session its digest and "epoch createdAt lastSeenAt expiresAt", times in ms. One key for
- *            all of them takes half the memory of one for each. It expires with the last of them; until then
- *            those that have ended are told by their times.
+ *            all of them takes half the memory of one for each. `expiresAt` is the latest end that any instance which
+ *            the session was used at allows. The key expires with the last of them, or earlier when none is used for
+ *            `keepMs` or the idle timeout, whichever is longer. The rules of an instance decide which sessions are
+ *            valid; the key only has to outlast them.
  *   e:{uid}  the lowest epoch whose sessions are valid; missing means 0
+ *
+ * The flags of a script tell Redis, before the script runs, what it will do. `no-writes` runs while writes are refused
+ * (MISCONF, OOM, NOREPLICAS) or paused (CLIENT PAUSE WRITE, CLUSTER FAILOVER). `allow-oom` runs when the memory is full:
+ * the end of a session needs next to none.
  */
 
-// All instances go by the clock of Redis, which is also the one that expires keys.
+/** Unused sessions stay this long at least, so that a longer `session.idleTimeout` finds them. */
+export const keepMs = 86_400_000
+
+// All instances use the clock of Redis, which also expires keys.
 const now = `
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 `
 
-type Parser = { pushKey(key: string): void; pushKeys(keys: string[]): void; push(...args: string[]): void }
+type Parser = { pushKeys(keys: string[]): void; push(...args: string[]): void }
 
-function script<Args extends string[], Reply>(lua: string) {
+// While writes are paused, Redis delays an EVALSHA of a script that it does not know yet, and answers EVALSHA_RO.
+function script<Args extends string[], Reply>(lua: string, isReadOnly = false) {
   return defineScript({
     SCRIPT: lua,
+    IS_READ_ONLY: isReadOnly,
     parseCommand(parser: Parser, keys: string[], ...args: Args) {
       parser.push(String(keys.length))
       parser.pushKeys(keys)
@@ -31,26 +42,46 @@ function script<Args extends string[], Reply>(lua: string) {
   })
 }
 
-// Whether a session has ended by itself or by a revocation. `lowest` is the user's lowest valid epoch.
+// The scripts round the time, and so does Redis.
+const roundingMs = 1000
+
+// Whether the rules of the instance that asks, or a revocation, have ended a session. `lowest` is the user's lowest valid epoch.
 const hasEnded = `
-local function ended(value, idle, lowest)
-  local epoch, seen, expires = string.match(value, '^(%d+) %d+ (%d+) (%d+)$')
-  return tonumber(epoch) < lowest or now >= tonumber(expires) or now >= tonumber(seen) + idle
+local function ended(value, idle, lifetime, lowest)
+  local epoch, created, seen = string.match(value, '^(%d+) (%d+) (%d+) %d+$')
+  return tonumber(epoch) < lowest or now >= created + lifetime or now >= seen + idle
+end
+`
+
+// Extends the life of the key, so that it outlasts a session by the rules of the instance that asks.
+const extend = `
+local function extend(key, idle, left)
+  local ttl = math.min(math.max(idle, ${keepMs}), left) + ${roundingMs}
+  if redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, string.format('%.0f', ttl)) end
 end
 `
 
 /**
  * Keys: s e for each token; arguments: their digests. Replies with the time and then, for each token, what is
- * stored of it and the lowest valid epoch. One command for a batch; on a cluster, a batch is of one user.
+ * stored of it, the lowest valid epoch, and how long the key s lives. One command for a batch; on a cluster, a batch is
+ * of one user. A server that has become a replica refuses: it would show sessions that have ended at its master.
  */
-export const readScript = script<string[], [now: number, ...(string | null)[]]>(
-  `${now}
+export const readScript = script<string[], [now: number, ...(string | number | null)[]]>(
+  `#!lua flags=no-writes
+${now}
+if redis.acl_check_cmd('INFO', 'replication')
+  and string.find(redis.call('INFO', 'replication'), 'role:slave', 1, true) then
+  return redis.error_reply('READONLY The server is a replica.')
+end
 local reply = {now}
 for i = 1, #ARGV do
-  reply[2 * i] = redis.call('HGET', KEYS[2 * i - 1], ARGV[i])
-  reply[2 * i + 1] = redis.call('GET', KEYS[2 * i])
+  local value = redis.call('HGET', KEYS[2 * i - 1], ARGV[i])
+  reply[3 * i - 1] = value
+  reply[3 * i] = redis.call('GET', KEYS[2 * i])
+  reply[3 * i + 1] = value and redis.call('PTTL', KEYS[2 * i - 1])
 end
-return reply`
+return reply`,
+  true
 )
 
 /** Keys: s e. Replies with createdAt and expiresAt, or with the lowest valid epoch alone if that is above the given one. */
@@ -58,40 +89,44 @@ export const createScript = script<
   [epoch: string, lifetimeMs: string, idleMs: string, hash: string, max: string, replaces: string],
   [createdAt: number, expiresAt: number] | [lowestEpoch: number]
 >(
-  `${now}${hasEnded}
+  `#!lua
+${now}${hasEnded}${extend}
 local lowest = tonumber(redis.call('GET', KEYS[2]) or '0')
 if tonumber(ARGV[1]) < lowest then return {lowest} end
 local epoch = string.format('%.0f', math.min(tonumber(ARGV[1]), math.max(${maxCreatedEpoch}, lowest)))
 local lifetime, idle, max = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[5])
--- Not in vain: the first write of a script is the one that Redis refuses when it is out of memory.
 if ARGV[6] ~= '' then redis.call('HDEL', KEYS[1], ARGV[6]) end
 local count = redis.call('HLEN', KEYS[1])
--- What has ended is swept out now and then: whenever there are twice as many, and before a live session has to go.
+-- Ended sessions are swept whenever there are twice as many, and before a live session has to go. The rules of another
+-- instance may still allow what these rules do not: only what no rule is likely to allow is swept.
 if count >= max or (count >= 8 and bit.band(count, count - 1) == 0) then
-  local live, all = {}, redis.call('HGETALL', KEYS[1])
+  local kept, all = {}, redis.call('HGETALL', KEYS[1])
   for i = 1, #all, 2 do
-    if ended(all[i + 1], idle, lowest) then redis.call('HDEL', KEYS[1], all[i])
-    else live[#live + 1] = {tonumber(string.match(all[i + 1], '%d+$')), all[i]} end
+    local created, expires = string.match(all[i + 1], '^%d+ (%d+) %d+ (%d+)$')
+    local longest = math.max(expires - created, lifetime)
+    if ended(all[i + 1], math.max(idle, ${keepMs}), longest, lowest) then redis.call('HDEL', KEYS[1], all[i])
+    else kept[#kept + 1] = {ended(all[i + 1], idle, lifetime, lowest) and 0 or tonumber(created), all[i]} end
   end
-  table.sort(live, function(a, b) return a[1] < b[1] or (a[1] == b[1] and a[2] < b[2]) end)
-  for i = 1, #live - max + 1 do redis.call('HDEL', KEYS[1], live[i][2]) end
+  table.sort(kept, function(a, b) return a[1] < b[1] or (a[1] == b[1] and a[2] < b[2]) end)
+  for i = 1, #kept - max + 1 do redis.call('HDEL', KEYS[1], kept[i][2]) end
 end
 local expires = now + lifetime
 redis.call('HSET', KEYS[1], ARGV[4], epoch .. ' ' .. string.format('%.0f %.0f %.0f', now, now, expires))
-local ttl = math.min(idle, lifetime)
-if redis.call('PTTL', KEYS[1]) < ttl then redis.call('PEXPIRE', KEYS[1], ttl) end
+extend(KEYS[1], idle, lifetime)
 return {now, expires}`
 )
 
-/** Keys: s. Counts a use: the idle timeout starts anew, never beyond the lifetime. */
-export const touchScript = script<[hash: string, idleMs: string], number>(
-  `${now}
+/** Keys: s. Records a use at a time that the server gave; the rules of the instance may move the latest end, never forward. */
+export const touchScript = script<[hash: string, usedAt: string, idleMs: string, lifetimeMs: string], number>(
+  `#!lua flags=allow-oom
+${now}${extend}
 local value = redis.call('HGET', KEYS[1], ARGV[1])
 if not value then return 0 end
-local epoch, created, expires = string.match(value, '^(%d+) (%d+) %d+ (%d+)$')
-redis.call('HSET', KEYS[1], ARGV[1], epoch .. ' ' .. created .. ' ' .. string.format('%.0f', now) .. ' ' .. expires)
-local ttl = math.min(tonumber(ARGV[2]), tonumber(expires) - now)
-if redis.call('PTTL', KEYS[1]) < ttl then redis.call('PEXPIRE', KEYS[1], string.format('%.0f', ttl)) end
+local epoch, created, seen, expires = string.match(value, '^(%d+) (%d+) (%d+) (%d+)$')
+seen = math.max(tonumber(seen), tonumber(ARGV[2]))
+expires = math.max(tonumber(expires), created + ARGV[4])
+redis.call('HSET', KEYS[1], ARGV[1], epoch .. ' ' .. created .. ' ' .. string.format('%.0f %.0f', seen, expires))
+extend(KEYS[1], tonumber(ARGV[3]), expires - now)
 return 1`
 )
 
@@ -102,12 +137,13 @@ return 1`
  * that ended.
  */
 export const revokeScript = script<
-  [epoch: string, all: '0' | '1', idleMs: string, keepMs: string],
+  [epoch: string, all: '0' | '1', idleMs: string, lifetimeMs: string, keepMs: string],
   [epoch: number, ended: number]
 >(
-  `${now}${hasEnded}
+  `#!lua flags=allow-oom
+${now}${hasEnded}
 local lowest = tonumber(redis.call('GET', KEYS[2]) or '0')
-local epoch, idle = tonumber(ARGV[1]), tonumber(ARGV[3])
+local epoch, idle, lifetime = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local stored = redis.call('HVALS', KEYS[1])
 if ARGV[2] == '1' then
   epoch = math.max(epoch, lowest + 1, now)
@@ -116,13 +152,19 @@ end
 if epoch <= lowest then return {lowest, 0} end
 local count = 0
 for i = 1, #stored do
-  if tonumber(string.match(stored[i], '^%d+')) < epoch and not ended(stored[i], idle, lowest) then count = count + 1 end
+  if tonumber(string.match(stored[i], '^%d+')) < epoch and not ended(stored[i], idle, lifetime, lowest) then count = count + 1 end
 end
 -- Only epochs that an earlier version accepted are so high: nothing is left to count with, so the sessions are removed.
 if epoch > ${maxEpoch} then
   redis.call('DEL', KEYS[1])
   epoch = ${maxRevokedEpoch}
 end
-redis.call('SET', KEYS[2], string.format('%.0f', epoch), 'PX', ARGV[4])
+redis.call('SET', KEYS[2], string.format('%.0f', epoch), 'PX', ARGV[5])
 return {epoch, count}`
 )
+
+/** Keys: s. Changes nothing, and is refused or delayed whenever the end of a session would be. */
+export const endProbeScript = script<[], number>('#!lua flags=allow-oom\nreturn 1')
+
+/** Keys: s. Changes nothing, and is refused or delayed whenever the creation of a session would be. */
+export const createProbeScript = script<[], number>('#!lua\nreturn 1')

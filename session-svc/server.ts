@@ -3,14 +3,14 @@
 import { runService } from '#common/lifecycle.ts'
 import { createOpsServer } from '#common/ops-server.ts'
 import { watchReadiness } from '#common/readiness.ts'
-import { probeMasters, probeRedis } from '#common/redis-store.ts'
 import { buildApp } from './app.ts'
 import { load } from './config.ts'
 import { createDurabilityCheck } from './durability.ts'
+import { redisDependencies } from './probes.ts'
 import { openSessionStore } from './replicas.ts'
 
 await runService('session-svc', load, (config, { log, registry, logDependencies }) => {
-  const durability = createDurabilityCheck()
+  const durability = createDurabilityCheck(config.redis.durability)
   const store = openSessionStore(config.redis, {
     log,
     connected(client) {
@@ -21,13 +21,7 @@ await runService('session-svc', load, (config, { log, registry, logDependencies 
     failed: () => readiness.lookNow()
   })
   const readiness = watchReadiness(
-    [
-      { name: 'redis', required: 'always', probe: () => probeRedis(store, config.redis, durability.require) },
-      ...(config.redis.topology === 'cluster'
-        ? [{ name: 'redis-masters', required: 'never' as const, probe: () => probeMasters(store) }]
-        : []),
-      ...logDependencies
-    ],
+    [...redisDependencies(store, config.redis.topology, durability.require), ...logDependencies],
     log,
     registry
   )

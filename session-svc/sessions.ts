@@ -8,17 +8,20 @@ import type { Redis } from '#common/redis.ts'
 import { askTogether } from '#common/redis-commands.ts'
 import { createToken, type ParsedToken, parseToken, sessionId, uuidBytes } from '#common/token.ts'
 import { InvalidReason } from '#gen/session/v1/session_pb.ts'
-import { createScript, readScript, revokeScript, touchScript } from './scripts.ts'
+import { createProbeScript, createScript, endProbeScript, readScript, revokeScript, touchScript } from './scripts.ts'
+import { recordUses } from './uses.ts'
 
 /** The scripts that the connection to Redis must know. */
 export const sessionScripts = {
   readSessions: readScript,
   createSession: createScript,
   touchSession: touchScript,
-  revokeSessions: revokeScript
+  revokeSessions: revokeScript,
+  probeEnds: endProbeScript,
+  probeCreations: createProbeScript
 }
 
-/** The connection that sessions are stored through. */
+/** What sessions are stored through: reads and writes go to the same server, through connections of their own. */
 export type SessionRedis = Redis<typeof sessionScripts>
 
 /** The rules that sessions live by; times in milliseconds. */
@@ -28,13 +31,15 @@ export interface SessionRules {
   maxPerUser: number
 }
 
-/** A session, without its token; times in milliseconds since 1970 (UTC). */
+/** A session, without its token; times in milliseconds since 1970 (UTC), by the clock of Redis. */
 export interface Session {
   id: string
   userId: string
   createdAt: number
   lastSeenAt: number
   expiresAt: number
+  /** In milliseconds, by the clock of Redis. */
+  age: number
 }
 
 /** A session, or why there is none, or nothing: it cannot be known at the moment. */
@@ -68,11 +73,19 @@ function parseStored(value: string): StoredSession {
   }
 }
 
-function toSession(userId: string, hash: string, { createdAt, lastSeenAt, expiresAt }: StoredSession): Session {
-  return { id: sessionId(hash), userId, createdAt, lastSeenAt, expiresAt }
-}
-
 export function createSessions(redis: SessionRedis, rules: SessionRules, log: Logger) {
+  const uses = recordUses(
+    ({ userId, hash, usedAt }) =>
+      redis.touchSession(
+        [sessionsKey(userId)],
+        hash,
+        String(usedAt),
+        String(rules.idleTimeout),
+        String(rules.lifetime)
+      ),
+    log
+  )
+
   /** @throws ConnectError `failed_precondition` SESSION_EPOCH_RAISED */
   async function createSession(userId: string, epoch: bigint, replaces: ParsedToken | undefined, signal: AbortSignal) {
     const { token, hash } = createToken(userId)
@@ -104,56 +117,61 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
         throw error
       })
     }
-    return { token, session: toSession(userId, hash, { epoch: 0, createdAt, lastSeenAt: createdAt, expiresAt }) }
+    return { token, session: { id: sessionId(hash), userId, createdAt, lastSeenAt: createdAt, expiresAt, age: 0 } }
   }
 
   /** What each token stands for, in their order; all of them are asked for in one command. */
   async function validate(tokens: string[], signal: AbortSignal): Promise<Validation[]> {
     const parsed = tokens.map(parseToken)
     const known = parsed.filter((token) => token !== undefined)
-    const stored = known.length > 0 ? await read(known, signal) : []
+    const stored = known.length > 0 ? await read(known, signal, true) : []
     let next = 0
     return parsed.map((token) => (token === undefined ? InvalidReason.MALFORMED : stored[next++]))
   }
 
-  function read(tokens: ParsedToken[], signal: AbortSignal): Promise<Validation[]> {
+  /** @param asUse whether this counts as a use of the sessions */
+  function read(tokens: ParsedToken[], signal: AbortSignal, asUse: boolean): Promise<Validation[]> {
     const keyOf = ({ userId }: ParsedToken) => sessionsKey(userId)
-    return askTogether(redis, tokens, keyOf, (some) => readTogether(some, signal))
+    return askTogether(redis, tokens, keyOf, (some) => readTogether(some, signal, asUse))
   }
 
-  async function readTogether(tokens: ParsedToken[], signal: AbortSignal): Promise<Validation[]> {
+  async function readTogether(tokens: ParsedToken[], signal: AbortSignal, asUse: boolean): Promise<Validation[]> {
     const keys = tokens.flatMap(({ userId }) => {
       const user = tag(userId)
       return [`s:${user}`, `e:${user}`]
     })
     const hashes = tokens.map(({ hash }) => hash)
     const reply = await askEngine(signal, redis.readSessions(keys, ...hashes))
-    const [now, ...found] = reply as [now: number, ...(string | null)[]]
-    return tokens.map((token, index) => judge(token, now, found[2 * index], found[2 * index + 1]))
-  }
-
-  /** @param now by the clock of Redis, as all instances have it */
-  function judge(token: ParsedToken, now: number, value?: string | null, lowestEpoch?: string | null): Validation {
-    if (typeof value !== 'string') return InvalidReason.NOT_FOUND
-    const stored = parseStored(value)
-    if (stored.epoch < Number(lowestEpoch ?? 0)) return InvalidReason.REVOKED
-    if (isOver(stored, now)) return InvalidReason.NOT_FOUND
-    // A use is written back when a tenth of the idle timeout has passed, so that most validations only read.
-    if (now - stored.lastSeenAt > rules.idleTimeout / 10) {
-      stored.lastSeenAt = now
-      noteUse(token)
-    }
-    return toSession(token.userId, token.hash, stored)
-  }
-
-  function isOver({ lastSeenAt, expiresAt }: StoredSession, now: number): boolean {
-    return now >= expiresAt || now >= lastSeenAt + rules.idleTimeout
-  }
-
-  function noteUse({ userId, hash }: ParsedToken): void {
-    redis.touchSession([sessionsKey(userId)], hash, String(rules.idleTimeout)).catch((error) => {
-      log.warn({ event: 'session_touch_failed', userId, err: error }, 'the use of a session could not be noted')
+    const [now, ...found] = reply as [now: number, ...(string | number | null)[]]
+    return tokens.map((token, index) => {
+      const [value, lowestEpoch, keyTtl] = found.slice(3 * index, 3 * index + 3)
+      if (typeof value !== 'string') return InvalidReason.NOT_FOUND
+      const stored = parseStored(value)
+      if (stored.epoch < Number(lowestEpoch ?? 0)) return InvalidReason.REVOKED
+      return judge(token, now, stored, asUse ? Number(keyTtl) : undefined)
     })
+  }
+
+  /**
+   * By the rules of this instance alone, so that changed rules apply at once.
+   *
+   * @param now by the clock of Redis, as all instances have it
+   * @param keyTtl how long the key lives, if this is a use; below 0: for ever
+   */
+  function judge({ userId, hash }: ParsedToken, now: number, stored: StoredSession, keyTtl?: number): Validation {
+    const { createdAt } = stored
+    const expiresAt = createdAt + rules.lifetime
+    let lastSeenAt = Math.max(stored.lastSeenAt, uses.lastUse(hash))
+    const endsAt = Math.min(expiresAt, lastSeenAt + rules.idleTimeout)
+    if (now >= endsAt) return InvalidReason.NOT_FOUND
+    // A use is written after a tenth of the idle timeout, so that most validations only read; and at once if what is
+    // stored, by other rules, would end the session before these do.
+    const isShort = stored.expiresAt < expiresAt || (keyTtl !== undefined && keyTtl >= 0 && now + keyTtl < endsAt)
+    if (keyTtl !== undefined && (now - lastSeenAt > rules.idleTimeout / 10 || isShort)) {
+      lastSeenAt = now
+      uses.record(userId, hash, now)
+    }
+    return { id: sessionId(hash), userId, createdAt, lastSeenAt, expiresAt, age: Math.max(0, now - createdAt) }
   }
 
   async function deleteSession(userId: string, hash: string, signal: AbortSignal): Promise<void> {
@@ -181,12 +199,8 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
      */
     async revoke(userId: string, epoch: bigint, all: boolean, signal: AbortSignal) {
       const keys = [sessionsKey(userId), epochKey(userId)]
-      const [idle, keep] = [String(rules.idleTimeout), String(longestLifetimeMs)]
-      const reply = await askEngine(
-        signal,
-        redis.revokeSessions(keys, String(epoch), all ? '1' : '0', idle, keep),
-        true
-      )
+      const times = [rules.idleTimeout, rules.lifetime, longestLifetimeMs].map(String) as [string, string, string]
+      const reply = await askEngine(signal, redis.revokeSessions(keys, String(epoch), all ? '1' : '0', ...times), true)
       const [lowestEpoch, ended] = reply as [number, number]
       return { epoch: BigInt(lowestEpoch), ended }
     },
@@ -198,7 +212,8 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
         hashes.length > 0
           ? await read(
               hashes.map((hash) => ({ userId, hash })),
-              signal
+              signal,
+              false
             )
           : []
       return validations.filter((each) => typeof each === 'object').sort((a, b) => b.createdAt - a.createdAt)

@@ -3,6 +3,7 @@
 import { type CallOptions, type Client, Code, ConnectError, createClient, type Transport } from '@connectrpc/connect'
 import { errorMeaning } from '#common/error-table.ts'
 import { unavailable } from '#common/errors.ts'
+import { methodHealth } from '#common/health.ts'
 import type { Probe } from '#common/readiness.ts'
 import { type Call, onwards } from '#common/rpc-context.ts'
 import { probeOptions, requireServing } from '#common/rpc-probe.ts'
@@ -27,6 +28,8 @@ export interface SessionClient {
 // Readiness is looked at once a second; the rest is for a busy machine.
 const oldestMs = 1500
 
+const creations = methodHealth(SessionService.method.createSession)
+
 export function createSessionClient(transport: Transport): SessionClient {
   let availableAt = Number.NEGATIVE_INFINITY
   let newest = Number.NEGATIVE_INFINITY
@@ -40,7 +43,7 @@ export function createSessionClient(transport: Transport): SessionClient {
       availableAt = isAvailable ? askedAt : Number.NEGATIVE_INFINITY
     }
     try {
-      await requireServing(transport, SessionService.typeName, options)
+      await requireCreations(options)
       learn(true)
     } catch (error) {
       // Whoever had no more time has learnt nothing.
@@ -49,9 +52,18 @@ export function createSessionClient(transport: Transport): SessionClient {
     }
   }
 
+  /** Older instances answer for the service as a whole only. */
+  async function requireCreations(options: CallOptions): Promise<void> {
+    await requireServing(transport, creations, options).catch((error) => {
+      if (ConnectError.from(error).code !== Code.NotFound) throw error
+      return requireServing(transport, SessionService.typeName, options)
+    })
+  }
+
   return {
     sessions: createClient(SessionService, ownFaults(transport)),
-    probe: () => ask(probeOptions),
+    // While no session can be created, sessions may still be ended.
+    probe: () => ask(probeOptions).catch(() => requireServing(transport, SessionService.typeName, probeOptions)),
     async requireAvailable(call, waitMs) {
       if (performance.now() - availableAt < Math.min(waitMs, oldestMs)) return
       await ask(onwards(call)).catch((error) => {

@@ -30,6 +30,8 @@ async function userOfEach({ client }: Awaited<ReturnType<typeof startSessionSvc>
   return users as [(typeof users)[0], (typeof users)[0], (typeof users)[0]]
 }
 
+const ping = (server: { ping(): Promise<unknown> }) => server.ping()
+
 const outcomeOf = (call: Promise<{ result?: { case: string | undefined } }>) =>
   call.then(
     ({ result }) => result?.case ?? 'ok',
@@ -97,8 +99,8 @@ t.test(
       await outcomeOf(client.deleteSession({ target: { case: 'token', value: lost.token } }) as never),
       'Unavailable'
     )
-    await probeRedis(store, redisUnderTest())
-    await t.rejects(probeMasters(store), { message: '1 of 3 masters cannot be reached' })
+    await probeRedis(store, ping)
+    await t.rejects(probeMasters(store, ping), { message: '1 of 3 masters cannot be reached' })
 
     const late = openRedis(redisUnderTest(), { log: silentLog })
     t.teardown(late.close)
@@ -113,7 +115,7 @@ t.test(
       return (await outcomeOf(client.validateSession({ token: lost.token }))) === 'session'
     })
     await until('nothing is missing', () =>
-      probeMasters(store).then(
+      probeMasters(store, ping).then(
         () => true,
         () => false
       )
@@ -137,7 +139,7 @@ t.test('a master that hangs holds up nobody but its users, and these for seconds
       results.map(({ result }) => result.case),
       ['session', undefined, 'session']
     )
-    await probeRedis(store, redisUnderTest())
+    await probeRedis(store, ping)
     return outcome === 'Unavailable'
   })
   servers[1].signal('SIGCONT')

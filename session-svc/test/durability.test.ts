@@ -2,15 +2,22 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import t from 'tap'
+import { Code } from '@connectrpc/connect'
+import t, { type Test } from 'tap'
+import { toConnectError } from '#common/driver-errors.ts'
+import { reasonOf } from '#common/readiness.ts'
 import { connectRedis } from '#common/redis.ts'
 import { silentLog } from '#common/testing.ts'
-import { requireDurability } from '../durability.ts'
+import { fieldCase } from '#common/testing-field-cases.ts'
+import { createDurabilityCheck, requireDurability } from '../durability.ts'
+import { redisDependencies } from '../probes.ts'
+import { openSessionStore } from '../replicas.ts'
+import { newUser, startSessionSvc } from './service.ts'
 
 const port = await new Promise<number>((resolve) => {
   const server = createServer().listen(0, '127.0.0.1', () => {
@@ -30,6 +37,8 @@ t.teardown(async () => {
 })
 while (!redis.isReady) await sleep(20)
 
+const settings = { topology: 'single' as const, nodes: [], sentinelName: '', sentinelPassword: '', minReplicas: 0 }
+
 t.test('an append-only file is safe, and so is no persistence at all', async () => {
   await requireDurability(redis)
   await redis.configSet('appendonly', 'no')
@@ -41,4 +50,91 @@ t.test('snapshots alone are not, and neither is eviction', async (t) => {
   await t.rejects(requireDurability(redis), { message: /appendonly is no/ })
   await redis.configSet({ appendonly: 'yes', 'maxmemory-policy': 'allkeys-lru' })
   await t.rejects(requireDurability(redis), { message: /noeviction/ })
+})
+
+/** A connection as a user of its own, with the given permissions. */
+async function connectAs(t: Test, ...permissions: string[]) {
+  const name = `user${++users}`
+  await redis.sendCommand(['ACL', 'SETUSER', name, 'on', '>hunter2', ...permissions])
+  const client = connectRedis(`redis://${name}:hunter2@127.0.0.1:${port}`, silentLog)
+  t.teardown(() => client.destroy())
+  while (!client.isReady) await sleep(20)
+  return client
+}
+let users = 0
+
+fieldCase(t, 12, 'without INFO and CONFIG, readiness names the command, the remedy and the setting', async (t) => {
+  await redis.configSet({ appendonly: 'no', save: '', 'maxmemory-policy': 'noeviction' })
+  const blind = await connectAs(t, '+@all', '-info', '-config', '~*')
+  const reason = await requireDurability(blind).then(() => '', reasonOf)
+  t.match(reason, /durability cannot be checked.*NOPERM.*'?info.*ACL SETUSER.*redis\.durability/)
+  const half = await connectAs(t, '+@all', '-config', '~*')
+  t.match(await requireDurability(half).then(() => '', reasonOf), /NOPERM.*config/)
+  await createDurabilityCheck('assured').require(blind)
+})
+
+fieldCase(t, 12, 'readiness names the first word of a refusal of Redis and the remedy', async (t) => {
+  const reasons = {
+    'redis://default:wrong@': /^answers "WRONGPASS .*": check the user and the password in redis.url$/,
+    'redis://nobody:hunter2@': /^answers "WRONGPASS /,
+    'redis://': /^answers "NOAUTH .*": redis.url needs a password$/
+  }
+  await redis.sendCommand(['ACL', 'SETUSER', 'default', '>hunter2', 'resetpass', '>hunter2'])
+  for (const [start, reason] of Object.entries(reasons)) {
+    const store = openSessionStore({ ...settings, url: `${start}127.0.0.1:${port}` }, { log: silentLog })
+    t.teardown(store.close)
+    const [reads, writes] = redisDependencies(store, 'single', async () => {})
+    while ((await reads?.probe().then(() => '', reasonOf)) === 'cannot be reached') await sleep(20)
+    for (const each of [reads, writes]) {
+      const shown = await each?.probe().then(() => 'up', reasonOf)
+      t.match(shown, reason)
+      t.notMatch(shown, /hunter2|wrong|127/)
+    }
+  }
+  await redis.sendCommand(['ACL', 'SETUSER', 'default', 'nopass'])
+})
+
+fieldCase(
+  t,
+  12,
+  'a user that lacks a command or a key of sessions is named by readiness, and calls are 503',
+  async (t) => {
+    const lacks = {
+      '-hget': /(NOPERM|can't run this command|no permissions to run).*grant/,
+      '-evalsha_ro': /NOPERM/,
+      '~x:*': /NOPERM|key/
+    }
+    for (const [permission, reason] of Object.entries(lacks)) {
+      const name = `user${++users}`
+      const keys = permission.startsWith('~') ? [permission] : ['~*', permission]
+      await redis.sendCommand(['ACL', 'SETUSER', name, 'on', '>hunter2', '+@all', ...keys])
+      const store = openSessionStore(
+        { ...settings, url: `redis://${name}:hunter2@127.0.0.1:${port}` },
+        { log: silentLog }
+      )
+      t.teardown(store.close)
+      while (!store.servers()[0]?.isReady) await sleep(20)
+      const [reads] = redisDependencies(store, 'single', async () => {})
+      const refusal = await reads?.probe().catch((error: unknown) => error)
+      t.match(reasonOf(refusal), reason)
+      t.equal(toConnectError(refusal, true).code, Code.Unavailable)
+    }
+  }
+)
+
+t.test('the permissions that the README lists are enough', async (t) => {
+  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
+  const [, listed = ''] = /ACL SETUSER product on >\S+ ([^`\n]+)/.exec(readme) ?? []
+  const name = `user${++users}`
+  await redis.sendCommand(['ACL', 'SETUSER', name, 'reset', 'on', '>hunter2', ...listed.trim().split(' ')])
+  const url = `redis://${name}:hunter2@127.0.0.1:${port}`
+  const { client, store } = await startSessionSvc(t, {}, silentLog, { ...settings, url })
+  const dependencies = redisDependencies(store, 'single', requireDurability)
+  for (const { name, probe } of dependencies) t.equal(await probe().then(() => 'up', reasonOf), 'up', name)
+  const userId = newUser()
+  const { token } = await client.createSession({ userId })
+  t.equal((await client.validateSession({ token })).result.case, 'session')
+  t.equal((await client.listSessions({ userId })).sessions.length, 1)
+  await client.deleteSession({ target: { case: 'token', value: token } })
+  await client.deleteUserSessions({ userId, epoch: 1n })
 })

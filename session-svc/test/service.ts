@@ -34,7 +34,9 @@ export async function startSessionSvc(
   readiness: Readiness = alwaysReady
 ) {
   const store = openSessionStore(redis, { log: silentLog })
-  while (store.servers().length === 0 || !store.servers().every(({ isReady }) => isReady)) await sleep(10)
+  for (const { servers } of [store, store.writes]) {
+    while (servers().length === 0 || !servers().every(({ isReady }) => isReady)) await sleep(10)
+  }
   const app = buildApp(
     { redis: store.redis, readiness, registry: new Registry(), log },
     { session: { ...rules, ...overrides }, rpc: testRpc }
@@ -56,6 +58,7 @@ function inspected({ servers, route }: RedisStore<typeof sessionScripts>) {
     pTTL: (key: string) => route(key, (server) => server.pTTL(key)),
     hLen: (key: string) => route(key, (server) => server.hLen(key)),
     hGetAll: (key: string) => route(key, (server) => server.hGetAll(key)),
+    pExpire: (key: string, ms: number) => route(key, (server) => server.pExpire(key, ms)),
     hSet: (key: string, field: string, value: string) => route(key, (server) => server.hSet(key, field, value))
   }
 }

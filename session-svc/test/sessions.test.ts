@@ -10,6 +10,7 @@ import { alwaysReady, silentLog } from '#common/testing.ts'
 import { createToken, parseToken, uuidBytes } from '#common/token.ts'
 import { newTrace, traceparent } from '#common/trace.ts'
 import { InvalidReason } from '#gen/session/v1/session_pb.ts'
+import { keepMs } from '../scripts.ts'
 import { createSessions } from '../sessions.ts'
 import { newUser, redisUnderTest, rules, startSessionSvc } from './service.ts'
 
@@ -24,8 +25,8 @@ async function create(userId = newUser(), epoch = 0n, replacesToken?: string) {
 const keyOf = (userId: string) => `s:{${uuidBytes(userId).toString('base64url')}}`
 const digestOf = (token = '') => parseToken(token)?.hash ?? ''
 
-async function outcome(token: string): Promise<string> {
-  const { result } = await client.validateSession({ token })
+async function outcome(token: string, by = client): Promise<string> {
+  const { result } = await by.validateSession({ token })
   if (result.case !== 'invalid') return String(result.case)
   const [name = 'unknown'] = Object.entries(InvalidReason).find(([, value]) => value === result.value.reason) ?? []
   return name
@@ -208,9 +209,9 @@ t.test('sessions end by idle time and by lifetime, and use prolongs only the fir
     const { result } = await brief.validateSession({ token: used })
     t.equal(result.case, 'session', `used after ${400 * (round + 1)} ms`)
   }
-  t.equal(await outcome(idle), 'NOT_FOUND')
+  t.equal(await outcome(idle, brief), 'NOT_FOUND')
   await sleep(1200)
-  t.equal(await outcome(used), 'NOT_FOUND')
+  t.equal(await outcome(used, brief), 'NOT_FOUND')
 })
 
 t.test('a list holds the valid sessions only, and a session can be ended by the id it gives', async (t) => {
@@ -240,10 +241,10 @@ t.test('one session more than an account may have ends the oldest; dead ones go 
     tokens.push((await narrow.createSession({ userId })).token)
     await sleep(2)
   }
-  t.same(await Promise.all(tokens.map(outcome)), ['NOT_FOUND', 'session', 'session', 'session'])
+  t.same(await Promise.all(tokens.map((token) => outcome(token))), ['NOT_FOUND', 'session', 'session', 'session'])
   await redis.hSet(keyOf(userId), digestOf(tokens[3]), '0 1 1 1')
   await narrow.createSession({ userId })
-  t.same(await Promise.all(tokens.map(outcome)), ['NOT_FOUND', 'session', 'session', 'NOT_FOUND'])
+  t.same(await Promise.all(tokens.map((token) => outcome(token))), ['NOT_FOUND', 'session', 'session', 'NOT_FOUND'])
 })
 
 t.test('what has ended is swept out as sessions become more', async (t) => {
@@ -257,20 +258,27 @@ t.test('what has ended is swept out as sessions become more', async (t) => {
   t.equal(await outcome(token), 'session')
 })
 
-t.test('the key of a user lives as long as the last session, and is gone with it', async (t) => {
-  const userId = newUser()
-  const { token } = await create(userId)
-  const ttl = await redis.pTTL(keyOf(userId))
-  t.ok(ttl > rules.idleTimeout - 5000 && ttl <= rules.idleTimeout)
-  const { client: brief } = await startSessionSvc(t, { idleTimeout: 1000 })
-  await brief.createSession({ userId })
-  t.ok((await redis.pTTL(keyOf(userId))) > rules.idleTimeout - 5000, 'a shorter one does not shorten it')
-  for (const { id } of (await client.listSessions({ userId })).sessions) {
-    await client.deleteSession({ target: { case: 'reference', value: { userId, sessionId: id } } })
+t.test(
+  'the key of a user outlasts the last session by a day at most, and is gone with the last that is ended',
+  async (t) => {
+    const userId = newUser()
+    const { client: brief } = await startSessionSvc(t, { idleTimeout: 1000, lifetime: 3 * keepMs })
+    const { token } = await brief.createSession({ userId })
+    const ttl = await redis.pTTL(keyOf(userId))
+    t.ok(ttl > keepMs - 5000 && ttl <= keepMs + 1000, `${ttl} ms`)
+    const { client: long } = await startSessionSvc(t, { idleTimeout: 2 * keepMs, lifetime: 3 * keepMs })
+    await long.createSession({ userId })
+    const longer = await redis.pTTL(keyOf(userId))
+    t.ok(longer > 2 * keepMs - 5000 && longer <= 2 * keepMs + 1000, `${longer} ms`)
+    await create(userId)
+    t.ok((await redis.pTTL(keyOf(userId))) > 2 * keepMs - 5000, 'a shorter one does not shorten it')
+    for (const { id } of (await client.listSessions({ userId })).sessions) {
+      await client.deleteSession({ target: { case: 'reference', value: { userId, sessionId: id } } })
+    }
+    t.equal(await redis.exists(keyOf(userId)), 0)
+    t.equal(await outcome(token), 'NOT_FOUND')
   }
-  t.equal(await redis.exists(keyOf(userId)), 0)
-  t.equal(await outcome(token), 'NOT_FOUND')
-})
+)
 
 t.test(
   'a log-in that ended a session and got no answer may have been done; one that only created may be repeated',

@@ -1,0 +1,86 @@
+/** An engine's own message about a failure, where it cannot hold a secret, and the remedy. Readiness and logs show it. */
+
+/** The reason that Redis or PostgreSQL gave for a refusal. */
+export interface EngineReason {
+  /** The engine's message; it names no password, no URL and no argument of a command. */
+  message: string
+  /** What an operator can do about it. */
+  remedy: string | undefined
+}
+
+// The first words of Redis's errors whose messages are made of constants and of the names of users and commands.
+const redisRemedies: Record<string, string> = {
+  WRONGPASS: 'check the user and the password in redis.url',
+  NOAUTH: 'redis.url needs a password',
+  NOPERM: "grant this to the product's user (ACL SETUSER); the README lists what it needs",
+  DENIED: 'the server is in protected mode: give it a password, or bind it to its own network',
+  MISCONF: 'give Redis a disk that it can write to; until then it refuses writes',
+  OOM: 'raise maxmemory, or remove other data',
+  READONLY: 'redis.url must lead to the master',
+  MASTERDOWN: 'redis.url must lead to the master',
+  NOREPLICAS: 'bring the replicas back, or lower min-replicas-to-write',
+  LOADING: 'wait until the server has loaded its data',
+  BUSY: 'end the script that blocks the server (SCRIPT KILL)',
+  CLUSTERDOWN: 'bring back the masters of the missing slots',
+  UNBLOCKED: 'the server became a replica',
+  TRYAGAIN: 'wait until the slot has moved',
+  NOSCRIPT: 'the server lost a script while it was called'
+}
+
+// Other messages of Redis quote arguments: of these, only the constant part is shown.
+const redisErrors: [pattern: RegExp, remedy: string][] = [
+  [/^ERR max number of clients reached/, 'raise maxclients, or close other connections'],
+  [/^ERR unknown (sub)?command '?[\w|]+/, 'allow the command; a server older than Redis 7.0 lacks some'],
+  // NOPERM of a command in a script, by Redis 7.0 and by later ones.
+  [/^ERR The user executing the script can't [a-z ]+(?= script: )/, redisRemedies.NOPERM as string],
+  [/^ERR ACL failure in script: [\w ]+'?[\w|]*'?[\w ]*/, redisRemedies.NOPERM as string],
+  [/^ERR Error compiling script/, 'the product needs Redis 7.0 or newer, or Valkey']
+]
+
+// SQLSTATE classes whose messages quote no value of a statement: connection, authorization, catalog, resources,
+// object state, operator intervention, system; and single codes beside them.
+const postgresMessages = /^(08|28|3D|53|55|57|58)...$|^(25006|42501|42P01)$/
+const postgresRemedies: [codes: RegExp, remedy: string][] = [
+  [/^28/, 'check the user and the password in userSvc.postgres.url, and pg_hba.conf'],
+  [/^3D/, 'create the database, or correct its name in userSvc.postgres.url'],
+  [/^53100/, 'free disk space'],
+  [/^53300/, 'raise max_connections, or close other connections'],
+  [/^25006/, 'userSvc.postgres.url must lead to the primary'],
+  [/^42501/, 'grant this to the role']
+]
+
+const redisReplies = new Set(['SimpleError', 'BlobError', 'ErrorReply'])
+
+const maxLength = 200
+
+/** The reason that the engine itself gave, or nothing if the error is not an engine's or its message may hold a secret. */
+export function engineReason(error: unknown): EngineReason | undefined {
+  if (!(error instanceof Error)) return undefined
+  const { code, severity } = error as { code?: unknown; severity?: unknown }
+  if (typeof severity === 'string' && typeof code === 'string') return postgresReason(code, error.message)
+  return redisReplies.has(error.constructor.name) ? redisReason(error.message) : undefined
+}
+
+function postgresReason(code: string, message: string): EngineReason | undefined {
+  if (!postgresMessages.test(code)) return undefined
+  const [, remedy] = postgresRemedies.find(([codes]) => codes.test(code)) ?? []
+  return { message: shortened(`${code} ${message}`), remedy }
+}
+
+function redisReason(message: string): EngineReason | undefined {
+  const word = /^[A-Z]{3,}(?= )/.exec(message)?.[0] ?? ''
+  if (Object.hasOwn(redisRemedies, word)) return { message: shortened(message), remedy: redisRemedies[word] }
+  for (const [pattern, remedy] of redisErrors) {
+    const constant = pattern.exec(message)?.[0]
+    if (constant !== undefined) return { message: constant, remedy }
+  }
+  return undefined
+}
+
+function shortened(message: string): string {
+  const line = message
+    .replaceAll(/\s+/g, ' ')
+    .replace(/\.? script: \w+, on @.*$/, '')
+    .trim()
+  return line.length > maxLength ? `${line.slice(0, maxLength)}…` : line
+}
