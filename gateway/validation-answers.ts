@@ -1,6 +1,6 @@
 /** What session-svc says of a token, in whichever form it comes. */
 
-import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt'
+import { type Duration, durationMs, type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt'
 import {
   InvalidReason,
   type ValidateSessionResponse,
@@ -14,6 +14,8 @@ export interface CurrentSession {
   createdAt: number
   lastSeenAt: number
   expiresAt: number
+  /** In milliseconds, by the clock of session-svc; an older session-svc does not report it. */
+  age: number | undefined
 }
 
 /** A session, that there is none, or nothing: it cannot be known, as by a reply that does not say everything. */
@@ -23,21 +25,23 @@ export type Validation = CurrentSession | 'invalid' | undefined
 export function fromResponse({ result }: ValidateSessionResponse): Validation {
   if (result.case === 'invalid') return 'invalid'
   if (result.case !== 'session') return undefined
-  const { id, userId, createdAt, lastSeenAt, expiresAt } = result.value
-  return whole({ id, userId, createdAt: ms(createdAt), lastSeenAt: ms(lastSeenAt), expiresAt: ms(expiresAt) })
+  const { id, userId, createdAt, lastSeenAt, expiresAt, age } = result.value
+  const times = { createdAt: ms(createdAt), lastSeenAt: ms(lastSeenAt), expiresAt: ms(expiresAt) }
+  return whole({ id, userId, ...times, age: ageMs(age) })
 }
 
 /** As a stream has it. */
 export function fromMessage(message: ValidationMessage): Validation {
   if (message.invalidReason !== InvalidReason.UNSPECIFIED) return 'invalid'
   const { sessionId: id, userId, createdAtMs: createdAt, lastSeenAtMs: lastSeenAt, expiresAtMs: expiresAt } = message
-  return whole({ id, userId, createdAt, lastSeenAt, expiresAt })
+  return whole({ id, userId, createdAt, lastSeenAt, expiresAt, age: message.ageMs })
 }
 
 /** Half an answer authorises nobody. */
 function whole(session: CurrentSession): CurrentSession | undefined {
-  const { id, userId, createdAt, lastSeenAt, expiresAt } = session
-  return id !== '' && userId !== '' && isTime(createdAt) && isTime(lastSeenAt) && isTime(expiresAt)
+  const { id, userId, createdAt, lastSeenAt, expiresAt, age } = session
+  const isAge = age === undefined || (age >= 0 && age <= maxTimeMs)
+  return id !== '' && userId !== '' && isTime(createdAt) && isTime(lastSeenAt) && isTime(expiresAt) && isAge
     ? session
     : undefined
 }
@@ -51,3 +55,4 @@ function isTime(time: number): boolean {
 }
 
 const ms = (timestamp: Timestamp | undefined) => (timestamp === undefined ? 0 : timestampMs(timestamp))
+const ageMs = (age: Duration | undefined) => (age === undefined ? undefined : durationMs(age))

@@ -19,7 +19,7 @@ type Callback = (error: Error | null, reply?: Reply) => void
 export function commandAdapter(redis: Redis, log: Logger) {
   const countHere = localCounter()
   let pausedUntil = 0
-  let toldAt = 0
+  let toldAt = Number.NEGATIVE_INFINITY
 
   async function countInRedis(sha: string, lua: string, key: string, args: string[]): Promise<Reply> {
     const options = { keys: [key], arguments: args }
@@ -34,11 +34,11 @@ export function commandAdapter(redis: Redis, log: Logger) {
   async function count(sha: string, lua: string, pluginKey: string, args: string[]): Promise<Reply> {
     // The plugin puts the method and path of a route into the key, which a limit over many routes does not have.
     const key = pluginKey.replace('undefinedundefined-', '')
-    if (redis.isReady && Date.now() >= pausedUntil) {
+    if (redis.isReady && performance.now() >= pausedUntil) {
       try {
         return await withinMs(answerWithinMs, countInRedis(sha, lua, key, args))
       } catch (error) {
-        const now = Date.now()
+        const now = performance.now()
         // What refuses at once can be asked again at once: of a cluster it may be one server of many.
         if (toConnectError(error).code === Code.DeadlineExceeded) pausedUntil = now + pauseMs
         if (now - toldAt >= pauseMs) {
@@ -68,7 +68,7 @@ export function commandAdapter(redis: Redis, log: Logger) {
 function localCounter(): (key: string, windowMs: number) => Reply {
   const windows = new Map<string, { count: number; endsAt: number }>()
   return (key, windowMs) => {
-    const now = Date.now()
+    const now = performance.now()
     let window = windows.get(key)
     if (window === undefined || window.endsAt <= now) {
       windows.delete(key)

@@ -42,6 +42,14 @@ export function sessionOf(request: CheckedRequest): CurrentSession {
 }
 
 /**
+ * How old a session is, in milliseconds. The clock of this process counts only beside an older session-svc, which does
+ * not report the age; a use that it reports bounds the age from below.
+ */
+export function ageOf({ age, createdAt, lastSeenAt }: CurrentSession, now: number): number {
+  return age ?? Math.max(now, lastSeenAt) - createdAt
+}
+
+/**
  * The hook: 401 only when the session is known not to be valid; whatever keeps that from
  * being known is 503, so that an outage never looks like a log-out. A session of another user than the token names is no
  * answer.

@@ -4,7 +4,8 @@ import { type Client, Code, ConnectError } from '@connectrpc/connect'
 import type { FastifyInstance, onRequestAsyncHookHandler } from 'fastify'
 import type { UserService } from '#gen/user/v1/user_pb.ts'
 import { loggedInBody } from '../logged-in.ts'
-import { sessionOf } from '../plugins/session-check.ts'
+import { refuseBody } from '../plugins/json-body.ts'
+import { ageOf, sessionOf } from '../plugins/session-check.ts'
 import { callOptions } from '../request-context.ts'
 import { credentials, loggedIn, problems } from '../schemas.ts'
 
@@ -57,7 +58,7 @@ export function accountRoutes(app: FastifyInstance, options: AccountRoutes): voi
     },
     async (request, reply) => {
       const session = sessionOf(request)
-      if (Date.now() - session.createdAt > reauthenticationWindow) {
+      if (ageOf(session, Date.now()) > reauthenticationWindow) {
         throw new ConnectError(
           'This session is too old to delete the account. Log in again first.',
           Code.PermissionDenied

@@ -11,6 +11,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { connectRedis } from '#common/redis.ts'
 import { silentLog } from '#common/testing.ts'
+import { fieldCase } from '#common/testing-field-cases.ts'
+import { startRedisServer } from '#common/testing-redis.ts'
 import { buildGateway, credentials, listen, loginAnswer, newAddress, requireForm } from './gateway.ts'
 
 const rateLimit = { enabled: true, window: 60_000, max: 4, credentialsMax: 2, sessionMax: 0 }
@@ -192,4 +194,21 @@ t.test('a Redis that died and came back counts for all gateways again', async (t
   await sleep(1100)
   const after = newAddress()
   t.same([await login(one, after), await login(two, after), await login(one, after)], [200, 200, 429])
+})
+
+fieldCase(t, 7, 'rate limits are counted locally within 200 ms while Redis delays writes', async (t) => {
+  const { address, client } = await startRedisServer(t)
+  const redis = connectRedis(`redis://${address}`, silentLog)
+  t.teardown(() => redis.destroy())
+  while (!redis.isReady) await sleep(20)
+  const { app } = await buildGateway(t, { users, options: { rateLimit }, parts: { redis } })
+  await client.sendCommand(['CLIENT', 'PAUSE', '60000', 'WRITE'])
+  const remoteAddress = newAddress()
+  const statuses: number[] = []
+  const startedAt = performance.now()
+  for (let count = 0; count < 3; count += 1) {
+    statuses.push((await app.inject({ method: 'POST', url: '/auth', payload: credentials, remoteAddress })).statusCode)
+  }
+  t.same(statuses, [200, 200, 429])
+  t.ok(performance.now() - startedAt < 900, 'only the first request waits for Redis')
 })

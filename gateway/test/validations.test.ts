@@ -66,7 +66,7 @@ function askInStreams(onBatch = () => {}) {
     ask: ({ tokens }: Batch) =>
       new Promise<Validation[]>((resolve) => {
         const answer = () =>
-          resolve(tokens.map((userId) => ({ id: 'x', userId, createdAt: 1, lastSeenAt: 1, expiresAt: 1 })))
+          resolve(tokens.map((userId) => ({ id: 'x', userId, createdAt: 1, lastSeenAt: 1, expiresAt: 1, age: 0 })))
         batches.push({ tokens, answer })
         onBatch()
       })
