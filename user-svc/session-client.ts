@@ -4,7 +4,7 @@ import { type CallOptions, type Client, Code, ConnectError, createClient, type T
 import { errorMeaning } from '#common/error-table.ts'
 import { unavailable } from '#common/errors.ts'
 import { methodHealth } from '#common/health.ts'
-import type { Probe } from '#common/readiness.ts'
+import { type Probe, ProbeError } from '#common/readiness.ts'
 import { type Call, onwards } from '#common/rpc-context.ts'
 import { probeOptions, requireServing } from '#common/rpc-probe.ts'
 import { ErrorInfoSchema } from '#gen/google/rpc/error_details_pb.ts'
@@ -63,7 +63,11 @@ export function createSessionClient(transport: Transport): SessionClient {
   return {
     sessions: createClient(SessionService, ownFaults(transport)),
     // While no session can be created, sessions may still be ended.
-    probe: () => ask(probeOptions).catch(() => requireServing(transport, SessionService.typeName, probeOptions)),
+    probe: () =>
+      ask(probeOptions).catch((error) => {
+        if (!(error instanceof ProbeError)) throw error
+        return requireServing(transport, SessionService.typeName, probeOptions)
+      }),
     async requireAvailable(call, waitMs) {
       if (performance.now() - availableAt < Math.min(waitMs, oldestMs)) return
       await ask(onwards(call)).catch((error) => {

@@ -3,8 +3,10 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Code, ConnectError, createRouterTransport } from '@connectrpc/connect'
 import t from 'tap'
+import { methodHealth } from '#common/health.ts'
 import { newTrace } from '#common/trace.ts'
 import { Health, HealthCheckResponse_ServingStatus as Status } from '#gen/grpc/health/v1/health_pb.ts'
+import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { createSessionClient } from '../session-client.ts'
 import { sessionsDouble, sessionTransport } from './service.ts'
 
@@ -49,7 +51,7 @@ t.test('what the probe of readiness is answered counts for log-ins', async (t) =
   double.serving = false
   await t.rejects(probe(), { message: 'answers that it is not ready' })
   await t.rejects(requireAvailable(call, 600), { code: Code.Unavailable })
-  t.equal(double.checks, 3)
+  t.equal(double.checks, 4, 'of creations, of the service as a whole, and of creations for the login')
 })
 
 t.test('what an older question is answered later does not count', async (t) => {
@@ -82,4 +84,35 @@ t.test('whoever has no time left learns nothing for others', async (t) => {
   const { checks } = double
   await requireAvailable(call, 60_000)
   t.equal(double.checks, checks)
+})
+
+t.test(
+  'while sessions can be validated only, no password is hashed, and user-svc stays ready for logouts',
+  async (t) => {
+    const creations = methodHealth(SessionService.method.createSession)
+    const transport = createRouterTransport((router) => {
+      router.service(Health, {
+        check: ({ service }) => ({ status: service === creations ? Status.NOT_SERVING : Status.SERVING })
+      })
+    })
+    const { probe, requireAvailable } = createSessionClient(transport)
+    await probe()
+    await t.rejects(requireAvailable(call, 60_000), { code: Code.Unavailable })
+  }
+)
+
+t.test('an older session-svc, which answers for the service as a whole only, is asked for that', async (t) => {
+  let status: Status = Status.SERVING
+  const transport = createRouterTransport((router) => {
+    router.service(Health, {
+      check({ service }) {
+        if (service !== SessionService.typeName) throw new ConnectError('unknown', Code.NotFound)
+        return { status }
+      }
+    })
+  })
+  const { requireAvailable } = createSessionClient(transport)
+  await requireAvailable(call, 0)
+  status = Status.NOT_SERVING
+  await t.rejects(requireAvailable(call, 0), { code: Code.Unavailable })
 })
