@@ -62,6 +62,7 @@ export const keyPaths: readonly string[] = [
   'redis.nodes',
   'redis.sentinelName',
   'redis.sentinelPassword',
+  'redis.durability',
   'redis.minReplicas',
   'kafka.brokers',
   'kafka.compression',
