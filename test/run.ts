@@ -70,7 +70,9 @@ async function test(): Promise<Counts> {
   const answersFolder = mkdtempSync(join(tmpdir(), 'field-cases-'))
   try {
     const path = [join(root, '.tools', 'bin'), process.env.PATH].join(delimiter)
-    const environment = { ...process.env, ...engines.environment, PATH: path, FIELD_CASES_DIR: answersFolder }
+    // A `make` that a test starts reads its own command line, not the one of `make test`.
+    const { MAKEFLAGS, MFLAGS, MAKEOVERRIDES, ...inherited } = process.env
+    const environment = { ...inherited, ...engines.environment, PATH: path, FIELD_CASES_DIR: answersFolder }
     const counts = await runTap(files, environment, say, stopped.signal)
     const complaint = files.length === 0 ? checkPage(readAnswers(answersFolder), writesPage) : undefined
     if (complaint !== undefined) {
