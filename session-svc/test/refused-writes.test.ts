@@ -188,7 +188,7 @@ t.test('readiness: the service is ready while writes are refused, and refuses th
     new Registry()
   )
   t.teardown(readiness.stop)
-  await until('it is ready', async () => readiness.ready())
+  await until('all is up', async () => readiness.states().every(({ up }) => up))
   await server.client.configSet('min-replicas-to-write', '1')
   await until('writes are down', async () => readiness.states().some(({ name, up }) => name === 'redis-writes' && !up))
   t.ok(readiness.ready())
