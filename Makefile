@@ -5,13 +5,13 @@ export PATH := $(CURDIR)/.tools/node_modules/.bin:$(CURDIR)/node_modules/.bin:$(
 .DEFAULT_GOAL := help
 .PHONY: help run logs test test-faults check generate clean install bench
 
-run: install ## start engines and services, stay in the foreground until Ctrl-C
-	@exec node stack/run.ts
+run: install ## start engines and services, stay in the foreground until Ctrl-C; takes KAFKA=off GATEWAYS=2 USER_SVCS= SESSION_SVCS= LOG_SINKS=
+	@exec node stack/run.ts --from-make
 
 # Lines alone go to standard output: what is installed is said on the other one.
 logs: ## show the logs of all services, merged by time; takes TRACE=<trace id> SERVICE= LEVEL= SINCE=2h FOLLOW=1
 	@sh stack/install.sh >&2
-	@exec node stack/logs.ts
+	@exec node stack/logs.ts --from-make
 
 test: install ## run all checks and tests; FILES=path/to/one.test.ts runs some, PAGE=1 writes docs/reference/field-cases.md
 	@exec node test/run.ts $(if $(PAGE),--page) $(FILES)

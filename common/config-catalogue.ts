@@ -64,6 +64,7 @@ export const keyPaths: readonly string[] = [
   'redis.sentinelPassword',
   'redis.durability',
   'redis.minReplicas',
+  'kafka.enabled',
   'kafka.brokers',
   'kafka.compression',
   'kafka.logs.topic',

@@ -128,6 +128,10 @@ function topicKeys(topic: string, content: string, retention: string) {
 
 /** Kafka, for the logs and the events of accounts. */
 export const kafka = {
+  enabled: flag(
+    true,
+    'Use Kafka. If false, brokers do not count, logs stay in the disk buffers of at most `log.spool.maxBytes`, and events of accounts are not published. `KAFKA=off make run` sets it.'
+  ),
   brokers: addressList(
     'Addresses of Kafka brokers. Empty: `make run` starts one; a service keeps its log in its disk buffer.',
     '127.0.0.1:9092'
@@ -139,6 +143,11 @@ export const kafka = {
   ),
   logs: topicKeys('logs', 'the log lines', '7d'),
   accountEvents: topicKeys('account-events', 'the events of accounts', '30d')
+}
+
+/** The brokers that count: none if Kafka is not used. */
+export function activeBrokers({ enabled, brokers }: Pick<Values<typeof kafka>, 'enabled' | 'brokers'>): string[] {
+  return enabled ? brokers : []
 }
 
 /** How services stop. */

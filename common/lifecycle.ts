@@ -4,6 +4,7 @@ import type { Server } from 'node:http'
 import type { Registry } from '@prometheus-io/client'
 import closeWithGrace from 'close-with-grace'
 import { ConfigError } from './config.ts'
+import { activeBrokers } from './config-sections.ts'
 import { giveBackMemory } from './give-back-memory.ts'
 import { listenAt } from './listen.ts'
 import type { Logger } from './logger.ts'
@@ -31,6 +32,7 @@ export interface RunningService {
 }
 
 interface ServiceConfig extends ServiceLogConfig {
+  kafka: ServiceLogConfig['kafka'] & { enabled: boolean }
   shutdown: { timeout: number; drainDelay: number }
 }
 
@@ -59,6 +61,7 @@ export async function runService<C extends ServiceConfig>(
   const registry = createRegistry(name)
   try {
     config = load()
+    config.kafka.brokers = activeBrokers(config.kafka)
     dropDriverVariables()
     serviceLog = openServiceLog(name, config, registry)
   } catch (error) {

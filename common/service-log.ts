@@ -12,13 +12,13 @@ import { type Dependency, ProbeError } from './readiness.ts'
 import { sourceStaleMs } from './spool/layout.ts'
 import { type ShipperThread, startShipperThread } from './spool/shipper-thread.ts'
 import type { ShipperReport } from './spool/shipper-worker.ts'
-import { type DropReason, openSpool } from './spool/spool.ts'
+import { type DropReason, openSpool, type SpoolEvents } from './spool/spool.ts'
 import { isFull, makeWritable } from './writable-directory.ts'
 
 /** The sections of the configuration that the log of a service takes. */
 export interface ServiceLogConfig {
   log: { level: string; stdout: string; spool: { directory: string; maxBytes: number } }
-  kafka: KafkaOptions
+  kafka: KafkaOptions & { enabled?: boolean }
 }
 
 /** A log that takes lines. */
@@ -33,6 +33,8 @@ export interface ServiceLog {
 }
 
 const [leastSegmentBytes, mostSegmentBytes] = [2 ** 16, 8 * 2 ** 20]
+// With Kafka switched off the disk buffer is where the log is kept: what is removed at its limit is at most a day of lines at once.
+const keptSegmentMs = 86_400_000
 const dropReasons = ['disk', 'too_long', 'spool_full', 'torn'] satisfies DropReason[]
 
 /**
@@ -47,10 +49,13 @@ export function openServiceLog(service: string, config: ServiceLogConfig, regist
   const directory = join(serviceDirectory, instance)
   makeWritable('log.spool.directory', options.directory, directory)
   const metrics = logMetrics(registry)
-  metrics.limit.set(options.maxBytes)
+  const retains = config.kafka.enabled === false
+  // A buffer that retains is full for good: its size is no limit at which lines are lost.
+  if (!retains) limitMetric(registry).set(options.maxBytes)
   const ownership = own(directory)
 
-  const spool = openSpool(directory, segmentBytes(options.maxBytes), {
+  const segmentMs = retains ? keptSegmentMs : Number.POSITIVE_INFINITY
+  const spoolEvents: SpoolEvents = {
     dropped: (count, reason) => metrics.dropped.inc({ reason }, count),
     disk(error) {
       const fields = { event: error ? 'log_disk_failed' : 'log_disk_works', ...(error && { err: error }) }
@@ -59,7 +64,8 @@ export function openServiceLog(service: string, config: ServiceLogConfig, regist
         log[error ? 'error' : 'warn'](fields, error ? 'the disk takes no log lines' : 'the disk takes log lines again')
       )
     }
-  })
+  }
+  const spool = openSpool(directory, segmentBytes(options.maxBytes), spoolEvents, segmentMs)
   const console = pino.destination({ fd: 1, sync: true })
   const consoleLevel = pino.levels.values[stdout] ?? Number.POSITIVE_INFINITY
   const output = {
@@ -85,7 +91,7 @@ export function openServiceLog(service: string, config: ServiceLogConfig, regist
     const { maxBytes } = options
     const { kafka } = config
     shipper = startShipperThread(
-      { service, instance, directory: serviceDirectory, maxBytes, kafka },
+      { service, instance, directory: serviceDirectory, maxBytes, kafka, retains },
       {
         reported: take,
         failed: (err) => log.error({ event: 'log_shipper_failed', err }, 'the shipping of the log failed')
@@ -152,7 +158,11 @@ function logMetrics(registry: Registry) {
   return {
     dropped,
     bytes: new Gauge({ name: 'log_spool_bytes', help: 'Bytes of the log in the disk buffer', registers }),
-    limit: new Gauge({ name: 'log_spool_limit_bytes', help: 'The most that the disk buffer may hold', registers }),
     shipped: new Counter({ name: 'log_shipped_total', help: 'Log lines that the brokers have acknowledged', registers })
   }
+}
+
+function limitMetric(registry: Registry) {
+  const help = 'Bytes of the disk buffer beyond which lines are lost'
+  return new Gauge({ name: 'log_spool_limit_bytes', help, registers: [registry] })
 }

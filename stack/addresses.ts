@@ -24,7 +24,9 @@ export function addressTable(
       redisAddress(config, engines),
       config.redis.topology === 'single' ? 'Redis' : `Redis (${config.redis.topology})`
     ],
-    ['kafka', engines.kafkaBrokers.join(',') || '-', engines.kafkaBrokers.length > 0 ? 'Kafka' : 'no Kafka'],
+    ...(config.kafka.enabled
+      ? [['kafka', engines.kafkaBrokers.join(',') || '-', engines.kafkaBrokers.length > 0 ? 'Kafka' : 'no Kafka']]
+      : [['logs', file('spool/'), 'logs, shown by make logs']]),
     ['output', file('run/'), 'what each process prints, <name>.log'],
     ['rpc token', file('rpc-token'), 'credential of the RPC ports']
   ] as Row[]

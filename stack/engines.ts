@@ -12,8 +12,8 @@ import { waitUntil } from './wait.ts'
 
 /** Which engines exist already, and how the others are started. */
 export interface EnginesOptions {
-  /** Addresses from the configuration; an empty one asks for an engine to be started. */
-  configured: { postgresUrl: string; redis: Pick<RedisConfig, 'topology' | 'url'>; kafkaBrokers: string[] }
+  /** Addresses from the configuration; an empty one asks for an engine to be started, and `undefined` for no Kafka. */
+  configured: { postgresUrl: string; redis: Pick<RedisConfig, 'topology' | 'url'>; kafkaBrokers: string[] | undefined }
   ports: { postgres: number; redis: number; kafka: number }
   dataDir: string
   supervisor: Supervisor
@@ -66,6 +66,7 @@ export async function startEngines(options: EnginesOptions): Promise<Engines> {
 
   async function kafka(): Promise<Pick<Engines, 'kafkaBrokers' | 'kafkaReady'>> {
     const kafkaBrokers = configured.kafkaBrokers
+    if (kafkaBrokers === undefined) return { kafkaBrokers: [], kafkaReady: Promise.resolve() }
     if (kafkaBrokers.length > 0) {
       const kafkaReady = reached('kafka.brokers', () => pingKafka(kafkaBrokers), undefined)
       kafkaReady.catch(() => {})

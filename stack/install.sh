@@ -63,6 +63,12 @@ lock() {
   trap 'exit 130' INT TERM HUP
 }
 
+case $PWD in
+  *:*)
+    echo 'the path of the project has a colon, which no search path can hold: move the project' >&2
+    exit 1
+    ;;
+esac
 if node_is_new_enough && packages_are_there; then exit 0; fi
 lock
 # The shell remembers where it found `node`; by now there may be another one before it on the path.

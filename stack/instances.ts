@@ -22,17 +22,35 @@ const variables = {
 /**
  * The processes that the environment asks for, `GATEWAYS=2` for example, in the order in which they are started.
  *
+ * @param usesKafka without Kafka there is nothing for log-sink to collect
  * @throws {ConfigError} for a number that is none
  */
-export function wantedInstances(environment: NodeJS.ProcessEnv = process.env): Instance[] {
+export function wantedInstances(usesKafka: boolean, environment: NodeJS.ProcessEnv = process.env): Instance[] {
   return services.flatMap((service) => {
     const count = countOf(variables[service.section], environment)
+    if (service.section === 'logSink' && !usesKafka) return []
     return Array.from({ length: count }, (_, index) => ({
       ...service,
       name: index === 0 ? service.name : `${service.name} ${index + 1}`,
       number: index + 1
     }))
   })
+}
+
+/**
+ * Whether Kafka is used: `KAFKA=off` on the command line is `kafka.enabled: false` for one run.
+ *
+ * @throws {ConfigError} for another value, and for one that contradicts `KAFKA_ENABLED`
+ */
+export function usesKafka(enabled: boolean, environment: NodeJS.ProcessEnv = process.env): boolean {
+  const { KAFKA = '', KAFKA_ENABLED } = environment
+  if (KAFKA === '') return enabled
+  if (KAFKA !== 'on' && KAFKA !== 'off') throw new ConfigError(`KAFKA: got ${JSON.stringify(KAFKA)}, takes on or off`)
+  const wanted = KAFKA === 'on'
+  if (KAFKA_ENABLED !== undefined && enabled !== wanted) {
+    throw new ConfigError(`KAFKA: got ${JSON.stringify(KAFKA)}, which contradicts KAFKA_ENABLED=${KAFKA_ENABLED}`)
+  }
+  return wanted
 }
 
 function countOf(variable: string, environment: NodeJS.ProcessEnv): number {

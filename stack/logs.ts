@@ -17,7 +17,7 @@ out.on('error', () => {})
 process.stderr.on('error', () => {})
 
 try {
-  requireKnownMakeVariables(logsVariables)
+  if (process.argv.includes('--from-make')) requireKnownMakeVariables(logsVariables)
   const query = readQuery(process.env, Date.now())
   if (query.follow) process.on('SIGINT', () => process.exit(0))
   const format = out.isTTY ? createFormat(out.hasColors()) : undefined

@@ -5,7 +5,7 @@ import { ConfigError, loadConfig } from '#common/config.ts'
 import { requireTlsInUrl } from '#common/postgres-url.ts'
 import { dropDriverVariables } from '#common/runtime-variables.ts'
 import { schema } from './config.ts'
-import { wantedInstances } from './instances.ts'
+import { usesKafka, wantedInstances } from './instances.ts'
 import { requireKnownMakeVariables, runVariables } from './make-variables.ts'
 import { runStack } from './stack.ts'
 
@@ -18,11 +18,12 @@ process.stdout.on('error', () => {})
 process.stderr.on('error', () => {})
 
 try {
-  requireKnownMakeVariables(runVariables)
+  if (process.argv.includes('--from-make')) requireKnownMakeVariables(runVariables)
   const config = loadConfig(schema, process.env, runVariables)
   requireTlsInUrl(config.userSvc.postgres.url, process.env)
   dropDriverVariables()
-  process.exit(await runStack(config, wantedInstances()))
+  config.kafka.enabled = usesKafka(config.kafka.enabled)
+  process.exit(await runStack(config, wantedInstances(config.kafka.enabled)))
 } catch (error) {
   if (!(error instanceof ConfigError)) throw error
   console.error(error.message)

@@ -72,6 +72,7 @@ export function serviceEnvironment(
     USER_SVC_POSTGRES_URL: engines.postgresUrl,
     REDIS_URL: engines.redisUrl,
     KAFKA_BROKERS: engines.kafkaBrokers.join(','),
+    KAFKA_ENABLED: String(config.kafka.enabled),
     RPC_TOKEN: rpcToken,
     RPC_USER_SVC_URL: urls.userSvc,
     RPC_SESSION_SVC_URL: urls.sessionSvc,

@@ -24,12 +24,20 @@ import { createSupervisor, type Supervisor } from './supervisor.ts'
 
 const stopOrder = ['gateway', 'userSvc', 'sessionSvc', 'logSink']
 
+// PostgreSQL takes paths of up to 1,023 bytes, those of its own files included.
+const longestDataDirBytes = 800
+
 const say = (line: string) => console.log(line)
 
 /** Runs the stack until something stops it, and resolves to the exit code. A data directory takes one run at a time. */
 export async function runStack(config: Config, instances: Instance[]): Promise<number> {
   const dataDir = resolve(config.stack.dataDir)
   const runDir = join(dataDir, 'run')
+  const bytes = Buffer.byteLength(dataDir)
+  if (bytes > longestDataDirBytes) {
+    console.error(`stack.dataDir: the path has ${bytes} bytes, takes at most ${longestDataDirBytes}`)
+    return 1
+  }
   try {
     mkdirSync(runDir, { recursive: true })
     // PostgreSQL may run as a user of its own, who has to pass through here to its data.
@@ -82,7 +90,8 @@ async function startStack(
 ): Promise<void> {
   const startedAt = performance.now()
   const { userSvc, redis, kafka } = config
-  const configured = { postgresUrl: userSvc.postgres.url, redis, kafkaBrokers: kafka.brokers }
+  const kafkaBrokers = kafka.enabled ? kafka.brokers : undefined
+  const configured = { postgresUrl: userSvc.postgres.url, redis, kafkaBrokers }
   const ports = await findPorts([
     ...enginePorts(config),
     ...instances.flatMap((instance) => instancePorts(instance, config))
@@ -117,7 +126,7 @@ function enginePorts(config: Config): WantedPort[] {
   return [
     ...(userSvc.postgres.url === '' ? [{ key: 'stack.postgresPort', host, port: stack.postgresPort }] : []),
     ...(isOwnRedis(redis) ? [{ key: 'stack.redisPort', host, port: stack.redisPort }] : []),
-    ...(kafka.brokers.length === 0 ? [{ key: 'stack.kafkaPort', host, port: stack.kafkaPort }] : [])
+    ...(kafka.enabled && kafka.brokers.length === 0 ? [{ key: 'stack.kafkaPort', host, port: stack.kafkaPort }] : [])
   ]
 }
 

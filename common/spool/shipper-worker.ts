@@ -15,6 +15,7 @@ export interface ShipperData {
   directory: string
   maxBytes: number
   kafka: KafkaOptions
+  retains: boolean
 }
 
 /** What the thread tells: what has happened since it last did. */
@@ -36,7 +37,7 @@ export interface EndRequest {
 
 const reportMs = 1000
 const troubleMs = 3000
-const { service, instance, directory, maxBytes, kafka } = workerData as ShipperData
+const { service, instance, directory, maxBytes, kafka, retains } = workerData as ShipperData
 const port = parentPort as NonNullable<typeof parentPort>
 const stop = new AbortController()
 const cutOff = new AbortController()
@@ -83,7 +84,7 @@ const timer = setInterval(tell, reportMs)
 const brokers = kafka.brokers.length > 0 ? await connect() : undefined
 giveBackMemory()
 await ship(
-  { service, instance, directory, maxBytes, send: brokers?.sender.send },
+  { service, instance, directory, maxBytes, send: brokers?.sender.send, retains },
   {
     shipped(count) {
       report.shipped += count

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Ownership, takeOwnership } from '../ownership.ts'
 import { namesIn, sourceStaleMs } from './layout.ts'
+import { retain } from './retention.ts'
 import { type Batch, openSource, type Source } from './source.ts'
 import type { DropReason } from './spool.ts'
 
@@ -22,6 +23,8 @@ export interface ShipperOptions {
    * Without it nothing is shipped, and the buffer is only kept within its limit.
    */
   send: ((source: string, batch: Batch, partition: number) => Promise<number>) | undefined
+  /** The buffer is the place of the log: what is removed at the limit has been retained long enough, and is not lost. */
+  retains?: boolean
 }
 
 /** What the shipper tells. */
@@ -54,7 +57,7 @@ export async function ship(
   stop: AbortSignal,
   cutOff: AbortSignal
 ): Promise<boolean> {
-  const { service, instance, directory, maxBytes, send } = options
+  const { service, instance, directory, maxBytes, send, retains = false } = options
   const buffer = Buffer.allocUnsafe(batchBytes)
   const adopted = new Map<Source, Ownership>()
   const ownDirectory = join(directory, instance)
@@ -78,12 +81,13 @@ export async function ship(
     keptAt = now
     mkdirSync(ownDirectory, { recursive: true, mode: 0o700 })
     own ??= openSource(`${service}/${instance}`, ownDirectory, events.dropped)
-    if (now - adoptedAt >= adoptMs && send !== undefined) {
+    if (now - adoptedAt >= adoptMs && (send !== undefined || retains)) {
       adoptedAt = now
       adoptOrphans()
     }
     for (const ownership of adopted.values()) ownership.renew()
-    while (heldBytes() > maxBytes && sources().some((source) => source.dropOldest()));
+    if (retains) retain(own, adopted, maxBytes)
+    else while (heldBytes() > maxBytes && sources().some((source) => source.dropOldest()));
     events.bytes(heldBytes())
   }
 

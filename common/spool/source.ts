@@ -28,6 +28,10 @@ export interface Source {
   bytes(): number
   /** Drops the oldest segment, unless that is the last one. @returns whether there was one */
   dropOldest(): boolean
+  /** When the oldest segment was last written, in ms since 1970; nothing if there is no segment. */
+  oldestAt(): number | undefined
+  /** Removes the oldest segment, whose lines do not count as dropped. @returns whether there was one, beside the last */
+  removeOldest(keepsLast: boolean): boolean
   close(): void
   /** Removes a source that nobody writes to any more and that has no next line; half a line at its end is dropped. */
   remove(): void
@@ -145,6 +149,17 @@ export function openSource(
     },
     bytes: () => listSegments(directory).reduce((sum, { path }) => sum + sizeOf(path), 0),
     dropOldest,
+    oldestAt() {
+      const [oldest] = listSegments(directory)
+      return oldest && statSync(oldest.path, { throwIfNoEntry: false })?.mtimeMs
+    },
+    removeOldest(keepsLast) {
+      const [oldest, following] = listSegments(directory)
+      if (oldest === undefined || (keepsLast && following === undefined)) return false
+      if (oldest.first === cursor.segment) closeSegment()
+      removeSegment(oldest)
+      return true
+    },
     close,
     remove() {
       dropTorn()

@@ -31,12 +31,18 @@ const flushLength = 65_536
  * A line that cannot be kept is dropped and told; its position stays empty, so that the sinks know of it too.
  *
  * @param segmentBytes a segment that has this size is closed, and another begins
+ * @param segmentMs so is a segment of this age
  */
-export function openSpool(directory: string, segmentBytes: number, events: SpoolEvents): Spool {
+export function openSpool(
+  directory: string,
+  segmentBytes: number,
+  events: SpoolEvents,
+  segmentMs = Number.POSITIVE_INFINITY
+): Spool {
   let lines: string[] = []
   let length = 0
   let scheduled = false
-  let segment: { fd: number; size: number } | undefined
+  let segment: { fd: number; size: number; openedAt: number } | undefined
   /** Of the last line that was written or dropped. */
   let position = 0
   let failing = false
@@ -64,6 +70,7 @@ export function openSpool(directory: string, segmentBytes: number, events: Spool
     lines = []
     length = 0
     try {
+      if (segment !== undefined && performance.now() - segment.openedAt >= segmentMs) closeSegment()
       segment ??= openSegment()
       writeAll(segment.fd, bytes)
       segment.size += bytes.length
@@ -79,9 +86,9 @@ export function openSpool(directory: string, segmentBytes: number, events: Spool
     }
   }
 
-  function openSegment(): { fd: number; size: number } {
+  function openSegment(): NonNullable<typeof segment> {
     mkdirSync(directory, { recursive: true, mode: 0o700 })
-    return { fd: openSync(segmentPath(directory, position + 1), 'ax', 0o600), size: 0 }
+    return { fd: openSync(segmentPath(directory, position + 1), 'ax', 0o600), size: 0, openedAt: performance.now() }
   }
 
   function closeSegment(): void {

@@ -314,3 +314,37 @@ function owned(directory: string, lives: boolean): void {
   // No process has this id.
   if (!lives) writeFileSync(file, JSON.stringify({ ...owner, pid: 4_194_303 }))
 }
+
+t.test(
+  'where the buffer retains, the oldest lines of all processes are removed, and none counts as dropped',
+  async (t) => {
+    const { directory, own, spool } = newSpool(t, 1000)
+    const dead = openSpool(join(directory, 'host-dead'), 1000, { dropped: () => {}, disk: () => {} })
+    for (const each of [dead, spool]) {
+      for (let line = 1; line <= 300; line += 1) {
+        each.write(`line ${String(line).padStart(4, '0')}\n`)
+        each.flush()
+      }
+    }
+    dead.close()
+    owned(join(directory, 'host-dead'), false)
+    const kept = startShipping(directory, { send: undefined, retains: true, maxBytes: 2000 })
+    await kept.until(() => !existsSync(join(directory, 'host-dead')))
+    await kept.until(() => kept.state.bytes > 0 && kept.state.bytes <= 2000)
+    t.same(kept.dropped, [])
+    t.equal(await kept.end(), false)
+    const left = listSegments(own)
+    t.ok(left.length > 0 && (left[0]?.first ?? 0) > 1, 'the newest lines of the process that runs are left')
+  }
+)
+
+t.test('a segment ends at its age', async (t) => {
+  const directory = t.testdir()
+  const spool = openSpool(directory, 2 ** 20, { dropped: () => {}, disk: () => {} }, 0)
+  for (const line of ['a\n', 'b\n']) {
+    spool.write(line)
+    spool.flush()
+  }
+  spool.close()
+  t.equal(listSegments(directory).length, 2)
+})

@@ -1,8 +1,9 @@
 /** What Kafka needs to run without Docker: Java, and the broker's jars from Maven Central. */
 
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import type { Command } from '../supervised.ts'
 import { isInstalled, runTool } from '../tool.ts'
 import { installPackages } from './debian-package.ts'
 import { Unavailable } from './engine.ts'
@@ -21,17 +22,34 @@ const logging = [
 // as much of the processor as the broker itself for as long as little is asked of it.
 const runtime = ['-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1']
 
+const jarsLink = 'jars'
+
 type Say = (line: string) => void
 
+/** How a class of Kafka's is run in a folder. */
+export type KafkaCommand = (
+  mainClass: string,
+  ...args: string[]
+) => Required<Pick<Command, 'file' | 'args' | 'options'>>
+
 /**
- * The arguments with which `java` runs a class of Kafka's.
+ * Finds what runs Kafka's classes in a folder, which exists. Neither its path nor that of the jars is on a command line or
+ * in a file of settings: a comma separates folders of logs, a colon entries of the class path, and a backslash escapes.
  *
  * @throws {Unavailable} if Java or the jars cannot be had
  */
-export async function findKafka(say: Say, signal: AbortSignal): Promise<string[]> {
+export async function findKafka(directory: string, say: Say, signal: AbortSignal): Promise<KafkaCommand> {
   await requireJava(say, signal)
   const jars = await fetchJars(say, signal)
-  return [...runtime, ...logging, '-cp', join(jars, '*')]
+  const link = join(directory, jarsLink)
+  rmSync(link, { force: true })
+  symlinkSync(jars, link)
+  return (mainClass, ...args) => ({
+    file: 'java',
+    args: [...runtime, ...logging, '-cp', `${jarsLink}/*`, mainClass, ...args],
+    // In the locale C, Java cannot name a folder that has letters beyond ASCII.
+    options: { cwd: directory, env: { ...process.env, LC_ALL: 'C.UTF-8' } }
+  })
 }
 
 async function requireJava(say: Say, signal: AbortSignal): Promise<void> {
@@ -58,8 +76,13 @@ async function fetchJars(say: Say, signal: AbortSignal): Promise<string> {
   const draft = `${folder}.${process.pid}`
   mkdirSync(join(root, '.tools'), { recursive: true })
   try {
-    const goal = ['dependency:copy-dependencies', `-DoutputDirectory=${draft}`, `-DincludeScope=runtime`]
-    await runTool('mvn', ['--batch-mode', '--quiet', '--file', pom, ...goal], { signal })
+    // Relative to the pom: the path of the project may hold anything.
+    const goal = [
+      'dependency:copy-dependencies',
+      `-DoutputDirectory=${relative(recipe, draft)}`,
+      `-DincludeScope=runtime`
+    ]
+    await runTool('mvn', ['--batch-mode', '--quiet', ...goal], { cwd: recipe, signal })
     renameSync(draft, folder)
   } catch (error) {
     rmSync(draft, { recursive: true, force: true })

@@ -8,7 +8,7 @@ import { runTool } from '../tool.ts'
 import { waitUntil } from '../wait.ts'
 import { containerProgram } from './docker.ts'
 import { type EngineOptions, engineGraceMs, engineStartMs } from './engine.ts'
-import { findKafka } from './kafka-runtime.ts'
+import { findKafka, type KafkaCommand } from './kafka-runtime.ts'
 
 /** The image that is used with Docker. */
 export const kafkaImage = 'apache/kafka:4.3.1'
@@ -72,30 +72,34 @@ function brokerSettings(port: number, controllerPort: number, logs: string): Rec
   }
 }
 
+// Relative to the folder that the broker runs in.
+const [logs, settingsFile] = ['logs', 'server.properties']
+
+function writeSettings(path: string, settings: Record<string, string>): void {
+  const lines = Object.entries(settings).map(([key, value]) => `${key}=${value}\n`)
+  writeFileSync(path, lines.join(''))
+}
+
 async function native({ directory, port, say, signal }: EngineOptions): Promise<Program> {
-  const java = await findKafka(say, signal)
-  const logs = join(directory, 'logs')
-  const settings = join(directory, 'server.properties')
+  const kafka = await findKafka(directory, say, signal)
   async function command() {
-    const content = Object.entries(brokerSettings(port, await findFreePort(), logs))
-    writeFileSync(settings, content.map(([key, value]) => `${key}=${value}\n`).join(''))
-    return { file: 'java', args: [...java, 'kafka.Kafka', settings] }
+    writeSettings(join(directory, settingsFile), brokerSettings(port, await findFreePort(), logs))
+    return kafka('kafka.Kafka', settingsFile)
   }
-  if (!existsSync(logs)) await format(java, directory, logs, signal)
+  if (!existsSync(join(directory, logs))) await format(kafka, directory, signal)
   return { name: 'kafka', graceMs: engineGraceMs, isBackground: true, command }
 }
 
 /** Prepares the folder of the logs, all or nothing. */
-async function format(java: string[], directory: string, logs: string, signal: AbortSignal): Promise<void> {
-  const draft = `${logs}.new`
-  const settings = join(directory, 'format.properties')
-  rmSync(draft, { recursive: true, force: true })
-  const content = Object.entries(brokerSettings(9092, 9093, draft))
-  writeFileSync(settings, content.map(([key, value]) => `${key}=${value}\n`).join(''))
+async function format(kafka: KafkaCommand, directory: string, signal: AbortSignal): Promise<void> {
+  const [draft, file] = [`${logs}.new`, 'format.properties']
+  rmSync(join(directory, draft), { recursive: true, force: true })
+  writeSettings(join(directory, file), brokerSettings(9092, 9093, draft))
   const clusterId = 'c2VsZi1ob3N0ZWQtYXV0aA'
-  await runTool('java', [...java, 'kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', settings], { signal })
-  rmSync(settings)
-  renameSync(draft, logs)
+  const tool = kafka('kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', file)
+  await runTool(tool.file, tool.args, { ...(tool.options as object), signal })
+  rmSync(join(directory, file))
+  renameSync(join(directory, draft), join(directory, logs))
 }
 
 function contained({ docker, directory, port }: EngineOptions): Program {

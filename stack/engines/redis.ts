@@ -53,20 +53,10 @@ export async function pingRedis(url: string): Promise<void> {
 
 async function native({ directory, port, say, signal }: EngineOptions): Promise<Program> {
   if (!(await isInstalled('redis-server'))) await installPackages(['redis-server'], say, signal)
-  const settings = join(directory, settingsFile)
-  const args = [
-    settings,
-    '--port',
-    String(port),
-    '--bind',
-    '127.0.0.1',
-    '--dir',
-    directory,
-    '--daemonize',
-    'no',
-    ...durability
-  ]
-  return { name: 'redis', graceMs: engineGraceMs, command: () => ({ file: 'redis-server', args }) }
+  const args = [settingsFile, '--port', String(port), '--bind', '127.0.0.1', '--daemonize', 'no', ...durability]
+  // It keeps its data where it runs: a path may hold what Redis takes for a quotation mark or an option.
+  const options = { cwd: directory }
+  return { name: 'redis', graceMs: engineGraceMs, command: () => ({ file: 'redis-server', args, options }) }
 }
 
 function contained({ docker, directory, port }: EngineOptions): Program {

@@ -40,7 +40,8 @@ export function startStack(
     GATEWAY_RATE_LIMIT_ENABLED: 'false',
     ...overrides
   }
-  delete env.MAKELEVEL
+  // Those of the make that runs the tests.
+  for (const name of ['MAKELEVEL', 'MAKEFLAGS', 'MFLAGS', 'MAKEOVERRIDES']) delete env[name]
   const child = spawn(command[0] as string, command.slice(1), { env, stdio: ['ignore', 'pipe', 'pipe'] })
   const exited = once(child, 'exit') as Promise<[number | null, string | null]>
   const lines: string[] = []
