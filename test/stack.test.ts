@@ -41,6 +41,8 @@ t.test('it starts, keeps itself running with its data, and leaves nothing behind
   t.equal(await validate(), 200)
 
   const readable = readdirSync(dataDir, { recursive: true, withFileTypes: true }).filter((entry) => {
+    // A link to the programs, which are no data.
+    if (entry.parentPath === join(dataDir, 'kafka', 'jars')) return false
     return entry.isFile() && (statSync(join(entry.parentPath, entry.name)).mode & 0o077) !== 0
   })
   t.same(
