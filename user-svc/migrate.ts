@@ -7,6 +7,8 @@ import { dropDriverVariables } from '#common/runtime-variables.ts'
 import { schema } from './config.ts'
 import { migrateDatabase } from './migrations.ts'
 
+const noSuchDatabase = '3D000'
+
 try {
   const config = loadConfig(schema)
   const { url } = config.userSvc.postgres
@@ -17,7 +19,12 @@ try {
   await migrateDatabase(url, log).then(
     () => log.info({ event: 'database_migrated' }, 'the database has the newest schema'),
     (error) => {
-      log.error({ event: 'database_migration_failed', err: error }, 'the database could not be migrated')
+      const reason =
+        error.code === noSuchDatabase ? 'the database that userSvc.postgres.url names does not exist' : undefined
+      log.error(
+        { event: 'database_migration_failed', ...(reason && { reason }), err: error },
+        'the database could not be migrated'
+      )
       process.exitCode = 1
     }
   )

@@ -20,5 +20,12 @@ install "$@" || {
   install "$@"
 }
 for package in "$@"; do
-  [ ! -e "/etc/init.d/$package" ] || update-rc.d "$package" disable || true
+  files=$(dpkg --listfiles "$package" 2>/dev/null || true)
+  for script in $(printf '%s\n' "$files" | sed -n 's#^/etc/init\.d/##p'); do
+    update-rc.d "$script" disable || true
+  done
+  command -v systemctl >/dev/null || continue
+  for unit in $(printf '%s\n' "$files" | sed -nE 's#^(/usr)?/lib/systemd/system/([^/@]+\.(service|socket|timer))$#\2#p'); do
+    systemctl disable "$unit" || true
+  done
 done

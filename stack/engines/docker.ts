@@ -1,6 +1,7 @@
 /** Engines in Docker containers, which run attached, so that they are supervised like any process. */
 
 import { createHash } from 'node:crypto'
+import { chmodSync, statSync } from 'node:fs'
 import type { Program } from '../supervised.ts'
 import { runTool } from '../tool.ts'
 import { engineGraceMs } from './engine.ts'
@@ -18,6 +19,8 @@ export interface Contained {
   containerPort: number
   directory: string
   containerDirectory: string
+  /** Files that the container only reads: where they are, by where it finds them. */
+  files?: Record<string, string>
   /** Given by way of the environment, so that no secret is on a command line. */
   env?: Record<string, string>
   args?: string[]
@@ -35,6 +38,14 @@ export async function findDocker(dataDir: string): Promise<Docker | undefined> {
   }
 }
 
+/**
+ * Gives a folder of data the mode that the user of an image needs; the umask of `make run` would close it.
+ * A folder that an entrypoint has given to its own user is left as it is: only root could change it.
+ */
+export function openToContainer(directory: string, mode = 0o777): void {
+  if (statSync(directory).uid === process.getuid?.()) chmodSync(directory, mode)
+}
+
 /** Makes sure that an image is there. */
 export async function pullImage(image: string, say: (line: string) => void, signal: AbortSignal): Promise<void> {
   await runTool('docker', ['image', 'inspect', image], { signal }).catch(() => {
@@ -43,22 +54,27 @@ export async function pullImage(image: string, say: (line: string) => void, sign
   })
 }
 
+const mount = (source: string, target: string) => ['type=bind', `source=${source}`, `target=${target}`]
+
+/** The fields are a line of CSV: a comma or a quotation mark in a path is quoted. */
+const mountOption = (fields: string[]) => [
+  '--mount',
+  fields.map((field) => (/[",]/.test(field) ? `"${field.replaceAll('"', '""')}"` : field)).join(',')
+]
+
 /** The program that is a container. */
 export function containerProgram({ containerPrefix }: Docker, contained: Contained): Program {
-  const { name, image, port, containerPort, directory, containerDirectory, env = {}, args = [], stopSignal } = contained
+  const { name, image, port, containerPort, directory, containerDirectory, stopSignal } = contained
+  const { files = {}, env = {}, args = [] } = contained
   const container = `${containerPrefix}-${name}`
   const publish = `127.0.0.1:${port}:${containerPort}`
   const variables = Object.keys(env).flatMap((variable) => ['--env', variable])
-  const run = [
-    'run',
-    '--rm',
-    '--name',
-    container,
-    '--publish',
-    publish,
-    '--volume',
-    `${directory}:${containerDirectory}`
+  // Not `--volume`: it divides its value at colons, which a path may hold.
+  const mounts = [
+    mount(directory, containerDirectory),
+    ...Object.entries(files).map(([target, source]) => [...mount(source, target), 'readonly'])
   ]
+  const run = ['run', '--rm', '--name', container, '--publish', publish, ...mounts.flatMap(mountOption)]
   return {
     name,
     graceMs: engineGraceMs,

@@ -20,7 +20,8 @@ const logging = [
 
 // For a broker that shares its machine with all that it serves, the quick compiler is enough: the thorough one would take
 // as much of the processor as the broker itself for as long as little is asked of it.
-const runtime = ['-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1']
+export const heap = '-Xmx256m'
+export const lightCompiler = ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1']
 
 const jarsLink = 'jars'
 
@@ -46,7 +47,7 @@ export async function findKafka(directory: string, say: Say, signal: AbortSignal
   symlinkSync(jars, link)
   return (mainClass, ...args) => ({
     file: 'java',
-    args: [...runtime, ...logging, '-cp', `${jarsLink}/*`, mainClass, ...args],
+    args: [heap, ...lightCompiler, ...logging, '-cp', `${jarsLink}/*`, mainClass, ...args],
     // In the locale C, Java cannot name a folder that has letters beyond ASCII.
     options: { cwd: directory, env: { ...process.env, LC_ALL: 'C.UTF-8' } }
   })

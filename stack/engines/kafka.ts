@@ -1,14 +1,14 @@
 /** Kafka: one broker in KRaft mode, from Maven Central or in Docker. */
 
-import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { findFreePort } from '../ports.ts'
 import type { Program } from '../supervised.ts'
 import { runTool } from '../tool.ts'
 import { waitUntil } from '../wait.ts'
-import { containerProgram } from './docker.ts'
+import { containerProgram, openToContainer } from './docker.ts'
 import { type EngineOptions, engineGraceMs, engineStartMs } from './engine.ts'
-import { findKafka, type KafkaCommand } from './kafka-runtime.ts'
+import { findKafka, heap, type KafkaCommand, lightCompiler } from './kafka-runtime.ts'
 
 /** The image that is used with Docker. */
 export const kafkaImage = 'apache/kafka:4.3.1'
@@ -43,8 +43,8 @@ export async function pingKafka(brokers: string[]): Promise<void> {
   }
 }
 
-// One broker holds all replicas there are; a consumer group does not wait for more members to join.
-const single = {
+/** Settings of a single broker, under `make run` and in compose.yaml: it holds all replicas; a group waits for no more members. */
+export const singleBroker = {
   'offsets.topic.replication.factor': '1',
   'transaction.state.log.replication.factor': '1',
   'transaction.state.log.min.isr': '1',
@@ -68,7 +68,7 @@ function brokerSettings(port: number, controllerPort: number, logs: string): Rec
     'advertised.listeners': `PLAINTEXT://127.0.0.1:${port}`,
     'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
     'log.dirs': logs,
-    ...single
+    ...singleBroker
   }
 }
 
@@ -102,9 +102,20 @@ async function format(kafka: KafkaCommand, directory: string, signal: AbortSigna
   renameSync(join(directory, draft), join(directory, logs))
 }
 
+/** The environment variable by which the image takes a setting of the broker. */
+export const settingVariable = (key: string) => `KAFKA_${key.replaceAll('.', '_').toUpperCase()}`
+
+/** How the image runs Java and where its log goes; the same in compose.yaml. */
+export const containedJvm = {
+  KAFKA_HEAP_OPTS: heap,
+  KAFKA_JVM_PERFORMANCE_OPTS: lightCompiler.join(' '),
+  // Warnings to standard error; the default also writes files into the container.
+  KAFKA_LOG4J_OPTS: '-Dlog4j2.configurationFile=/opt/kafka/config/tools-log4j2.yaml'
+}
+
 function contained({ docker, directory, port }: EngineOptions): Program {
   // The image's own user must be able to write here.
-  chmodSync(directory, 0o777)
+  openToContainer(directory)
   const listeners = 'CLIENTS://:9092,INSIDE://:9094,CONTROLLER://:9093'
   const settings = {
     ...brokerSettings(9092, 9093, '/var/lib/kafka/data'),
@@ -113,8 +124,7 @@ function contained({ docker, directory, port }: EngineOptions): Program {
     'listener.security.protocol.map': 'CLIENTS:PLAINTEXT,INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT',
     'inter.broker.listener.name': 'INSIDE'
   }
-  const variable = (key: string) => `KAFKA_${key.replaceAll('.', '_').toUpperCase()}`
-  const env = Object.fromEntries(Object.entries(settings).map(([key, value]) => [variable(key), value]))
+  const env = Object.fromEntries(Object.entries(settings).map(([key, value]) => [settingVariable(key), value]))
   return containerProgram(docker as NonNullable<typeof docker>, {
     name: 'kafka',
     image: kafkaImage,
@@ -122,6 +132,6 @@ function contained({ docker, directory, port }: EngineOptions): Program {
     containerPort: 9092,
     directory,
     containerDirectory: '/var/lib/kafka/data',
-    env: { ...env, KAFKA_HEAP_OPTS: '-Xmx256m' }
+    env: { ...env, ...containedJvm }
   })
 }

@@ -6,7 +6,7 @@ import { postgresAddress } from '#common/postgres-url.ts'
 import { keptSecret } from '../kept-secret.ts'
 import type { Program } from '../supervised.ts'
 import { waitUntil } from '../wait.ts'
-import { containerProgram } from './docker.ts'
+import { containerProgram, openToContainer } from './docker.ts'
 import { type EngineOptions, engineGraceMs, engineStartMs } from './engine.ts'
 import { createCluster, findRuntime } from './postgres-runtime.ts'
 
@@ -72,6 +72,8 @@ async function native(options: PostgresOptions, password: string): Promise<Progr
 
 function contained({ docker, directory, port, settings = {} }: PostgresOptions, password: string): Program {
   mkdirSync(directory, { recursive: true })
+  // The entrypoint makes its folder in here as root, and steps down to a user that must be able to pass through.
+  openToContainer(directory, 0o711)
   return containerProgram(docker as NonNullable<typeof docker>, {
     name: 'postgres',
     image: postgresImage,
