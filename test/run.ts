@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { onStop } from '../stack/stop-signals.ts'
 import { runChecks } from './checks.ts'
+import { installDocker } from './containers/install.ts'
 import { startTestEngines } from './engines.ts'
 import { checkPage, readAnswers } from './field-cases-page.ts'
 import { installGrpcurl } from './grpcurl.ts'
@@ -20,6 +21,7 @@ const [, , ...args] = process.argv
 const checksOnly = args.includes('--checks-only')
 const writesPage = args.includes('--page')
 const files = args.filter((arg) => !arg.startsWith('--'))
+const needsDocker = files.length === 0 || files.some((file) => file.endsWith('image-run.test.ts'))
 
 onStop(
   (why) => {
@@ -64,7 +66,8 @@ async function test(): Promise<Counts> {
       startTestEngines(root, say, stopped.signal),
       installGrpcurl(root, say, stopped.signal),
       installNginx(say, stopped.signal),
-      installPgbouncer(say, stopped.signal)
+      installPgbouncer(say, stopped.signal),
+      needsDocker && installDocker(say, stopped.signal)
     ])
   )
   const answersFolder = mkdtempSync(join(tmpdir(), 'field-cases-'))
