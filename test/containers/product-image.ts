@@ -17,7 +17,7 @@ export const productImage = `auth-backend:${version}`
 export const baseImage = /^FROM (\S+) AS base$/m.exec(readFileSync(join(root, 'Dockerfile'), 'utf8'))?.[1] as string
 
 const checkout = [
-  ...['Dockerfile', '.dockerignore', 'compose.yaml', 'compose.instances.yaml', 'config.yml', 'ops', '.npmrc'],
+  ...['Dockerfile', '.dockerignore', 'compose.yaml', 'config.yml', 'ops', '.npmrc'],
   ...['package.json', 'package-lock.json', 'gen', 'common', 'gateway', 'user-svc', 'session-svc', 'log-sink', 'stack']
 ]
 
