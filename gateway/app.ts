@@ -13,7 +13,7 @@ import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
 import { clientFinder, networks } from './client-address.ts'
 import type { gateway } from './config.ts'
-import { trackConnections } from './connections.ts'
+import { isAnswered, trackConnections } from './connections.ts'
 import { logRequests, measureRequests } from './plugins/access-log.ts'
 import { limitConnections } from './plugins/connection-limits.ts'
 import { drainConnections } from './plugins/drain.ts'
@@ -65,7 +65,7 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
     return503OnClosing: false,
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false, allErrors: true } },
     schemaErrorFormatter: (problems) => invalidFields(violationsOf(problems)),
-    clientErrorHandler: errors.clientError,
+    clientErrorHandler: (error, socket) => errors.clientError(error, socket, isAnswered(connections.get(socket))),
     frameworkErrors: (error, request, reply) => void errors.handle(error, request, reply)
   })
   listenOnEveryAddress(app)

@@ -62,10 +62,16 @@ export function errorHandling(registry: Registry, log: Logger) {
     /**
      * Answers what is not even HTTP. The fault can be in the middle of a body, when the request is being handled
      * already, so this writes to the bare socket; it must never throw, or one connection ends the process.
+     *
+     * @param isAnswered whether the request that is being received has its response already
      */
-    clientError(error: Error & { code?: string }, socket: Socket & { _httpMessage?: ServerResponse }): void {
+    clientError(
+      error: Error & { code?: string },
+      socket: Socket & { _httpMessage?: ServerResponse },
+      isAnswered: boolean
+    ): void {
       // Half an answer may be under way; a second one behind it would be read as part of it.
-      if (error.code === 'ECONNRESET' || !socket.writable || socket._httpMessage?.headersSent) {
+      if (error.code === 'ECONNRESET' || !socket.writable || socket._httpMessage?.headersSent || isAnswered) {
         socket.destroy()
         return
       }
