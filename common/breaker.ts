@@ -4,11 +4,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { DescMethod } from '@bufbuild/protobuf'
 import { Code, ConnectError, type Interceptor } from '@connectrpc/connect'
 import { Health } from '#gen/grpc/health/v1/health_pb.ts'
+import { untilAborted } from './deadline.ts'
 import { unavailable } from './errors.ts'
 import { isBrokenOff } from './retry.ts'
-import { withinMs } from './time-limit.ts'
+import { TimeoutError, withinMs } from './time-limit.ts'
 
-/** Calls go through; none does; one probe decides. */
+/** Calls pass; calls are refused; a health check decides. */
 export type BreakerState = 'closed' | 'open' | 'half-open'
 
 /** What a breaker is made of. */
@@ -35,12 +36,20 @@ const failuresToSuspect = 5
 const failingMs = 1000
 const probeEveryMs = 250
 const probeWithinMs = 500
+// Calls cause no more than so many checks, and are decided within little more than this time.
+const gapMs = 20
 
 export function createBreaker({ probe, reconnect, changed, refused }: BreakerOptions): Breaker {
   let state: BreakerState = 'closed'
   let failures = 0
   let failedAt = 0
-  let suspected = false
+  let isUnresponsive = false
+  let checkedAt = Number.NEGATIVE_INFINITY
+  /** The check that is in flight. */
+  let current: Promise<boolean> | undefined
+  /** The check that has not begun, for the calls that wait for it. */
+  let next: Promise<boolean> | undefined
+  let timer: NodeJS.Timeout | undefined
 
   function become(next: BreakerState): void {
     state = next
@@ -48,28 +57,61 @@ export function createBreaker({ probe, reconnect, changed, refused }: BreakerOpt
   }
 
   function isAlive(): Promise<boolean> {
-    return withinMs(probeWithinMs, probe()).then(() => true, answered)
+    return withinMs(probeWithinMs, probe()).then(
+      () => true,
+      (error) => {
+        isUnresponsive = error instanceof TimeoutError
+        return answered(error)
+      }
+    )
   }
 
-  async function suspect(): Promise<void> {
-    suspected = true
-    if (!(await isAlive())) become('open')
-    while (state !== 'closed') {
-      await sleep(probeEveryMs * (0.5 + Math.random()), undefined, { ref: false })
-      become('half-open')
-      if (await isAlive()) {
-        become('closed')
-      } else {
-        reconnect()
-        become('open')
-      }
+  function check(): Promise<boolean> {
+    current ??= decide().finally(() => {
+      current = undefined
+      checkedAt = performance.now()
+    })
+    return current
+  }
+
+  async function decide(): Promise<boolean> {
+    clearTimeout(timer)
+    const wasOpen = state === 'open'
+    if (wasOpen) become('half-open')
+    const alive = await isAlive()
+    if (alive) {
+      failures = 0
+      isUnresponsive = false
+      if (wasOpen) become('closed')
+      return true
     }
-    failures = 0
-    suspected = false
+    if (wasOpen) reconnect()
+    become('open')
+    timer = setTimeout(() => void check(), probeEveryMs * (0.5 + Math.random())).unref()
+    return false
+  }
+
+  async function nextCheck(): Promise<boolean> {
+    await current
+    const waitMs = checkedAt + gapMs - performance.now()
+    if (state !== 'closed' && waitMs > 0) await sleep(waitMs)
+    next = undefined
+    return state === 'closed' || (!isUnresponsive && check())
+  }
+
+  /**
+   * Whether the upstream is back: decided by a check that began after the call came, so no call is refused once the
+   * upstream listens again. Only of an upstream that did not respond to the last check is that not asked: it would take
+   * its time again.
+   */
+  async function isBack(signal: AbortSignal): Promise<boolean> {
+    if (isUnresponsive) return false
+    next ??= nextCheck()
+    return untilAborted(signal, next)
   }
 
   const intercept: Interceptor = (next) => async (request) => {
-    if (state !== 'closed') {
+    if (state !== 'closed' && !(await isBack(request.signal))) {
       refused()
       throw unavailable('A part of the service is not available at the moment.')
     }
@@ -82,7 +124,7 @@ export function createBreaker({ probe, reconnect, changed, refused }: BreakerOpt
         failures += isSilentOnHealth(error, request.method) ? failuresToSuspect : 1
         failedAt = performance.now()
       } else if (answered(error)) failures = 0
-      if (failures >= failuresToSuspect && !suspected) void suspect()
+      if (failures >= failuresToSuspect && state === 'closed') void check()
       throw error
     }
   }

@@ -45,7 +45,7 @@ export const rpc = {
     'Credential that every call between services carries. Required; in production at least 32 characters. `make run` makes one.'
   ),
   previousToken: secret(
-    'A second credential that is accepted too, so that `rpc.token` can be changed without an outage.'
+    'A second credential that is accepted too, so that `rpc.token` can be changed without an outage: restart session-svc, then user-svc, then gateway with the new `rpc.token` and the old one here.'
   ),
   reflection: flag(
     true,
@@ -59,10 +59,14 @@ export const rpc = {
     min: 32_768,
     max: 16_777_216
   }),
-  maxTimeout: duration('30s', 'The most time that any call may take, whatever its caller allows.', {
-    min: '100ms',
-    max: '10m'
-  })
+  maxTimeout: duration(
+    '30s',
+    'The most time that any call may take. A longer deadline of its caller is lowered to it; a stream without a deadline has none.',
+    {
+      min: '100ms',
+      max: '10m'
+    }
+  )
 }
 
 /** Redis, for sessions and rate limits. */

@@ -19,7 +19,20 @@ export function guardHttp2Sessions(): void {
   syncBuiltinESMExports()
 }
 
+const lastProcessed = new WeakMap<ClientHttp2Session, number>()
+
+/**
+ * Whether the peer certainly did not process a stream: it was never sent, or its id is above the last one that the
+ * peer's GOAWAY names (RFC 9113, 6.8). Node.js destroys all streams of a session alike when the GOAWAY has an error code.
+ */
+export function isUnprocessed(session: ClientHttp2Session, streamId: number | undefined): boolean {
+  if (streamId === undefined) return true
+  const last = lastProcessed.get(session)
+  return last !== undefined && streamId > last
+}
+
 function guarded(session: ClientHttp2Session): ClientHttp2Session {
+  session.on('goaway', (_code, lastStreamId) => lastProcessed.set(session, lastStreamId))
   const ping = session.ping.bind(session) as (...all: unknown[]) => boolean
   session.ping = (...all: unknown[]) => !session.destroyed && ping(...all)
   return session.on('error', () => {})

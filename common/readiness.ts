@@ -56,11 +56,14 @@ export interface Readiness {
 export class ProbeError extends Error {
   override name = 'ProbeError'
   readonly isAway: boolean
+  /** Whether the service is not ready meanwhile, although it could do without the dependency: a mistake of the operator. */
+  readonly blocks: boolean
 
   /** @param isAway whether calls that need the dependency are refused at once */
-  constructor(message: string, isAway = false) {
+  constructor(message: string, isAway = false, { blocks = false }: { blocks?: boolean } = {}) {
     super(message)
     this.isAway = isAway
+    this.blocks = blocks
   }
 }
 
@@ -82,6 +85,7 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
     const state = {
       up: false,
       isAway: false,
+      isMisconfigured: false,
       seen: false,
       reason: 'not looked at yet' as string | undefined,
       warning: undefined as string | undefined
@@ -119,6 +123,7 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
       reason,
       warning,
       isAway: !up && (error instanceof ProbeError ? error.isAway : true),
+      isMisconfigured: error instanceof ProbeError && error.blocks,
       seen: dependency.seen || up
     })
     gauge.set({ dependency: dependency.name }, up ? 1 : 0)
@@ -142,8 +147,8 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
   }
 
   const first = setTimeout(lookNow, 0)
-  const blocks = ({ required, up, seen }: (typeof watched)[number]) =>
-    required === 'always' ? !up : required === 'at-start' && !seen
+  const blocks = ({ required, up, seen, isMisconfigured }: (typeof watched)[number]) =>
+    isMisconfigured || (required === 'always' ? !up : required === 'at-start' && !seen)
   const blocked = () => watched.some(blocks)
   return {
     ready: () => !draining && !blocked(),

@@ -12,6 +12,7 @@ import {
   ServerReflectionResponseSchema
 } from '#gen/grpc/reflection/v1/reflection_pb.ts'
 import { ServerReflection as ServerReflectionAlpha } from '#gen/grpc/reflection/v1alpha/reflection_pb.ts'
+import { indexSymbols } from './reflection-symbols.ts'
 
 /** Adds reflection in both of its versions, which differ in name only. */
 export function reflectionRoutes(router: ConnectRouter, services: DescService[], files: DescFile[]): void {
@@ -21,6 +22,7 @@ export function reflectionRoutes(router: ConnectRouter, services: DescService[],
     file_grpc_health_v1_health,
     file_grpc_reflection_v1_reflection
   ])
+  const symbols = indexSymbols(known)
   const names = [...services, Health, ServerReflection].map((service) => service.typeName)
 
   function answer(request: Pick<ServerReflectionRequest, 'messageRequest'>) {
@@ -31,16 +33,27 @@ export function reflectionRoutes(router: ConnectRouter, services: DescService[],
       case 'fileByFilename':
         return fileResponse(known.find((file) => file.proto.name === asked.value))
       case 'fileContainingSymbol':
-        return fileResponse(known.find((file) => symbolsOf(file).has(asked.value)))
+        return fileResponse(symbols.fileOf(asked.value))
+      case 'fileContainingExtension':
+        return fileResponse(symbols.fileOfExtension(asked.value.containingType, asked.value.extensionNumber))
+      case 'allExtensionNumbersOfType': {
+        const extensionNumber = symbols.extensionNumbers(asked.value)
+        if (extensionNumber === undefined) return failure(Code.NotFound, 'There is no such message here.')
+        const value = { baseTypeName: asked.value, extensionNumber }
+        return { case: 'allExtensionNumbersResponse', value } as const
+      }
       default:
-        return failure(Code.Unimplemented, 'There are no extensions here.')
+        return failure(Code.InvalidArgument, 'The request names nothing to look up.')
     }
   }
-  async function* serverReflectionInfo(
-    requests: AsyncIterable<Pick<ServerReflectionRequest, 'host' | 'messageRequest'>>
-  ) {
+  async function* serverReflectionInfo(requests: AsyncIterable<ServerReflectionRequest>) {
     for await (const request of requests) {
-      yield create(ServerReflectionResponseSchema, { validHost: request.host, messageResponse: answer(request) })
+      const validHost = request.host
+      yield create(ServerReflectionResponseSchema, {
+        validHost,
+        originalRequest: request,
+        messageResponse: answer(request)
+      })
     }
   }
   router.service(ServerReflection, { serverReflectionInfo })
@@ -69,27 +82,4 @@ function withImports(files: DescFile[]): DescFile[] {
   }
   files.forEach(visit)
   return [...found]
-}
-
-function symbolsOf(file: DescFile): Set<string> {
-  const services = file.services.flatMap((service) => [
-    service.typeName,
-    ...service.methods.flatMap((method) => [`${service.typeName}.${method.name}`, `${service.typeName}/${method.name}`])
-  ])
-  return new Set([
-    ...services,
-    ...file.messages.map(messageName),
-    ...file.enums.map(({ typeName }) => typeName),
-    ...nested(file)
-  ])
-}
-
-const messageName = ({ typeName }: { typeName: string }) => typeName
-
-function nested(parent: Pick<DescFile, 'messages'>): string[] {
-  return parent.messages.flatMap((message) => [
-    message.typeName,
-    ...message.nestedEnums.map(messageName),
-    ...nested({ messages: message.nestedMessages })
-  ])
 }

@@ -49,13 +49,18 @@ export function createRetryBudget(nowMs = () => performance.now()): RetryBudget 
   }
 }
 
-const notTaken = new WeakSet<Error>()
+const notProcessed = new WeakSet<object>()
 
-/** The error of a call that reached no handler: the peer was about to close the connection (RFC 9113, 8.7). */
-export function neverTaken(cause: unknown): ConnectError {
-  const error = new ConnectError('The service took no more calls.', Code.Unavailable, undefined, undefined, cause)
-  notTaken.add(error)
+/** The error of a call that certainly reached no handler (RFC 9113, 8.7): it may be repeated, whatever its contract says. */
+export function neverProcessed(cause: unknown, sentence = 'The service took no more calls.'): ConnectError {
+  const error = new ConnectError(sentence, Code.Unavailable, undefined, undefined, cause)
+  notProcessed.add(error)
   return error
+}
+
+/** Whether an error says that its call certainly reached no handler. */
+export function isNeverProcessed(error: unknown): boolean {
+  return notProcessed.has(error as object)
 }
 
 const mostRetries = 2
@@ -78,8 +83,7 @@ export function retry(budget: RetryBudget, retried: () => void): Interceptor {
         // What an attempt may have done is not undone because another one was refused.
         if (isBrokenOff(error)) unknown = error
         const failure = ConnectError.from(error).code === Code.Unavailable ? (unknown ?? error) : error
-        const repeatable =
-          request.method.idempotency !== Idempotency.IDEMPOTENCY_UNKNOWN || notTaken.has(error as Error)
+        const repeatable = request.method.idempotency !== Idempotency.IDEMPOTENCY_UNKNOWN || isNeverProcessed(error)
         if (!repeatable || attempt > mostRetries || request.signal.aborted) throw failure
         if (!isPassing(error) && !isBrokenOff(error)) throw failure
         if (!budget.mayRetry()) throw failure

@@ -18,10 +18,11 @@ import {
 import { createBreaker } from './breaker.ts'
 import { guardHttp2Sessions } from './http2-guard.ts'
 import type { RpcClientMetrics, RpcMetrics } from './metrics.ts'
-import { brokenOff, createRetryBudget, neverTaken, retry } from './retry.ts'
+import { brokenOff, createRetryBudget, isNeverProcessed, neverProcessed, retry } from './retry.ts'
 import { balance, joinedSessions } from './rpc-balance.ts'
 import { createRpcConnection } from './rpc-connection.ts'
 import { traceKey } from './rpc-context.ts'
+import { credentialRejected, rejectedHeader } from './rpc-credential.ts'
 import { watchStream } from './rpc-messages.ts'
 import { restWhileOverloaded } from './rpc-overload.ts'
 import { childSpan, newTrace, traceparent } from './trace.ts'
@@ -57,7 +58,7 @@ export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcCl
     readMaxBytes: rpc.maxMessageBytes * 16,
     defaultTimeoutMs: rpc.maxTimeout
   } satisfies Partial<ConnectTransportOptions>
-  const onTheWay = [measured(metrics), truthful, authorized(rpc.token), traced, answeredInTime]
+  const onTheWay = [measured(metrics), truthful(name), authorized(rpc.token), traced, answeredInTime]
   const instances = urls.map((baseUrl, index) => {
     const label = urls.length > 1 ? `${name}/${index + 1}` : name
     const sessionManager = createRpcConnection(baseUrl)
@@ -91,12 +92,13 @@ export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcCl
   return { ...transport, instances: instances.map((instance) => instance.transport) }
 }
 
-/** Tells what the probes of readiness are answered, once a second. */
+/** Reports the answers to the probes of readiness, once a second; an instance that rejects our credential serves others. */
 function overheardHealth(told: (serving: boolean) => void): Interceptor {
   return (next) => async (request) => {
     const response = await next(request)
     if (request.method === Health.method.check) {
-      told((response.message as HealthCheckResponse).status === Status.SERVING)
+      const isServing = (response.message as HealthCheckResponse).status === Status.SERVING
+      told(isServing && !response.header.has(rejectedHeader))
     }
     return response
   }
@@ -131,45 +133,65 @@ function streamError(thrown: unknown, { signal }: StreamRequest): ConnectError {
   return error.code === Code.Canceled ? new ConnectError('The connection broke.', Code.Unavailable) : error
 }
 
-/** Makes of an error what it means to the caller of the calling service. */
-const truthful: Interceptor = (next) => async (request) => {
-  try {
-    return await next(request)
-  } catch (thrown) {
-    const error = ConnectError.from(thrown)
-    if (request.signal.aborted) throw error
-    if (isNotTaken(error)) throw neverTaken(error)
-    if (fellSilent(error)) throw brokenOff(error)
-    if (isUnreachable(error))
-      throw new ConnectError('It cannot be reached.', Code.Unavailable, undefined, undefined, error)
-    switch (error.code) {
-      // The peer died or reset the stream in mid-call, while our own caller is still there.
-      case Code.Canceled:
-      case Code.Aborted:
-        throw brokenOff(error)
-      // Without a reason that the contract of the service defines, it is our own credential that was refused:
-      // a mistake of the operator, never of the user.
-      case Code.Unauthenticated:
-      case Code.PermissionDenied:
-        if (error.findDetails(ErrorInfoSchema).some(({ domain }) => domain === request.service.file.proto.package))
+/** Translates an error into its meaning for the caller of the calling service. */
+const truthful =
+  (upstream: string): Interceptor =>
+  (next) =>
+  async (request) => {
+    try {
+      return await next(request)
+    } catch (thrown) {
+      const error = ConnectError.from(thrown)
+      if (request.signal.aborted || isNeverProcessed(error)) throw error
+      if (isRefused(error)) throw neverProcessed(error)
+      if (isConnectionFailure(error)) throw brokenOff(error)
+      if (isUnreachable(error))
+        throw new ConnectError('It cannot be reached.', Code.Unavailable, undefined, undefined, error)
+      switch (error.code) {
+        // The peer died or reset the stream in mid-call, while our own caller is still there.
+        case Code.Canceled:
+        case Code.Aborted:
+          throw brokenOff(error)
+        // Without a reason that the contract of the service defines, it is our own credential that was refused:
+        // a mistake of the operator, never of the user, and nothing was done.
+        case Code.Unauthenticated:
+        case Code.PermissionDenied:
+          if (error.findDetails(ErrorInfoSchema).some(({ domain }) => domain === request.service.file.proto.package))
+            throw error
+          throw neverProcessed(error, `${upstream} ${credentialRejected}.`)
+        default:
           throw error
-        throw new ConnectError('Internal error.', Code.Internal, undefined, undefined, error)
-      default:
-        throw error
+      }
     }
   }
+
+/** A peer that says goodbye refuses the calls that it has not begun; a call after that is not sent at all. */
+function isRefused(error: ConnectError): boolean {
+  const { code } = (error.cause ?? {}) as { code?: string }
+  return (
+    /REFUSED_STREAM/.test(error.rawMessage) ||
+    code === 'ERR_HTTP2_GOAWAY_SESSION' ||
+    // Of a stream that the connection had not opened yet when it ended.
+    code === 'ERR_HTTP2_STREAM_CANCEL'
+  )
 }
 
-/** A peer that says goodbye refuses what was on its way to it; what comes later is not sent at all. */
-function isNotTaken({ rawMessage, cause }: ConnectError): boolean {
-  const { code } = (cause ?? {}) as { code?: string }
-  return /REFUSED_STREAM/.test(rawMessage) || code === 'ERR_HTTP2_GOAWAY_SESSION'
-}
+// The errors of an HTTP/2 connection or stream that ended, and none of those that a wrong argument causes here.
+const ended = /^ERR_HTTP2_(SESSION_ERROR|STREAM_ERROR|ERROR|INVALID_SESSION|INVALID_STREAM|PING_CANCEL|TOO_MANY_\w+)$/
 
-/** A connection was given up because nothing came any more: what had been sent on it may have been done. */
-function fellSilent({ rawMessage, cause }: ConnectError): boolean {
-  const { code, syscall } = (cause ?? {}) as NodeJS.ErrnoException
-  return rawMessage === 'PING timed out' || code === 'EPIPE' || (code === 'ETIMEDOUT' && syscall !== 'connect')
+/**
+ * The connection or the stream ended without an answer, with whatever HTTP/2 error code, or it was given up because
+ * nothing came any more: the call may have been done.
+ */
+function isConnectionFailure({ rawMessage, cause }: ConnectError): boolean {
+  const { code = '', syscall } = (cause ?? {}) as NodeJS.ErrnoException
+  return (
+    ended.test(code) ||
+    /^http\/2 stream closed with error code /.test(rawMessage) ||
+    rawMessage === 'PING timed out' ||
+    code === 'EPIPE' ||
+    (code === 'ETIMEDOUT' && syscall !== 'connect')
+  )
 }
 
 /** There is no way to the host, which connect-node knows no code for. */

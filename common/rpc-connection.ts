@@ -1,8 +1,10 @@
 /** The HTTP/2 connection to an instance of a service, which can be replaced while calls are under way on it. */
 
-import type { ClientHttp2Stream } from 'node:http2'
+import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2'
+import { Code, ConnectError } from '@connectrpc/connect'
 import { type ConnectTransportOptions, Http2SessionManager } from '@connectrpc/connect-node'
-import { neverTaken } from './retry.ts'
+import { isUnprocessed } from './http2-guard.ts'
+import { neverProcessed } from './retry.ts'
 import { endRequestWithMessage } from './rpc-frames.ts'
 
 /** What a transport asks of its connection. */
@@ -20,6 +22,24 @@ export interface RpcConnection extends SessionManager {
   renew(): void
 }
 
+/** Without a stream, nothing of a call has been sent, however the connection failed. */
+function notSent(thrown: unknown): never {
+  const error = ConnectError.from(thrown)
+  if (error.code === Code.Unavailable) throw error
+  throw new ConnectError('It cannot be reached.', Code.Unavailable, undefined, undefined, error)
+}
+
+/**
+ * Gives each stream that the peer certainly did not process an error of its own: Node.js destroys all streams of a session
+ * with the same one.
+ */
+function nameUnprocessed(stream: ClientHttp2Stream): void {
+  const session = stream.session as ClientHttp2Session | undefined
+  if (session === undefined) return
+  const destroy = stream.destroy.bind(stream)
+  stream.destroy = (error) => destroy(error && isUnprocessed(session, stream.id) ? neverProcessed(error) : error)
+}
+
 export function createRpcConnection(baseUrl: string): RpcConnection {
   const open = () => ({ manager: new Http2SessionManager(baseUrl, pings), streams: 0, isCurrent: true })
   let current = open()
@@ -27,14 +47,15 @@ export function createRpcConnection(baseUrl: string): RpcConnection {
 
   function closeUnlessUsed({ manager, streams, isCurrent }: ReturnType<typeof open>): void {
     // This fails the calls that wait for it to be established, none of which has been sent.
-    if (!isCurrent && streams === 0) manager.abort(neverTaken(new Error('The connection was not established.')))
+    if (!isCurrent && streams === 0) manager.abort(neverProcessed(new Error('The connection was not established.')))
   }
 
   return {
     authority: current.manager.authority,
     async request(method, path, headers, options) {
       const taker = current
-      const stream = await taker.manager.request(method, path, headers, options)
+      const stream = await taker.manager.request(method, path, headers, options).catch(notSent)
+      nameUnprocessed(stream)
       endRequestWithMessage(stream, headers)
       taker.streams += 1
       takers.set(stream, taker)

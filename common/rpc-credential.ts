@@ -2,6 +2,7 @@
 
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { Code, ConnectError, type HandlerContext } from '@connectrpc/connect'
+import { Health } from '#gen/grpc/health/v1/health_pb.ts'
 
 const openServices = new Set([
   'grpc.health.v1.Health',
@@ -16,21 +17,40 @@ export function isOpenService(typeName: string): boolean {
 
 const digest = (text: string) => createHash('sha256').update(text).digest()
 
+/** Set on the answer to a health check that carries a credential which this service rejects. */
+export const rejectedHeader = 'credential-rejected'
+
+/** The reason of a failure because of that: in `/readyz?verbose` and the log, behind the name of the service. */
+export const credentialRejected = 'rejects the credential `rpc.token` of this service'
+
 /**
- * Refuses calls without one of the accepted tokens, before their message is read.
- * Compared as digests in constant time, all of them, so that time tells nothing.
+ * Compares the header `authorization` with the accepted tokens: as digests in constant time, all of them, so that the
+ * time reveals nothing.
+ */
+export function credentialCheck(acceptedTokens: string[]): (authorization: string | null | undefined) => boolean {
+  const accepted = acceptedTokens.filter((token) => token !== '').map((token) => digest(`Bearer ${token}`))
+  return (authorization) => {
+    // The scheme is case-insensitive (RFC 9110, 11.1).
+    const presented = digest((authorization ?? '').replace(/^bearer +/i, 'Bearer '))
+    return accepted.map((token) => timingSafeEqual(token, presented)).includes(true)
+  }
+}
+
+/**
+ * Refuses calls without an accepted credential, before their message is read. A health check needs none; if it carries
+ * one, its answer says whether that is rejected, so that a caller knows before its first call.
  *
  * @throws ConnectError `unauthenticated`
  */
-export function requireCredential(acceptedTokens: string[]): (context: HandlerContext) => void {
-  const accepted = acceptedTokens.filter((token) => token !== '').map((token) => digest(`Bearer ${token}`))
-  return (context) => {
-    if (isOpenService(context.service.typeName)) return
-    // The scheme is case-insensitive (RFC 9110, 11.1).
-    const presented = digest((context.requestHeader.get('authorization') ?? '').replace(/^bearer +/i, 'Bearer '))
-    const matches = accepted.map((token) => timingSafeEqual(token, presented))
-    if (!matches.includes(true)) {
+export function requireCredential(isAccepted: ReturnType<typeof credentialCheck>): (context: HandlerContext) => void {
+  return ({ service, requestHeader, responseHeader }) => {
+    const authorization = requestHeader.get('authorization')
+    if (!isOpenService(service.typeName)) {
+      if (isAccepted(authorization)) return
       throw new ConnectError('This call needs the header `authorization: Bearer <rpc.token>`.', Code.Unauthenticated)
+    }
+    if (service === Health && authorization !== null && !isAccepted(authorization)) {
+      responseHeader.set(rejectedHeader, 'true')
     }
   }
 }

@@ -5,10 +5,12 @@ import { Health, HealthCheckResponse_ServingStatus as Status } from '#gen/grpc/h
 import { drainingHeader } from './health.ts'
 import { type Probe, ProbeError } from './readiness.ts'
 import type { ServiceTransport } from './rpc-client.ts'
+import { credentialRejected, rejectedHeader } from './rpc-credential.ts'
 
 /**
  * Resolves as soon as an instance says that it serves, or that it still does while it stops: where there is only one
- * address, the connection ends later, and the next one goes elsewhere. Of several that do not, the first says why.
+ * address, the connection ends later, and the next one goes elsewhere. Of several that do not, the first says why; one that rejects the
+ * credential of this service before all others, since only an operator can correct that.
  *
  * @param service the full name of what is to be served; empty for all of it
  * @throws {ProbeError} for an answer that it does not serve
@@ -21,14 +23,17 @@ export async function requireServing(
   const instances = 'instances' in transport ? transport.instances : [transport]
   const checks = instances.map(async (instance) => {
     let isDraining = false
+    let isRejected = false
     const onHeader = (headers: Headers) => {
       isDraining = headers.has(drainingHeader)
+      isRejected = headers.has(rejectedHeader)
     }
     const { status } = await createClient(Health, instance).check({ service }, { ...options, onHeader })
+    if (isRejected) throw new ProbeError(credentialRejected, false, { blocks: true })
     if (status !== Status.SERVING && !isDraining) throw new ProbeError('answers that it is not ready')
   })
   await Promise.any(checks).catch(({ errors }: AggregateError) => {
-    throw errors[0]
+    throw errors.find((error) => error instanceof ProbeError && error.blocks) ?? errors[0]
   })
 }
 

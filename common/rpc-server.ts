@@ -20,9 +20,11 @@ import { rpcMetrics } from './metrics.ts'
 import type { Readiness } from './readiness.ts'
 import { reflectionRoutes } from './reflection.ts'
 import { lineKey, logKey, traceKey } from './rpc-context.ts'
-import { requireCredential } from './rpc-credential.ts'
+import { credentialCheck, requireCredential } from './rpc-credential.ts'
+import { capDeadline } from './rpc-deadline.ts'
 import { endAnswerWithMessage } from './rpc-frames.ts'
 import { observe, recordCall } from './rpc-observe.ts'
+import { guardPeers, unlimitedResets } from './rpc-peers.ts'
 import { continueTrace } from './trace.ts'
 
 /** What the RPC server of a service is made of. */
@@ -47,16 +49,25 @@ export function buildRpcServer(options: RpcServerOptions) {
   const { log, registry, readiness, rpc } = options
   const metrics = rpcMetrics(registry, 'server')
   metrics.announce(...options.services)
-  const requireToken = requireCredential([rpc.token, rpc.previousToken])
+  const isAccepted = credentialCheck([rpc.token, rpc.previousToken])
+  const requireToken = requireCredential(isAccepted)
+  const admits = guardPeers(({ authorization }) => isAccepted(authorization))
   let closing = false
   const isStopping = () => closing || readiness.draining()
 
   const app = Fastify({
     http2: true,
+    // Fastify passes `http` to http2.createServer too, which its types do not say.
+    ...({ http: unlimitedResets } as object),
     bodyLimit: rpc.maxMessageBytes,
     forceCloseConnections: false,
     // What was accepted before the GOAWAY is done.
     return503OnClosing: false
+  })
+  app.addHook('onRequest', (request, reply, done) => {
+    if (!admits(request.raw)) return void reply.hijack()
+    capDeadline(request.raw.headers, rpc.maxTimeout)
+    done()
   })
   app.setNotFoundHandler((request, reply) => {
     // A gRPC client wants its status in headers; others read the HTTP status, which means `unimplemented` to Connect too.

@@ -12,9 +12,12 @@ import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { unavailable } from '../errors.ts'
 import { createLogger } from '../logger.ts'
 import { rpcClientMetrics } from '../metrics.ts'
+import { watchReadiness } from '../readiness.ts'
 import { createRpcTransport } from '../rpc-client.ts'
 import { onwards } from '../rpc-context.ts'
+import { probeHealth } from '../rpc-probe.ts'
 import { testRpc, testTransport } from '../testing.ts'
+import { fieldCase } from '../testing-field-cases.ts'
 import { newTrace } from '../trace.ts'
 import { buildSessionServer } from './session-server.ts'
 
@@ -161,7 +164,11 @@ t.test('what a caller is told about another service', async (t) => {
     createSession: never
   })
   t.equal((await failure(caller(port).listSessions({}))).code, Code.Unavailable)
-  t.equal((await failure(caller(port, 'wrong').listSessions({}))).code, Code.Internal, 'our own credential is refused')
+  t.equal(
+    (await failure(caller(port, 'wrong').listSessions({}))).code,
+    Code.Unavailable,
+    'the own credential is rejected'
+  )
   const lost = caller(port)
   const idempotent = failure(lost.validateSession({}))
   const other = failure(lost.createSession({}))
@@ -172,6 +179,38 @@ t.test('what a caller is told about another service', async (t) => {
   t.equal((await idempotent).code, Code.DeadlineExceeded, 'it died in mid-call, and could not be asked again')
   t.equal((await other).code, Code.DeadlineExceeded, 'it died in mid-call: nobody knows')
   t.equal((await failure(caller(1).listSessions({}))).code, Code.Unavailable)
+})
+
+t.test('a credential that the upstream rejects', async (t) => {
+  const answer = 'a service whose credential its upstream rejects is not ready, names the upstream, and answers 503'
+  await fieldCase(t, 25, answer, async (t) => {
+    const { port } = await serve(t, { createSession: () => ({}) }, { previousToken: 'the-one-before' })
+    for (const [token, isRejected] of [
+      ['wrong', true],
+      ['', true],
+      ['the-one-before', false],
+      [testRpc.token, false]
+    ] as const) {
+      const upstream = { name: 'session-svc', urls: [`http://127.0.0.1:${port}`], rpc: { ...testRpc, token } }
+      const transport = createRpcTransport(upstream, rpcClientMetrics(new Registry()))
+      const lines: string[] = []
+      const log = createLogger('test', 'info', { write: (line: string) => void lines.push(line) })
+      for (const required of ['always', 'at-start', 'never'] as const) {
+        const dependency = { name: 'session-svc', required, probe: probeHealth(transport) }
+        const readiness = watchReadiness([dependency], log, new Registry())
+        t.teardown(readiness.stop)
+        while (readiness.states()[0]?.reason === 'not looked at yet') await sleep(10)
+        t.equal(readiness.ready(), !isRejected, `${required}: ${token}`)
+        const reason = 'rejects the credential `rpc.token` of this service'
+        t.equal(readiness.states()[0]?.reason, isRejected ? reason : undefined)
+        if (isRejected) t.match(lines.join(''), reason)
+      }
+      const error = await failure(createClient(SessionService, transport).createSession({}))
+      if (isRejected) t.match(error, { code: Code.Unavailable, rawMessage: /^session-svc rejects the credential/ })
+      else t.equal(error.rawMessage, 'it succeeded')
+      if (token !== '') t.notMatch(lines.join(''), token)
+    }
+  })
 })
 
 t.test('closing does not wait for idle connections', async (t) => {

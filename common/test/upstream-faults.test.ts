@@ -223,3 +223,38 @@ t.test(
     t.equal(await codeOf(client.validateSession({ token: 'x' })), undefined)
   }
 )
+
+t.test('a call is not refused once its upstream listens, however long it was down', async (t) => {
+  const gone = await serve(t, {})
+  await gone.kill()
+  for (let round = 0; round < 3; round += 1) {
+    const { client, breaker } = caller(gone.port)
+    while ((await breaker()) === 0) await codeOf(client.listSessions({ userId }))
+    const back = await serve(t, { createSession: () => ({}) }, gone.port)
+    // The first call after that, and no retry: its contract allows none.
+    t.equal(await codeOf(client.createSession({ userId })), undefined)
+    t.equal(await breaker(), 0)
+    await back.kill()
+  }
+})
+
+t.test('many calls to an upstream that refuses connections cause few checks, and none waits for long', async (t) => {
+  const gone = await serve(t, {})
+  await gone.kill()
+  let connections = 0
+  const server = createServer((socket) => {
+    connections += 1
+    socket.destroy()
+  })
+  await new Promise<void>((done) => server.listen(gone.port, '127.0.0.1', done))
+  t.teardown(() => server.close())
+  const { client, breaker } = caller(gone.port)
+  while ((await breaker()) === 0) await codeOf(client.listSessions({ userId }))
+  connections = 0
+  const startedAt = performance.now()
+  for (let batch = 0; batch < 20; batch += 1) {
+    await Promise.all(Array.from({ length: 50 }, () => codeOf(client.listSessions({ userId }))))
+  }
+  const tookMs = performance.now() - startedAt
+  t.ok(connections <= 100 + tookMs / 40, `${connections} connections for 1000 calls in ${Math.round(tookMs)} ms`)
+})

@@ -28,8 +28,9 @@ t.test('each code has its status, on the way through both processes', async (t) 
     [Code.NotFound, 404],
     [Code.AlreadyExists, 409],
     [Code.ResourceExhausted, 429],
-    [Code.Unauthenticated, 500],
-    [Code.PermissionDenied, 500],
+    // Without a reason of its contract: the service rejects the credential of the gateway.
+    [Code.Unauthenticated, 503],
+    [Code.PermissionDenied, 503],
     [Code.Unknown, 500],
     [Code.Internal, 500],
     [Code.DataLoss, 500],
@@ -71,13 +72,13 @@ t.test('only a rejection of the credentials is 401', async (t) => {
   requireForm(t, answer, 401)
   t.match(answer.headers['www-authenticate'], /^Bearer/)
   const other = reasoned(Code.Unauthenticated, 'hunter2', { domain: 'session.v1', reason: 'SOMETHING_ELSE' })
-  t.same(await statuses(t, (await failing(t, other)).app, headers), [500, 500, 500, 503, 503], 'another reason')
+  t.same(await statuses(t, (await failing(t, other)).app, headers), [503, 503, 503, 503, 503], 'another reason')
 })
 
 t.test('a service credential that is refused is never the fault of the user', async (t) => {
   const { parts } = await serveUpstreams(t, { sessions: { validateSession: validSession } }, 'another-token')
   const { app } = await buildGateway(t, { parts })
-  t.same(await statuses(t, app, headers), [500, 500, 500, 503, 503])
+  t.same(await statuses(t, app, headers), [503, 503, 503, 503, 503])
 })
 
 t.test('a connection that is cut in mid-call leaves a write unknown, and never looks like a log-out', async (t) => {
