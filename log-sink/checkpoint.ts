@@ -1,9 +1,10 @@
 /**
  * How far a partition has been collected, and by whom.
  *
- * What decides is the offset that the consumer group has committed: its coordinator takes a commit from the member
- * that owns the partition and from no other. A sink therefore writes lines, then a checkpoint that says how long its
- * files are with them, then commits. After a crash, or when it lost the partition in between, the committed offset
+ * What decides is the offset that the consumer group has committed. The coordinator accepts a commit from every member
+ * of the present generation; it does not check which member owns the partition. That a member commits its own
+ * partitions only is up to the member: a batch ends before its member joins the next generation (group-membership.ts).
+ * A sink therefore writes lines, then a checkpoint that says how long its files are with them, then commits. After a crash, or when it lost the partition in between, the committed offset
  * tells which of its last two checkpoints stands, and it cuts its files back to that. The commit carries what the
  * next owner has to know, so sinks need no disk in common.
  */

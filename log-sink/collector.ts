@@ -2,15 +2,16 @@
 
 import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '#common/logger.ts'
-import type { Committed } from './checkpoint.ts'
+import { type Committed, syncDirectory } from './checkpoint.ts'
 import type { BatchControl, GroupHandler, PartitionBatch } from './group-handler.ts'
 import type { Keeper } from './keeper.ts'
+import { createNameClock } from './line-file.ts'
 import type { SinkMetrics } from './metrics.ts'
-import { completeFiles, openPartition, type PartitionLog, settlePartition } from './partition-log.ts'
+import { completeFiles, observeNames, openPartition, type PartitionLog, settlePartition } from './partition-log.ts'
 
 /** What a collector works with. */
 export interface CollectorParts {
@@ -21,6 +22,8 @@ export interface CollectorParts {
   keeper: Keeper
   metrics: SinkMetrics
   log: Logger
+  /** In milliseconds; the system's unless given. */
+  now?: () => number
 }
 
 /** Collecting failed because of the disk. */
@@ -46,14 +49,16 @@ const hangingMs = 15_000
 
 /** @param stop ends waiting for a disk */
 export function createCollector(parts: CollectorParts, stop: AbortSignal): Collector {
-  const { directory, topic, rotate, keeper, metrics, log } = parts
+  const { directory, topic, rotate, keeper, metrics, log, now = Date.now } = parts
+  const clock = createNameClock(now)
   const open = new Map<number, PartitionLog>()
   /** Since when the lines of a partition have been waiting; 0: none are. */
   const behindSince = new Map<number, number>()
   let committed: ReadonlyMap<number, Committed> = new Map()
   let sink = ''
   let trouble: string | undefined
-  let aliveAt = Date.now()
+  // Durations are measured by a clock that is never set.
+  let aliveAt = performance.now()
   /** Since when a batch has been under way. */
   let workingSince: number | undefined
 
@@ -65,7 +70,7 @@ export function createCollector(parts: CollectorParts, stop: AbortSignal): Colle
 
   async function collect(batch: PartitionBatch, control: BatchControl): Promise<void> {
     const { partition, records, next, end, writtenAt } = batch
-    workingSince = Date.now()
+    workingSince = performance.now()
     try {
       const partitionLog = open.get(partition) ?? (await openOne(partition, control))
       const collected = await partitionLog.collect(records, next, control.commit)
@@ -81,7 +86,9 @@ export function createCollector(parts: CollectorParts, stop: AbortSignal): Colle
         const fields = { event: 'log_dead_letters', topic, partition, count: collected.deadLetters }
         log.warn(fields, 'set aside what is no log line')
       }
-      behindSince.set(partition, next < end ? writtenAt : 0)
+      // Without a time from the brokers a partition lags from the first batch on that leaves records behind.
+      const since = writtenAt > 0 ? writtenAt : behindSince.get(partition) || now()
+      behindSince.set(partition, next < end ? since : 0)
       works()
     } catch (error) {
       // What was written and not committed is taken back when the partition is opened again.
@@ -90,7 +97,7 @@ export function createCollector(parts: CollectorParts, stop: AbortSignal): Colle
       throw error
     } finally {
       workingSince = undefined
-      aliveAt = Date.now()
+      aliveAt = performance.now()
     }
   }
 
@@ -101,6 +108,7 @@ export function createCollector(parts: CollectorParts, stop: AbortSignal): Colle
       partition,
       directory: partitionDirectory(partition),
       rotate,
+      clock,
       closed: keeper.take,
       async stalled(error: Error) {
         stall(error)
@@ -118,7 +126,9 @@ export function createCollector(parts: CollectorParts, stop: AbortSignal): Colle
     sink ||= await sinkId(directory)
     for (const name of await readdir(directory)) {
       const match = /^partition-(\d+)$/.exec(name)
-      const found = match && committed.get(Number(match[1]))
+      if (!match) continue
+      await observeNames(join(directory, name), clock)
+      const found = committed.get(Number(match[1]))
       if (!found) continue
       await settlePartition(sink, join(directory, name), found)
       keeper.take(await completeFiles(join(directory, name)))
@@ -153,7 +163,7 @@ export function createCollector(parts: CollectorParts, stop: AbortSignal): Colle
   }
 
   function isSilent(): boolean {
-    return workingSince === undefined && Date.now() - aliveAt > silentMs
+    return workingSince === undefined && performance.now() - aliveAt > silentMs
   }
 
   return {
@@ -164,24 +174,25 @@ export function createCollector(parts: CollectorParts, stop: AbortSignal): Colle
       metrics.partitions.set(partitions.length)
       await ofDisk(settle())
       works()
-      aliveAt = Date.now()
+      aliveAt = performance.now()
     },
     collect,
     alive() {
-      aliveAt = Date.now()
+      aliveAt = performance.now()
     },
     failed() {
       metrics.partitions.set(0)
     },
     diskTrouble() {
-      const hangs = workingSince !== undefined && Date.now() - workingSince > hangingMs
+      const hangs = workingSince !== undefined && performance.now() - workingSince > hangingMs
       return trouble ?? (hangs ? 'a batch has been under way for very long' : undefined)
     },
     isSilent,
     lagSeconds() {
       const oldest = Math.min(...[...behindSince.values()].filter((since) => since > 0))
-      const since = Math.min(oldest, isSilent() ? aliveAt : Number.POSITIVE_INFINITY)
-      return Number.isFinite(since) ? (Date.now() - since) / 1000 : 0
+      const behindMs = Number.isFinite(oldest) ? now() - oldest : 0
+      // The clock of the brokers may be ahead of this one.
+      return Math.max(behindMs, isSilent() ? performance.now() - aliveAt : 0, 0) / 1000
     },
     close: closeAll
   }
@@ -191,8 +202,12 @@ export function createCollector(parts: CollectorParts, stop: AbortSignal): Colle
 async function sinkId(directory: string): Promise<string> {
   const path = join(directory, 'sink-id')
   await mkdir(directory, { recursive: true, mode: 0o700 })
-  if (existsSync(path)) return (await readFile(path, 'utf8')).trim()
+  const known = existsSync(path) ? (await readFile(path, 'utf8')).trim() : ''
+  if (known !== '') return known
   const id = randomUUID().slice(0, 13)
-  await writeFile(path, `${id}\n`, { mode: 0o600 })
+  // Under its name there is only ever a whole one.
+  await writeFile(`${path}.tmp`, `${id}\n`, { mode: 0o600, flush: true })
+  await rename(`${path}.tmp`, path)
+  await syncDirectory(directory)
   return id
 }

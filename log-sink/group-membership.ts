@@ -180,8 +180,9 @@ function running(
         await work
       } catch (error) {
         fail(error)
-        // Not as it is: for some errors the client would join once more, and be given partitions that nobody collects.
-        throw new Error('the membership is over', { cause: error })
+        // Not as it is: after some errors the client would join once more, and get partitions that no handler collects.
+        // Nor as one to retry: the client would read on meanwhile, and join on what it is then answered.
+        throw Object.assign(new Error('the membership is over', { cause: error }), { retriable: false })
       } finally {
         clearInterval(pulse)
       }

@@ -10,6 +10,8 @@ import { syncDirectory } from './checkpoint.ts'
 
 /** Looks after the files of a sink, one after the other. */
 export interface Keeper {
+  /** Begins to look at all files from time to time; the caller owns the directory from here on. */
+  start(): void
   /** Takes files that will never be written to again. */
   take(paths: string[]): void
   /** Ends when what is under way has ended. */
@@ -22,11 +24,12 @@ const lookMs = 60_000
 export function keepFiles(directory: string, maxBytes: number, stored: (bytes: number) => void, log: Logger): Keeper {
   let work = Promise.resolve()
   let closed = false
-  const timer = setInterval(() => take([]), lookMs).unref()
+  let timer: NodeJS.Timeout | undefined
 
   function take(paths: string[]): void {
     work = work.then(async () => {
       for (const path of paths) if (!closed) await attempt(() => compress(path))
+      if (!closed) await attempt(removeDrafts)
       if (!closed) await attempt(removeOldest)
     })
   }
@@ -36,6 +39,11 @@ export function keepFiles(directory: string, maxBytes: number, stored: (bytes: n
     await task().catch((err) =>
       log.error({ event: 'log_file_failed', err }, 'a file of collected lines was left as it is')
     )
+  }
+
+  /** Drafts of compression that a killed process left: this one has none between two tasks. */
+  async function removeDrafts(): Promise<void> {
+    for (const { path } of await filesUnder(directory)) if (draftPattern.test(basename(path))) await rm(path)
   }
 
   async function removeOldest(): Promise<void> {
@@ -51,6 +59,10 @@ export function keepFiles(directory: string, maxBytes: number, stored: (bytes: n
   }
 
   return {
+    start() {
+      timer = setInterval(() => take([]), lookMs).unref()
+      take([])
+    },
     take,
     async close() {
       closed = true
@@ -65,15 +77,23 @@ interface StoredFile {
   bytes: number
 }
 
+const ownPattern = /^(lines-|dead-letters-|checkpoint\.)/
+const draftPattern = /^(lines|dead-letters)-.+\.ndjson\.gz\.tmp$/
+const compressedPattern = /^(lines|dead-letters)-.+\.ndjson\.gz$/
+
 /** Compressed files, the oldest first: those that are not compressed are still needed. */
 function removable(files: StoredFile[]): StoredFile[] {
   const begun = ({ path }: StoredFile) => basename(path).replace(/^(lines|dead-letters)-/, '')
-  return files.filter(({ path }) => path.endsWith('.gz')).sort((a, b) => (begun(a) < begun(b) ? -1 : 1))
+  return files
+    .filter(({ path }) => compressedPattern.test(basename(path)))
+    .sort((a, b) => (begun(a) < begun(b) ? -1 : 1))
 }
 
+/** The sink's own files: others neither count nor go. */
 async function filesUnder(directory: string): Promise<StoredFile[]> {
   const entries = await readdir(directory, { recursive: true, withFileTypes: true })
-  const files = entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name))
+  const own = entries.filter((entry) => entry.isFile() && ownPattern.test(entry.name))
+  const files = own.map(({ parentPath, name }) => join(parentPath, name))
   const sizes = await Promise.all(
     files.map((path) =>
       stat(path).then(

@@ -12,17 +12,47 @@ export interface LineFile {
   name: string
   path: string
   bytes: number
+  /** By the sink's clock, which may have been set since. */
   openedAt: number
   handle: FileHandle
 }
 
-/** A name that sorts by the time it was made at. */
-export function fileName(kind: FileKind, at: Date): string {
-  return `${kind}-${at.toISOString().replaceAll(':', '-')}.ndjson`
+/**
+ * The times in the names of a sink's files. Names are the order of the files: a new one sorts behind every one before,
+ * in all partitions, however the clock was set meanwhile.
+ */
+export interface NameClock {
+  /** The time by the clock, in milliseconds. */
+  now(): number
+  /** Makes the names that follow sort behind this one. */
+  observe(name: string): void
+  next(): number
 }
 
-/** When a file was begun, by its name. */
-export function begunAt(name: string): number {
+// Later years have a sign, which sorts before every digit.
+const latestName = Date.UTC(9999, 0)
+
+export function createNameClock(now: () => number): NameClock {
+  let last = 0
+  return {
+    now,
+    observe(name) {
+      const at = begunAt(name)
+      if (at > last) last = at
+    },
+    next() {
+      last = Math.max(last + 1, Math.min(now(), latestName))
+      return last
+    }
+  }
+}
+
+function fileName(kind: FileKind, time: number): string {
+  return `${kind}-${new Date(time).toISOString().replaceAll(':', '-')}.ndjson`
+}
+
+/** When a file was begun, by its name; compressed or not. */
+function begunAt(name: string): number {
   const [, date, hours, minutes, rest] = /-(\d{4}-\d\d-\d\d)T(\d\d)-(\d\d)-(.+?Z)\.ndjson/.exec(name) ?? []
   return Date.parse(`${date}T${hours}:${minutes}:${rest}`)
 }
@@ -34,17 +64,22 @@ export async function plainFiles(directory: string, kind: FileKind): Promise<str
 }
 
 /** Begins a file, under a name that none has had. */
-export async function beginFile(directory: string, kind: FileKind): Promise<LineFile> {
-  for (let time = Date.now(); ; time += 1) {
-    const name = fileName(kind, new Date(time))
+export async function beginFile(directory: string, kind: FileKind, clock: NameClock): Promise<LineFile> {
+  for (;;) {
+    const name = fileName(kind, clock.next())
     const path = join(directory, name)
     try {
       const handle = await open(path, 'wx', 0o600)
-      return { name, path, bytes: 0, openedAt: time, handle }
+      return { name, path, bytes: 0, openedAt: clock.now(), handle }
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
     }
   }
+}
+
+/** Whether a file is older than this. A clock that was set back makes it older, too: then it is closed early, not late. */
+export function isOlder({ openedAt }: LineFile, ageMs: number, { now }: NameClock): boolean {
+  return Math.abs(now() - openedAt) >= ageMs
 }
 
 /** Goes on with a file at the end of what counts of it; nothing if it has been compressed or removed since. */

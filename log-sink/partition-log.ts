@@ -1,6 +1,6 @@
 /** The collected lines of one partition: every batch becomes durable, is committed, and counts from then on, or is taken back. */
 
-import { mkdir } from 'node:fs/promises'
+import { mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
   type Checkpoint,
@@ -17,8 +17,10 @@ import {
   cutBack,
   cutToMark,
   type FileKind,
+  isOlder,
   type LineFile,
   lastMark,
+  type NameClock,
   plainFiles,
   reopenFile
 } from './line-file.ts'
@@ -41,6 +43,7 @@ export interface PartitionOptions {
   partition: number
   directory: string
   rotate: { bytes: number; age: number }
+  clock: NameClock
   /** Called when the disk does not do what it is asked; resolves when it may be asked again, rejects when it is to be given up. */
   stalled: (error: Error) => Promise<void>
   /** Called with files that are complete and will never be written to again. */
@@ -85,10 +88,20 @@ export async function completeFiles(directory: string): Promise<string[]> {
   return names.flatMap((each) => each.slice(0, -1).map((name) => join(directory, name)))
 }
 
+/** Makes the names of later files sort behind those of a partition, the files that are gone but still marked included. */
+export async function observeNames(directory: string, clock: NameClock): Promise<void> {
+  for (const name of await readdir(directory)) clock.observe(name)
+  for (const { lines, deadLetters } of await readCheckpoints(directory)) {
+    clock.observe(lines?.name ?? '')
+    clock.observe(deadLetters?.name ?? '')
+  }
+}
+
 /** Opens a partition that this sink has been given, at what the group has committed. */
 export async function openPartition(options: PartitionOptions, committed: Committed): Promise<PartitionLog> {
-  const { sink, topic, partition, directory, rotate, stalled, closed } = options
+  const { sink, topic, partition, directory, rotate, clock, stalled, closed } = options
   await mkdir(directory, { recursive: true, mode: 0o700 })
+  await observeNames(directory, clock)
   const stands = await settlePartition(sink, directory, committed)
   let state = await beginning(sink, directory, committed, stands)
   const files: Record<FileKind, LineFile | undefined> = { lines: undefined, 'dead-letters': undefined }
@@ -184,8 +197,8 @@ export async function openPartition(options: PartitionOptions, committed: Commit
   /** The file to write to. One that is full or old is left only here, when all that is in it counts. */
   async function fileFor(kind: FileKind): Promise<LineFile> {
     const open = files[kind]
-    if (open && open.bytes < rotate.bytes && Date.now() - open.openedAt < rotate.age) return open
-    const begun = await beginFile(directory, kind)
+    if (open && open.bytes < rotate.bytes && !isOlder(open, rotate.age, clock)) return open
+    const begun = await beginFile(directory, kind, clock)
     files[kind] = begun
     if (open) {
       await open.handle.close()

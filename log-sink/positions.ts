@@ -10,7 +10,8 @@ export interface Positions {
 /** Nothing has been collected of the partition, by anyone. */
 export const noPositions: Positions = { complete: true, last: [] }
 
-// A source can only send a line twice while it lives or is made up for; many restarts later it is forgotten.
+// A source repeats lines only while it lives or is adopted. A forgotten source that returns starts where its next record
+// starts: no line counts as missing, and a repeated line is collected again.
 const mostSources = 2000
 
 /** Follows the sources of a partition through one batch. */
@@ -43,7 +44,8 @@ export function trackPositions({ complete, last }: Positions): PositionTracker {
     },
     positions() {
       const all = [...sources]
-      return { complete: complete, last: all.slice(-mostSources) }
+      const last = all.slice(-mostSources)
+      return { complete: complete && last.length === all.length, last }
     }
   }
 }

@@ -85,6 +85,7 @@ export function createSink({ kafka, log, registry }: SinkParts, options: SinkOpt
       trouble = `another process has the folder ${name}: give each sink a name of its own (logSink.name)`
       await sleep(1000, undefined, { signal: stop.signal }).catch(() => {})
     }
+    if (ownership) keeper.start()
     const renewal = setInterval(() => ownership?.renew(), renewMs).unref()
     const marker = topicMarker(options.directory, logs.topic)
     const prepare = (admin: Parameters<typeof ensureTopic>[0]) => ensureTopic(admin, logs, marker, log)

@@ -13,7 +13,9 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { fieldCase } from '#common/testing-field-cases.ts'
 import { type Committed, decodeCommit } from '../checkpoint.ts'
+import { createNameClock } from '../line-file.ts'
 import { openPartition, type PartitionOptions, settlePartition } from '../partition-log.ts'
 import type { LogRecord } from '../records.ts'
 
@@ -32,12 +34,15 @@ function newPartition(t: Test) {
   t.teardown(() => rmSync(directory, { recursive: true, force: true }))
   const group: { committed: Committed } = { committed: { offset: -1, said: undefined } }
   const closed: string[] = []
+  const time = { shiftMs: 0 }
+  let clock = createNameClock(() => Date.now() + time.shiftMs)
   const options = (sink: string): PartitionOptions => ({
     sink,
     topic: 'logs',
     partition: 0,
     directory: join(directory, sink),
     rotate: { bytes: 1000, age: 1_000_000 },
+    clock,
     stalled: async (error) => {
       throw error
     },
@@ -48,6 +53,8 @@ function newPartition(t: Test) {
   }
   /** It may be left as a killed process leaves it; the test's own process closes it in the end. */
   async function open(sink: string) {
+    // Another process: what it knows of names is on the disk.
+    clock = createNameClock(() => Date.now() + time.shiftMs)
     const log = await openPartition(options(sink), group.committed)
     t.teardown(log.close)
     return log
@@ -62,7 +69,7 @@ function newPartition(t: Test) {
       )
       .map((text) => JSON.parse(text))
   const messages = (sink: string) => texts(sink).map(({ msg }) => msg)
-  return { directory, group, closed, options, commit, open, texts, messages }
+  return { directory, group, time, closed, options, commit, open, texts, messages }
 }
 
 const refuse = async () => {
@@ -263,3 +270,37 @@ t.test('a disk that is full is asked again, and what was half written is not the
   t.equal(asked, 1)
   t.ok(existsSync(join(folder, 'checkpoint.json')))
 })
+
+const dayMs = 86_400_000
+for (const [steps, shifts] of Object.entries({
+  'a day ahead, then corrected': [dayMs, 0],
+  'a day behind, then corrected': [-dayMs, 0],
+  'back to 1970': [0, -Date.now()],
+  'ahead of the year 9999': [9000 * 366 * dayMs, 0, -dayMs]
+})) {
+  fieldCase(t, 3, `collected files stay in order over a clock that is set, ${steps}`, async (t) => {
+    const { directory, time, closed, open, commit, messages } = newPartition(t)
+    const names = () => globSync('lines-*', { cwd: join(directory, 'a') }).sort()
+    const made: string[] = []
+    let offset = 0
+    for (const shiftMs of shifts) {
+      time.shiftMs = shiftMs
+      for (let opened = 0; opened < 2; opened += 1) {
+        const log = await open('a')
+        for (let files = closed.length; closed.length < files + 2; offset += 1) {
+          await log.collect([record(offset, offset + 1, `${offset}`)], offset + 1, commit)
+          for (const name of names()) if (!made.includes(name)) made.push(name)
+        }
+        // Killed: it is not closed, and the next one cuts back what does not count.
+      }
+    }
+    await open('a')
+    t.same(made, made.toSorted(), 'no name sorts before an earlier one')
+    t.same(names(), made, 'no committed file is removed')
+    t.same(
+      messages('a').map(Number),
+      Array.from({ length: offset }, (_, index) => index),
+      'each line once, in order'
+    )
+  })
+}

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { type Committed, decodeCommit } from '../checkpoint.ts'
+import { createNameClock } from '../line-file.ts'
 import { openPartition, type PartitionLog, settlePartition } from '../partition-log.ts'
 import type { LogRecord } from '../records.ts'
 
@@ -66,6 +67,7 @@ async function play(seed: number): Promise<{ found: number[]; total: number; sto
   const story: string[] = []
   const group = { generation: 0, owner: '', committed: { offset: -1, said: undefined } as Committed }
   let calm = false
+  const clock = createNameClock(Date.now)
   const sinks: Sink[] = ['a', 'b', 'c'].map((name) => {
     const directory = join(root, String(seed), name)
     mkdirSync(directory, { recursive: true })
@@ -106,6 +108,7 @@ async function play(seed: number): Promise<{ found: number[]; total: number; sto
         partition: 0,
         directory: sink.directory,
         rotate: { bytes: 400, age: 1e9 },
+        clock,
         stalled: (error) => Promise.reject(error),
         closed: () => {}
       },

@@ -1,6 +1,7 @@
 /** What was collected before is told from what is new and from what never came. */
 
 import t from 'tap'
+import { fieldCase } from '#common/testing-field-cases.ts'
 import { noPositions, type Positions, trackPositions } from '../positions.ts'
 
 /** Takes ranges of one source, and says for each how many lines of it were known. */
@@ -31,6 +32,17 @@ t.test('what is skipped is missing', async (t) => {
 t.test('a source that may have been forgotten begins where it begins', async (t) => {
   const partly = { complete: false, last: [['svc/b', 3]] } satisfies Positions
   t.match(take(partly, [100, 5], [103, 5]), { known: [0, 2], missing: 0, duplicates: 2 })
+})
+
+fieldCase(t, 30, 'a source that returns after 2,000 others were heard counts no line as missing', async (t) => {
+  const first = trackPositions(noPositions)
+  first.take('svc/0', 1, 5)
+  for (let index = 1; index <= 2000; index += 1) first.take(`svc/${index}`, 1, 1)
+  // Each batch begins with what the checkpoint of the one before holds.
+  const second = trackPositions(first.positions())
+  t.equal(second.take('svc/0', 6, 5), 0, 'its lines are collected')
+  t.equal(second.take('svc/2000', 4, 1), 0)
+  t.match({ ...second }, { missing: 2, duplicates: 0 }, 'a gap of a source that is known still counts')
 })
 
 t.test('sources do not mix, and those heard of longest ago are forgotten first', async (t) => {
