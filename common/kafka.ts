@@ -3,6 +3,7 @@
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import './kafka-idle.ts'
 import kafkajs, { type Kafka, type Message, type Producer } from 'kafkajs'
+import { RecordTooLargeError } from './spool/piece-size.ts'
 import { withinMs } from './time-limit.ts'
 
 const { CompressionCodecs, CompressionTypes } = kafkajs
@@ -48,7 +49,8 @@ export interface Lines {
 /** Gives lines to the brokers. */
 export interface LineSender {
   /**
-   * Resolves, once all replicas have the lines, to their partition; rejects if that is not known.
+   * Resolves, once all replicas have the lines, to their partition; rejects if that is not known, and with a
+   * RecordTooLargeError if the brokers do not take that many at once.
    *
    * @param partition -1 to have one chosen by the name of the source
    */
@@ -59,16 +61,40 @@ export interface LineSender {
 export function createLineSender(options: KafkaOptions, clientId: string): LineSender {
   const { topic } = options.logs
   const sender = createSender(options, clientId)
+  let closedInRow = 0
   return {
-    send: (key, { position, bytes }, partition) =>
-      sender.send(topic, {
+    async send(key, { position, bytes }, partition) {
+      const record = {
         key,
         value: bytes,
         headers: { position: String(position) },
         ...(partition >= 0 && { partition })
-      }),
+      }
+      try {
+        const written = await sender.send(topic, record)
+        closedInRow = 0
+        return written
+      } catch (error) {
+        if (isTooLarge(error)) throw new RecordTooLargeError(error)
+        // So a broker answers a request above socket.request.max.bytes, and any request when it stops.
+        closedInRow = hasCause(error, 'KafkaJSConnectionClosedError') ? closedInRow + 1 : 0
+        if (closedInRow < 2) throw error
+        closedInRow = 0
+        throw new RecordTooLargeError(error, false)
+      }
+    },
     close: sender.close
   }
+}
+
+/** Whether the brokers have rejected a record for its size: `max.message.bytes` of its topic, or `message.max.bytes`. */
+function isTooLarge(error: unknown): boolean {
+  return ['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE'].includes((error as KafkaFailure).type ?? '')
+}
+
+function hasCause(error: unknown, name: string): boolean {
+  const { name: own, cause } = error as KafkaFailure
+  return own === name || (cause instanceof Error && hasCause(cause, name))
 }
 
 /** Gives records to the brokers. */
@@ -81,6 +107,9 @@ export interface Sender {
 // Beyond the client's own limits, which do not hold in every state of a connection.
 const connectMs = 8000
 const sendMs = 20_000
+// No timestamp: the time of a record is the brokers' to set, which reject one by a clock that differs from theirs by much
+// (message.timestamp.after.max.ms). In a topic with CreateTime, retention then counts from when the broker wrote it.
+const noTimestamp = '-1'
 
 /** A sender that connects when it is first used, and anew after each failure. */
 export function createSender(
@@ -114,12 +143,13 @@ export function createSender(
           topic,
           acks: -1,
           compression: compressionTypes[compression],
-          messages: [record]
+          messages: [{ ...record, timestamp: noTimestamp }]
         })
         const [written] = await withinMs(sendMs, sending)
         return written?.partition ?? -1
       } catch (error) {
-        void close()
+        // The connection is as good as before.
+        if (!isTooLarge(error)) void close()
         throw error
       }
     },

@@ -35,7 +35,7 @@ export interface ServiceLog {
 const [leastSegmentBytes, mostSegmentBytes] = [2 ** 16, 8 * 2 ** 20]
 // With Kafka switched off the disk buffer is where the log is kept: what is removed at its limit is at most a day of lines at once.
 const keptSegmentMs = 86_400_000
-const dropReasons = ['disk', 'too_long', 'spool_full', 'torn'] satisfies DropReason[]
+const dropReasons = ['disk', 'too_long', 'too_large', 'spool_full', 'torn'] satisfies DropReason[]
 
 /**
  * Opens the log of this process.

@@ -50,6 +50,8 @@ export async function ensureTopic(
     }
     const replicas = options.replication || Math.min((await admin.describeCluster()).brokers.length, mostReplicas)
     const configEntries = Object.entries({
+      // The clocks of producers may be wrong.
+      'message.timestamp.type': 'LogAppendTime',
       'retention.ms': retention,
       'retention.bytes': retentionBytes,
       'min.insync.replicas': Math.max(replicas - 1, 1)

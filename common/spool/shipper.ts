@@ -4,7 +4,9 @@ import { mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Ownership, takeOwnership } from '../ownership.ts'
+import { writeDeadLetter } from './dead-letters.ts'
 import { namesIn, sourceStaleMs } from './layout.ts'
+import { behind, createPieceSize, RecordTooLargeError } from './piece-size.ts'
 import { retain } from './retention.ts'
 import { type Batch, openSource, type Source } from './source.ts'
 import type { DropReason } from './spool.ts'
@@ -19,7 +21,8 @@ export interface ShipperOptions {
   /** The most that all sources together may take on the disk. */
   maxBytes: number
   /**
-   * Gives lines to the brokers; resolves, once all replicas have them, to the partition that they are in.
+   * Gives lines to the brokers; resolves, once all replicas have them, to the partition that they are in; rejects with a
+   * RecordTooLargeError if they are too many at once.
    * Without it nothing is shipped, and the buffer is only kept within its limit.
    */
   send: ((source: string, batch: Batch, partition: number) => Promise<number>) | undefined
@@ -59,6 +62,7 @@ export async function ship(
 ): Promise<boolean> {
   const { service, instance, directory, maxBytes, send, retains = false } = options
   const buffer = Buffer.allocUnsafe(batchBytes)
+  const pieceSize = createPieceSize()
   const adopted = new Map<Source, Ownership>()
   const ownDirectory = join(directory, instance)
   let own: Source | undefined
@@ -94,9 +98,10 @@ export async function ship(
   function adoptOrphans(): void {
     for (const name of namesIn(directory)) {
       const path = join(directory, name)
-      if (name === instance || sources().some((source) => source.directory === path)) continue
+      if (name === instance || !statSync(path).isDirectory() || sources().some((source) => source.directory === path))
+        continue
       const names = namesIn(path)
-      const isNew = !names.includes('owner.json') && Date.now() - statSync(path).mtimeMs < ownerlessMs
+      const isNew = !names.includes('owner.json') && Math.abs(Date.now() - statSync(path).mtimeMs) < ownerlessMs
       const ownership = isNew ? undefined : takeOwnership(path, sourceStaleMs)
       if (ownership) adopted.set(openSource(`${service}/${name}`, path, events.dropped), ownership)
     }
@@ -118,7 +123,6 @@ export async function ship(
         return 0
       }
       acknowledge(source, partition)
-      events.shipped(batch.count)
     }
     return largest
   }
@@ -133,25 +137,52 @@ export async function ship(
     }
   }
 
-  /** Tries until the brokers have a batch. @returns its partition, or nothing if it is time to end */
+  /** Retries until the brokers have a batch, in as many pieces as it takes. @returns its partition, or nothing if it is time to end */
   async function delivered(
     deliver: NonNullable<ShipperOptions['send']>,
     source: Source,
     batch: Batch
   ): Promise<number | undefined> {
-    for (let retry = 0; ; retry += 1) {
+    let partition = source.partition()
+    let waiting: Batch | undefined = batch
+    let retry = 0
+    while (waiting !== undefined) {
+      const sent: Batch = waiting
+      const piece = pieceSize.piece(sent)
       try {
-        const partition = await deliver(source.name, batch, source.partition())
+        partition = await deliver(source.name, piece, partition)
         events.brokers(undefined)
-        return partition
+        events.shipped(piece.count)
+        waiting = behind(sent, piece)
+        retry = 0
       } catch (error) {
+        if (error instanceof RecordTooLargeError && (piece.count > 1 || error.isCertain)) {
+          if (piece.count > 1) pieceSize.rejected(piece)
+          else {
+            deadLetter(source, piece)
+            waiting = behind(sent, piece)
+          }
+          if (cutOff.aborted) return undefined
+          continue
+        }
         events.brokers(error)
         if (stop.aborted || cutOff.aborted) return undefined
-        const delayMs = Math.min(firstRetryMs * 2 ** Math.min(retry, 10), lastRetryMs) * (0.5 + Math.random() / 2)
-        await pause(delayMs, stop)
+        await pause(Math.min(firstRetryMs * 2 ** Math.min(retry, 10), lastRetryMs) * (0.5 + Math.random() / 2), stop)
         housekeep()
+        retry += 1
       }
     }
+    return partition
+  }
+
+  /** The position of the line stays empty, as that of every dropped line: the sinks count it as missing, too. */
+  function deadLetter(source: Source, { position, bytes }: Batch): void {
+    try {
+      writeDeadLetter(directory, source.name, position, bytes)
+    } catch (error) {
+      events.disk(error)
+    }
+    events.dropped(1, 'too_large')
   }
 
   let complete = false

@@ -2,6 +2,7 @@
 
 import { closeSync, fstatSync, openSync, readSync, rmSync, statSync } from 'node:fs'
 import { listSegments, readShipped, type Segment, type Shipped, shippedNote } from './layout.ts'
+import { linesIn } from './piece-size.ts'
 import type { DropReason } from './spool.ts'
 
 /** Some lines that follow each other. */
@@ -167,12 +168,6 @@ export function openSource(
       rmSync(directory, { recursive: true, force: true })
     }
   }
-}
-
-function linesIn(bytes: Buffer): number {
-  let count = 0
-  for (let at = bytes.indexOf(lineEnd); at >= 0; at = bytes.indexOf(lineEnd, at + 1)) count += 1
-  return count
 }
 
 function countLines(path: string, from: number): number {

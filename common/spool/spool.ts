@@ -3,8 +3,8 @@
 import { closeSync, ftruncateSync, mkdirSync, openSync, writeSync } from 'node:fs'
 import { segmentPath } from './layout.ts'
 
-/** Why lines were dropped. */
-export type DropReason = 'disk' | 'too_long' | 'spool_full' | 'torn'
+/** Why lines were dropped; `too_large` for the brokers: such a line is in the dead-letter file. */
+export type DropReason = 'disk' | 'too_long' | 'too_large' | 'spool_full' | 'torn'
 
 /** Takes the lines of one process. */
 export interface Spool {
