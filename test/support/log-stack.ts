@@ -2,7 +2,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { globSync, mkdtempSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
@@ -30,11 +30,21 @@ export async function startBroker(t: Teardown) {
   const options = { supervisor, directory: join(directory, 'kafka'), port, docker: undefined, say: () => {} }
   const { address, ready } = await startKafka({ ...options, signal: new AbortController().signal })
   await ready
-  const pid = () => descendants(process.pid).find(([, command]) => command.includes(join(directory, 'kafka')))?.[0] ?? 0
-  return {
-    address,
-    /** The process of the broker, which is another one after each start. */
-    signal: (signal: NodeJS.Signals) => process.kill(pid(), signal)
+  /** The broker runs in its folder, which no argument names; each start gives it another process. */
+  function pid(): number {
+    const isBroker = ([pid]: [number, string]) => workingDirectory(pid) === join(directory, 'kafka')
+    const [found] = descendants(process.pid).find(isBroker) ?? []
+    if (found === undefined) throw new Error('no broker runs')
+    return found
+  }
+  return { address, signal: (signal: NodeJS.Signals) => process.kill(pid(), signal) }
+}
+
+function workingDirectory(pid: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`)
+  } catch {
+    return undefined
   }
 }
 

@@ -33,6 +33,8 @@ export async function startOwnPostgres(t: Teardown) {
   /** To all of its processes: each connection has one, which would go on. */
   function signal(name: NodeJS.Signals): void {
     const pid = leader()
+    // To 0, a signal goes to the whole process group of the test.
+    if (pid === 0) throw new Error('no PostgreSQL runs')
     // The leader first when it stops, so that it starts no other, and last when it goes on.
     const pids = [pid, ...descendants(pid).map(([each]) => each)]
     for (const each of name === 'SIGCONT' ? pids.toReversed() : pids) process.kill(each, name)
