@@ -95,7 +95,7 @@ const typeOf = ({ headers }: FastifyRequest) => headers['content-type'] ?? ''
 const takesBody = (request: FastifyRequest) => request.routeOptions.schema?.body !== undefined
 
 function isEmptyObject(body: unknown): boolean {
-  return typeof body === 'object' && body !== null && Object.keys(body).length === 0
+  return typeof body === 'object' && body !== null && !Array.isArray(body) && Object.keys(body).length === 0
 }
 
 const unexpectedBody = () => refuse('must be empty: this route takes none')
