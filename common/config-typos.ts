@@ -15,7 +15,7 @@ const leastLettersToResemble = 10
 
 /**
  * The first variable that nothing reads although it has a prefix of the product, differs from a key's variable in one
- * letter, in case or in underscores, or is the bare name of a service or engine. Variables of other programs that
+ * letter, in case or in separators, or is the bare name of a service or engine. Variables of other programs that
  * carry such a prefix pass (config-foreign.ts).
  *
  * @param known the variables that are read
@@ -26,16 +26,27 @@ export function unknownVariable(
   known: ReadonlySet<string>,
   prefixes: readonly string[]
 ): UnknownVariable | undefined {
-  const resembled = [...known].map(letters).filter((name) => name.length >= leastLettersToResemble)
+  const spelt = new Set([...known].map(letters))
+  const resembled = [...spelt].filter((name) => name.length >= leastLettersToResemble)
+  // Also without the underscore within a section's name: `USERSVC_`.
+  const starts = prefixes.flatMap((prefix) => [prefix, `${letters(prefix)}_`])
   for (const name of Object.keys(environment).sort()) {
     if (known.has(name) || isForeign(name, environment)) continue
     const isOurs =
       bareNames.includes(name) ||
-      prefixes.some((prefix) => name.toUpperCase().startsWith(prefix)) ||
+      starts.some((start) => withUnderscores(name).startsWith(start)) ||
+      spelt.has(letters(name)) ||
       resembled.some((other) => isWithinOneEdit(letters(name), other))
-    if (isOurs) return { name, nearest: nearest(name, [...known]) }
+    if (isOurs) return { name, nearest: nearestVariable(name, [...known], prefixes) }
   }
   return undefined
+}
+
+/** Of the variables with the same prefix, or of all if there are none. */
+function nearestVariable(written: string, known: string[], prefixes: readonly string[]): string {
+  const start = `${withUnderscores(written)}_`
+  const [prefix] = prefixes.filter((each) => start.startsWith(each)).sort((a, b) => b.length - a.length)
+  return nearest(written, prefix === undefined ? known : known.filter((name) => name.startsWith(prefix)))
 }
 
 /** The names in each section, by its path, given the paths of all keys; the sections themselves are those of ''. */
@@ -59,7 +70,12 @@ export function nearest(written: string, names: readonly string[]): string {
 }
 
 function letters(name: string): string {
-  return name.replaceAll('_', '').toUpperCase()
+  return withUnderscores(name).replaceAll('_', '')
+}
+
+/** `gateway.rate-limit` as a variable is written. */
+function withUnderscores(name: string): string {
+  return name.replaceAll(/[^A-Za-z0-9]+/g, '_').toUpperCase()
 }
 
 function isWithinOneEdit(one: string, other: string): boolean {

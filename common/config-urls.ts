@@ -33,7 +33,8 @@ export function urlParts(written: string): UrlParts | undefined {
   if (match === null) return undefined
   const [, scheme = '', user = '', password = '', hosts = '', path = '', query = ''] = match
   try {
-    for (const part of [user, password, path, query]) decodeURIComponent(part)
+    // In the protocol of PostgreSQL, NUL ends a parameter, and another one follows.
+    if ([user, password, path, query].some((part) => decodeURIComponent(part).includes('\0'))) return undefined
   } catch {
     // Escapes that are no UTF-8.
     return undefined

@@ -60,6 +60,8 @@ function readFile(file: string, required: boolean): Record<string, unknown> {
 
 /** The place and kind of a mistake in a file, without a word of the file, which may hold a secret. */
 function whatIsWrong(error: unknown): string {
+  // An alias without its anchor, whose name may be a secret.
+  if (error instanceof ReferenceError) return 'is not valid YAML (an alias, *name, without its anchor)'
   if (!(error instanceof YAMLError)) return `cannot be read (${(error as NodeJS.ErrnoException).code})${remedy(error)}`
   const [{ line, col }] = error.linePos ?? [{ line: 1, col: 1 }]
   return `is not valid YAML at line ${line}, column ${col} (${error.code})`
@@ -153,9 +155,11 @@ function refuseUnknown(
     const path = parent === '' ? name : `${parent}.${name}`
     if (!names.includes(name)) {
       const what = parent === '' ? 'section' : 'key'
-      throw new ConfigError(
-        `${path}: unknown ${what} in ${file}, takes ${names.join(', ')} (the nearest is ${nearest(name, names)})`
-      )
+      // Without the blank behind its colon, `{token:secret}` is a name.
+      const isName = /^[\w.<-]{1,64}$/.test(name)
+      const shown = isName ? path : `${parent === '' ? '' : `${parent}: `}a name that is not shown`
+      const hint = isName ? ` (the nearest is ${nearest(name, names)})` : ' (a colon needs a blank behind it)'
+      throw new ConfigError(`${shown}: unknown ${what} in ${file}, takes ${names.join(', ')}${hint}`)
     }
     if (!children.has(path) || (parent === '' && value === null)) continue
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {

@@ -57,7 +57,9 @@ const ignored: Record<string, RegExp> = {
   ...Object.fromEntries(
     [
       ...['pgbouncer', 'connection_limit', 'pool_timeout', 'socket_timeout', 'statement_cache_size', 'pool_mode'],
-      ...['max_idle_connection_lifetime', 'prepareThreshold', 'prepared_statements', 'supa', 'single_use_connections']
+      ...['max_idle_connection_lifetime', 'prepareThreshold', 'prepared_statements', 'single_use_connections'],
+      // Supabase's integration for Vercel.
+      ...['supa', 'workaround']
     ].map((name) => [name, any])
   ),
   sslaccept: /^accept_invalid_certs$/
@@ -78,6 +80,8 @@ const unsupported = [
   ...['statement_timeout', 'search_path', 'currentSchema', 'timezone', 'require_auth', 'ssl_min_protocol_version', 'db']
 ]
 const remedies: Record<string, string> = {
+  port: 'takes a port from 1 to 65535',
+  client_encoding: 'takes UTF8',
   schema: 'takes public; name another schema with options=-c%20search_path%3D<schema>',
   sslmode: 'takes disable, require, verify-ca or verify-full; TLS that is only sometimes used protects nothing',
   target_session_attrs: 'takes any, read-write or primary',
@@ -100,11 +104,14 @@ function parametersOf({ query }: UrlParts): Map<string, string> {
     }
     if (parameters.has(name)) wrong(`has the parameter ${name} twice`)
     const value = decodeURIComponent(rest.join('='))
-    if (!accepted.test(value)) wrong(`parameter ${name} ${remedies[name] ?? `takes ${accepted.source}`}`)
+    if (!accepted.test(value)) wrong(`parameter ${name} ${remedies[name] ?? takes(accepted)}`)
     parameters.set(name, value)
   }
   return parameters
 }
+
+/** The words of a pattern such as `^(disable|require)$`. */
+const takes = ({ source }: RegExp) => `takes ${source.replace(/^\^\(?(.*?)\)?\$$/, '$1').replaceAll('|', ', ')}`
 
 function tlsOf(parameters: ReadonlyMap<string, string>): PostgresAddress['ssl'] {
   const read = (name: string) => {
@@ -149,7 +156,8 @@ export function postgresAddress(url: string): PostgresAddress {
   const host = text('host') || decodeURIComponent(urlHost).replace(/^\[(.*)\]$/, '$1')
   const isSocket = host.startsWith('/')
   if (host === '') wrong('names no host')
-  if (!isSocket && !isAuthority(host.includes(':') ? `[${host}]` : host)) wrong('names no valid host')
+  if (!isSocket && !isAuthority(host.includes(':') ? `[${host.replace('%', '%25')}]` : host))
+    wrong('names no valid host')
   const port = Number(text('port') || urlPort || 5432)
   if (port < 1 || port > 65_535) wrong('has no valid port')
   const user = decodeURIComponent(parts.user) || text('user')

@@ -1,7 +1,10 @@
 /** The four services: how they are started, and when they are ready. */
 
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
+import http from 'node:http'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Values } from '#common/config.ts'
 import { schema } from './config.ts'
@@ -125,10 +128,12 @@ export function rpcUrls(section: 'userSvc' | 'sessionSvc', config: Config, ports
   return ports.map((port) => `http://${authority(config[section].host, port)}`).join(',')
 }
 
+/** By an agent of its own: with `NODE_USE_ENV_PROXY`, `fetch` and the global agent ask a proxy for loopback addresses too. */
 async function get(url: string): Promise<{ ok: boolean; text: string }> {
   try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(3000) })
-    return { ok: response.ok, text: await response.text() }
+    const request = http.get(url, { agent: new http.Agent(), signal: AbortSignal.timeout(3000) })
+    const [response] = (await once(request, 'response')) as [http.IncomingMessage]
+    return { ok: response.statusCode === 200, text: await text(response) }
   } catch {
     return { ok: false, text: 'it does not answer' }
   }

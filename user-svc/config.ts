@@ -50,6 +50,13 @@ export const userSvc = {
     peppers: secretList(
       'Keys for the HMAC under the password hash, the newest first, each as `name:base64` of 32 bytes or more.'
     )
+  },
+  bruteForce: {
+    // Scripts set this key, so it is accepted before its feature exists.
+    enabled: flag(
+      false,
+      'Has no effect in this version, which counts no wrong passwords of an account: `gateway.rateLimit` alone limits log-ins. `true` logs a warning.'
+    )
   }
 }
 

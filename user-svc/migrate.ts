@@ -1,5 +1,6 @@
 /** Brings the database to the newest schema once and ends; for a job that runs before user-svc does. */
 
+import '#common/no-native-driver.ts'
 import { ConfigError, loadConfig, requireAddress } from '#common/config.ts'
 import { createLogger } from '#common/logger.ts'
 import { requireTlsInUrl } from '#common/postgres-url.ts'

@@ -1,5 +1,6 @@
 /** Starts user-svc. */
 
+import '#common/no-native-driver.ts'
 import { runService } from '#common/lifecycle.ts'
 import { rpcClientMetrics } from '#common/metrics.ts'
 import { createOpsServer } from '#common/ops-server.ts'
@@ -20,6 +21,9 @@ import { createSessionClient } from './session-client.ts'
 await runService('user-svc', load, async (config, { log, registry, logDependencies }) => {
   await prepareHashThreads(hashesAtATime(config.userSvc.password))
   const { postgres, host, port, opsHost, opsPort } = config.userSvc
+  if (config.userSvc.bruteForce.enabled) {
+    log.warn({ event: 'brute_force_unavailable' }, 'userSvc.bruteForce.enabled has no effect in this version')
+  }
   const pool = connectDatabase(postgres, () => readiness.lookNow())
   const { db } = pool
   const metrics = rpcClientMetrics(registry)

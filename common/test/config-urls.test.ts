@@ -35,7 +35,7 @@ const urlKeys = {
 
 fieldCase(t, 14, 'a raw special character in a password is one line that names the key and the encoding', async (t) => {
   for (const [variable, [key, urlWith]] of Object.entries(urlKeys)) {
-    for (const character of ['@', '/', '#', '?', '%', '\\', ' ', '[', ']', '%zz', '%@', '\t', '%ff']) {
+    for (const character of ['@', '/', '#', '?', '%', '\\', ' ', '[', ']', '%zz', '%@', '\t', '%ff', '%00']) {
       for (const password of [`S3cret${character}Tail`, `12${character}S3cretTail`, `S3cretTail${character}`]) {
         const message = messageFor(variable, urlWith(password))
         t.match(

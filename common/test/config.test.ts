@@ -117,17 +117,40 @@ fieldCase(t, 26, 'a misspelt variable of any service stops the start and names t
     ['gateway_port', 'GATEWAY_PORT (gateway.port)'],
     ['CONFIG_FILES', 'CONFIG_FILE'],
     ['REDIS', 'REDIS_URL (redis.url)'],
-    ['REDIS_PASSWORD', 'RPC_']
+    ['KAFKA', 'KAFKA_ENABLED (kafka.enabled)'],
+    ['REDISURL', 'REDIS_URL (redis.url)'],
+    ['LOGLEVEL', 'LOG_LEVEL (log.level)'],
+    ['gateway.rateLimit.enabled', 'GATEWAY_RATE_LIMIT_ENABLED (gateway.rateLimit.enabled)'],
+    ['user-svc.password.costs', 'USER_SVC_PASSWORD_COST (userSvc.password.cost)'],
+    ['USERSVC_POSTGRES', 'USER_SVC_POSTGRES_URL (userSvc.postgres.url)'],
+    ['userSvcBruteForceEnabled', 'USER_SVC_BRUTE_FORCE_ENABLED (userSvc.bruteForce.enabled)']
   ]
   for (const [name, nearest] of misspelt) {
     const message = messageOf(() => load('', { [name]: 'hunter2' }))
     t.match(message, new RegExp(`^${name}: unknown variable, the nearest is `), name)
-    if (name !== 'REDIS_PASSWORD') t.equal(message, `${name}: unknown variable, the nearest is ${nearest}`)
+    t.equal(message, `${name}: unknown variable, the nearest is ${nearest}`)
     t.notMatch(message, /hunter2/)
   }
+  // The nearest is a key of the same section, however little it resembles.
+  for (const [name, prefix] of Object.entries({
+    KAFKA_URL: 'KAFKA_',
+    REDIS_PASSWORD: 'REDIS_',
+    SESSION_SECRET: 'SESSION_'
+  }))
+    t.match(
+      messageOf(() => load('', { [name]: 'x' })),
+      new RegExp(`^${name}: unknown variable, the nearest is ${prefix}`)
+    )
   t.doesNotThrow(() => load('', { GATEWAYS: '2' }), 'which is none of a service')
   for (const name of ['PATH', 'BLOG_LEVEL', 'MY_GATEWAY_PORT', 'REDISCLI_AUTH', 'LOGNAME', 'SESSION', 'LOG'])
     t.doesNotThrow(() => load('', { [name]: 'x' }), name)
+})
+
+t.test('the keys on which scripts rely exist', async (t) => {
+  const relied = ['gateway.port', 'gateway.rateLimit.enabled', 'userSvc.bruteForce.enabled', 'userSvc.password.cost']
+  for (const path of [...relied, 'session.idleTimeout', 'session.lifetime', 'log.level', 'rpc.token'])
+    t.ok(keyPaths.includes(path), path)
+  t.doesNotThrow(() => load('userSvc: {bruteForce: {enabled: true}}', { USER_SVC_BRUTE_FORCE_ENABLED: 'false' }))
 })
 
 t.test('variables of other programs pass, and a service link is no key', async (t) => {
@@ -180,7 +203,9 @@ t.test('a variable of the runtime that weakens every connection is named', async
   const dangers: [NodeJS.ProcessEnv, RegExp][] = [
     [{ NODE_TLS_REJECT_UNAUTHORIZED: '0' }, /^NODE_TLS_REJECT_UNAUTHORIZED: got "0"/],
     [{ NODE_ENV: 'prod' }, /^NODE_ENV: got "prod", the nearest is production$/],
-    [{ NODE_ENV: 'Production' }, /^NODE_ENV/],
+    ...['Production', ' production', 'production ', 'poduction', 'pruduction', 'prd', 'PROD'].map(
+      (name): [NodeJS.ProcessEnv, RegExp] => [{ NODE_ENV: name }, /^NODE_ENV: got .*, the nearest is production$/]
+    ),
     [{ NODE_DEBUG: 'cluster,http2' }, /^NODE_DEBUG: got "cluster,http2", which prints requests/]
   ]
   for (const [env, message] of dangers) t.throws(() => load('', env), { name: 'ConfigError', message })
@@ -191,6 +216,8 @@ t.test('a variable of the runtime that weakens every connection is named', async
     NODE_OPTIONS: '--inspect'
   }
   t.doesNotThrow(() => load('', harmless))
+  for (const NODE_ENV of ['', 'production', 'development', 'test', 'preview', 'introduction-demo'])
+    t.doesNotThrow(() => load('', { NODE_ENV }), NODE_ENV)
 })
 
 t.test('a secret is never part of a message', async (t) => {

@@ -30,7 +30,8 @@ fieldCase(t, 13, 'the parameters of Prisma, Neon, Supabase, RDS and Heroku leave
     '?channel_binding=prefer',
     '?pgbouncer=true&connection_limit=5&pool_timeout=10&statement_cache_size=0&sslaccept=accept_invalid_certs',
     '?sslmode=disable&connect_timeout=10&keepalives=1&target_session_attrs=read-write&gssencmode=disable',
-    '?supa=base-pooler.x&client_encoding=UTF8'
+    '?supa=base-pooler.x&client_encoding=UTF8',
+    '?workaround=supabase-pooler.vercel&pgbouncer=true'
   ]
   for (const query of printed) t.equal(await ask(server + query, name), 'default', query)
   const other = server.replace('postgres://', 'postgresql://')
@@ -66,6 +67,7 @@ t.test('hosts', async (t) => {
   }
   t.equal(at('postgres://u:p@db.example/x'), 'db.example 5432 u x')
   t.equal(at('postgres://u@[::1]:6000/x'), '::1 6000 u x')
+  t.equal(at('postgres://u@[fe80::1%25eth0]/x'), 'fe80::1%eth0 5432 u x')
   t.equal(at('postgres://u@%2Fvar%2Frun%2Fpostgresql/x'), '/var/run/postgresql 5432 u x')
   t.equal(at('postgres://u@/x?host=/var/run/postgresql&port=6000'), '/var/run/postgresql 6000 u x')
   t.equal(at('postgres://h?user=u&password=p'), 'h 5432 u u')
@@ -88,6 +90,9 @@ t.test('what cannot be used is one line, with documented words alone', async (t)
       /the file of sslrootcert cannot be read \(ENOENT\)/
     ],
     ['postgres://u@h/d?ssl=true&ssl=false', /has the parameter ssl twice/],
+    ['postgres://u@h/d?ssl=S3cret', /parameter ssl takes true, false, 0, 1, no-verify$/],
+    ['postgres://u@h/d?port=S3cret', /parameter port takes a port from 1 to 65535$/],
+    ['postgres://u@h/d?channel_binding=S3cret', /parameter channel_binding takes disable, prefer, require$/],
     ['postgres://u@h/d?target_session_attrs=standby', /takes any, read-write or primary/]
   ]
   for (const [url, message] of refused) {

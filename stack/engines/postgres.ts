@@ -1,5 +1,6 @@
 /** PostgreSQL: a cluster of its own with the database `auth`, from the npm package or in Docker. */
 
+import '#common/no-native-driver.ts'
 import { mkdirSync } from 'node:fs'
 import pg from 'pg'
 import { postgresAddress } from '#common/postgres-url.ts'
