@@ -5,6 +5,7 @@ import { Code, ConnectError } from '@connectrpc/connect'
 import { type ConnectTransportOptions, Http2SessionManager } from '@connectrpc/connect-node'
 import { isUnprocessed } from './http2-guard.ts'
 import { neverProcessed } from './retry.ts'
+import { authorityHeader } from './rpc-authority.ts'
 import { endRequestWithMessage } from './rpc-frames.ts'
 
 /** What a transport asks of its connection. */
@@ -43,6 +44,7 @@ function nameUnprocessed(stream: ClientHttp2Stream): void {
 export function createRpcConnection(baseUrl: string): RpcConnection {
   const open = () => ({ manager: new Http2SessionManager(baseUrl, pings), streams: 0, isCurrent: true })
   let current = open()
+  const own = authorityHeader(baseUrl)
   const takers = new WeakMap<ClientHttp2Stream, ReturnType<typeof open>>()
 
   function closeUnlessUsed({ manager, streams, isCurrent }: ReturnType<typeof open>): void {
@@ -54,7 +56,7 @@ export function createRpcConnection(baseUrl: string): RpcConnection {
     authority: current.manager.authority,
     async request(method, path, headers, options) {
       const taker = current
-      const stream = await taker.manager.request(method, path, headers, options).catch(notSent)
+      const stream = await taker.manager.request(method, path, { ...headers, ...own }, options).catch(notSent)
       nameUnprocessed(stream)
       endRequestWithMessage(stream, headers)
       taker.streams += 1

@@ -19,6 +19,7 @@ import { type Logger, tracedLogger } from './logger.ts'
 import { rpcMetrics } from './metrics.ts'
 import type { Readiness } from './readiness.ts'
 import { reflectionRoutes } from './reflection.ts'
+import { replaceBrokenAuthority } from './rpc-authority.ts'
 import { lineKey, logKey, traceKey } from './rpc-context.ts'
 import { credentialCheck, requireCredential } from './rpc-credential.ts'
 import { capDeadline } from './rpc-deadline.ts'
@@ -66,6 +67,7 @@ export function buildRpcServer(options: RpcServerOptions) {
   })
   app.addHook('onRequest', (request, reply, done) => {
     if (!admits(request.raw)) return void reply.hijack()
+    replaceBrokenAuthority(request.raw.headers)
     capDeadline(request.raw.headers, rpc.maxTimeout)
     done()
   })
