@@ -147,9 +147,11 @@ export function createHashQueue(slots: number, firstHashMs: number, events: Hash
     const begun = { ms: performance.now() }
     since.add(begun)
     try {
-      return await work()
-    } finally {
+      const result = await work()
+      // One that failed, because its caller disconnected for example, says nothing about how long a hash takes.
       hashMs += weight * (performance.now() - begun.ms - hashMs)
+      return result
+    } finally {
       since.delete(begun)
       running -= 1
       startNext()

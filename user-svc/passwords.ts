@@ -85,9 +85,14 @@ export function createPasswords(rules: PasswordRules, observe: (seconds: number,
   // What a failed check costs at least: as much as the dearest hash that has been seen, should the cost once have been higher.
   let failureCost = rules.cost
 
-  async function timed<T>(cost: number, work: Promise<T>): Promise<T> {
+  /**
+   * One computation, which does not begin for a caller that has disconnected. One that has begun settles when it ends:
+   * given a signal, @node-rs/bcrypt rejects at once and computes on, so a thread that is in use would look free.
+   */
+  async function compute<T>(cost: number, signal: AbortSignal, bcrypt: () => Promise<T>): Promise<T> {
+    signal.throwIfAborted()
     const startedAt = performance.now()
-    const result = await work
+    const result = await bcrypt()
     observe((performance.now() - startedAt) / 1000, cost)
     return result
   }
@@ -101,19 +106,20 @@ export function createPasswords(rules: PasswordRules, observe: (seconds: number,
   /** The hash to store of a password that was accepted. */
   async function hash(written: string, signal: AbortSignal): Promise<string> {
     const input = bcryptInput(written.normalize('NFC'), newest)
-    const bcrypt = await timed(rules.cost, bcryptHash(input, { cost: rules.cost, signal }))
+    const bcrypt = await compute(rules.cost, signal, () => bcryptHash(input, { cost: rules.cost }))
     return `hs384:${newest}:${bcrypt}`
   }
 
   /** The work of one check that fails, so that an account that does not exist takes as long as one that does. */
   async function pretend(password: string, signal: AbortSignal): Promise<void> {
-    await timed(failureCost, bcryptVerify(bcryptInput(password, newest), decoy(failureCost), { signal }))
+    const input = bcryptInput(password, newest)
+    await compute(failureCost, signal, () => bcryptVerify(input, decoy(failureCost)))
   }
 
   /** A failed check of a cheaper hash is made as expensive as the others: 2^c + 2^c + 2^(c+1) + … = 2^cost. */
   async function topUp(password: string, fromCost: number, signal: AbortSignal): Promise<void> {
     for (let cost = fromCost; cost < failureCost; cost++) {
-      await timed(cost, bcryptVerify(bcryptInput(password, newest), decoy(cost), { signal }))
+      await compute(cost, signal, () => bcryptVerify(bcryptInput(password, newest), decoy(cost)))
     }
   }
 
@@ -148,7 +154,7 @@ export function createPasswords(rules: PasswordRules, observe: (seconds: number,
       failureCost = Math.max(failureCost, parsed.cost)
       // bcrypt itself would cut a password at 72 bytes, so that longer ones with the same start match too.
       const cut = parsed.pepper === undefined && Buffer.byteLength(input) > 72
-      const verified = await timed(parsed.cost, bcryptVerify(input, parsed.bcrypt, { signal }))
+      const verified = await compute(parsed.cost, signal, () => bcryptVerify(input, parsed.bcrypt))
       const matches = verified && !cut
       if (!matches) await topUp(password, parsed.cost, signal)
       return { matches, stale: parsed.pepper !== newest || parsed.cost !== rules.cost }

@@ -19,6 +19,7 @@ export async function startTcpProxy(port: number, target: { host: string; port: 
   let release: () => void = () => {}
   let open: Promise<void> = Promise.resolve()
   let listening = 0
+  let endedByTarget = 0
 
   /** Hands on what comes from one side, in its order, when its time has come. */
   function handOn(from: Socket, to: Socket): void {
@@ -48,6 +49,10 @@ export async function startTcpProxy(port: number, target: { host: string; port: 
       return
     }
     const upstream = connect({ ...target, allowHalfOpen: true })
+    // Of two sides that close, the first one ends the connection.
+    upstream.once('end', () => {
+      if (!client.readableEnded && !client.destroyed) endedByTarget += 1
+    })
     handOn(client, upstream)
     handOn(upstream, client)
   })
@@ -74,6 +79,8 @@ export async function startTcpProxy(port: number, target: { host: string; port: 
   await listen()
   return {
     port: listening,
+    /** Connections that the target ended, and not its client. */
+    endedByTarget: () => endedByTarget,
     async become(next: ProxyMode): Promise<void> {
       mode = next
       release()

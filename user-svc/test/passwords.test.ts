@@ -3,6 +3,7 @@
 import { hashSync } from '@node-rs/bcrypt'
 import fc from 'fast-check'
 import t from 'tap'
+import { fieldCase } from '#common/testing-field-cases.ts'
 import { createPasswords, normalizePassword, passwordViolation, UnusableHashError } from '../passwords.ts'
 
 const signal = new AbortController().signal
@@ -105,12 +106,33 @@ t.test('after the cost was lowered, a failed check costs what the dearest hash t
   t.equal(await roundsOf('wrong horse', hashSync('correct horse', { cost: 5 })), 2 ** 7)
 })
 
-t.test('a caller that gives up does not wait for the hash', async (t) => {
-  const slow = createPasswords({ cost: 13, minLength: 8, peppers: [] }, () => {})
-  const ended: string[] = []
-  const patient = slow.hash('correct horse', signal).then(() => ended.push('patient'))
-  await t.rejects(slow.hash('correct horse', AbortSignal.timeout(20)), { name: 'AbortError' })
-  ended.push('gave up')
-  await patient
-  t.same(ended, ['gave up', 'patient'])
-})
+t.test(
+  'a hash is not begun for a caller that has disconnected, and one that has begun ends when its thread is free',
+  async (t) => {
+    const answer =
+      'the hash of a disconnected caller is not computed unless it has begun, and a begun one keeps its core'
+    await fieldCase(t, 1, answer, async (t) => {
+      const costs: number[] = []
+      const counted = createPasswords({ cost: 11, minLength: 8, peppers: [] }, (_seconds, cost) => costs.push(cost))
+      const gone = AbortSignal.abort(new Error('the client disconnected'))
+      const cheap = hashSync('correct horse', { cost: 9 })
+      await t.rejects(counted.hash('correct horse', gone), /disconnected/)
+      for (const stored of [undefined, 'damaged', cheap]) {
+        await t.rejects(counted.check('wrong horse', stored, gone), /disconnected/)
+      }
+      t.same(costs, [])
+
+      const leaving = new AbortController()
+      const begun = counted.hash('correct horse', leaving.signal)
+      leaving.abort(new Error('the client disconnected'))
+      t.match(await begun, /^hs384:/)
+      t.same(costs, [11], 'it settles when it has been computed, and is counted')
+
+      const during = new AbortController()
+      const check = counted.check('wrong horse', cheap, during.signal)
+      during.abort(new Error('the client disconnected'))
+      await t.rejects(check, /disconnected/)
+      t.same(costs, [11, 9], 'the computations behind the first one are not begun')
+    })
+  }
+)
