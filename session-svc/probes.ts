@@ -17,8 +17,8 @@ export const writeDependency = 'redis-writes'
 const delaysWrites = 'gives no answer to writes (CLIENT PAUSE, as in a planned failover?)'
 
 const reads: Probe = (client, key) => client.readSessions([`s:${key}`, `e:${key}`], '')
-const ends: Probe = (client, key) => client.probeEnds([`s:${key}`])
-const creations: Probe = (client, key) => client.probeCreations([`s:${key}`])
+const ends: Probe = (client, key) => client.probeEnds([`s:${key}`, `e:${key}`])
+const creations: Probe = (client, key) => client.probeCreations([`s:${key}`, `e:${key}`])
 
 /**
  * Validations are served while Redis refuses or delays writes: the service is then ready, and `redis-writes` is down.

@@ -163,8 +163,21 @@ redis.call('SET', KEYS[2], string.format('%.0f', epoch), 'PX', ARGV[5])
 return {epoch, count}`
 )
 
-/** Keys: s. Changes nothing, and is refused or delayed whenever the end of a session would be. */
-export const endProbeScript = script<[], number>('#!lua flags=allow-oom\nreturn 1')
+// The probes run none of the commands, so they check the permissions of the user. NOPERM is the error of a denied command.
+const requirePermitted = (...commands: string[]) => `
+for _, command in ipairs({${commands.map((command) => `'${command}'`).join(', ')}}) do
+  if not redis.acl_check_cmd(command, KEYS[1]) then
+    return redis.error_reply("NOPERM this user has no permissions to run the '" .. command .. "' command")
+  end
+end
+return 1`
 
-/** Keys: s. Changes nothing, and is refused or delayed whenever the creation of a session would be. */
-export const createProbeScript = script<[], number>('#!lua\nreturn 1')
+/** Keys: s e. Changes nothing, and is refused or delayed whenever the end of a session would be. */
+export const endProbeScript = script<[], number>(
+  `#!lua flags=allow-oom${requirePermitted('time', 'get', 'set', 'hvals', 'hkeys', 'hdel', 'del')}`
+)
+
+/** Keys: s e. Changes nothing, and is refused or delayed whenever the creation of a session would be. */
+export const createProbeScript = script<[], number>(
+  `#!lua${requirePermitted('time', 'get', 'hget', 'hgetall', 'hlen', 'hset', 'hdel', 'pttl', 'pexpire')}`
+)

@@ -122,6 +122,39 @@ fieldCase(
   }
 )
 
+fieldCase(
+  t,
+  12,
+  'a user that lacks a command for writes is named by readiness, and sessions are validated',
+  async (t) => {
+    const lacks = {
+      '-hset': 'answers "NOPERM this user has no permissions to run the \'hset\' command"',
+      '-pexpire': 'answers "NOPERM this user has no permissions to run the \'pexpire\' command"',
+      '-hdel': 'answers "NOPERM this user has no permissions to run the \'hdel\' command"',
+      '-@write': 'answers "NOPERM this user has no permissions to run the \'set\' command"',
+      '-evalsha': 'answers "NOPERM this user has no permissions to run the \'evalsha\' command"',
+      'resetkeys %R~* %W~s:*': 'answers "NOPERM this user has no permissions to access one of the keys'
+    }
+    for (const [permission, reason] of Object.entries(lacks)) {
+      const name = `user${++users}`
+      const permissions = ['on', '>hunter2', '+@all', '~*', ...permission.split(' ')]
+      await redis.sendCommand(['ACL', 'SETUSER', name, ...permissions])
+      const store = openSessionStore(
+        { ...settings, url: `redis://${name}:hunter2@127.0.0.1:${port}` },
+        { log: silentLog }
+      )
+      t.teardown(store.close)
+      while (!store.servers()[0]?.isReady || !store.writes.servers()[0]?.isReady) await sleep(20)
+      const [reads, writes] = redisDependencies(store, 'single', async () => {})
+      const shown = await writes?.probe().then(() => 'up', reasonOf)
+      t.ok(shown?.startsWith(reason), `${permission}: ${shown}`)
+      t.match(shown, /grant this to the product's user/)
+      if (!permission.startsWith('resetkeys'))
+        t.equal(await reads?.probe().then(() => 'up', reasonOf), 'up', permission)
+    }
+  }
+)
+
 t.test('the permissions that the README lists are enough', async (t) => {
   const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
   const [, listed = ''] = /ACL SETUSER product on >\S+ ([^`\n]+)/.exec(readme) ?? []
