@@ -3,6 +3,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import t from 'tap'
+import { fieldCase } from '#common/testing-field-cases.ts'
 import { createProduct, newAddress, password } from './support/product.ts'
 
 const product = await createProduct(t)
@@ -25,10 +26,14 @@ async function run(command: string, args: string[]): Promise<Run> {
   }
 }
 
-const hasGrpcurl = await run('grpcurl', ['-version']).then(
-  () => true,
-  () => false
-)
+const isInstalled = (command: string, option: string) =>
+  run(command, [option]).then(
+    () => true,
+    () => false
+  )
+const hasGrpcurl = await isInstalled('grpcurl', '-version')
+const hasCurl = await isInstalled('curl', '--version')
+const thirtyDays = 30 * 24 * 3600
 const authorized = ['-H', `authorization: Bearer ${rpcToken}`]
 
 t.test('grpcurl', { skip: hasGrpcurl ? false : 'grpcurl is not on the path' }, async (t) => {
@@ -48,6 +53,54 @@ t.test('grpcurl', { skip: hasGrpcurl ? false : 'grpcurl is not on the path' }, a
     t.match(described.stdout, /rpc RegisterAndLogin/)
     t.match((await grpcurl(ports.sessions, 'grpc.health.v1.Health/Check')).stdout, /SERVING/)
   })
+
+  await fieldCase(
+    t,
+    21,
+    '`grpcurl describe` resolves fields, methods, enum values, oneofs and nested names',
+    async (t) => {
+      for (const [port, symbol, description] of [
+        [ports.sessions, 'session.v1.Session.user_id', /is a field:[\s\S]*string user_id/],
+        [ports.sessions, '.session.v1.Session.user_id', /is a field:/],
+        [ports.sessions, 'session.v1.SessionService.ValidateSession', /is a method:[\s\S]*rpc ValidateSession/],
+        [ports.sessions, 'session.v1.InvalidReason', /is an enum:/],
+        [ports.sessions, 'session.v1.INVALID_REASON_NOT_FOUND', /is an enum value:/],
+        [ports.sessions, 'session.v1.ValidateSessionResponse.result', /is a one-of:/],
+        [ports.sessions, 'session.v1.Session', /is a message:/],
+        [ports.sessions, 'google.protobuf.Timestamp.seconds', /is a field:/],
+        [ports.users, 'user.v1.UserService.Logout', /is a method:/],
+        [ports.users, 'session.v1.Session.user_id', /is a field:/],
+        [ports.users, 'grpc.health.v1.Health.Check', /is a method:/]
+      ] as const) {
+        const described = await run('grpcurl', ['-plaintext', `127.0.0.1:${port}`, 'describe', symbol])
+        t.match(described.stdout, description, `${symbol} ${described.stderr}`)
+      }
+      for (const symbol of ['session.v1.Session.nothing', 'session.v1.Nothing', 'session', 'Session.user_id']) {
+        const described = await run('grpcurl', ['-plaintext', `127.0.0.1:${ports.sessions}`, 'describe', symbol])
+        t.match(described.stderr, /not found/i, symbol)
+      }
+    }
+  )
+
+  await fieldCase(
+    t,
+    9,
+    'grpcurl with `-max-time` of 30 days and more gets a response to every kind of call',
+    async (t) => {
+      const userId = '0197a000-0000-7000-8000-000000000000'
+      const list = ['-d', JSON.stringify({ userId }), 'session.v1.SessionService/ListSessions']
+      const stream = ['-d', '{"tokens": ["x"]}', 'session.v1.SessionService/StreamValidations']
+      for (const seconds of [thirtyDays, 2_147_484, 99 * 365 * 24 * 3600]) {
+        for (const call of [list, stream, ['grpc.health.v1.Health/Check']]) {
+          const answered = await grpcurl(ports.sessions, ...authorized, '-max-time', String(seconds), ...call)
+          t.ok(answered.ok, `${seconds} s, ${call.at(-1)}: ${answered.stderr}`)
+        }
+      }
+      // A deadline below the cap stays in force.
+      const short = await grpcurl(ports.sessions, '-max-time', '0.3', 'grpc.health.v1.Health/Watch')
+      t.match(short.stderr, /DeadlineExceeded/)
+    }
+  )
 
   t.test('calls both services with the token', async (t) => {
     const json = JSON.stringify({ email: newAddress(), password })
@@ -94,4 +147,17 @@ t.test('buf curl calls over gRPC, gRPC-Web and Connect', async (t) => {
     t.match(JSON.parse(called.stdout), { token: /^ses_/ })
     t.match((await run('node_modules/.bin/buf', [...options, '-d', json, url])).stderr, /unauthenticated/)
   }
+})
+
+t.test('curl', { skip: hasCurl ? false : 'curl is not on the path' }, async (t) => {
+  await fieldCase(t, 9, 'curl with `connect-timeout-ms` of 30 days gets a response', async (t) => {
+    const url = `http://127.0.0.1:${ports.users}/user.v1.UserService/RegisterAndLogin`
+    for (const timeout of [thirtyDays * 1000, 2 ** 31, 9_999_999_999]) {
+      const json = JSON.stringify({ email: newAddress(), password })
+      const headers = ['content-type: application/json', `connect-timeout-ms: ${timeout}`, authorized[1] as string]
+      const options = ['-sS', '--http2-prior-knowledge', ...headers.flatMap((header) => ['-H', header])]
+      const called = await run('curl', [...options, '-d', json, url])
+      t.match(JSON.parse(called.stdout), { token: /^ses_/ }, `${timeout} ms`)
+    }
+  })
 })
