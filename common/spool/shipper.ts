@@ -52,6 +52,8 @@ const adoptMs = 5000
 // A directory without an owner is one that is being made, or one whose owner could not even write that down.
 const ownerlessMs = 60_000
 const [firstRetryMs, lastRetryMs] = [100, 1000]
+// A connection that closes is most often a broker that stops, behind a proxy for hours: smaller pieces would not help.
+const leastRequestBytes = 128 * 1024
 
 /** Ships until `stop` aborts; then on until all is shipped, the brokers fail or `cutOff` aborts. @returns whether all is shipped */
 export async function ship(
@@ -156,7 +158,8 @@ export async function ship(
         waiting = behind(sent, piece)
         retry = 0
       } catch (error) {
-        if (error instanceof RecordTooLargeError && (piece.count > 1 || error.isCertain)) {
+        const maySplit = piece.count > 1 && piece.bytes.length > leastRequestBytes
+        if (error instanceof RecordTooLargeError && (error.isCertain || maySplit)) {
           if (piece.count > 1) pieceSize.rejected(piece)
           else {
             deadLetter(source, piece)

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { takeOwnership } from '../ownership.ts'
 import { listSegments, readShipped } from '../spool/layout.ts'
+import { RecordTooLargeError } from '../spool/piece-size.ts'
 import { type ShipperOptions, ship } from '../spool/shipper.ts'
 import { openSource } from '../spool/source.ts'
 import { openSpool } from '../spool/spool.ts'
@@ -348,3 +349,32 @@ t.test('a segment ends at its age', async (t) => {
   spool.close()
   t.equal(listSegments(directory).length, 2)
 })
+
+t.test(
+  'connections that close while a batch is sent make its pieces smaller, to a bound, and drop no line',
+  async (t) => {
+    const { directory, spool } = newSpool(t, 2 ** 20)
+    const line = `${'x'.repeat(1023)}\n`
+    for (let count = 0; count < 500; count += 1) spool.write(line)
+    spool.flush()
+    const sizes: number[] = []
+    const received: number[] = []
+    const { dropped, until, end } = startShipping(directory, {
+      async send(_source, { position, count, bytes }) {
+        sizes.push(bytes.length)
+        // As a proxy does whose broker is down, and then a broker with a limit.
+        if (sizes.length < 7 || bytes.length > 200_000) throw new RecordTooLargeError(new Error('closed'), false)
+        for (let index = 0; index < count; index += 1) received.push(position + index)
+        return 0
+      }
+    })
+    await until(() => received.length === 500)
+    await end()
+    t.same(
+      received,
+      Array.from({ length: 500 }, (_, index) => index + 1)
+    )
+    t.ok(Math.min(...sizes.slice(0, 6)) >= 60_000, `the smallest has ${Math.min(...sizes.slice(0, 6))} bytes`)
+    t.same(dropped, [])
+  }
+)
