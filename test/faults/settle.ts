@@ -2,10 +2,13 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Laboratory } from './laboratory.ts'
-import type { Ledger, Session } from './ledger.ts'
+import { contract, type Ledger, type Route, type Session } from './ledger.ts'
 
 const outboxWithinMs = 30_000
 const atOnce = 8
+const maxAttempts = 5
+// A service responds to a call that it could not process a little before its deadline.
+const beforeDeadlineMs = 200
 
 /** @returns what does not hold; what the ledger finds by itself is in `ledger.broken` */
 export async function settle(laboratory: Laboratory, ledger: Ledger): Promise<string[]> {
@@ -30,8 +33,7 @@ export async function settle(laboratory: Laboratory, ledger: Ledger): Promise<st
   const left = [...ledger.accounts]
   async function check(): Promise<void> {
     for (let account = left.pop(); account; account = left.pop()) {
-      const { status } = await ledger.logIn(account)
-      if (status >= 500) complaints.push(`a log-in is answered ${status} though all is healed`)
+      const status = await statusOf('POST /auth', () => ledger.logIn(account))
       if (status === 200 && account.state === 'exists') await ledger.logIn(account, 'not the password of anyone')
       const sessions = [...account.sessions]
       for (const session of sessions) await checkSession(session)
@@ -41,8 +43,21 @@ export async function settle(laboratory: Laboratory, ledger: Ledger): Promise<st
   async function checkSession(session: Session): Promise<void> {
     // Of an account that is gone no session may be left, whatever its deletion was answered.
     if (session.account.state === 'gone') session.state = 'ended'
-    const { status } = await ledger.validate(session)
-    if (status >= 500) complaints.push(`GET /session is answered ${status} though all is healed`)
+    await statusOf('GET /session', () => ledger.validate(session))
+  }
+
+  /** A refusal is a complaint. A request that a busy machine did not process within its budget is repeated. */
+  async function statusOf(route: Route, attempt: () => Promise<{ status: number }>): Promise<number> {
+    for (let attempts = 1; ; attempts += 1) {
+      const startedAt = performance.now()
+      const { status } = await attempt()
+      const tookMs = Math.round(performance.now() - startedAt)
+      if (status < 500) return status
+      const isTimeout = tookMs >= contract[route].budgetMs - beforeDeadlineMs
+      if (isTimeout && attempts < maxAttempts) continue
+      complaints.push(`${route} is answered ${status} after ${tookMs} ms though all is healed`)
+      return status
+    }
   }
 
   await Promise.all(Array.from({ length: atOnce }, check))
