@@ -10,6 +10,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { createTestDatabase, engineAddress } from '#common/testing.ts'
 
+// log-sink has to join a group of a broker that a busy machine may keep waiting.
+const startWithinMs = 90_000
+
 export type ServiceName = 'session-svc' | 'user-svc' | 'gateway' | 'log-sink'
 
 /** What an answer of the gateway was. */
@@ -141,7 +144,8 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
     async startAll(...more: ServiceName[]): Promise<void> {
       const names = ['session-svc', 'user-svc', 'gateway', ...more] as const
       start(...names)
-      for (const name of names) await until(`${name} is ready\n${output[name] ?? ''}`, () => isReady(name), 30_000)
+      for (const name of names)
+        await until(`${name} is ready\n${output[name] ?? ''}`, () => isReady(name), startWithinMs)
     }
   }
 }
