@@ -22,6 +22,13 @@ const postgresRefused = new Set([
 const postgresLost = new Set(['Connection terminated unexpectedly', 'Connection terminated'])
 const postgresSilent = 'Query read timeout'
 
+/** The message of an error that node-postgres gives no code: a constant, which holds nothing of a statement or a URL. */
+export function driverMessage(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined
+  const { message } = error
+  return postgresRefused.has(message) || postgresLost.has(message) || message === postgresSilent ? message : undefined
+}
+
 const redisRefused = new Set(['ClientOfflineError', 'ClientClosedError', 'ConnectionTimeoutError'])
 const redisLost = new Set([
   // Given up in the middle of what was sent.

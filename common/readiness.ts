@@ -2,7 +2,7 @@
 
 import { Code } from '@connectrpc/connect'
 import { Gauge, type Registry } from '@prometheus-io/client'
-import { toConnectError } from './driver-errors.ts'
+import { driverMessage, toConnectError } from './driver-errors.ts'
 import { engineReason } from './engine-reason.ts'
 import { unavailable } from './errors.ts'
 import { describeError, type Logger } from './logger.ts'
@@ -186,7 +186,10 @@ export function reasonOf(error: unknown): string {
   const { code } = toConnectError(error)
   if (code === Code.DeadlineExceeded) return `gives no answer within ${probeTimeoutMs / 1000} s`
   const { type, code: driverCode, cause } = describeError(error)
-  const detail = cause?.code ?? driverCode ?? type
+  const message = causesOf(error)
+    .map(driverMessage)
+    .find((each) => each !== undefined)
+  const detail = cause?.code ?? driverCode ?? message ?? type
   return code === Code.Unavailable ? `cannot be reached (${detail})` : `does not work (${detail})`
 }
 

@@ -75,3 +75,16 @@ t.test("an error that is not an engine's is not shown as one", async (t) => {
     t.equal(engineReason(error), undefined)
   }
 })
+
+fieldCase(
+  t,
+  12,
+  "a failure without a code is named by the driver's own words, not by the class of a wrapper",
+  async (t) => {
+    for (const words of ['timeout exceeded when trying to connect', 'Connection terminated unexpectedly']) {
+      const error = new Error('Failed query: select $1 params: hunter2', { cause: new Error(words) })
+      t.equal(reasonOf(error), `cannot be reached (${words})`)
+    }
+    t.equal(reasonOf(new Error('hunter2')), 'does not work (Error)')
+  }
+)
