@@ -3,7 +3,7 @@
 export PATH := $(CURDIR)/.tools/node_modules/.bin:$(CURDIR)/node_modules/.bin:$(CURDIR)/.tools/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run logs test test-faults check generate clean install bench
+.PHONY: help run logs test test-containers test-faults check generate clean install bench
 
 run: install ## start engines and services, stay in the foreground until Ctrl-C; takes KAFKA=off GATEWAYS=2 USER_SVCS= SESSION_SVCS= LOG_SINKS=
 	@exec node stack/run.ts --from-make
@@ -15,6 +15,9 @@ logs: ## show the logs of all services, merged by time; takes TRACE=<trace id> S
 
 test: install ## run all checks and tests; FILES=path/to/one.test.ts runs some, PAGE=1 writes docs/reference/field-cases.md
 	@exec node test/run.ts $(if $(PAGE),--page) $(FILES)
+
+test-containers: install ## test make run with Docker and compose.yaml on a Docker daemon of its own; Linux, as root; takes FILES=
+	@exec node test/containers/run.ts $(FILES)
 
 test-faults: install ## break things at random under load; takes SECONDS=600 SEED=<number>; PAGE=1 writes docs/faults.md
 	@exec node test/faults/run.ts --seconds=$(SECONDS) --seed=$(SEED) $(if $(PAGE),--page)

@@ -21,6 +21,7 @@ import { schema as userSvc } from '../user-svc/config.ts'
 interface Service {
   image: string
   build?: string
+  extends?: { file: string; service: string }
   command?: string[]
   environment?: Record<string, string | number>
   depends_on?: Record<string, { condition: string }>
@@ -54,6 +55,9 @@ const compose = parseYaml(text, { merge: true }) as Compose
 const services = Object.entries(compose.services)
 const ourImage = compose.services.gateway?.image
 const ours = services.filter(([, { image }]) => image === ourImage)
+const gatewayBudgets = Object.fromEntries(
+  Object.entries(gateway.gateway.budgets).map(([route, key]) => [route, key.parse(key.default)])
+)
 const longRunning = services.filter(([name]) => name !== 'migrate')
 
 /** What compose puts in place of `${NAME:?message}` and `${NAME:-default}`, given the example's secrets. */
@@ -80,7 +84,8 @@ const allKeys = keysByName(whole)
 
 t.test('dclint finds nothing', async (t) => {
   const dclint = join(root, 'node_modules/.bin/dclint')
-  const { status, stdout } = spawnSync(dclint, ['compose.yaml', '--max-warnings', '0'], { cwd: root, encoding: 'utf8' })
+  const args = ['compose.yaml', 'compose.two.yaml', '--max-warnings', '0']
+  const { status, stdout } = spawnSync(dclint, args, { cwd: root, encoding: 'utf8' })
   if (status !== 0) t.comment(stdout)
   t.equal(status, 0)
 })
@@ -110,6 +115,34 @@ t.test('Kafka has the settings that `make run` gives it', async (t) => {
   for (const [key, value] of Object.entries(singleBroker))
     t.equal(String(environment[settingVariable(key)]), value, key)
   for (const [name, value] of Object.entries(containedJvm)) t.equal(environment[name], value, name)
+})
+
+t.test('with two instances, every caller knows both, and the balancer notices a stop in time', async (t) => {
+  // The tag says that a list replaces the one of compose.yaml.
+  const customTags = [{ tag: '!reset', collection: 'seq' as const }]
+  const two = parseYaml(read('compose.two.yaml'), { merge: true, customTags }) as Compose
+  const { balancer, ...others } = two.services
+  for (const name of ['gateway', 'log-sink', 'session-svc', 'user-svc']) {
+    t.same(others[`${name}-2`]?.extends, { file: 'compose.yaml', service: name }, `${name}-2 is as ${name}`)
+    if (name === 'log-sink') continue
+    for (const service of [others[name], others[`${name}-2`]] as Service[]) {
+      const { RPC_SESSION_SVC_URL, RPC_USER_SVC_URL, SHUTDOWN_DRAIN_DELAY = '' } = service.environment ?? {}
+      t.equal(RPC_SESSION_SVC_URL, 'http://session-svc:50052,http://session-svc-2:50052', name)
+      t.equal(RPC_USER_SVC_URL, 'http://user-svc:50051,http://user-svc-2:50051', name)
+      const stopMs = shutdown.timeout.parse(shutdown.timeout.default) + shutdown.drainDelay.parse(SHUTDOWN_DRAIN_DELAY)
+      t.ok(Number.parseInt(service.stop_grace_period ?? '0', 10) * 1000 > stopMs, `${name} has time to stop`)
+    }
+  }
+  const { gateway } = compose.services
+  for (const key of ['cap_drop', 'read_only', 'security_opt', 'logging', 'pids_limit', 'restart', 'ports'] as const)
+    t.same(balancer?.[key], gateway?.[key], `${key} of the balancer is that of the gateway`)
+  t.same(balancer?.networks, ['edge'])
+  t.match(balancer?.image, /^haproxy:\d+\.\d+\.\d+$/, 'the image is pinned to one release')
+  const settings = read('ops/haproxy.cfg')
+  t.match(settings, /check port 9464 inter 500ms fall 1/)
+  const serverTimeoutMs = Number(/timeout server (\d+)s/.exec(settings)?.[1]) * 1000
+  for (const [route, budget] of Object.entries(gatewayBudgets))
+    t.ok(serverTimeoutMs > budget, `the balancer waits longer than the gateway for ${route}`)
 })
 
 t.test('no container may do more than it needs', async (t) => {
@@ -318,6 +351,6 @@ t.test('there is no secret in it, and every one that it asks for is in the examp
   for (const [, name = '', value] of optional)
     t.equal(given.get(name), value, `the example has ${name} and its default`)
   // Read by Compose itself.
-  given.delete('COMPOSE_PROFILES')
+  for (const name of ['COMPOSE_FILE', 'COMPOSE_PROFILES']) given.delete(name)
   t.same([...given.keys()].toSorted(), [...new Set([...required, ...optional.map(([, name = '']) => name)])].toSorted())
 })

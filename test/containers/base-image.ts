@@ -10,6 +10,9 @@ import { filesOfPackages } from './host-packages.ts'
 
 /** Where the stand-in keeps what it was made from; another value asks for a new one. */
 const label = 'made-from'
+/** Debian packages in it beside the essential ones. */
+export const basePackages = ['libstdc++6', 'mawk']
+
 const settings = ['registry', 'cafile', 'proxy', 'https-proxy', 'noproxy', 'replace-registry-host']
 const certificates = ['NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE']
 
@@ -41,7 +44,7 @@ export async function importBaseImage(daemon: Daemon, name: string, signal: Abor
     mkdirSync(join(added, 'home/node'), { recursive: true })
     cpSync(process.execPath, join(added, 'usr/local/bin/node'))
     cpSync(npm, join(added, 'usr/local/lib/node_modules/npm'), { recursive: true, dereference: true })
-    writeFileSync(join(folder, 'list'), (await filesOfPackages(['libstdc++6', 'mawk'], signal)).join('\n'))
+    writeFileSync(join(folder, 'list'), (await filesOfPackages(basePackages, signal)).join('\n'))
     const links = 'ln -sf ../lib/node_modules/npm/bin/npm-cli.js "$1/usr/local/bin/npm" && chmod 1777 "$1/tmp"'
     const awk = 'mkdir -p "$1/usr/bin" && ln -sf mawk "$1/usr/bin/awk"'
     await runTool('sh', ['-c', `${links} && ${awk}`, 'sh', added])

@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, openSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { runTool, ToolError } from '../../stack/tool.ts'
@@ -15,12 +15,15 @@ const root = join(import.meta.dirname, '..', '..')
 /** Images and build cache of the tests; `make clean` removes them. */
 export const dataRoot = join(root, '.tools', 'docker')
 
+/** Configuration and plugins of the client. */
+export const clientConfig = join(root, '.tools', 'docker-config')
+
 /** Beside the clone's own name, since a socket's path may not be long. Also the name of the containers' control group. */
 const runName = `auth-backend-docker-${createHash('sha256').update(root).digest('hex').slice(0, 8)}`
 const runDir = join(tmpdir(), runName)
 
 // The client of the same package: it builds without a plugin.
-const client = existsSync('/usr/bin/docker') ? '/usr/bin/docker' : 'docker'
+const client = ['/usr/bin/docker', '/usr/local/bin/docker'].find((path) => existsSync(path)) ?? '/usr/bin/docker'
 
 /** A daemon that answers. */
 export interface Daemon {
@@ -49,6 +52,10 @@ export async function startDaemon({ bridged }: { bridged: boolean }): Promise<Da
   await removeLeftovers(runDir, dataRoot, runName)
   mkdirSync(runDir, { recursive: true, mode: 0o711 })
   mkdirSync(dataRoot, { recursive: true })
+  // A folder with nothing but the client: others in its own folder, such as an older Node.js, must not come first.
+  const programs = join(runDir, 'bin')
+  mkdirSync(programs)
+  symlinkSync(client, join(programs, 'docker'))
   // Settings of the machine's own daemon do not count.
   writeFileSync(join(runDir, 'daemon.json'), '{}')
   const host = `unix://${join(runDir, 'docker.sock')}`
@@ -76,10 +83,10 @@ export async function startDaemon({ bridged }: { bridged: boolean }): Promise<Da
   child.stdin?.on('error', () => {})
   const environment = {
     ...process.env,
-    PATH: `${join(client, '..')}:${process.env.PATH}`,
+    PATH: `${programs}:${process.env.PATH}`,
     DOCKER_HOST: host,
     DOCKER_BUILDKIT: '1',
-    DOCKER_CONFIG: join(root, '.tools', 'docker-config')
+    DOCKER_CONFIG: clientConfig
   }
   const docker = (...args: string[]) => runTool(client, args, { env: environment })
   async function stop(): Promise<void> {

@@ -17,7 +17,7 @@ export const productImage = `auth-backend:${version}`
 export const baseImage = /^FROM (\S+) AS base$/m.exec(readFileSync(join(root, 'Dockerfile'), 'utf8'))?.[1] as string
 
 const checkout = [
-  ...['Dockerfile', '.dockerignore', 'compose.yaml', 'config.yml', 'ops', '.npmrc'],
+  ...['Dockerfile', '.dockerignore', 'compose.yaml', 'compose.two.yaml', 'config.yml', 'ops', '.npmrc'],
   ...['package.json', 'package-lock.json', 'gen', 'common', 'gateway', 'user-svc', 'session-svc', 'log-sink', 'stack']
 ]
 
@@ -35,9 +35,14 @@ export async function privateCheckout(): Promise<string> {
   return folder
 }
 
+/** Imports the stand-in for the base image of the Dockerfile. */
+export function importStandIn(daemon: Daemon, signal: AbortSignal): Promise<void> {
+  return importBaseImage(daemon, baseImage, signal)
+}
+
 /** Builds the image with the Dockerfile as it is. The network of the build is the caller's own. */
 export async function buildProductImage(daemon: Daemon, signal: AbortSignal): Promise<void> {
-  await importBaseImage(daemon, baseImage, signal)
+  await importStandIn(daemon, signal)
   const folder = await privateCheckout()
   try {
     for (const path of bait) {

@@ -15,8 +15,12 @@ export interface Outcome {
   endedAt: number
 }
 
-/** Sends `perSecond` requests a second, whether or not the ones before are answered, until it is ended. */
-export async function startTraffic(t: Pick<Test, 'teardown'>, call: Call, perSecond = 20) {
+/**
+ * Sends `perSecond` requests a second, whether or not the ones before are answered, until it is ended.
+ *
+ * @param sessionChecks requests of `GET /session` beside each log-in and each registration
+ */
+export async function startTraffic(t: Pick<Test, 'teardown'>, call: Call, perSecond = 20, sessionChecks = 1) {
   const email = newAddress()
   await call('POST', '/reg', { json: { email, password } })
   // Of another account: an account has only so many sessions, and the oldest end when there are more.
@@ -41,12 +45,8 @@ export async function startTraffic(t: Pick<Test, 'teardown'>, call: Call, perSec
     if (token !== undefined) await timed('DELETE', Math.random() < 0.5 ? '/delete' : '/logout', { token })
   }
 
-  const kinds = [
-    () => timed('GET', '/session', { token }),
-    () => timed('POST', '/auth', { json: { email, password } }),
-    () => timed('GET', '/session', { token }),
-    visit
-  ]
+  const checks = Array.from({ length: sessionChecks }, () => () => timed('GET', '/session', { token }))
+  const kinds = [...checks, () => timed('POST', '/auth', { json: { email, password } }), ...checks, visit]
 
   async function run(): Promise<void> {
     for (let turn = 0; !over; turn += 1) {
