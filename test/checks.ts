@@ -26,7 +26,8 @@ const checks: Record<string, Check> = {
   'contracts: format': tool('buf', 'format', '--exit-code', '--diff'),
   'generated code': compareGeneratedCode,
   'configuration reference': tool(process.execPath, 'stack/reference.ts', '--check'),
-  'compose file': async (signal) => existsSync('compose.yaml') && tool('dclint', 'compose.yaml')(signal)
+  'compose file': async (signal) =>
+    existsSync('compose.yaml') && tool('dclint', 'compose.yaml', 'compose.two.yaml')(signal)
 }
 
 /** Runs all checks at once; those that fail say why. */
