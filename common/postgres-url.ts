@@ -184,7 +184,7 @@ export function postgresAddress(url: string): PostgresAddress {
   }
 }
 
-/** Refuses `PGSSLMODE` where the URL says nothing about TLS: its author expects connections that nobody else can read. */
+/** Refuses `PGSSLMODE` where the URL says nothing about TLS: its author expects encrypted connections. */
 export function requireTlsInUrl(url: string, { PGSSLMODE = '' }: NodeJS.ProcessEnv): void {
   if (url === '' || !/^(require|verify-ca|verify-full)$/.test(PGSSLMODE) || /[?&]ssl(mode)?=/.test(url)) return
   throw new ConfigError(`PGSSLMODE: variables of libpq do not count, write sslmode=${PGSSLMODE} into ${key}`)

@@ -121,7 +121,7 @@ export async function openPartition(options: PartitionOptions, committed: Commit
   ): Promise<Collected> {
     const [first] = records
     if (!isKnown && first) {
-      // Of a partition that no sink has ever told the group about, nobody could say later what of the first batch counts.
+      // Without a commit of the partition, no sink could decide later which lines of the first batch count.
       await commit(first.offset, encodeCommit(state))
       isKnown = true
     }
