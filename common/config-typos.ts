@@ -42,11 +42,11 @@ export function unknownVariable(
   return undefined
 }
 
-/** Of the variables with the same prefix, or of all if there are none. */
+/** Of the variables with the same prefix; of all, if the name has none of the prefixes. */
 function nearestVariable(written: string, known: string[], prefixes: readonly string[]): string {
-  const start = `${withUnderscores(written)}_`
-  const [prefix] = prefixes.filter((each) => start.startsWith(each)).sort((a, b) => b.length - a.length)
-  return nearest(written, prefix === undefined ? known : known.filter((name) => name.startsWith(prefix)))
+  const name = withUnderscores(written)
+  const [prefix] = prefixes.filter((each) => name.startsWith(each)).sort((a, b) => b.length - a.length)
+  return nearest(written, prefix === undefined ? known : known.filter((each) => each.startsWith(prefix)))
 }
 
 /** The names in each section, by its path, given the paths of all keys; the sections themselves are those of ''. */
