@@ -42,11 +42,12 @@ export function unknownVariable(
   return undefined
 }
 
-/** Of the variables with the same prefix; of all, if the name has none of the prefixes. */
+/** Of the variables with the same prefix, or of all if there are none; `GATEWAYS` is one of those of `GATEWAY`. */
 function nearestVariable(written: string, known: string[], prefixes: readonly string[]): string {
   const name = withUnderscores(written)
-  const [prefix] = prefixes.filter((each) => name.startsWith(each)).sort((a, b) => b.length - a.length)
-  return nearest(written, prefix === undefined ? known : known.filter((each) => each.startsWith(prefix)))
+  const [prefix] = prefixes.filter((each) => `${name}_`.startsWith(each)).sort((a, b) => b.length - a.length)
+  const start = prefix === `${name}_` ? name : prefix
+  return nearest(written, start === undefined ? known : known.filter((each) => each.startsWith(start)))
 }
 
 /** The names in each section, by its path, given the paths of all keys; the sections themselves are those of ''. */
