@@ -70,7 +70,7 @@ t.test('without Kafka it is ready, warns of nothing, and shows its logs', async 
   )
 })
 
-t.test('each way to switch Kafka off is one that fits the others', async (t) => {
+t.test('contradicting or misspelt ways to switch Kafka off stop the start', async (t) => {
   const mistakes: [string[], NodeJS.ProcessEnv, RegExp][] = [
     [['KAFKA=of'], {}, /^KAFKA: got "of", takes on or off$/],
     [['KAFKA=false'], {}, /^KAFKA: got "false", takes on or off$/],

@@ -3,25 +3,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { startFailoverProxy } from './support/failover-proxy.ts'
-import { createProduct, until } from './support/product.ts'
+import { createProduct, longBudgets, until } from './support/product.ts'
 import { startTraffic, summary } from './support/traffic.ts'
 
 t.setTimeout(120_000)
 
-// With time enough for a busy machine: what takes long is not what is looked for here.
-const patient = {
-  GATEWAY_BUDGETS_SESSION: '20s',
-  GATEWAY_BUDGETS_LOGOUT: '20s',
-  GATEWAY_BUDGETS_DELETE: '20s',
-  GATEWAY_BUDGETS_REG: '20s',
-  GATEWAY_BUDGETS_AUTH: '20s',
-  USER_SVC_POSTGRES_QUERY_TIMEOUT: '15s',
-  SHUTDOWN_TIMEOUT: '40s',
-  LOG_STDOUT: 'warn'
-}
-const first = await createProduct(t, patient)
+const first = await createProduct(t, longBudgets)
 const { USER_SVC_POSTGRES_URL, RPC_TOKEN } = first.env as { USER_SVC_POSTGRES_URL: string; RPC_TOKEN: string }
-const second = await createProduct(t, { ...patient, USER_SVC_POSTGRES_URL, RPC_TOKEN })
+const second = await createProduct(t, { ...longBudgets, USER_SVC_POSTGRES_URL, RPC_TOKEN })
 const addresses = {
   RPC_USER_SVC_URL: `http://127.0.0.1:${await startFailoverProxy(t, [first.ports.users, second.ports.users])}`,
   RPC_SESSION_SVC_URL: `http://127.0.0.1:${await startFailoverProxy(t, [first.ports.sessions, second.ports.sessions])}`

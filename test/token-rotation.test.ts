@@ -3,23 +3,12 @@
 import { randomBytes } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { fieldCase } from '#common/testing-field-cases.ts'
-import { createProduct, newAddress, password, type ServiceName, until } from './support/product.ts'
+import { createProduct, longBudgets, newAddress, password, type ServiceName, until } from './support/product.ts'
 import { type Outcome, startTraffic, summary } from './support/traffic.ts'
 
 t.setTimeout(480_000)
 
-// A busy machine needs time; speed is not under test.
-const patient = {
-  GATEWAY_BUDGETS_SESSION: '20s',
-  GATEWAY_BUDGETS_LOGOUT: '20s',
-  GATEWAY_BUDGETS_DELETE: '20s',
-  GATEWAY_BUDGETS_REG: '20s',
-  GATEWAY_BUDGETS_AUTH: '20s',
-  USER_SVC_POSTGRES_QUERY_TIMEOUT: '15s',
-  SHUTDOWN_TIMEOUT: '40s',
-  SHUTDOWN_DRAIN_DELAY: '1s',
-  LOG_STDOUT: 'warn'
-}
+const patient = { ...longBudgets, SHUTDOWN_DRAIN_DELAY: '1s' }
 // Few: requests are under test, not load.
 const requestsPerSecond = 8
 
@@ -64,15 +53,13 @@ async function restartUntilReady(product: Product, name: ServiceName, tokens: Re
 /** How often an instance logged that an upstream rejects its credential, in its readiness or for a request. */
 const rejections = (product: Product) => product.output().split('rejects the credential').length - 1
 
-/** Every request succeeded, except for a few that an overloaded machine sheds. */
 function requireServed(t: Test, outcomes: Outcome[]): void {
   t.comment(summary(outcomes))
-  const others = outcomes.filter(({ status }) => status < 200 || status > 299)
   t.same(
-    others.filter(({ status }) => status !== 503 && status !== 504),
-    []
+    outcomes.filter(({ status }) => status < 200 || status > 299),
+    [],
+    `each of ${outcomes.length} requests succeeded`
   )
-  t.ok(others.length <= outcomes.length / 20, `${others.length} of ${outcomes.length} requests failed`)
 }
 
 const documented = 'the documented order of a rotation loses no request, with two instances of each service'

@@ -156,7 +156,7 @@ t.test('a sink whose very first commit was not taken takes that batch back', asy
   t.same([...messages('a'), ...messages('b')], ['one', 'two', 'three', 'four'])
 })
 
-t.test('what no sink has ever told the group is taken back, too, however often it was tried', async (t) => {
+t.test('an uncommitted first batch of a new partition is removed, however often its commit was refused', async (t) => {
   const { directory, group, open, commit, messages } = newPartition(t)
   for (let times = 0; times < 2; times += 1) {
     const a = await open('a')

@@ -85,7 +85,7 @@ async function play(seed: number): Promise<{ found: number[]; total: number; sto
     await wait(sink, 'joined')
     const committed = group.committed
     let next = Math.max(committed.offset, 0)
-    await wait(sink, 'has been told what is committed')
+    await wait(sink, 'has read the committed offset')
     await settlePartition(sink.name, sink.directory, committed)
     story.push(`${sink.name} has settled at ${committed.offset} ${JSON.stringify(committed.said?.tenures ?? [])}`)
     await wait(sink, 'settled')
@@ -160,7 +160,7 @@ async function play(seed: number): Promise<{ found: number[]; total: number; sto
 
   for (let generations = 0; generations < 6; generations += 1) {
     for (const sink of sinks) if (!sink.alive) sink.alive = random(2) === 0
-    // Who is frozen does not join, and goes on later as if nothing had been.
+    // A frozen sink does not join; it continues later without noticing.
     await rebalance(sinks.filter(({ alive }) => alive && random(3) > 0))
     for (let steps = random(30); steps > 0; steps -= 1) {
       const sink = sinks[random(sinks.length)] as Sink
@@ -169,7 +169,7 @@ async function play(seed: number): Promise<{ found: number[]; total: number; sto
       else await step(sink)
     }
   }
-  // Then all is well. Twice, so that each is told what the others did in the end.
+  // Then nothing fails. Two rounds, so that each sink reads the last commits of the others.
   calm = true
   for (let generations = 0; generations < 2; generations += 1) {
     for (const sink of sinks) sink.alive = true
@@ -187,7 +187,7 @@ async function play(seed: number): Promise<{ found: number[]; total: number; sto
   return { found: found.sort((x, y) => x - y), total, story: story.join('\n') }
 }
 
-t.test('each line once, whoever is frozen or killed where', async (t) => {
+t.test('each line is collected once, wherever sinks are frozen or killed', async (t) => {
   t.setTimeout(30_000 + seeds * 500)
   for (let seed = firstSeed; seed < firstSeed + seeds; seed += 1) {
     const { found, total, story } = await play(seed)

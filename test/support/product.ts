@@ -44,6 +44,18 @@ export async function until(what: string, condition: () => boolean | Promise<boo
   }
 }
 
+/** For tests in which speed is not under test: a busy machine needs time. */
+export const longBudgets = {
+  GATEWAY_BUDGETS_SESSION: '20s',
+  GATEWAY_BUDGETS_LOGOUT: '20s',
+  GATEWAY_BUDGETS_DELETE: '20s',
+  GATEWAY_BUDGETS_REG: '20s',
+  GATEWAY_BUDGETS_AUTH: '20s',
+  USER_SVC_POSTGRES_QUERY_TIMEOUT: '15s',
+  SHUTDOWN_TIMEOUT: '40s',
+  LOG_STDOUT: 'warn'
+}
+
 /** Prepares the product; `start` starts services of it. All of it ends with the test. */
 export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record<string, string> = {}) {
   const [rest, gatewayOps, users, userOps, sessions, sessionOps, sinkOps] = (await Promise.all(

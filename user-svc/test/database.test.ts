@@ -42,7 +42,7 @@ async function setUp(t: Test, through: (url: URL) => Promise<void> = async () =>
     admin,
     backends,
     probe: createDatabaseProbe(pool, migrations, log),
-    told: () => lines.map((line) => JSON.parse(line).event as string),
+    events: () => lines.map((line) => JSON.parse(line).event as string),
     ask: async (seconds = 0.05) => void (await pool.db.execute(sql`select pg_sleep(${seconds})`))
   }
 }
@@ -62,7 +62,7 @@ t.test('a pool that is filled opens nothing more', async (t) => {
 })
 
 t.test('the first look waits for all connections; what is lost later is opened again beside', async (t) => {
-  const { ask, admin, backends, probe, told } = await setUp(t)
+  const { ask, admin, backends, probe, events } = await setUp(t)
   await probe()
   const filled = await backends()
   t.equal(filled.length, maxConnections)
@@ -77,15 +77,15 @@ t.test('the first look waits for all connections; what is lost later is opened a
     return open.length === maxConnections && open.filter((pid) => filled.includes(pid)).length === 1
   })
   await underWay
-  t.same(told(), [])
+  t.same(events(), [])
 })
 
-t.test('where the server gives fewer connections, those that there are serve, and it is told once', async (t) => {
+t.test('where the server gives fewer connections, those that there are serve, and one line reports it', async (t) => {
   let laterMs = 0
   const now = performance.now.bind(performance)
   t.intercept(performance, 'now', { value: () => now() + laterMs })
   const role = `limited_${randomBytes(6).toString('hex')}`
-  const { ask, admin, backends, fill, probe, told } = await setUp(t, async (url) => {
+  const { ask, admin, backends, fill, probe, events } = await setUp(t, async (url) => {
     const admin = postgres(url.href, { max: 1, onnotice: () => {} })
     await admin.unsafe(`create role ${role} login password 'limited' connection limit 2`)
     await admin.unsafe(`grant select on users to ${role}`)
@@ -98,7 +98,7 @@ t.test('where the server gives fewer connections, those that there are serve, an
     laterMs += 10_000
     await probe()
     await t.rejects(fill(), { code: '53300' })
-    t.same(told(), ['postgres_connections_missing'])
+    t.same(events(), ['postgres_connections_missing'])
     t.equal((await backends()).length, 2)
     await admin.unsafe(`alter role ${role} connection limit -1`)
     await until('all are open', async () => {
@@ -106,8 +106,8 @@ t.test('where the server gives fewer connections, those that there are serve, an
       await probe()
       return (await backends()).length === maxConnections
     })
-    await until('that is told', async () => told().length === 2)
-    t.same(told(), ['postgres_connections_missing', 'postgres_connections_complete'])
+    await until('a line reports it', async () => events().length === 2)
+    t.same(events(), ['postgres_connections_missing', 'postgres_connections_complete'])
   } finally {
     await admin.unsafe(`revoke all on users from ${role}`)
     await admin.unsafe(`drop role ${role}`)
@@ -165,7 +165,7 @@ fieldCase(t, 10, 'a lock_timeout of the database is 503, for reads and for write
 })
 
 fieldCase(t, 10, 'under an idle_session_timeout of 300 ms the pool works on', async (t) => {
-  const { probe, ask, told } = await setUp(t, async (url) => {
+  const { probe, ask, events } = await setUp(t, async (url) => {
     const admin = postgres(url.href, { max: 1, onnotice: () => {} })
     await admin.unsafe(`alter database ${url.pathname.slice(1)} set idle_session_timeout = '300ms'`)
     await admin.end()
@@ -179,7 +179,7 @@ fieldCase(t, 10, 'under an idle_session_timeout of 300 ms the pool works on', as
   codes.delete(Code.Unavailable)
   t.same([...codes], [], 'a statement that met the end of its connection is retried, or 503')
   await probe()
-  t.same(told(), [])
+  t.same(events(), [])
 })
 
 fieldCase(t, 10, 'a rotated password is reported while the open connections work on', async (t) => {
@@ -187,7 +187,7 @@ fieldCase(t, 10, 'a rotated password is reported while the open connections work
   const now = performance.now.bind(performance)
   t.intercept(performance, 'now', { value: () => now() + laterMs })
   const role = `rotated_${randomBytes(6).toString('hex')}`
-  const { ask, admin, backends, probe, told } = await setUp(t, async (url) => {
+  const { ask, admin, backends, probe, events } = await setUp(t, async (url) => {
     const admin = postgres(url.href, { max: 1, onnotice: () => {} })
     await admin.unsafe(`create role ${role} login password 'first'`)
     await admin.unsafe(`grant select on users to ${role}`)
@@ -200,13 +200,13 @@ fieldCase(t, 10, 'a rotated password is reported while the open connections work
     laterMs += 30_000
     await until('it is reported', async () => (await probe()) !== undefined)
     t.equal(await probe(), 'no new connection can be opened (28P01: the credentials are rejected)')
-    t.same(told(), ['postgres_connections_rejected'])
+    t.same(events(), ['postgres_connections_rejected'])
     await Promise.all(Array.from({ length: 3 * maxConnections }, () => ask()))
     t.equal((await backends()).length, maxConnections)
     await admin.unsafe(`alter role ${role} password 'first'`)
     laterMs += 30_000
     await until('the warning ends', async () => (await probe()) === undefined)
-    t.same(told(), ['postgres_connections_rejected', 'postgres_connections_accepted'])
+    t.same(events(), ['postgres_connections_rejected', 'postgres_connections_accepted'])
   } finally {
     await admin.unsafe(`revoke all on users from ${role}`)
     await admin.unsafe(`drop role ${role}`)
