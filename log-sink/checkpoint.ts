@@ -4,9 +4,11 @@
  * What decides is the offset that the consumer group has committed. The coordinator accepts a commit from every member
  * of the present generation; it does not check which member owns the partition. That a member commits its own
  * partitions only is up to the member: a batch ends before its member joins the next generation (group-membership.ts).
- * A sink therefore writes lines, then a checkpoint that says how long its files are with them, then commits. After a crash, or when it lost the partition in between, the committed offset
- * tells which of its last two checkpoints stands, and it cuts its files back to that. The commit carries what the
- * next owner has to know, so sinks need no disk in common.
+ *
+ * A sink therefore writes lines, then a checkpoint that states the length of its files with them, then commits. After a
+ * crash, or when another sink had the partition in between, the committed offset decides which of its last two
+ * checkpoints stands, and the sink cuts its files back to that one. The commit carries what the next owner has to know,
+ * so sinks need no disk in common.
  */
 
 import { open, readFile, rename, rm } from 'node:fs/promises'
@@ -57,9 +59,32 @@ export async function readCheckpoints(directory: string): Promise<Checkpoint[]> 
   return found.flat()
 }
 
-/** Puts a checkpoint before the others, durably. */
+/** Makes a checkpoint the newest, durably; the newest so far becomes the previous one. */
 export async function writeCheckpoint(directory: string, checkpoint: Checkpoint): Promise<void> {
-  const [newest, previous] = names.map((name) => join(directory, name)) as [string, string]
+  const { newest, previous } = pathsIn(directory)
+  const draft = await writeDraft(directory, checkpoint)
+  await rename(newest, previous).catch((error) => {
+    if (error.code !== 'ENOENT') throw error
+  })
+  await rename(draft, newest)
+  await syncDirectory(directory)
+}
+
+/** Makes a checkpoint the only one, durably. After a crash at any time it is at least one of two. */
+export async function keepCheckpoint(directory: string, checkpoint: Checkpoint): Promise<void> {
+  const { newest, previous } = pathsIn(directory)
+  await rename(await writeDraft(directory, checkpoint), newest)
+  await syncDirectory(directory)
+  await rm(previous, { force: true })
+}
+
+function pathsIn(directory: string): { newest: string; previous: string } {
+  const [newest, previous] = names
+  return { newest: join(directory, newest), previous: join(directory, previous) }
+}
+
+/** Writes a checkpoint under a name that no start reads. */
+async function writeDraft(directory: string, checkpoint: Checkpoint): Promise<string> {
   const draft = join(directory, 'checkpoint.tmp')
   const file = await open(draft, 'w', 0o600)
   try {
@@ -68,17 +93,7 @@ export async function writeCheckpoint(directory: string, checkpoint: Checkpoint)
   } finally {
     await file.close()
   }
-  await rename(newest, previous).catch((error) => {
-    if (error.code !== 'ENOENT') throw error
-  })
-  await rename(draft, newest)
-  await syncDirectory(directory)
-}
-
-/** Makes the one checkpoint that stands the only one. */
-export async function keepCheckpoint(directory: string, checkpoint: Checkpoint): Promise<void> {
-  await writeCheckpoint(directory, checkpoint)
-  await rm(join(directory, names[1]), { force: true })
+  return draft
 }
 
 /** Makes the names in a directory durable. */

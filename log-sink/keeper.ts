@@ -109,10 +109,12 @@ async function filesUnder(directory: string): Promise<StoredFile[]> {
 // is a twentieth smaller.
 const chunkBytes = 256 * 1024
 
-/** Puts a compressed file in the place of a plain one. It keeps its time, by which readers tell how old its lines are. */
+/** Replaces a plain file by a compressed file with the same times: readers derive the age of its lines from them. */
 async function compress(path: string): Promise<void> {
   const draft = `${path}.gz.tmp`
-  const { atime, mtime } = await stat(path)
+  const times = await timesOf(path)
+  // A collector hands over the same file again if it settles the partition before the keeper has come to the file.
+  if (times === undefined) return
   try {
     await pipeline(
       createReadStream(path, { highWaterMark: chunkBytes }),
@@ -122,7 +124,7 @@ async function compress(path: string): Promise<void> {
     const file = await open(draft, 'r+')
     await file.sync()
     await file.close()
-    await utimes(draft, atime, mtime)
+    await utimes(draft, times.atime, times.mtime)
     await rename(draft, `${path}.gz`)
     await syncDirectory(dirname(path))
     await rm(path)
@@ -130,4 +132,11 @@ async function compress(path: string): Promise<void> {
     await rm(draft, { force: true })
     throw error
   }
+}
+
+async function timesOf(path: string): Promise<{ atime: Date; mtime: Date } | undefined> {
+  return stat(path).catch((error) => {
+    if (error.code === 'ENOENT') return undefined
+    throw error
+  })
 }

@@ -75,9 +75,10 @@ export async function settlePartition(
   const own = await readCheckpoints(directory)
   const stands = standing(sink, own, committed)
   if (stands === undefined) return undefined
+  // The decision first: later the group may no longer know enough to repeat it, and every start cuts.
+  if (stands !== own[0]) await keepCheckpoint(directory, stands)
   await cutToMark(directory, 'lines', stands.lines)
   await cutToMark(directory, 'dead-letters', stands.deadLetters)
-  if (stands !== own[0]) await keepCheckpoint(directory, stands)
   return stands
 }
 

@@ -1,8 +1,21 @@
 /** Which checkpoint stands: what the group has committed decides, whoever crashed where. */
 
 import t from 'tap'
-import { type Checkpoint, type Committed, decodeCommit, encodeCommit, standing, type Tenures } from '../checkpoint.ts'
+import {
+  type Checkpoint,
+  type Committed,
+  decodeCommit,
+  encodeCommit,
+  keepCheckpoint,
+  readCheckpoints,
+  standing,
+  type Tenures,
+  writeCheckpoint
+} from '../checkpoint.ts'
 import type { Positions } from '../positions.ts'
+import { allWait, createProcess, replaceFileOperations } from './stepped-process.ts'
+
+t.teardown(replaceFileOperations())
 
 const checkpoint = (offset: number, tenures: Tenures = [['a', 0]], positions?: Positions): Checkpoint => ({
   offset,
@@ -113,3 +126,32 @@ t.test('a commit never carries more than brokers take: the latest sources and ow
   t.same(said?.positions.last.at(-1), last.at(-1))
   t.same(said?.tenures.at(-1), tenures.at(-1))
 })
+
+const writes = {
+  'a checkpoint is written': (directory: string) => writeCheckpoint(directory, checkpoint(30)),
+  'the older checkpoint is made the only one': (directory: string) => keepCheckpoint(directory, checkpoint(20))
+}
+for (const [title, write] of Object.entries(writes)) {
+  t.test(`a process that is killed while ${title} leaves the checkpoint that stands`, async (t) => {
+    let isDone = false
+    for (let operations = 0; !isDone; operations += 1) {
+      const directory = t.testdir({})
+      for (const offset of title.startsWith('the older') ? [20, 30] : [10, 20]) {
+        await writeCheckpoint(directory, checkpoint(offset))
+      }
+      const process = createProcess()
+      const written = process.run(() => write(directory))
+      void written.then(() => {
+        isDone = true
+      })
+      for (let index = 0; index < operations; index += 1) {
+        process.points.shift()?.perform().settle()
+        await allWait()
+      }
+      const at = process.points[0]?.at ?? 'the end'
+      process.kill()
+      const left = await readCheckpoints(directory)
+      t.equal(standing('a', left, committed(20, [['a', 0]]))?.offset, 20, `before ${at}`)
+    }
+  })
+}
