@@ -264,6 +264,7 @@ t.test('a disk that is full is asked again, and what was half written is not the
     },
     group.committed
   )
+  t.teardown(log.close)
   // A folder in its place makes writing a checkpoint fail.
   mkdirSync(join(folder, 'checkpoint.tmp'))
   await log.collect([record(0, 1, 'one')], 1, commit)
