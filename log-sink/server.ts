@@ -4,12 +4,10 @@ import { resolve } from 'node:path'
 import { createKafka } from '#common/kafka.ts'
 import { runService } from '#common/lifecycle.ts'
 import { createOpsServer } from '#common/ops-server.ts'
-import { lowerPriority } from '#common/priority.ts'
 import { watchReadiness } from '#common/readiness.ts'
 import { load } from './config.ts'
 import { createSink } from './sink.ts'
 
-lowerPriority(10)
 await runService('log-sink', load, ({ kafka, logSink }, { log, registry, logDependencies }) => {
   const { opsHost, opsPort, group, name, rotate, maxBytes } = logSink
   const directory = resolve(logSink.directory)

@@ -72,7 +72,8 @@ export async function startEngines(options: EnginesOptions): Promise<Engines> {
       kafkaReady.catch(() => {})
       return { kafkaBrokers, kafkaReady }
     }
-    const { address, ready } = await startKafka(await optionsFor('kafka', kafkaImage, ports.kafka))
+    const options = await optionsFor('kafka', kafkaImage, ports.kafka)
+    const { address, ready } = await startKafka({ ...options, isBackground: true })
     return { kafkaBrokers: [address], kafkaReady: ready }
   }
 

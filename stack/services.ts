@@ -23,6 +23,8 @@ export interface Service {
   section: 'gateway' | 'userSvc' | 'sessionSvc' | 'logSink'
   /** How much garbage V8 may let lie: with none of this, hundreds of MB where there is much memory. The same in compose.yaml. */
   heapOptions: string[]
+  /** Whether it yields the CPU to the others. */
+  isBackground?: boolean
 }
 
 const root = join(import.meta.dirname, '..')
@@ -35,7 +37,7 @@ const all: Service[] = [
   { name: 'session-svc', folder: 'session-svc', section: 'sessionSvc', heapOptions: busy },
   { name: 'user-svc', folder: 'user-svc', section: 'userSvc', heapOptions: small },
   { name: 'gateway', folder: 'gateway', section: 'gateway', heapOptions: busy },
-  { name: 'log-sink', folder: 'log-sink', section: 'logSink', heapOptions: small }
+  { name: 'log-sink', folder: 'log-sink', section: 'logSink', heapOptions: small, isBackground: true }
 ]
 
 /** How the C library keeps what was freed; the same in the Dockerfile. */
@@ -54,6 +56,7 @@ export function serviceProgram(instance: Service, config: Config, env: NodeJS.Pr
   const args = [...instance.heapOptions, entry(instance.folder)]
   return {
     name: instance.name,
+    isBackground: instance.isBackground ?? false,
     graceMs: config.shutdown.timeout + config.shutdown.drainDelay + 5000,
     command: () => ({ file: process.execPath, args, options: { cwd: root, env } })
   }

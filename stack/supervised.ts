@@ -22,7 +22,7 @@ export interface Program {
   stopSignal?: NodeJS.Signals
   /** How long it may take to stop before it is killed. */
   graceMs: number
-  /** Whether it comes second when processors are short. */
+  /** Whether it yields the CPU to the others: its nice value is 10. */
   isBackground?: boolean
   /** The Docker container that it runs in, if it does. */
   container?: { name: string; remove(): Promise<void> }

@@ -39,6 +39,7 @@ interface Service {
   security_opt?: string[]
   logging?: { driver: string }
   pids_limit?: number
+  cpu_shares?: number
   pull_policy?: string
 }
 
@@ -211,6 +212,18 @@ t.test('without Kafka every service starts, except log-sink', async (t) => {
     t.equal(waitsFor(name).includes('kafka'), name === 'log-sink', `whether ${name} waits for Kafka`)
     t.notOk(waitsFor(name).includes('log-sink'), `${name} does not wait for log-sink`)
   }
+})
+
+t.test('the log yields the CPU to the services, as under make run', async (t) => {
+  const background = services.filter(([, { cpu_shares }]) => cpu_shares !== undefined)
+  t.same(
+    background.map(([name, { cpu_shares }]) => [name, cpu_shares]),
+    [
+      ['kafka', 110],
+      ['log-sink', 110]
+    ]
+  )
+  t.ok(stackServices.every(({ name, isBackground = false }) => isBackground === (name === 'log-sink')))
 })
 
 t.test('memory is freed as it is under make run', async (t) => {

@@ -3,6 +3,7 @@
 import { once } from 'node:events'
 import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { getPriority } from 'node:os'
 import { join } from 'node:path'
 import { createClient } from 'redis'
 import t from 'tap'
@@ -64,6 +65,14 @@ t.test('it starts, keeps itself running with its data, and leaves nothing behind
   const second = startStack(t, dataDir)
   t.same(await second.exited, [1, null], 'a second run on the same data ends')
   t.same(second.errors, [`stack.dataDir: process ${stack.pid} already runs on ${dataDir}`])
+
+  const niceOf = (command: string) => {
+    const [pid = 0] = descendants(stack.pid).find(([, line]) => line.includes(command)) ?? []
+    return getPriority(pid)
+  }
+  const own = niceOf('gateway/server.ts')
+  t.same([niceOf('session-svc/server.ts'), niceOf('user-svc/server.ts')], [own, own])
+  t.same([niceOf('log-sink/server.ts'), niceOf('kafka.Kafka')], [own + 10, own + 10], 'the log yields to the services')
 
   const victims = { postgres: 'postgres -D', redis: 'redis-server', 'user-svc': 'user-svc/server.ts' }
   for (const [name, command] of Object.entries(victims)) {

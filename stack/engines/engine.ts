@@ -16,6 +16,8 @@ export interface EngineOptions {
   say: (line: string) => void
   /** Ends a start that is under way. */
   signal: AbortSignal
+  /** Whether a process of its own yields the CPU to the services. */
+  isBackground?: boolean
 }
 
 /** How long an engine may take to stop; none has anything to finish by then. */

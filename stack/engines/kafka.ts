@@ -80,14 +80,14 @@ function writeSettings(path: string, settings: Record<string, string>): void {
   writeFileSync(path, lines.join(''))
 }
 
-async function native({ directory, port, say, signal }: EngineOptions): Promise<Program> {
+async function native({ directory, port, say, signal, isBackground = false }: EngineOptions): Promise<Program> {
   const kafka = await findKafka(directory, say, signal)
   async function command() {
     writeSettings(join(directory, settingsFile), brokerSettings(port, await findFreePort(), logs))
     return kafka('kafka.Kafka', settingsFile)
   }
   if (!existsSync(join(directory, logs))) await format(kafka, directory, signal)
-  return { name: 'kafka', graceMs: engineGraceMs, isBackground: true, command }
+  return { name: 'kafka', graceMs: engineGraceMs, isBackground, command }
 }
 
 /** Prepares the folder of the logs, all or nothing. */
