@@ -101,7 +101,15 @@ async function startStack(
     redis: ports.get('stack.redisPort') ?? 0,
     kafka: ports.get('stack.kafkaPort') ?? 0
   }
-  const engines = await startEngines({ configured, ports: portsOfEngines, dataDir, supervisor, say, signal })
+  const engines = await startEngines({
+    configured,
+    ports: portsOfEngines,
+    dataDir,
+    supervisor,
+    say,
+    signal,
+    isKafkaBackground: true
+  })
   const portsOf = (section: Service['section']) =>
     instances.filter((each) => each.section === section).map((each) => ports.get(portKey(each, 'port')) as number)
   const urls = {
