@@ -80,9 +80,10 @@ async function comeBack(t: Test): Promise<void> {
     if (name === 'log-sink') t.comment(`${name} was ready after ${tookMs} ms`)
     else t.ok(tookMs < 2000 + slackMs, `${name} was ready after ${tookMs} ms`)
   }
-  // session-svc is ready when Redis answers reads; that it takes writes again is known a probe later.
-  const register = async () => (await call('POST', '/reg', { json: { email: newAddress(), password } })).status
-  await until('a registration succeeds', async () => (await register()) === 201, 2000 + slackMs)
+  // session-svc is ready when Redis answers reads. A probe later it says that Redis takes writes, too.
+  const verbose = async () => (await product.ops('session-svc', '/readyz?verbose')).text()
+  await until('Redis takes writes', async () => /^\[\+\] redis-writes/m.test(await verbose()), 2000 + slackMs)
+  t.equal((await call('POST', '/reg', { json: { email: newAddress(), password } })).status, 201)
 }
 
 t.test('all engines absent at the start', async (t) => {
