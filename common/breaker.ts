@@ -1,13 +1,13 @@
 /** A breaker before an upstream: while that gives no sign of life, calls are refused at once instead of waiting for their deadlines. */
 
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { DescMethod } from '@bufbuild/protobuf'
 import { Code, ConnectError, type Interceptor } from '@connectrpc/connect'
 import { Health } from '#gen/grpc/health/v1/health_pb.ts'
 import { untilAborted } from './deadline.ts'
 import { unavailable } from './errors.ts'
 import { isBrokenOff } from './retry.ts'
-import { TimeoutError, withinMs } from './time-limit.ts'
+import { withinMs } from './time-limit.ts'
 
 /** Calls pass; calls are refused; a health check decides. */
 export type BreakerState = 'closed' | 'open' | 'half-open'
@@ -36,6 +36,8 @@ const failuresToSuspect = 5
 const failingMs = 1000
 const probeEveryMs = 250
 const probeWithinMs = 500
+// An upstream that refused connections and accepts one again has just started: its first response takes longer.
+const firstResponseMs = 1500
 // Calls cause no more than so many checks, and are decided within little more than this time.
 const gapMs = 20
 
@@ -56,14 +58,27 @@ export function createBreaker({ probe, reconnect, changed, refused }: BreakerOpt
     changed(next)
   }
 
-  function isAlive(): Promise<boolean> {
-    return withinMs(probeWithinMs, probe()).then(
-      () => true,
-      (error) => {
-        isUnresponsive = error instanceof TimeoutError
-        return answered(error)
-      }
-    )
+  async function isAlive(): Promise<boolean> {
+    const limitMs = state === 'closed' || isUnresponsive ? probeWithinMs : firstResponseMs
+    let alive: boolean | undefined
+    const response = probe().then(() => true, answered)
+    const settled = response.then((result) => {
+      alive = result
+    })
+    // After a stall of this process its timers run before it reads its sockets, where the response may be.
+    await withinMs(limitMs, settled).catch(() => nextTurn())
+    isUnresponsive = alive === undefined
+    if (isUnresponsive) void response.then((late) => late && respondedLate())
+    return alive ?? false
+  }
+
+  /** A response proves that the upstream lives, also after the limit of its check. */
+  function respondedLate(): void {
+    if (state === 'closed') return
+    clearTimeout(timer)
+    failures = 0
+    isUnresponsive = false
+    become('closed')
   }
 
   function check(): Promise<boolean> {

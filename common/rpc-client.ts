@@ -68,8 +68,8 @@ export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcCl
       serving = answer
     }
     const breaker = createBreaker({
-      // Whoever is back lives, but need not be able to serve yet.
-      probe: async () => told((await health.check({}, { timeoutMs: 1000 })).status === Status.SERVING),
+      // An upstream that is back responds, but need not be able to serve yet. The breaker has limits of its own.
+      probe: async () => told((await health.check({}, { timeoutMs: 3000 })).status === Status.SERVING),
       reconnect: () => sessionManager.renew(),
       changed: (state) => metrics.breaker(label, state),
       refused: () => metrics.refused(label)

@@ -1,10 +1,12 @@
 /** Retries and breakers against upstreams that really fail: none is made worse, none is waited for in vain, all come back. */
 
 import { createServer, type Socket } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { Code, ConnectError } from '@connectrpc/connect'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
+import { Code, ConnectError, type UnaryRequest } from '@connectrpc/connect'
 import t, { type Test } from 'tap'
+import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { startTcpProxy } from '../../test/support/tcp-proxy.ts'
+import { createBreaker } from '../breaker.ts'
 import { unavailable } from '../errors.ts'
 import { createRetryBudget } from '../retry.ts'
 import { caller, codeOf, serve, userId } from './upstreams.ts'
@@ -236,6 +238,42 @@ t.test('a call is not refused once its upstream listens, however long it was dow
     t.equal(await breaker(), 0)
     await back.kill()
   }
+})
+
+t.test('a call waits for the first response of an upstream that starts', async (t) => {
+  const gone = await serve(t, {})
+  await gone.kill()
+  const { client, breaker } = caller(gone.port)
+  while ((await breaker()) === 0) await codeOf(client.listSessions({ userId }))
+  const { port } = await serve(t, { createSession: () => ({}) })
+  const proxy = await startTcpProxy(gone.port, { host: '127.0.0.1', port })
+  t.teardown(proxy.close)
+  await proxy.become('mute')
+  const call = codeOf(client.createSession({ userId }))
+  // Longer than the check of an upstream that has responded before.
+  await sleep(700)
+  await proxy.become('pass')
+  t.equal(await call, undefined)
+})
+
+t.test('a response after the limit of its check closes the breaker', async (t) => {
+  const checks: (() => void)[] = []
+  const breaker = createBreaker({
+    probe: () => new Promise<void>((resolve) => checks.push(resolve)),
+    reconnect: () => {},
+    changed: () => {},
+    refused: () => {}
+  })
+  const call = breaker.intercept(() => Promise.reject(new ConnectError('no response', Code.DeadlineExceeded)))
+  const request = { signal: new AbortController().signal, method: SessionService.method.listSessions }
+  for (let failure = 0; failure < 5; failure += 1) await codeOf(call(request as unknown as UnaryRequest))
+  while (breaker.state() === 'closed') await sleep(10)
+  for (const respond of checks) respond()
+  await nextTurn()
+  t.equal(breaker.state(), 'closed')
+  const { length } = checks
+  await sleep(500)
+  t.equal(checks.length, length, 'no check follows')
 })
 
 t.test('many calls to an upstream that refuses connections cause few checks, and none waits for long', async (t) => {
