@@ -21,7 +21,7 @@ export interface EnginesOptions {
   signal: AbortSignal
   /** More settings for a PostgreSQL that is started. */
   postgresSettings?: Record<string, string>
-  /** Whether a Kafka that is started yields the CPU to the services. */
+  /** Whether a Kafka that is started yields the CPU to the services once it answers. */
   isKafkaBackground?: boolean
 }
 

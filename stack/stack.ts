@@ -119,12 +119,16 @@ async function startStack(
   const env = serviceEnvironment(config, urls, engines, rpcToken(config, dataDir))
   for (const instance of instances) {
     const own = { ...env, ...instanceEnvironment(instance, config, ports) }
-    supervisor.start(serviceProgram(instance, config, own))
+    supervisor.start(serviceProgram(instance, config, own, opsAuthority(instance, config, ports)))
   }
   await allReady(config, instances, ports, engines, signal)
   say(`everything answers after ${((performance.now() - startedAt) / 1000).toFixed(1)} s\n`)
   say(`${addressTable(config, instances, ports, engines, dataDir)}\n`)
   say('ready')
+}
+
+function opsAuthority(instance: Instance, config: Config, ports: ReadonlyMap<string, number>): string {
+  return authority(config[instance.section].opsHost, ports.get(portKey(instance, 'opsPort')))
 }
 
 /** The ports of the engines that are not there yet. */
@@ -157,9 +161,6 @@ async function allReady(
   engines: Engines,
   signal: AbortSignal
 ): Promise<void> {
-  const opsAuthority = (instance: Instance) =>
-    authority(config[instance.section].opsHost, ports.get(portKey(instance, 'opsPort')))
-
   /** Resolves when the sink can be gone on without, and why has been said. */
   async function sinkGivenUp(sink: Instance, settled: AbortSignal): Promise<void> {
     try {
@@ -171,17 +172,17 @@ async function allReady(
     }
     await sleep(sinkGraceMs, undefined, { signal: settled })
     say(
-      `${sink.name} is not ready; going on without it, the logs stay on disk: ${await whyNotReady(opsAuthority(sink))}`
+      `${sink.name} is not ready; going on without it, the logs stay on disk: ${await whyNotReady(opsAuthority(sink, config, ports))}`
     )
   }
 
   await Promise.all(
     instances.map(async (instance) => {
       const { name, section } = instance
-      if (section !== 'logSink') return untilReady(name, opsAuthority(instance), say, signal)
+      if (section !== 'logSink') return untilReady(name, opsAuthority(instance, config, ports), say, signal)
       const settled = new AbortController()
       const end = AbortSignal.any([signal, settled.signal])
-      const either = [untilReady(name, opsAuthority(instance), say, end), sinkGivenUp(instance, end)]
+      const either = [untilReady(name, opsAuthority(instance, config, ports), say, end), sinkGivenUp(instance, end)]
       // The one that is not needed any more fails when it is told to end.
       for (const each of either) each.catch(() => {})
       await Promise.race(either)

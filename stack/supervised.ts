@@ -22,8 +22,11 @@ export interface Program {
   stopSignal?: NodeJS.Signals
   /** How long it may take to stop before it is killed. */
   graceMs: number
-  /** Whether it yields the CPU to the others: its nice value is 10. */
-  isBackground?: boolean
+  /**
+   * Of a program that yields the CPU to the others: resolves when a process of it has started. Its nice value is 10 from
+   * then on, or after a minute.
+   */
+  started?: (signal: AbortSignal) => Promise<unknown>
   /** The Docker container that it runs in, if it does. */
   container?: { name: string; remove(): Promise<void> }
 }
@@ -36,6 +39,7 @@ export interface Supervised {
 
 const steadyMs = 10_000
 const longestDelayMs = 10_000
+const startMs = 60_000
 
 /** Starts a program and keeps it running; says on one line each when it dies. */
 export function supervise(program: Program, logPath: string, reaper: Reaper, say: (line: string) => void): Supervised {
@@ -53,14 +57,22 @@ export function supervise(program: Program, logPath: string, reaper: Reaper, say
     if (stopping.signal.aborted) return 'not started'
     // A process group of its own: the terminal's Ctrl-C reaches the supervisor alone.
     child = spawn(file, args, { ...options, detached: true, stdio: ['ignore', log.fd, log.fd] })
+    const exited = new AbortController()
     if (child.pid !== undefined) {
       reaper.started(child.pid, stopSignal)
-      if (program.isBackground) lowerPriority(10, child.pid)
+      void yieldOnceStarted(child.pid, exited.signal)
     }
-    const [code, signal] = await once(child, 'exit')
+    const [code, signal] = await once(child, 'exit').finally(() => exited.abort())
     killGroup()
     reaper.ended(child.pid as number)
     return signal ? `signal ${signal}` : `exit code ${code}`
+  }
+
+  /** A start needs seconds of CPU: at nice value 10 beside an endless loop on each core, a minute passes meanwhile. */
+  async function yieldOnceStarted(pid: number, exited: AbortSignal): Promise<void> {
+    if (!program.started) return
+    await program.started(AbortSignal.any([exited, AbortSignal.timeout(startMs)])).catch(() => {})
+    if (!exited.aborted) lowerPriority(10, pid)
   }
 
   async function keepRunning(): Promise<void> {

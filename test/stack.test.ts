@@ -72,7 +72,8 @@ t.test('it starts, keeps itself running with its data, and leaves nothing behind
   }
   const own = niceOf('gateway/server.ts')
   t.same([niceOf('session-svc/server.ts'), niceOf('user-svc/server.ts')], [own, own])
-  t.same([niceOf('log-sink/server.ts'), niceOf('kafka.Kafka')], [own + 10, own + 10], 'the log yields to the services')
+  for (const command of ['log-sink/server.ts', 'kafka.Kafka'])
+    await until(`${command} yields to the services`, () => niceOf(command) === own + 10)
 
   const victims = { postgres: 'postgres -D', redis: 'redis-server', 'user-svc': 'user-svc/server.ts' }
   for (const [name, command] of Object.entries(victims)) {

@@ -16,7 +16,7 @@ export interface EngineOptions {
   say: (line: string) => void
   /** Ends a start that is under way. */
   signal: AbortSignal
-  /** Whether a process of its own yields the CPU to the services. */
+  /** Whether a process of its own yields the CPU to the services, once it has started. */
   isBackground?: boolean
 }
 

@@ -87,7 +87,8 @@ async function native({ directory, port, say, signal, isBackground = false }: En
     return kafka('kafka.Kafka', settingsFile)
   }
   if (!existsSync(join(directory, logs))) await format(kafka, directory, signal)
-  return { name: 'kafka', graceMs: engineGraceMs, isBackground, command }
+  const started = (end: AbortSignal) => waitUntil(() => pingKafka([`127.0.0.1:${port}`]), engineStartMs, end)
+  return { name: 'kafka', graceMs: engineGraceMs, command, ...(isBackground && { started }) }
 }
 
 /** Prepares the folder of the logs, all or nothing. */

@@ -1,8 +1,9 @@
 /** Programs under supervision, as real processes: started again, stopped in order, killed when nothing else helps. */
 
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { getPriority, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { platform } from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { isAlive } from '#common/process-identity.ts'
@@ -48,6 +49,20 @@ t.test('a killed program is started again after a second', async (t) => {
   process.kill(Number(log()), 'SIGKILL')
   await until(() => log().trim().split('\n').length === 2)
   t.same(lines, ['program ended (signal SIGKILL); starting it again'])
+})
+
+t.test('a program yields the CPU once it has started', { skip: platform !== 'linux' }, async (t) => {
+  const starts: (() => void)[] = []
+  const started = () => new Promise<void>((resolve) => starts.push(resolve))
+  const { log } = start(t, 'echo $$; exec sleep 60', { started })
+  for (const life of [0, 1]) {
+    const pid = () => Number(log().trim().split('\n')[life])
+    await until(() => pid() > 0 && starts.length > life)
+    t.equal(getPriority(pid()), getPriority())
+    starts[life]?.()
+    await until(() => getPriority(pid()) === getPriority() + 10)
+    process.kill(pid(), 'SIGKILL')
+  }
 })
 
 t.test('a command that cannot be run is said and tried again', async (t) => {
