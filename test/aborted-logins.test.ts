@@ -7,7 +7,7 @@ import { sendAborted } from './support/aborted-requests.ts'
 import { createProduct, freePort, newAddress, password, until } from './support/product.ts'
 import { startTcpProxy } from './support/tcp-proxy.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(600_000)
 
 const users = await freePort()
 const proxy = await startTcpProxy(0, { host: '127.0.0.1', port: users })

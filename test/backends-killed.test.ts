@@ -6,10 +6,10 @@ import t from 'tap'
 import { engineAddress } from '#common/testing.ts'
 import { createProduct, newAddress, password, until } from './support/product.ts'
 
-t.setTimeout(90_000)
+t.setTimeout(600_000)
 
 t.test('log-ins, registrations and deletions while connections die under them', async (t) => {
-  t.setTimeout(90_000)
+  t.setTimeout(600_000)
   const product = await createProduct(t, { USER_SVC_POSTGRES_MAX_CONNECTIONS: '5' })
   await product.startAll()
   const { call } = product

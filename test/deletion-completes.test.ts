@@ -10,7 +10,7 @@ import { engineAddress } from '#common/testing.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
 import { createProduct, newAddress, password, until } from './support/product.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(600_000)
 
 const brokers = engineAddress('TEST_KAFKA_BROKERS')
 const topic = `deletions-${Date.now()}`

@@ -7,7 +7,7 @@ import { connect, type Socket } from 'node:net'
 import t from 'tap'
 import { createProduct, until } from './support/product.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(600_000)
 
 const descriptors = 300
 const product = await createProduct(t, { GATEWAY_CONNECTIONS_MAX_PER_NETWORK: '10000', GATEWAY_DOCS: 'true' })

@@ -7,7 +7,7 @@ import { startOwnPostgres, startOwnRedis } from './support/own-engine.ts'
 import { createProduct, newAddress, password, until } from './support/product.ts'
 import { durationsMs, type Outcome, startTraffic, summary } from './support/traffic.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(600_000)
 t.jobs = 2
 
 const frozenMs = 20_000

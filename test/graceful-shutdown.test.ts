@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { createProduct, newAddress, password, type ServiceName, until } from './support/product.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(600_000)
 
 const product = await createProduct(t, {
   // So dear that most of the log-ins wait for their turn, and with time enough on a busy machine.

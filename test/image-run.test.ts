@@ -11,7 +11,7 @@ import { type Daemon, NoDaemon, outputOf, startDaemon } from './containers/daemo
 import { bait, baitContent, baseImage, buildProductImage, productImage } from './containers/product-image.ts'
 import { until } from './support/product.ts'
 
-t.setTimeout(240_000)
+t.setTimeout(600_000)
 
 interface Service {
   cap_drop: string[]

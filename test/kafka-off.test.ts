@@ -9,7 +9,7 @@ import { runTool } from '../stack/tool.ts'
 import { newAddress, password, until } from './support/product.ts'
 import { startStack, temporaryDataDir } from './support/stack-run.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(600_000)
 const make = ['make', '--no-print-directory', 'run']
 
 t.test('without Kafka it is ready, warns of nothing, and shows its logs', async (t) => {

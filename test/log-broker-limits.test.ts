@@ -12,7 +12,7 @@ import { fieldCase } from '#common/testing-field-cases.ts'
 import { collectedLines, startProcess, startSink, temporaryFolder } from './support/log-stack.ts'
 import { until } from './support/product.ts'
 
-t.setTimeout(180_000)
+t.setTimeout(600_000)
 const brokers = engineAddress('TEST_KAFKA_BROKERS').split(',')
 const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index)
 

@@ -6,14 +6,14 @@ import t from 'tap'
 import { collectedLines, startBroker, startProcess, startSink, temporaryFolder } from './support/log-stack.ts'
 import { until } from './support/product.ts'
 
-t.setTimeout(180_000)
+t.setTimeout(600_000)
 const each = 7000
 const producers = ['producer-a', 'producer-b', 'producer-c']
 // The numbers of the process that comes after the killed one.
 const [laterFrom, laterTo] = [100_001, 106_000]
 
 t.test('20,000 lines through a frozen and a killed broker, two killed sinks and a killed producer', async (t) => {
-  t.setTimeout(180_000)
+  t.setTimeout(600_000)
   const directory = temporaryFolder(t)
   const broker = await startBroker(t)
   const env = {

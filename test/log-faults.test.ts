@@ -11,7 +11,7 @@ import { engineAddress } from '#common/testing.ts'
 import { collectedLines, startProcess, startSink, temporaryFolder } from './support/log-stack.ts'
 import { until } from './support/product.ts'
 
-t.setTimeout(180_000)
+t.setTimeout(600_000)
 const brokers = engineAddress('TEST_KAFKA_BROKERS')
 
 /** A topic, a group and folders of their own. */
@@ -41,7 +41,7 @@ function mountDisk(path: string, size: string): boolean {
 }
 
 t.test('a full disk stops the sink, loses nothing, and it goes on by itself', async (t) => {
-  t.setTimeout(120_000)
+  t.setTimeout(600_000)
   const directory = temporaryFolder(t)
   const env = surroundings(directory)
   if (!mountDisk(env.LOG_SINK_DIRECTORY, '3m')) {
@@ -78,7 +78,7 @@ t.test('a full disk stops the sink, loses nothing, and it goes on by itself', as
 })
 
 t.test('a topic that is gone is told, not made again in silence', async (t) => {
-  t.setTimeout(120_000)
+  t.setTimeout(600_000)
   const directory = temporaryFolder(t)
   const env = surroundings(directory)
   const topic = env.KAFKA_LOGS_TOPIC

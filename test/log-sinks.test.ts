@@ -8,10 +8,10 @@ import { engineAddress } from '#common/testing.ts'
 import { collectedLines, startProcess, startSink, temporaryFolder } from './support/log-stack.ts'
 import { until } from './support/product.ts'
 
-t.setTimeout(180_000)
+t.setTimeout(600_000)
 
 t.test('two sinks, one of them killed, the other frozen until the group has given it up', async (t) => {
-  t.setTimeout(180_000)
+  t.setTimeout(600_000)
   const directory = temporaryFolder(t)
   const id = randomBytes(4).toString('hex')
   const env = {

@@ -8,7 +8,7 @@ import { engineAddress } from '#common/testing.ts'
 import { collectedLines, startSink } from './support/log-stack.ts'
 import { createProduct, newAddress, password, until } from './support/product.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(600_000)
 const rounds = 60
 const id = randomBytes(4).toString('hex')
 const withKafka = {
@@ -57,7 +57,7 @@ function spooled(folder: string): string {
 }
 
 t.test('every route answers as with Kafka, and every request is in the buffer', async (t) => {
-  t.setTimeout(120_000)
+  t.setTimeout(600_000)
   const [kafka, none] = await Promise.all([createProduct(t, withKafka), createProduct(t, without)])
   await kafka.startAll('log-sink')
   await none.startAll()

@@ -38,10 +38,10 @@ forEachKey(schema, (path, key) => keys.set(path, key))
 const isKeyOrGroup = (name: string) => [...keys.keys()].some((path) => `${path}.`.startsWith(`${name}.`))
 
 // promtool may have to be fetched first.
-t.setTimeout(300_000)
+t.setTimeout(600_000)
 
 t.test('promtool', async (t) => {
-  t.setTimeout(300_000)
+  t.setTimeout(600_000)
   const promtool = findPromtool()
   if (promtool === undefined) {
     t.pass('promtool', { skip: 'it is not on the path, and the package `prometheus` that has it cannot be had' })

@@ -13,7 +13,7 @@ import { migrateDatabase } from '../user-svc/migrations.ts'
 import { startPgbouncer } from './support/pgbouncer.ts'
 import { createProduct, newAddress, password, until } from './support/product.ts'
 
-t.setTimeout(180_000)
+t.setTimeout(600_000)
 
 if (spawnSync('pgbouncer', ['--version']).error) {
   t.pass('skipped: there is no PgBouncer')

@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import { fieldCase } from '#common/testing-field-cases.ts'
 import { createProduct, newAddress, password, until } from './support/product.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(600_000)
 
 async function productWith(t: Test, setting: string) {
   const product = await createProduct(t)

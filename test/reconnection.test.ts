@@ -6,7 +6,7 @@ import { engineAddress } from '#common/testing.ts'
 import { mostPerSecond, startLossyProxy } from './support/lossy-proxy.ts'
 import { createProduct, freePort, newAddress, password, type ServiceName, until } from './support/product.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(600_000)
 
 // A busy machine is slow; one that waits for something else is a good deal slower.
 const slackMs = 3000

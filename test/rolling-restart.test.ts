@@ -6,7 +6,7 @@ import { startFailoverProxy } from './support/failover-proxy.ts'
 import { createProduct, longBudgets, until } from './support/product.ts'
 import { startTraffic, summary } from './support/traffic.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(600_000)
 
 const first = await createProduct(t, longBudgets)
 const { USER_SVC_POSTGRES_URL, RPC_TOKEN } = first.env as { USER_SVC_POSTGRES_URL: string; RPC_TOKEN: string }

@@ -65,7 +65,7 @@ async function topicContent(): Promise<string> {
 }
 
 t.test('canaries in every place of every route', async (t) => {
-  t.setTimeout(90_000)
+  t.setTimeout(600_000)
   const bodies: string[] = []
   const send = async (path: string, init: RequestInit) => {
     const response = await fetch(rest + path, init)

@@ -7,7 +7,7 @@ import { startLossyProxy } from './support/lossy-proxy.ts'
 import { createProduct, until } from './support/product.ts'
 import { durationsMs, startTraffic, summary } from './support/traffic.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(600_000)
 
 const silentMs = 5000
 // A busy machine is slow; one that hangs is a good deal slower.

@@ -6,7 +6,7 @@ import { fieldCase } from '#common/testing-field-cases.ts'
 import { createProduct, longBudgets, newAddress, password, type ServiceName, until } from './support/product.ts'
 import { type Outcome, startTraffic, summary } from './support/traffic.ts'
 
-t.setTimeout(480_000)
+t.setTimeout(600_000)
 
 const patient = { ...longBudgets, SHUTDOWN_DRAIN_DELAY: '1s' }
 // Few: requests are under test, not load.

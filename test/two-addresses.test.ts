@@ -7,7 +7,7 @@ import t from 'tap'
 import { fieldCase } from '#common/testing-field-cases.ts'
 import { createProduct, newAddress, password, until } from './support/product.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(600_000)
 
 const product = await createProduct(t, {
   NODE_OPTIONS: `--import=${join(import.meta.dirname, 'support', 'two-localhosts.ts')}`,

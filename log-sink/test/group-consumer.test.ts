@@ -9,7 +9,7 @@ import { ensureTopic } from '#common/topic.ts'
 import { consumeGroup } from '../group-consumer.ts'
 import type { GroupHandler } from '../group-handler.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(600_000)
 
 const brokers = engineAddress('TEST_KAFKA_BROKERS').split(',')
 const kafka = createKafka(brokers, 'test')

@@ -10,7 +10,7 @@ import { ensureTopic } from '#common/topic.ts'
 import { consumeGroup } from '../group-consumer.ts'
 import type { GroupHandler } from '../group-handler.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(600_000)
 
 const kafka = createKafka(engineAddress('TEST_KAFKA_BROKERS').split(','), 'test')
 const topic = `rejoin-${randomBytes(4).toString('hex')}`

@@ -5,7 +5,7 @@ import { engineAddress } from '#common/testing.ts'
 import type { Target } from './laboratory.ts'
 import { runMatrix } from './matrix.ts'
 
-const withinMs = 240_000
+const withinMs = 600_000
 
 export function testMatrix(target: Target): void {
   t.setTimeout(withinMs)

@@ -19,7 +19,7 @@ import { migrateDatabase } from '../migrations.ts'
 import { startRelay } from '../relay.ts'
 import { sessionsDouble, sessionTransport } from './service.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(600_000)
 const brokers = [engineAddress('TEST_KAFKA_BROKERS')]
 
 interface CloudEvent {
