@@ -101,6 +101,13 @@ async function startStack(
     redis: ports.get('stack.redisPort') ?? 0,
     kafka: ports.get('stack.kafkaPort') ?? 0
   }
+  // The first consumer of a broker has it create the topic of the offsets, which takes as long as its start.
+  const sinksReady = (end: AbortSignal) =>
+    Promise.all(
+      instances
+        .filter(({ section }) => section === 'logSink')
+        .map((sink) => untilReady(sink.name, opsAuthority(sink, config, ports), () => {}, end))
+    )
   const engines = await startEngines({
     configured,
     ports: portsOfEngines,
@@ -108,7 +115,7 @@ async function startStack(
     supervisor,
     say,
     signal,
-    isKafkaBackground: true
+    kafkaYieldsAfter: sinksReady
   })
   const portsOf = (section: Service['section']) =>
     instances.filter((each) => each.section === section).map((each) => ports.get(portKey(each, 'port')) as number)

@@ -24,7 +24,7 @@ export interface Program {
   graceMs: number
   /**
    * Of a program that yields the CPU to the others: resolves when a process of it has started. Its nice value is 10 from
-   * then on, or after a minute.
+   * then on, or after three minutes.
    */
   started?: (signal: AbortSignal) => Promise<unknown>
   /** The Docker container that it runs in, if it does. */
@@ -39,7 +39,7 @@ export interface Supervised {
 
 const steadyMs = 10_000
 const longestDelayMs = 10_000
-const startMs = 60_000
+const startMs = 180_000
 
 /** Starts a program and keeps it running; says on one line each when it dies. */
 export function supervise(program: Program, logPath: string, reaper: Reaper, say: (line: string) => void): Supervised {

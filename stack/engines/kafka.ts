@@ -80,15 +80,18 @@ function writeSettings(path: string, settings: Record<string, string>): void {
   writeFileSync(path, lines.join(''))
 }
 
-async function native({ directory, port, say, signal, isBackground = false }: EngineOptions): Promise<Program> {
+async function native({ directory, port, say, signal, yieldsAfter }: EngineOptions): Promise<Program> {
   const kafka = await findKafka(directory, say, signal)
   async function command() {
     writeSettings(join(directory, settingsFile), brokerSettings(port, await findFreePort(), logs))
     return kafka('kafka.Kafka', settingsFile)
   }
   if (!existsSync(join(directory, logs))) await format(kafka, directory, signal)
-  const started = (end: AbortSignal) => waitUntil(() => pingKafka([`127.0.0.1:${port}`]), engineStartMs, end)
-  return { name: 'kafka', graceMs: engineGraceMs, command, ...(isBackground && { started }) }
+  async function started(end: AbortSignal): Promise<void> {
+    await waitUntil(() => pingKafka([`127.0.0.1:${port}`]), engineStartMs, end)
+    await yieldsAfter?.(end)
+  }
+  return { name: 'kafka', graceMs: engineGraceMs, command, ...(yieldsAfter && { started }) }
 }
 
 /** Prepares the folder of the logs, all or nothing. */
