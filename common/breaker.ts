@@ -37,7 +37,7 @@ const failingMs = 1000
 const probeEveryMs = 250
 const probeWithinMs = 500
 // An upstream that refused connections and accepts one again has just started: its first response takes longer.
-const firstResponseMs = 1500
+const firstResponseMs = 1000
 // Calls cause no more than so many checks, and are decided within little more than this time.
 const gapMs = 20
 

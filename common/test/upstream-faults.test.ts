@@ -2,7 +2,7 @@
 
 import { createServer, type Socket } from 'node:net'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
-import { Code, ConnectError, type UnaryRequest } from '@connectrpc/connect'
+import { Code, ConnectError, type UnaryRequest, type UnaryResponse } from '@connectrpc/connect'
 import t, { type Test } from 'tap'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { startTcpProxy } from '../../test/support/tcp-proxy.ts'
@@ -240,34 +240,29 @@ t.test('a call is not refused once its upstream listens, however long it was dow
   }
 })
 
+/** A breaker that has counted the failures that have it check its upstream. */
+async function suspicious(probe: () => Promise<unknown>, code: Code) {
+  const breaker = createBreaker({ probe, reconnect: () => {}, changed: () => {}, refused: () => {} })
+  const request = { signal: new AbortController().signal, method: SessionService.method.listSessions }
+  const call = (next: () => Promise<unknown>) =>
+    codeOf(breaker.intercept(next as () => Promise<UnaryResponse>)(request as unknown as UnaryRequest))
+  for (let failure = 0; failure < 5; failure += 1) await call(() => Promise.reject(new ConnectError('none', code)))
+  while (breaker.state() === 'closed') await sleep(10)
+  return { breaker, call }
+}
+
 t.test('a call waits for the first response of an upstream that starts', async (t) => {
-  const gone = await serve(t, {})
-  await gone.kill()
-  const { client, breaker } = caller(gone.port)
-  while ((await breaker()) === 0) await codeOf(client.listSessions({ userId }))
-  const { port } = await serve(t, { createSession: () => ({}) })
-  const proxy = await startTcpProxy(gone.port, { host: '127.0.0.1', port })
-  t.teardown(proxy.close)
-  await proxy.become('mute')
-  const call = codeOf(client.createSession({ userId }))
+  let probe: () => Promise<unknown> = () => Promise.reject(new ConnectError('refused', Code.Unavailable))
+  const { breaker, call } = await suspicious(() => probe(), Code.Unavailable)
   // Longer than the check of an upstream that has responded before.
-  await sleep(700)
-  await proxy.become('pass')
-  t.equal(await call, undefined)
+  probe = () => sleep(600)
+  t.equal(await call(() => Promise.resolve({})), undefined)
+  t.equal(breaker.state(), 'closed')
 })
 
 t.test('a response after the limit of its check closes the breaker', async (t) => {
   const checks: (() => void)[] = []
-  const breaker = createBreaker({
-    probe: () => new Promise<void>((resolve) => checks.push(resolve)),
-    reconnect: () => {},
-    changed: () => {},
-    refused: () => {}
-  })
-  const call = breaker.intercept(() => Promise.reject(new ConnectError('no response', Code.DeadlineExceeded)))
-  const request = { signal: new AbortController().signal, method: SessionService.method.listSessions }
-  for (let failure = 0; failure < 5; failure += 1) await codeOf(call(request as unknown as UnaryRequest))
-  while (breaker.state() === 'closed') await sleep(10)
+  const { breaker } = await suspicious(() => new Promise<void>((done) => checks.push(done)), Code.DeadlineExceeded)
   for (const respond of checks) respond()
   await nextTurn()
   t.equal(breaker.state(), 'closed')
