@@ -3,12 +3,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connectRedis, type RedisClient } from './redis.ts'
 import { silentLog } from './testing.ts'
+import { freePort } from './testing-ports.ts'
 
 type Ending = { teardown: (end: () => unknown) => void }
 
@@ -20,14 +20,6 @@ export interface RedisServer {
   client: RedisClient
   start(): Promise<void>
   signal(signal: NodeJS.Signals): void
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }
 
 /** Starts a server that keeps every write, with more settings as its configuration file has them. */

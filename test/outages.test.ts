@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { engineAddress } from '#common/testing.ts'
-import { createProduct, freePort, newAddress, password, until } from './support/product.ts'
+import { freePort } from '#common/testing-ports.ts'
+import { createProduct, newAddress, password, until } from './support/product.ts'
 import { startTcpProxy } from './support/tcp-proxy.ts'
 
 const redisPort = await freePort()

@@ -3,8 +3,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { engineAddress } from '#common/testing.ts'
+import { freePort } from '#common/testing-ports.ts'
 import { mostPerSecond, startLossyProxy } from './support/lossy-proxy.ts'
-import { createProduct, freePort, newAddress, password, type ServiceName, until } from './support/product.ts'
+import { createProduct, newAddress, password, type ServiceName, until } from './support/product.ts'
 
 t.setTimeout(600_000)
 

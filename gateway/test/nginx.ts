@@ -4,11 +4,12 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage } from 'node:http'
-import { connect, createServer as createTcpServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
+import { freePort } from '#common/testing-ports.ts'
 
 /** Whether nginx is on this machine. */
 export const hasNginx = spawnSync('nginx', ['-v'], { stdio: 'ignore' }).status === 0
@@ -19,14 +20,6 @@ function sample(): string {
   const blocks = [...readme.matchAll(/```nginx\n([\s\S]*?)```/g)].map(([, block]) => block as string)
   if (blocks.length !== 1) throw new Error(`README.md has ${blocks.length} nginx blocks, must have one`)
   return blocks[0] as string
-}
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }
 
 /** Replaces one address of the sample, which must be there. */

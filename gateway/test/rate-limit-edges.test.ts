@@ -4,7 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { randomInt } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -12,6 +12,7 @@ import t, { type Test } from 'tap'
 import { connectRedis } from '#common/redis.ts'
 import { silentLog } from '#common/testing.ts'
 import { fieldCase } from '#common/testing-field-cases.ts'
+import { freePort } from '#common/testing-ports.ts'
 import { startRedisServer } from '#common/testing-redis.ts'
 import { buildGateway, credentials, listen, loginAnswer, newAddress, requireForm } from './gateway.ts'
 
@@ -105,14 +106,6 @@ t.test('a refusal has the whole form, and unknown paths are counted too', async 
   t.match(line, /"level":"info".*"reason":"default"/)
   t.notMatch(lines.join(''), remoteAddress, 'no address is logged')
 })
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
 
 /** A Redis that the test may freeze and kill, and a connection to it. */
 async function ownRedis(t: Test) {

@@ -23,7 +23,7 @@ t.teardown(() => {
 })
 const seeds = Number(process.env.SEEDS ?? 150)
 const firstSeed = Number(process.env.SEED ?? 1)
-const timeoutMs = 30_000 + seeds * 500
+const timeoutMs = 60_000 + seeds * 2000
 t.setTimeout(timeoutMs)
 /** How many processes were killed at each point. */
 const kills = new Map<string, number>()

@@ -3,7 +3,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,17 +13,13 @@ import { reasonOf } from '#common/readiness.ts'
 import { connectRedis } from '#common/redis.ts'
 import { silentLog } from '#common/testing.ts'
 import { fieldCase } from '#common/testing-field-cases.ts'
+import { freePort } from '#common/testing-ports.ts'
 import { createDurabilityCheck, requireDurability } from '../durability.ts'
 import { redisDependencies } from '../probes.ts'
 import { openSessionStore } from '../replicas.ts'
 import { newUser, startSessionSvc } from './service.ts'
 
-const port = await new Promise<number>((resolve) => {
-  const server = createServer().listen(0, '127.0.0.1', () => {
-    const { port } = server.address() as { port: number }
-    server.close(() => resolve(port))
-  })
-})
+const port = await freePort()
 const directory = mkdtempSync(join(tmpdir(), 'redis-'))
 const server = spawn('redis-server', ['--port', String(port), '--dir', directory, '--save', '', '--appendonly', 'yes'])
 const redis = connectRedis(`redis://127.0.0.1:${port}`, silentLog)

@@ -6,10 +6,10 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
+import { freePort } from '#common/testing-ports.ts'
 import { startKafka } from '../../stack/engines/kafka.ts'
 import { startPostgres } from '../../stack/engines/postgres.ts'
 import { startRedis } from '../../stack/engines/redis.ts'
-import { findFreePort } from '../../stack/ports.ts'
 import { startReaper } from '../../stack/reaper.ts'
 import type { Program } from '../../stack/supervised.ts'
 import type { Supervisor } from '../../stack/supervisor.ts'
@@ -81,7 +81,7 @@ export async function createEngineProcesses(t: Pick<Test, 'teardown'>, kafkaAdve
   }
 
   async function engine(name: EngineName): Promise<EngineProcess> {
-    const port = await findFreePort()
+    const port = await freePort()
     const data = join(directory, name)
     const options = {
       supervisor,

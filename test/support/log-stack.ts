@@ -7,8 +7,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import type { Test } from 'tap'
+import { freePort } from '#common/testing-ports.ts'
 import { startKafka } from '../../stack/engines/kafka.ts'
-import { findFreePort } from '../../stack/ports.ts'
 import { createSupervisor } from '../../stack/supervisor.ts'
 import { descendants } from './stack-run.ts'
 
@@ -26,7 +26,7 @@ export async function startBroker(t: Teardown) {
   const directory = temporaryFolder(t)
   const supervisor = createSupervisor(join(directory, 'run'), () => {})
   t.teardown(() => supervisor.stop([]))
-  const port = await findFreePort()
+  const port = await freePort()
   const options = { supervisor, directory: join(directory, 'kafka'), port, docker: undefined, say: () => {} }
   const { address, ready } = await startKafka({ ...options, signal: new AbortController().signal })
   await ready
@@ -72,7 +72,7 @@ export function startProcess(t: Teardown, args: string[], env: Record<string, st
 
 /** A sink; its ops port answers at `ops`. */
 export async function startSink(t: Teardown, env: Record<string, string>) {
-  const port = await findFreePort()
+  const port = await freePort()
   const sink = startProcess(t, ['log-sink/server.ts'], { ...env, LOG_SINK_OPS_PORT: String(port) })
   const ops = async (path: string) =>
     fetch(`http://127.0.0.1:${port}${path}`).then(

@@ -4,11 +4,12 @@ import { spawn } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
+import { freePort } from '#common/testing-ports.ts'
 import { startPostgres } from '../../stack/engines/postgres.ts'
 import { pingRedis } from '../../stack/engines/redis.ts'
 import { createSupervisor } from '../../stack/supervisor.ts'
 import { temporaryFolder } from './log-stack.ts'
-import { freePort, until } from './product.ts'
+import { until } from './product.ts'
 import { descendants } from './stack-run.ts'
 
 type Teardown = Pick<Test, 'teardown'>

@@ -4,8 +4,8 @@ import { spawn } from 'node:child_process'
 import { chmodSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
+import { freePort } from '#common/testing-ports.ts'
 import { temporaryFolder } from './log-stack.ts'
-import { freePort } from './product.ts'
 import { startTcpProxy } from './tcp-proxy.ts'
 
 /** Starts to pool connections to the database of `direct`; ends with the test. */

@@ -1,0 +1,25 @@
+/** Ports for servers that a test starts itself. */
+
+import { createServer } from 'node:net'
+
+// The system gives ports from 32768 on to connections and to servers that ask for any port. Test files that run at a time
+// (.taprc) have a range each; files that run one after the other begin at different ports of it.
+const portsPerJob = 9000
+const firstPort = 11_000 + Number(process.env.TAP_JOB_ID ?? 0) * portsPerJob
+let next = (process.pid * 29) % portsPerJob
+
+/** A port of 127.0.0.1 that is free, and that no other test gets: servers can be stopped and started again on it. */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = firstPort + (next++ % portsPerJob)
+    if (await isFree(port)) return port
+  }
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer()
+    server.once('error', () => resolve(false))
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
+  })
+}
