@@ -21,8 +21,8 @@ export interface EnginesOptions {
   signal: AbortSignal
   /** More settings for a PostgreSQL that is started. */
   postgresSettings?: Record<string, string>
-  /** A Kafka that is started yields the CPU to the services once it answers and this has resolved. Without, it never does. */
-  kafkaYieldsAfter?: (signal: AbortSignal) => Promise<unknown>
+  /** Whether a Kafka that is started yields the CPU to the services. */
+  isKafkaBackground?: boolean
 }
 
 /** Where the engines are. Without brokers there is no Kafka; with brokers, `kafkaReady` tells when they answer. */
@@ -46,7 +46,7 @@ const reachMs = 10_000
  * @throws {StartError} if one of these two cannot be had. A missing Kafka is only said.
  */
 export async function startEngines(options: EnginesOptions): Promise<Engines> {
-  const { configured, ports, dataDir, say, signal, kafkaYieldsAfter } = options
+  const { configured, ports, dataDir, say, signal, isKafkaBackground = false } = options
   const optionsFor = engineWays(options)
 
   async function postgresUrl(): Promise<string> {
@@ -75,10 +75,7 @@ export async function startEngines(options: EnginesOptions): Promise<Engines> {
       return { kafkaBrokers, kafkaReady }
     }
     const options = await optionsFor('kafka', kafkaImage, ports.kafka)
-    const { address, ready } = await startKafka({
-      ...options,
-      ...(kafkaYieldsAfter && { yieldsAfter: kafkaYieldsAfter })
-    })
+    const { address, ready } = await startKafka({ ...options, isBackground: isKafkaBackground })
     return { kafkaBrokers: [address], kafkaReady: ready }
   }
 

@@ -11,7 +11,7 @@ import { schema } from './config.ts'
 import type { Engines } from './engines.ts'
 import { logDirectories } from './log-directories.ts'
 import { runVariables } from './make-variables.ts'
-import type { Program } from './supervised.ts'
+import { backgroundAfterMs, type Program } from './supervised.ts'
 
 /** The whole configuration. */
 export type Config = Values<typeof schema>
@@ -23,7 +23,7 @@ export interface Service {
   section: 'gateway' | 'userSvc' | 'sessionSvc' | 'logSink'
   /** How much garbage V8 may let lie: with none of this, hundreds of MB where there is much memory. The same in compose.yaml. */
   heapOptions: string[]
-  /** Whether it yields the CPU to the others, once it has started. */
+  /** Whether it yields the CPU to the others. */
   isBackground?: boolean
 }
 
@@ -52,18 +52,11 @@ export const mallocOptions = {
 export const services = all.filter(({ folder }) => existsSync(entry(folder)))
 
 /** How a process of a service is run; it has its own configuration to stop by, and five seconds more. */
-export function serviceProgram(
-  instance: Service,
-  config: Config,
-  env: NodeJS.ProcessEnv,
-  opsAuthority: string
-): Program {
+export function serviceProgram(instance: Service, config: Config, env: NodeJS.ProcessEnv): Program {
   const args = [...instance.heapOptions, entry(instance.folder)]
   return {
     name: instance.name,
-    ...(instance.isBackground && {
-      started: (signal: AbortSignal) => untilReady(instance.name, opsAuthority, () => {}, signal)
-    }),
+    ...(instance.isBackground && { yieldsAfterMs: backgroundAfterMs }),
     graceMs: config.shutdown.timeout + config.shutdown.drainDelay + 5000,
     command: () => ({ file: process.execPath, args, options: { cwd: root, env } })
   }

@@ -101,13 +101,6 @@ async function startStack(
     redis: ports.get('stack.redisPort') ?? 0,
     kafka: ports.get('stack.kafkaPort') ?? 0
   }
-  // The first consumer of a broker has it create the topic of the offsets, which takes as long as its start.
-  const sinksReady = (end: AbortSignal) =>
-    Promise.all(
-      instances
-        .filter(({ section }) => section === 'logSink')
-        .map((sink) => untilReady(sink.name, opsAuthority(sink, config, ports), () => {}, end))
-    )
   const engines = await startEngines({
     configured,
     ports: portsOfEngines,
@@ -115,7 +108,7 @@ async function startStack(
     supervisor,
     say,
     signal,
-    kafkaYieldsAfter: sinksReady
+    isKafkaBackground: true
   })
   const portsOf = (section: Service['section']) =>
     instances.filter((each) => each.section === section).map((each) => ports.get(portKey(each, 'port')) as number)
@@ -126,16 +119,12 @@ async function startStack(
   const env = serviceEnvironment(config, urls, engines, rpcToken(config, dataDir))
   for (const instance of instances) {
     const own = { ...env, ...instanceEnvironment(instance, config, ports) }
-    supervisor.start(serviceProgram(instance, config, own, opsAuthority(instance, config, ports)))
+    supervisor.start(serviceProgram(instance, config, own))
   }
   await allReady(config, instances, ports, engines, signal)
   say(`everything answers after ${((performance.now() - startedAt) / 1000).toFixed(1)} s\n`)
   say(`${addressTable(config, instances, ports, engines, dataDir)}\n`)
   say('ready')
-}
-
-function opsAuthority(instance: Instance, config: Config, ports: ReadonlyMap<string, number>): string {
-  return authority(config[instance.section].opsHost, ports.get(portKey(instance, 'opsPort')))
 }
 
 /** The ports of the engines that are not there yet. */
@@ -168,6 +157,9 @@ async function allReady(
   engines: Engines,
   signal: AbortSignal
 ): Promise<void> {
+  const opsAuthority = (instance: Instance) =>
+    authority(config[instance.section].opsHost, ports.get(portKey(instance, 'opsPort')))
+
   /** Resolves when the sink can be gone on without, and why has been said. */
   async function sinkGivenUp(sink: Instance, settled: AbortSignal): Promise<void> {
     try {
@@ -179,17 +171,17 @@ async function allReady(
     }
     await sleep(sinkGraceMs, undefined, { signal: settled })
     say(
-      `${sink.name} is not ready; going on without it, the logs stay on disk: ${await whyNotReady(opsAuthority(sink, config, ports))}`
+      `${sink.name} is not ready; going on without it, the logs stay on disk: ${await whyNotReady(opsAuthority(sink))}`
     )
   }
 
   await Promise.all(
     instances.map(async (instance) => {
       const { name, section } = instance
-      if (section !== 'logSink') return untilReady(name, opsAuthority(instance, config, ports), say, signal)
+      if (section !== 'logSink') return untilReady(name, opsAuthority(instance), say, signal)
       const settled = new AbortController()
       const end = AbortSignal.any([signal, settled.signal])
-      const either = [untilReady(name, opsAuthority(instance, config, ports), say, end), sinkGivenUp(instance, end)]
+      const either = [untilReady(name, opsAuthority(instance), say, end), sinkGivenUp(instance, end)]
       // The one that is not needed any more fails when it is told to end.
       for (const each of either) each.catch(() => {})
       await Promise.race(either)

@@ -22,11 +22,8 @@ export interface Program {
   stopSignal?: NodeJS.Signals
   /** How long it may take to stop before it is killed. */
   graceMs: number
-  /**
-   * Of a program that yields the CPU to the others: resolves when a process of it has started. Its nice value is 10 from
-   * then on, or after three minutes.
-   */
-  started?: (signal: AbortSignal) => Promise<unknown>
+  /** How long after its start it yields the CPU to the others: its nice value is 10 from then on. Without, it never does. */
+  yieldsAfterMs?: number
   /** The Docker container that it runs in, if it does. */
   container?: { name: string; remove(): Promise<void> }
 }
@@ -37,9 +34,14 @@ export interface Supervised {
   kill(): void
 }
 
+/**
+ * When the programs of the log yield the CPU. Their start needs it: beside an endless loop on each core, log-sink is ready
+ * after 18 to 27 s, and with nice value 10 from its start, or from Kafka's, after one to three minutes.
+ */
+export const backgroundAfterMs = 30_000
+
 const steadyMs = 10_000
 const longestDelayMs = 10_000
-const startMs = 180_000
 
 /** Starts a program and keeps it running; says on one line each when it dies. */
 export function supervise(program: Program, logPath: string, reaper: Reaper, say: (line: string) => void): Supervised {
@@ -47,6 +49,7 @@ export function supervise(program: Program, logPath: string, reaper: Reaper, say
   const log = openLogFile(logPath)
   const stopping = new AbortController()
   let child: ChildProcess | undefined
+  let yielding: NodeJS.Timeout | undefined
   let quickDeaths = 0
   if (container) reaper.container(container.name)
 
@@ -57,22 +60,19 @@ export function supervise(program: Program, logPath: string, reaper: Reaper, say
     if (stopping.signal.aborted) return 'not started'
     // A process group of its own: the terminal's Ctrl-C reaches the supervisor alone.
     child = spawn(file, args, { ...options, detached: true, stdio: ['ignore', log.fd, log.fd] })
-    const exited = new AbortController()
     if (child.pid !== undefined) {
       reaper.started(child.pid, stopSignal)
-      void yieldOnceStarted(child.pid, exited.signal)
+      yielding = yieldLater(child.pid)
     }
-    const [code, signal] = await once(child, 'exit').finally(() => exited.abort())
+    const [code, signal] = await once(child, 'exit').finally(() => clearTimeout(yielding))
     killGroup()
     reaper.ended(child.pid as number)
     return signal ? `signal ${signal}` : `exit code ${code}`
   }
 
-  /** A start needs seconds of CPU: at nice value 10 beside an endless loop on each core, a minute passes meanwhile. */
-  async function yieldOnceStarted(pid: number, exited: AbortSignal): Promise<void> {
-    if (!program.started) return
-    await program.started(AbortSignal.any([exited, AbortSignal.timeout(startMs)])).catch(() => {})
-    if (!exited.aborted) lowerPriority(10, pid)
+  function yieldLater(pid: number): NodeJS.Timeout | undefined {
+    const { yieldsAfterMs } = program
+    return yieldsAfterMs === undefined ? undefined : setTimeout(() => lowerPriority(10, pid), yieldsAfterMs)
   }
 
   async function keepRunning(): Promise<void> {

@@ -66,15 +66,6 @@ t.test('it starts, keeps itself running with its data, and leaves nothing behind
   t.same(await second.exited, [1, null], 'a second run on the same data ends')
   t.same(second.errors, [`stack.dataDir: process ${stack.pid} already runs on ${dataDir}`])
 
-  const niceOf = (command: string) => {
-    const [pid = 0] = descendants(stack.pid).find(([, line]) => line.includes(command)) ?? []
-    return getPriority(pid)
-  }
-  const own = niceOf('gateway/server.ts')
-  t.same([niceOf('session-svc/server.ts'), niceOf('user-svc/server.ts')], [own, own])
-  for (const command of ['log-sink/server.ts', 'kafka.Kafka'])
-    await until(`${command} yields to the services`, () => niceOf(command) === own + 10)
-
   const victims = { postgres: 'postgres -D', redis: 'redis-server', 'user-svc': 'user-svc/server.ts' }
   for (const [name, command] of Object.entries(victims)) {
     const victim = descendants(stack.pid).find(([, line]) => line.includes(command))
@@ -84,6 +75,15 @@ t.test('it starts, keeps itself running with its data, and leaves nothing behind
   }
   await until('the account can log in again', async () => (await logIn(base)) === 200, 30_000)
   await until('the session is still valid', async () => (await validate()) === 200)
+
+  const niceOf = (command: string) => {
+    const [pid = 0] = descendants(stack.pid).find(([, line]) => line.includes(command)) ?? []
+    return getPriority(pid)
+  }
+  const own = niceOf('gateway/server.ts')
+  t.same([niceOf('session-svc/server.ts'), niceOf('user-svc/server.ts')], [own, own])
+  const logNices = () => [niceOf('log-sink/server.ts'), niceOf('kafka.Kafka')]
+  await until('the log yields to the services', () => logNices().every((nice) => nice === own + 10), 60_000)
 
   const before = descendants(stack.pid)
   stack.child.kill('SIGTERM')

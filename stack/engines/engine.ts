@@ -16,8 +16,8 @@ export interface EngineOptions {
   say: (line: string) => void
   /** Ends a start that is under way. */
   signal: AbortSignal
-  /** A process of its own yields the CPU to the services once it answers and this has resolved. Without, it never does. */
-  yieldsAfter?: (signal: AbortSignal) => Promise<unknown>
+  /** Whether a process of its own yields the CPU to the services. */
+  isBackground?: boolean
 }
 
 /** How long an engine may take to stop; none has anything to finish by then. */

@@ -3,7 +3,7 @@
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { findFreePort } from '../ports.ts'
-import type { Program } from '../supervised.ts'
+import { backgroundAfterMs, type Program } from '../supervised.ts'
 import { runTool } from '../tool.ts'
 import { waitUntil } from '../wait.ts'
 import { containerProgram, openToContainer } from './docker.ts'
@@ -80,18 +80,14 @@ function writeSettings(path: string, settings: Record<string, string>): void {
   writeFileSync(path, lines.join(''))
 }
 
-async function native({ directory, port, say, signal, yieldsAfter }: EngineOptions): Promise<Program> {
+async function native({ directory, port, say, signal, isBackground = false }: EngineOptions): Promise<Program> {
   const kafka = await findKafka(directory, say, signal)
   async function command() {
     writeSettings(join(directory, settingsFile), brokerSettings(port, await findFreePort(), logs))
     return kafka('kafka.Kafka', settingsFile)
   }
   if (!existsSync(join(directory, logs))) await format(kafka, directory, signal)
-  async function started(end: AbortSignal): Promise<void> {
-    await waitUntil(() => pingKafka([`127.0.0.1:${port}`]), engineStartMs, end)
-    await yieldsAfter?.(end)
-  }
-  return { name: 'kafka', graceMs: engineGraceMs, command, ...(yieldsAfter && { started }) }
+  return { name: 'kafka', graceMs: engineGraceMs, command, ...(isBackground && { yieldsAfterMs: backgroundAfterMs }) }
 }
 
 /** Prepares the folder of the logs, all or nothing. */
