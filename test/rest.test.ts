@@ -1,9 +1,10 @@
 /** The five routes of the running product, from registration to deletion. */
 
 import t from 'tap'
-import { createProduct, newAddress, password } from './support/product.ts'
+import { createProduct, longBudgets, newAddress, password } from './support/product.ts'
 
-const product = await createProduct(t)
+// A test reads the lines that the services print.
+const product = await createProduct(t, { ...longBudgets, LOG_STDOUT: 'trace' })
 await product.startAll()
 const { call } = product
 
