@@ -8,7 +8,7 @@ import t from 'tap'
 import { createKafka } from '#common/kafka.ts'
 import { engineAddress } from '#common/testing.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
-import { createProduct, newAddress, password, until } from './support/product.ts'
+import { createProduct, newAddress, password, startWithinMs, until } from './support/product.ts'
 
 t.setTimeout(600_000)
 
@@ -24,7 +24,7 @@ const second = await createProduct(t, {
 } as Record<string, string>)
 await first.startAll()
 second.start('user-svc')
-await until('the second user-svc is ready', () => second.isReady('user-svc'), 40_000)
+await until('the second user-svc is ready', () => second.isReady('user-svc'), startWithinMs)
 
 function usersOf(port: number) {
   return createClient(
@@ -90,7 +90,7 @@ t.test('killed between the statement and the end of the sessions', async (t) => 
   t.ok(published >= 10, `${published} events of 10 deletions`)
 
   first.start('user-svc')
-  await until('it is ready again', () => first.isReady('user-svc'), 40_000)
+  await until('it is ready again', () => first.isReady('user-svc'), startWithinMs)
   for (const { userId } of accounts) await usersOf(first.ports.users).deleteAccount({ userId })
   t.match(await count(), { all: 10, done: 10 }, 'asking again changes nothing')
 })

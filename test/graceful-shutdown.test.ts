@@ -4,7 +4,7 @@ import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { createProduct, newAddress, password, type ServiceName, until } from './support/product.ts'
+import { createProduct, newAddress, password, type ServiceName, startWithinMs, until } from './support/product.ts'
 
 t.setTimeout(600_000)
 
@@ -24,7 +24,7 @@ const logIns = (many: number) =>
   Array.from({ length: many }, () => call('POST', '/auth', { json: { email, password } }))
 const restart = async (name: ServiceName) => {
   product.start(name)
-  await until(`${name} is ready`, () => product.isReady(name), 40_000)
+  await until(`${name} is ready`, () => product.isReady(name), startWithinMs)
   // It may be ready before the gateway has noticed.
   const metrics = async () => (name === 'gateway' ? '' : (await product.ops('gateway', '/metrics')).text())
   await until(

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { collectedLines, startBroker, startProcess, startSink, temporaryFolder } from './support/log-stack.ts'
-import { until } from './support/product.ts'
+import { startWithinMs, until } from './support/product.ts'
 
 t.setTimeout(600_000)
 const each = 7000
@@ -27,7 +27,7 @@ t.test('20,000 lines through a frozen and a killed broker, two killed sinks and 
   const lastOf = (producer: ReturnType<typeof produce>) => Number(producer.output().trim().split('\n').at(-1) || 0)
 
   let sink = await startSink(t, env)
-  await until('the sink is ready', sink.isReady, 30_000)
+  await until('the sink is ready', sink.isReady, startWithinMs)
   const running = producers.map((service) => produce(service, 1, each))
   const [victim] = running as [ReturnType<typeof produce>]
   await until('lines are collected', () => collectedLines(env.LOG_SINK_DIRECTORY).length > 500)

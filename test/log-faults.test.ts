@@ -9,7 +9,7 @@ import t from 'tap'
 import { createKafka } from '#common/kafka.ts'
 import { engineAddress } from '#common/testing.ts'
 import { collectedLines, startProcess, startSink, temporaryFolder } from './support/log-stack.ts'
-import { until } from './support/product.ts'
+import { startWithinMs, until } from './support/product.ts'
 
 t.setTimeout(600_000)
 const brokers = engineAddress('TEST_KAFKA_BROKERS')
@@ -50,7 +50,7 @@ t.test('a full disk stops the sink, loses nothing, and it goes on by itself', as
   }
   t.teardown(() => execFileSync('umount', ['--lazy', env.LOG_SINK_DIRECTORY]))
   const sink = await startSink(t, env)
-  await until('the sink is ready', sink.isReady, 30_000)
+  await until('the sink is ready', sink.isReady, startWithinMs)
   const ballast = join(env.LOG_SINK_DIRECTORY, 'ballast')
   writeFileSync(ballast, Buffer.alloc(2 * 2 ** 20))
   const producer = startProcess(t, ['test/support/log-producer.ts', 'producer', '1', '8000', '4000'], env)
@@ -86,7 +86,7 @@ t.test('a topic that is gone is told, not made again in silence', async (t) => {
   await admin.connect()
   t.teardown(() => admin.disconnect())
   const sink = await startSink(t, { ...env, KAFKA_LOGS_PARTITIONS: '3', KAFKA_LOGS_RETENTION: '2h' })
-  await until('the sink is ready', sink.isReady, 30_000)
+  await until('the sink is ready', sink.isReady, startWithinMs)
   const { topics } = await admin.fetchTopicMetadata({ topics: [topic] })
   t.equal(topics[0]?.partitions.length, 3, 'it has the partitions that are configured')
   const { resources } = await admin.describeConfigs({
@@ -121,7 +121,7 @@ t.test('records that are no log lines are set aside with reason, topic, partitio
   const topic = env.KAFKA_LOGS_TOPIC
   // Its own lines would take offsets.
   const sink = await startSink(t, { ...env, LOG_LEVEL: 'silent' })
-  await until('the sink is ready', sink.isReady, 30_000)
+  await until('the sink is ready', sink.isReady, startWithinMs)
   const producer = createKafka([brokers], 'test').producer({ allowAutoTopicCreation: false })
   await producer.connect()
   t.teardown(() => producer.disconnect())

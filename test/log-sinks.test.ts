@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { engineAddress } from '#common/testing.ts'
 import { collectedLines, startProcess, startSink, temporaryFolder } from './support/log-stack.ts'
-import { until } from './support/product.ts'
+import { startWithinMs, until } from './support/product.ts'
 
 t.setTimeout(600_000)
 
@@ -39,7 +39,7 @@ t.test('two sinks, one of them killed, the other frozen until the group has give
     collectedLines(join(directory, 'logs', name)).filter(({ event }) => event === 'numbered')
 
   let a = await startSink(t, sinkEnv('a'))
-  await until('the first sink is ready', a.isReady, 30_000)
+  await until('the first sink is ready', a.isReady, startWithinMs)
   await until('the first sink collects', () => collected('a').length > 1000)
   const b = await startSink(t, sinkEnv('b'))
   await until('the second sink collects, too', () => collected('b').length > 1000, 30_000)
@@ -105,7 +105,7 @@ t.test('a sink whose folder another one has waits, and says so', async (t) => {
     LOG_SINK_DIRECTORY: join(directory, 'logs')
   }
   const first = await startSink(t, env)
-  await until('the first sink is ready', first.isReady, 30_000)
+  await until('the first sink is ready', first.isReady, startWithinMs)
   const second = await startSink(t, env)
   await until('the second says why it is not ready', async () =>
     (await second.ops('/readyz?verbose')).text.includes('another process has the folder sink')

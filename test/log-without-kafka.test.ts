@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { engineAddress } from '#common/testing.ts'
 import { collectedLines, startSink } from './support/log-stack.ts'
-import { createProduct, newAddress, password, until } from './support/product.ts'
+import { createProduct, newAddress, password, startWithinMs, until } from './support/product.ts'
 
 t.setTimeout(600_000)
 const rounds = 60
@@ -112,7 +112,7 @@ t.test('every route answers as with Kafka, and every request is in the buffer', 
   // The next start has Kafka again.
   Object.assign(none.env, { ...withKafka, KAFKA_LOGS_TOPIC: `later-${id}` })
   const sink = await startSink(t, { ...none.env, LOG_SINK_NAME: 'later', LOG_SINK_GROUP: `later-${id}` })
-  await until('the sink is ready', sink.isReady, 30_000)
+  await until('the sink is ready', sink.isReady, startWithinMs)
   await none.startAll()
   const collected = () => collectedLines(join(none.dataDir, 'logs', 'later'))
   await until(

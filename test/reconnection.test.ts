@@ -5,7 +5,7 @@ import t, { type Test } from 'tap'
 import { engineAddress } from '#common/testing.ts'
 import { freePort } from '#common/testing-ports.ts'
 import { mostPerSecond, startLossyProxy } from './support/lossy-proxy.ts'
-import { createProduct, newAddress, password, type ServiceName, until } from './support/product.ts'
+import { createProduct, newAddress, password, type ServiceName, startWithinMs, until } from './support/product.ts'
 
 t.setTimeout(600_000)
 
@@ -89,7 +89,7 @@ async function comeBack(t: Test): Promise<void> {
 
 t.test('all engines absent at the start', async (t) => {
   product.start(...services)
-  for (const name of services) await until(`${name} lives`, () => lives(name), 40_000)
+  for (const name of services) await until(`${name} lives`, () => lives(name), startWithinMs)
   await whileAway(t, services, 4000)
   await comeBack(t)
 })

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { startFailoverProxy } from './support/failover-proxy.ts'
-import { createProduct, longBudgets, until } from './support/product.ts'
+import { createProduct, longBudgets, startWithinMs, until } from './support/product.ts'
 import { startTraffic, summary } from './support/traffic.ts'
 
 t.setTimeout(600_000)
@@ -29,7 +29,7 @@ t.test('every answer is what it would have been', async (t) => {
       await sleep(500)
       t.equal(await product.stop(name), 0)
       product.start(name)
-      await until(`${name} is ready again`, () => product.isReady(name), 40_000)
+      await until(`${name} is ready again`, () => product.isReady(name), startWithinMs)
     }
   }
   await sleep(500)

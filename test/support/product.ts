@@ -10,8 +10,8 @@ import type { Test } from 'tap'
 import { createTestDatabase, engineAddress } from '#common/testing.ts'
 import { freePort } from '#common/testing-ports.ts'
 
-// log-sink has to join a group of a broker that a busy machine may keep waiting.
-const startWithinMs = 90_000
+/** How long a process may take from its start to readiness: log-sink joins a group of a broker that a busy machine delays. */
+export const startWithinMs = 90_000
 
 export type ServiceName = 'session-svc' | 'user-svc' | 'gateway' | 'log-sink'
 
