@@ -1,5 +1,7 @@
 /** The kinds of value that a configuration key can take; each says what it accepts and refuses the rest. */
 
+import { isIP } from 'node:net'
+
 /** One configuration key: `parse` turns a value as written into the value the code uses. */
 export interface Key<T> {
   default: unknown
@@ -112,6 +114,24 @@ export function text(value: string, doc: string, accepts = 'a text', pattern = /
       accepts,
       parse(written) {
         refuseUnless(typeof written === 'string' && pattern.test(written))
+        return written
+      }
+    },
+    value,
+    doc
+  )
+}
+
+// getaddrinfo reads a name that ends in a number as an IPv4 address: `0` is 0.0.0.0, and `8080` is 0.0.31.144.
+const hostName = /^(?=.*[A-Za-z][\w-]*\.?$)[A-Za-z0-9_](?:[\w.-]*[\w.])?$/
+
+/** Where to listen. Never empty: Node.js listens on every address of the machine then. */
+export function host(value: string, doc: string): Key<string> {
+  return key(
+    {
+      accepts: 'an IP address or a host name, without port and brackets (0.0.0.0 or :: for every address)',
+      parse(written) {
+        refuseUnless(typeof written === 'string' && (isIP(written) !== 0 || hostName.test(written)))
         return written
       }
     },

@@ -1,13 +1,13 @@
 /** The sections of `config.yml` that several services share, and the keys that each service's own section repeats. */
 
 import { ConfigError, requireAddress, type Values } from './config.ts'
-import { choice, duration, flag, integer, port, secret, text } from './config-keys.ts'
+import { choice, duration, flag, host, integer, port, secret, text } from './config-keys.ts'
 import { addressList, checkRedisUrl, url, urlList } from './config-urls.ts'
 
 /** Where a service listens; every service's section begins with these keys. */
 export function listenKeys(opsPort: number) {
   return {
-    opsHost: text(
+    opsHost: host(
       '127.0.0.1',
       'Address that `/livez`, `/readyz` and `/metrics` listen on. Keep it off public networks.'
     ),

@@ -107,8 +107,10 @@ export async function runService<C extends ServiceConfig>(
     await listenOps(service.ops)
     await service.listen()
   } catch (error) {
-    const { code, port } = error as { code?: string; port?: number }
-    console.error(`${name}: cannot listen on port ${port ?? '?'}: ${code ?? String(error)}`)
+    const { code, port, hostname } = error as { code?: string; port?: number; hostname?: string }
+    // A name that is not found has no port.
+    const where = hostname === undefined ? `on port ${port ?? '?'}` : `at the host ${JSON.stringify(hostname)}`
+    console.error(`${name}: cannot listen ${where}: ${code ?? String(error)}`)
     process.exit(1)
   }
   log.info({ event: 'sys_startup' }, 'started')

@@ -2,7 +2,7 @@
 
 import { isIP } from 'node:net'
 import { loadConfig } from '#common/config.ts'
-import { duration, flag, integer, list, port, text } from '#common/config-keys.ts'
+import { duration, flag, host, integer, list, port } from '#common/config-keys.ts'
 import {
   kafka,
   listenKeys,
@@ -20,7 +20,7 @@ const budget = (value: string, routes: string) =>
 
 /** The gateway's own section. */
 export const gateway = {
-  host: text('127.0.0.1', 'Address that the REST routes listen on.'),
+  host: host('127.0.0.1', 'Address that the REST routes listen on.'),
   port: port(8080, 'Port of the REST routes.'),
   ...listenKeys(9464),
   trustedProxies: list(

@@ -1,7 +1,7 @@
 /** The sections of the configuration that session-svc reads. */
 
 import { loadConfig } from '#common/config.ts'
-import { duration, integer, port, text } from '#common/config-keys.ts'
+import { duration, host, integer, port } from '#common/config-keys.ts'
 import {
   kafka,
   listenKeys,
@@ -15,7 +15,7 @@ import {
 
 /** session-svc's own section. */
 export const sessionSvc = {
-  host: text('127.0.0.1', 'Address that the RPCs listen on.'),
+  host: host('127.0.0.1', 'Address that the RPCs listen on.'),
   port: port(50052, 'Port of the RPCs.'),
   ...listenKeys(9466)
 }

@@ -93,3 +93,11 @@ t.test('a port that is taken is one line', async (t) => {
   t.equal(status, 1)
   t.match(stderr, new RegExp(`^session-svc: cannot listen on port ${product.ports.sessions}: EADDRINUSE\n$`))
 })
+
+t.test('a host whose name is not found is one line that names it', async (t) => {
+  const product = await createProduct(t)
+  const env = { ...product.env, SESSION_SVC_OPS_HOST: 'host.invalid' }
+  const { status, stderr } = spawnSync(process.execPath, ['session-svc/server.ts'], { env, encoding: 'utf8' })
+  t.equal(status, 1)
+  t.match(stderr, /^session-svc: cannot listen at the host "host\.invalid": E\w+\n$/)
+})

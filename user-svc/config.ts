@@ -1,14 +1,14 @@
 /** The sections of the configuration that user-svc reads. */
 
 import { ConfigError, loadConfig, requireAddress } from '#common/config.ts'
-import { duration, flag, integer, port, secretList, text } from '#common/config-keys.ts'
+import { duration, flag, host, integer, port, secretList } from '#common/config-keys.ts'
 import { kafka, listenKeys, log, requireStrongRpcToken, rpc, shutdown } from '#common/config-sections.ts'
 import { url } from '#common/config-urls.ts'
 import { postgresAddress, requireTlsInUrl } from '#common/postgres-url.ts'
 
 /** user-svc's own section. */
 export const userSvc = {
-  host: text('127.0.0.1', 'Address that the RPCs listen on.'),
+  host: host('127.0.0.1', 'Address that the RPCs listen on.'),
   port: port(50051, 'Port of the RPCs.'),
   ...listenKeys(9465),
   postgres: {

@@ -95,6 +95,31 @@ t.test('impossible values are named', async (t) => {
   }
 })
 
+t.test('a host to listen at is never empty, which would be every address of the machine', async (t) => {
+  const hosts = ['', ' ', '*', '0', '8080', '127.0.0.1:8080', '127.1', '[::1]', '::1]', 'a b', 'http://localhost', '-a']
+  for (const name of ['GATEWAY_HOST', 'GATEWAY_OPS_HOST']) {
+    for (const host of hosts) {
+      t.throws(
+        () => read({ [name]: host }),
+        { message: /^gateway\.(h|opsH)ost: got .* takes an IP address or a/ },
+        host
+      )
+    }
+  }
+  for (const host of [
+    'localhost',
+    '0.0.0.0',
+    '::',
+    '::1',
+    'fe80::1%lo',
+    'gateway_1',
+    'a-1.example.org.',
+    '127.0.0.1'
+  ]) {
+    t.equal(read({ GATEWAY_HOST: host }).gateway.host, host)
+  }
+})
+
 const token = 'kD83hfZq0LmWx7RbTn5YvGc2PsJu9AeE'
 
 /** Loads the configuration from an environment; the process's own is back after the test. */
