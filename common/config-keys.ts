@@ -171,11 +171,19 @@ export function list(
 
 /** Named secrets, `name:base64`, the newest first; never printed. In the environment, separated by commas. */
 export function secretList(doc: string): Key<string[]> {
+  const accepts = 'secrets as name:base64, each name once and of 1 to 16 of a-z 0-9, at least 32 bytes each'
+  const entries = list([], doc, accepts, (entry) => {
+    const match = /^[a-z0-9]{1,16}:([A-Za-z0-9+/]+={0,2})$/.exec(entry)
+    return match !== null && Buffer.from(match[1] as string, 'base64').length >= 32
+  })
   return {
-    ...list([], doc, 'secrets as name:base64, the name 1 to 16 of a-z 0-9, at least 32 bytes each', (entry) => {
-      const match = /^[a-z0-9]{1,16}:([A-Za-z0-9+/]+={0,2})$/.exec(entry)
-      return match !== null && Buffer.from(match[1] as string, 'base64').length >= 32
-    }),
-    sensitive: true
+    ...entries,
+    sensitive: true,
+    parse(written) {
+      const secrets = entries.parse(written)
+      // Of two secrets with one name, the reader of the list would use one only.
+      refuseUnless(new Set(secrets.map((each) => each.split(':')[0])).size === secrets.length)
+      return secrets
+    }
   }
 }

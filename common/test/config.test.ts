@@ -220,6 +220,14 @@ t.test('a variable of the runtime that weakens every connection is named', async
     t.doesNotThrow(() => load('', { NODE_ENV }), NODE_ENV)
 })
 
+t.test('a name stands for one secret', async (t) => {
+  const pepper = (name: string, byte: number) => `${name}:${Buffer.alloc(32, byte).toString('base64')}`
+  t.throws(() => load('', { RPC_PEPPERS: [pepper('a', 1), pepper('a', 2)].join(',') }), {
+    message: /^rpc\.peppers: got a value \(not shown\) from RPC_PEPPERS, takes .* each name once/
+  })
+  t.equal(load('', { RPC_PEPPERS: [pepper('b', 1), pepper('a', 2)].join(',') }).rpc.peppers.length, 2)
+})
+
 t.test('a secret is never part of a message', async (t) => {
   const env = { RPC_TOKEN: 'hunter 2', RPC_PEPPERS: 'a:hunter2', REDIS_URL: 'http://u:hunter2@h' }
   for (const [name, value] of Object.entries(env)) {
