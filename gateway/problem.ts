@@ -32,7 +32,7 @@ const httpRefusals = {
   415: {
     code: 'unsupported_media_type',
     title: 'Unsupported media type',
-    detail: 'The body must be JSON in UTF-8, with `Content-Type: application/json`.'
+    detail: 'The body must be JSON in UTF-8, with `Content-Type: application/json` and without `Content-Encoding`.'
   },
   431: {
     code: 'header_fields_too_large',

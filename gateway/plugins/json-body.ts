@@ -72,6 +72,8 @@ export function acceptJsonOnly(app: FastifyInstance): void {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
     const charsets = [...typeOf(request).matchAll(/;\s*charset\s*=\s*"?([^\s;"]+)/gi)]
+    // The gateway decompresses nothing (RFC 9110, 15.5.16).
+    if (!/^(?:identity)?$/i.test(request.headers['content-encoding'] ?? '')) return done(new HttpRefusal(415))
     // Of two charsets, another reader can follow the other one.
     if (charsets.length > 1 || !charsets.every(([, name]) => /^utf-?8$/i.test(String(name)))) {
       return done(new HttpRefusal(415))

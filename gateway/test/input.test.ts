@@ -92,6 +92,11 @@ t.test('content types', async (t) => {
     'application/octet-stream'
   ]
   for (const type of refused) problem(await post(body, { 'content-type': type }), 415)
+  const json = { 'content-type': 'application/json' }
+  for (const coding of ['gzip', 'br', 'identity, gzip', 'GZIP', 'aws-chunked']) {
+    problem(await post(body, { ...json, 'content-encoding': coding }), 415)
+  }
+  t.not((await post(body, { ...json, 'content-encoding': 'identity' })).statusCode, 415)
 })
 
 t.test('paths and methods', async (t) => {
