@@ -110,7 +110,12 @@ export function requireRedis({ topology, url, nodes, sentinelName }: Values<type
 /** A topic that the product makes if it is not there. */
 function topicKeys(topic: string, content: string, retention: string) {
   return {
-    topic: text(topic, `Topic of ${content}.`, 'a name of 1 to 249 of a-z A-Z 0-9 . _ -', /^[\w.-]{1,249}$/),
+    topic: text(
+      topic,
+      `Topic of ${content}.`,
+      'a name of 1 to 249 of a-z A-Z 0-9 . _ -, other than . and ..',
+      /^(?!\.{1,2}$)[\w.-]{1,249}$/
+    ),
     partitions: integer(
       6,
       'Partitions that the topic is created with: as many processes can share the work of reading it.',

@@ -84,6 +84,8 @@ t.test('impossible values are named', async (t) => {
     ['RPC_SESSION_SVC_URL', 'http://a:1,b:2', 'rpc.sessionSvcUrl'],
     ['RPC_SESSION_SVC_URL', 'http://a:1/x,http://b:2', 'rpc.sessionSvcUrl'],
     ['REDIS_TOPOLOGY', 'many', 'redis.topology'],
+    ['KAFKA_LOGS_TOPIC', '..', 'kafka.logs.topic'],
+    ['KAFKA_ACCOUNT_EVENTS_TOPIC', '.', 'kafka.accountEvents.topic'],
     ['REDIS_NODES', 'localhost', 'redis.nodes'],
     ['REDIS_URL', 'http://hunter2@localhost', 'redis.url']
   ]
