@@ -51,6 +51,14 @@ export function isAuthority(text: string): boolean {
   return match !== null && (match[1] === undefined || isPort(match[1]))
 }
 
+/**
+ * Whether the URL parser of the runtime, which clients use, reads a host: it knows no zone of an IPv6 address, and takes
+ * `1.2.3.4.5` for a wrong IPv4 address. Its error quotes the whole URL.
+ */
+function isParsed(scheme: string, hosts: string): boolean {
+  return URL.canParse(`${scheme}://${hosts}`)
+}
+
 function isPort(text: string): boolean {
   return Number(text) >= 1 && Number(text) <= 65_535
 }
@@ -89,7 +97,7 @@ export function url(
 
 /** Checks a URL of Redis: one host, and a database's number at most. */
 export function checkRedisUrl({ hosts, path, query }: UrlParts): void {
-  refuseUnless(isAuthority(hosts) && /^(\/\d{0,5})?$/.test(path) && query === '')
+  refuseUnless(isAuthority(hosts) && isParsed('redis', hosts) && /^(\/\d{0,5})?$/.test(path) && query === '')
 }
 
 /** One or more origins, as a list or separated by commas. */
@@ -107,6 +115,7 @@ export function urlList(value: string, doc: string): Key<string[]> {
       return urls.map((each: string) => {
         const parts = urlParts(each.trim())
         refuseUnless(parts !== undefined && /^https?$/.test(parts.scheme) && isAuthority(parts.hosts))
+        refuseUnless(isParsed(parts.scheme, parts.hosts))
         refuseUnless(!each.includes('@') && parts.query === '' && (urls.length === 1 || /^\/?$/.test(parts.path)))
         return each.trim()
       })
@@ -121,5 +130,5 @@ export function addressList(doc: string, example: string): Key<string[]> {
 }
 
 function isAddress(text: string): boolean {
-  return isAuthority(text) && /:\d+$/.test(text.replace(/^\[.*\]/, ''))
+  return isAuthority(text) && /:\d+$/.test(text.replace(/^\[.*\]/, '')) && isParsed('redis', text)
 }

@@ -55,6 +55,7 @@ function redisAddress({ redis }: Config, engines: Engines): string {
 
 /** The address of an engine that `make run` has started; of a configured one the scheme only. */
 function shownUrl(address: string, configured: string): string {
+  if (configured !== '') return `${configured.slice(0, configured.indexOf(':'))}://...`
   const { protocol, host, pathname } = new URL(address)
-  return `${protocol}//${configured === '' ? host + pathname : '...'}`
+  return `${protocol}//${host}${pathname}`
 }
