@@ -39,7 +39,7 @@ const redisLost = new Set([
 ])
 // MOVED and ASK are left when a slot of a cluster moves again while it is being followed.
 const redisRefusals =
-  /^(LOADING|MISCONF|OOM|READONLY|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|TRYAGAIN|BUSY|MOVED|ASK|WRONGPASS|NOAUTH|NOPERM|DENIED|ERR max number of clients|ERR The user executing the script can't|ERR ACL failure in script)\b/
+  /^(LOADING|MISCONF|OOM|READONLY|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|TRYAGAIN|BUSY|MOVED|ASK|WRONGPASS|WRONGTYPE|NOAUTH|NOPERM|DENIED|ERR max number of clients|ERR The user executing the script can't|ERR ACL failure in script)\b/
 
 // The master became a replica while a write waited for its copies.
 const redisUnknown = /^UNBLOCKED\b/

@@ -24,6 +24,7 @@ const redisRemedies: Record<string, string> = {
   CLUSTERDOWN: 'bring back the masters of the missing slots',
   UNBLOCKED: 'the server became a replica',
   TRYAGAIN: 'wait until the slot has moved',
+  WRONGTYPE: "give the product a database of its own, and remove the other program's key",
   NOSCRIPT: 'the server lost a script while it was called'
 }
 
@@ -34,6 +35,7 @@ const redisErrors: [pattern: RegExp, remedy: string][] = [
   // NOPERM of a command in a script, by Redis 7.0 and by later ones.
   [/^ERR The user executing the script can't [a-z ]+(?= script: )/, redisRemedies.NOPERM as string],
   [/^ERR ACL failure in script: [\w ]+'?[\w|]*'?[\w ]*/, redisRemedies.NOPERM as string],
+  [/^ERR Unknown Redis command called from script/, 'allow TIME, GET, SET and the commands of hashes'],
   [/^ERR Error compiling script/, 'the product needs Redis 7.0 or newer, or Valkey']
 ]
 

@@ -69,8 +69,8 @@ end
 export const readScript = script<string[], [now: number, ...(string | number | null)[]]>(
   `#!lua flags=no-writes
 ${now}
-if redis.acl_check_cmd('INFO', 'replication')
-  and string.find(redis.call('INFO', 'replication'), 'role:slave', 1, true) then
+local known, permitted = pcall(redis.acl_check_cmd, 'INFO', 'replication')
+if known and permitted and string.find(redis.call('INFO', 'replication'), 'role:slave', 1, true) then
   return redis.error_reply('READONLY The server is a replica.')
 end
 local reply = {now}
@@ -163,10 +163,13 @@ redis.call('SET', KEYS[2], string.format('%.0f', epoch), 'PX', ARGV[5])
 return {epoch, count}`
 )
 
-// The probes run none of the commands, so they check the permissions of the user. NOPERM is the error of a denied command.
+// The probes run none of the commands, so they check the permissions of the user. NOPERM is the error of a denied command;
+// of a command that the server does not have (rename-command), `acl_check_cmd` throws.
 const requirePermitted = (...commands: string[]) => `
 for _, command in ipairs({${commands.map((command) => `'${command}'`).join(', ')}}) do
-  if not redis.acl_check_cmd(command, KEYS[1]) then
+  local known, permitted = pcall(redis.acl_check_cmd, command, KEYS[1])
+  if not known then return redis.error_reply("ERR unknown command '" .. command .. "'") end
+  if not permitted then
     return redis.error_reply("NOPERM this user has no permissions to run the '" .. command .. "' command")
   end
 end

@@ -81,6 +81,9 @@ t.test('Redis', async (t) => {
   const redis = connectRedis(engineAddress('TEST_REDIS_URL'), silentLog)
   await new Promise((resolve) => redis.once('ready', resolve))
   t.equal(toConnectError(await thrownBy(redis.sendCommand(['NOSUCH']))).code, Code.Internal)
+  const key = `driver-errors-${process.pid}`
+  await redis.set(key, 'of another program', { EX: 60 })
+  t.equal(toConnectError(await thrownBy(redis.hDel(key, 'x')), true).code, Code.Unavailable, 'a key of a wrong type')
   redis.destroy()
   for (const reply of [
     'LOADING Redis is loading',
