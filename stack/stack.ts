@@ -8,7 +8,7 @@ import { type Engines, isOwnRedis, StartError, startEngines } from './engines.ts
 import { type Instance, instanceEnvironment, instancePorts, portKey } from './instances.ts'
 import { keepSecret, keptSecret } from './kept-secret.ts'
 import { findPorts, PortError, type WantedPort } from './ports.ts'
-import { takeRunLock } from './run-lock.ts'
+import { type RunLock, takeRunLock } from './run-lock.ts'
 import {
   authority,
   type Config,
@@ -38,16 +38,26 @@ export async function runStack(config: Config, instances: Instance[]): Promise<n
     console.error(`stack.dataDir: the path has ${bytes} bytes, takes at most ${longestDataDirBytes}`)
     return 1
   }
+  const cannotBeUsed = ({ code, message }: NodeJS.ErrnoException) =>
+    console.error(`stack.dataDir: ${dataDir} cannot be used: ${code ?? message}`)
   try {
     mkdirSync(runDir, { recursive: true })
     // PostgreSQL may run as a user of its own, who has to pass through here to its data.
     chmodSync(dataDir, 0o711)
   } catch (error) {
-    console.error(`stack.dataDir: ${dataDir} cannot be used: ${(error as NodeJS.ErrnoException).code}`)
+    cannotBeUsed(error as Error)
     return 1
   }
   const supervisor = createSupervisor(runDir, say)
-  const lock = await takeRunLock(join(runDir, 'lock'), supervisor.reaperPid, say)
+  let lock: RunLock | number
+  try {
+    lock = await takeRunLock(join(runDir, 'lock'), supervisor.reaperPid, say)
+  } catch (error) {
+    // A full disk, above all.
+    cannotBeUsed(error as Error)
+    await supervisor.stop([])
+    return 1
+  }
   if (typeof lock === 'number') {
     console.error(`stack.dataDir: process ${lock} already runs on ${dataDir}`)
     await supervisor.stop([])

@@ -15,13 +15,17 @@ export interface ToolOptions {
   timeoutMs?: number
 }
 
-/** A tool failed; the message is the last line that it wrote, `output` is all of it. */
+// initdb writes the reason first, and then how it cleans up.
+const reasonLine = /\b(FATAL|PANIC): |^\S+: (error|fatal): /
+
+/** A tool failed; the message is the line that states the reason, or the last one; `output` is all that it wrote. */
 export class ToolError extends Error {
   override name = 'ToolError'
   readonly output: string
 
   constructor(output: string, cause: Error) {
-    super(output.trim().split('\n').at(-1) || cause.message, { cause })
+    const lines = output.trim().split('\n')
+    super(lines.find((line) => reasonLine.test(line))?.trim() || lines.at(-1) || cause.message, { cause })
     this.output = output.trim() || cause.message
   }
 }

@@ -1,7 +1,7 @@
 /** `make run` from outside: it starts, says where everything is, keeps it running, and leaves nothing behind. */
 
 import { once } from 'node:events'
-import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { getPriority } from 'node:os'
 import { join } from 'node:path'
@@ -136,6 +136,14 @@ t.test('a data directory that cannot be made is one line', async (t) => {
   const stack = startStack(t, file)
   t.same(await stack.exited, [1, null])
   t.same(stack.errors, [`stack.dataDir: ${file} cannot be used: ENOTDIR`])
+})
+
+t.test('a lock that cannot be taken, as on a full disk, is one line', async (t) => {
+  const dataDir = temporaryDataDir(t)
+  mkdirSync(join(dataDir, 'run', 'lock', 'x'), { recursive: true })
+  const stack = startStack(t, dataDir)
+  t.same(await stack.exited, [1, null])
+  t.same(stack.errors, [`stack.dataDir: ${dataDir} cannot be used: ERR_FS_EISDIR`])
 })
 
 t.test('two keys with the same port are one line', async (t) => {

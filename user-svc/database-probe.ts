@@ -12,6 +12,8 @@ const lateMs = 1400
 const refillMs = 10_000
 // A password that was rotated is found before the connections that still work are lost.
 const checkNewMs = 30_000
+const readOnlyWarning =
+  'is read-only: registrations and deletions are 503; userSvc.postgres.url must lead to a primary that takes writes'
 // Looks that wait for the pool to be full.
 const firstLooks = 3
 
@@ -80,8 +82,13 @@ export function createDatabaseProbe(
     if (!migrations.done()) throw new ProbeError(migrations.state())
     // Those that nobody uses may be as dead as the one that is asked, and would be tried one after another.
     const late = setTimeout(() => void dropIdleIfSilent(), lateMs)
+    let readOnly: string | undefined
     try {
-      await db.execute(sql`select from users limit 0`)
+      // Of a table that is missing, it says so; the setting is `on` on a standby as well.
+      const { rows } = await db.execute(
+        sql`select current_setting('transaction_read_only') as value, exists (select from users limit 0)`
+      )
+      readOnly = rows[0]?.value === 'on' ? readOnlyWarning : undefined
     } catch (error) {
       migrations.met(error)
       throw error
@@ -89,9 +96,9 @@ export function createDatabaseProbe(
       clearTimeout(late)
     }
     const full = keepFull()
-    if (waiting === 0) return warning
+    if (waiting === 0) return readOnly ?? warning
     waiting = (await full) ? 0 : waiting - 1
     if (waiting > 0) throw new ProbeError('not all connections are open yet')
-    return warning
+    return readOnly ?? warning
   }
 }

@@ -212,3 +212,20 @@ fieldCase(t, 10, 'a rotated password is reported while the open connections work
     await admin.unsafe(`drop role ${role}`)
   }
 })
+
+t.test('a database that refuses writes is reported while reads are served', async (t) => {
+  const { admin, ask, probe, dropIdleIfSilent } = await setUp(t)
+  t.equal(await probe(), undefined)
+  const [{ name }] = (await admin`select current_database() as name`) as [{ name: string }]
+  const end = () =>
+    admin`select pg_terminate_backend(pid) from pg_stat_activity where datname = ${name} and pid <> pg_backend_pid()`
+  const probed = () => probe().catch(async () => void (await dropIdleIfSilent()))
+  await admin.unsafe(`alter database ${name} set default_transaction_read_only = on`)
+  await end()
+  await until('it is reported', async () => /^is read-only: .*primary/.test((await probed()) ?? ''))
+  await t.resolves(ask())
+  await admin.unsafe('set default_transaction_read_only = off')
+  await admin.unsafe(`alter database ${name} reset default_transaction_read_only`)
+  await end()
+  await until('the warning ends', async () => (await probe().catch(() => 'it meets an ended connection')) === undefined)
+})
