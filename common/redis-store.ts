@@ -57,7 +57,8 @@ export async function probeRedis<S extends RedisScripts>(store: RedisStore<S>, a
 export async function probeMasters<S extends RedisScripts>(store: RedisStore<S>, ask: Ask<S>): Promise<void> {
   const masters = store.servers()
   const down = masters.filter(({ isReady }) => !isReady).length
-  if (masters.length === 0 || down > 0) throw new ProbeError(`${down} of ${masters.length} masters cannot be reached`)
+  if (masters.length === 0) throw store.failure() ?? new ProbeError('no master is known yet')
+  if (down > 0) throw new ProbeError(`${down} of ${masters.length} masters cannot be reached`)
   const looks = await Promise.allSettled(masters.map((client) => askWithin(store, client, ask)))
   const errors = looks.flatMap((look) => (look.status === 'rejected' ? [look.reason] : []))
   if (errors.length > 0) {

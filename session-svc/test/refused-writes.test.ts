@@ -13,6 +13,7 @@ import { silentLog } from '#common/testing.ts'
 import { fieldCase } from '#common/testing-field-cases.ts'
 import { type RedisServer, startGuardedRedis, startRedisCluster, startRedisServer } from '#common/testing-redis.ts'
 import { redisDependencies } from '../probes.ts'
+import { openSessionStore } from '../replicas.ts'
 import { newUser, startSessionSvc } from './service.ts'
 
 const single = {
@@ -31,7 +32,7 @@ async function startOn(t: Test, address: string, rules = {}) {
 type Service = Awaited<ReturnType<typeof startSessionSvc>>
 
 /** What the probes say, by dependency. */
-function statesOf({ store }: Service, topology: string) {
+function statesOf({ store }: Pick<Service, 'store'>, topology: string) {
   return async () => {
     const dependencies = redisDependencies(store, topology, async () => {})
     const states = dependencies.map(
@@ -293,4 +294,16 @@ t.test("where another program has overwritten a user's key, every call is 503", 
   await server.client.set(key, 'of another program')
   t.equal(await validate(token), 'Unavailable')
   t.equal(await tryEnd(token), 'Unavailable')
+})
+
+t.test('of a cluster none of whose nodes answers, readiness names the reason', async (t) => {
+  const store = openSessionStore(
+    { ...single, topology: 'cluster', nodes: ['127.0.0.1:1'], url: '' },
+    { log: silentLog }
+  )
+  t.teardown(store.close)
+  const states = statesOf({ store }, 'cluster')
+  await until('the failure is known', async () =>
+    /^cannot be reached \(\w+/.test((await states())['redis-masters'] ?? '')
+  )
 })
