@@ -24,11 +24,12 @@ try {
   // Variables of `make run` may be exported in the same shell.
   const config = loadConfig(schema, process.env, [...logsVariables, ...runVariables])
   const complete = await showLogs({ query, ...logDirectories(config), out, format, say: console.error })
-  process.exit(complete ? 0 : 1)
+  // process.exit() can wait for ever for a thread that compiles (nodejs/node#54918: remove when it is closed).
+  process.exitCode = complete ? 0 : 1
 } catch (error) {
   const { code, syscall, message } = error as NodeJS.ErrnoException
   if (code === 'EPIPE') process.exit(0)
   if (!(error instanceof ConfigError) && syscall === undefined) throw error
   console.error(message)
-  process.exit(1)
+  process.exitCode = 1
 }

@@ -54,7 +54,7 @@ export function startStack(
   })
 
   /** Waits for a line that it prints, also one that it has printed already. */
-  async function said(pattern: RegExp, timeoutMs = 60_000): Promise<string> {
+  async function said(pattern: RegExp, timeoutMs = 150_000): Promise<string> {
     const matches = (line: string) => pattern.test(line)
     await until(String(pattern), () => lines.some(matches), timeoutMs).catch((error) => {
       throw new Error(`${error.message}; said so far:\n${[...lines, ...errors].join('\n')}`)
