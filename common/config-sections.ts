@@ -113,7 +113,7 @@ function topicKeys(topic: string, content: string, retention: string) {
     topic: text(
       topic,
       `Topic of ${content}.`,
-      'a name of 1 to 249 of a-z A-Z 0-9 . _ -, other than . and ..',
+      'a name of 1 to 249 of a-z A-Z 0-9 . _ - (not . or ..)',
       /^(?!\.{1,2}$)[\w.-]{1,249}$/
     ),
     partitions: integer(

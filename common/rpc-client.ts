@@ -64,18 +64,18 @@ export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcCl
     const sessionManager = createRpcConnection(baseUrl)
     const health = createClient(Health, createConnectTransport({ ...options, baseUrl, sessionManager }))
     let serving = true
-    const told = (answer: boolean) => {
+    const record = (answer: boolean) => {
       serving = answer
     }
     const breaker = createBreaker({
       // An upstream that is back responds, but need not be able to serve yet. The breaker has limits of its own.
-      probe: async () => told((await health.check({}, { timeoutMs: 3000 })).status === Status.SERVING),
+      probe: async () => record((await health.check({}, { timeoutMs: 3000 })).status === Status.SERVING),
       reconnect: () => sessionManager.renew(),
       changed: (state) => metrics.breaker(label, state),
       refused: () => metrics.refused(label)
     })
     metrics.breaker(label, breaker.state())
-    const interceptors = [breaker.intercept, overheardHealth(told), ...onTheWay]
+    const interceptors = [breaker.intercept, overheardHealth(record), ...onTheWay]
     const transport = createConnectTransport({ ...options, baseUrl, sessionManager, interceptors })
     return { sessionManager, breaker, transport, isServing: () => serving }
   })
@@ -93,12 +93,12 @@ export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcCl
 }
 
 /** Reports the answers to the probes of readiness, once a second; an instance that rejects our credential serves others. */
-function overheardHealth(told: (serving: boolean) => void): Interceptor {
+function overheardHealth(record: (serving: boolean) => void): Interceptor {
   return (next) => async (request) => {
     const response = await next(request)
     if (request.method === Health.method.check) {
       const isServing = (response.message as HealthCheckResponse).status === Status.SERVING
-      told(isServing && !response.header.has(rejectedHeader))
+      record(isServing && !response.header.has(rejectedHeader))
     }
     return response
   }

@@ -35,8 +35,8 @@ export interface Supervised {
 }
 
 /**
- * When the programs of the log yield the CPU. Their start needs it: beside an endless loop on each core, log-sink is ready
- * after 18 to 27 s, and with nice value 10 from its start, or from Kafka's, after one to three minutes.
+ * When the programs of the log yield the CPU. Their start needs it: at a load average of 44 to 57 on two cores, log-sink is
+ * ready after 18 to 27 s, and with nice value 10 from its start, or from Kafka's, after one to three minutes.
  */
 export const backgroundAfterMs = 30_000
 

@@ -84,7 +84,7 @@ export function createDatabaseProbe(
     const late = setTimeout(() => void dropIdleIfSilent(), lateMs)
     let readOnly: string | undefined
     try {
-      // Of a table that is missing, it says so; the setting is `on` on a standby as well.
+      // A missing table makes the query fail. The setting is `on` on a standby, too.
       const { rows } = await db.execute(
         sql`select current_setting('transaction_read_only') as value, exists (select from users limit 0)`
       )

@@ -17,9 +17,9 @@ import { gzipSync } from 'node:zlib'
 /** Where a process waits. */
 export interface Point {
   at: string
-  /** Does what it waits for; the process sees the result when `settle` is called. */
+  /** Performs the operation; `settle` hands its result to the process. */
   perform(): { settle: () => void }
-  /** Does a part of a write; nothing if the operation is atomic. */
+  /** Performs a part of a write; missing if the operation is atomic. */
   performPart: ((below: (limit: number) => number) => void) | undefined
 }
 
@@ -30,7 +30,7 @@ export interface SteppedProcess {
   run<T>(code: () => T): T
   /** Waits at a point without a file operation. */
   wait(at: string): Promise<void>
-  /** What it waits for never comes, and its files are closed. */
+  /** Ends the process: none of its operations settles any more, and its files are closed. */
   kill(): void
 }
 

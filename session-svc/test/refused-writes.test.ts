@@ -5,71 +5,15 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Code, ConnectError } from '@connectrpc/connect'
 import { Registry } from '@prometheus-io/client'
 import t, { type Test } from 'tap'
-import { reasonOf, watchReadiness } from '#common/readiness.ts'
+import { watchReadiness } from '#common/readiness.ts'
 import { silentLog } from '#common/testing.ts'
 import { fieldCase } from '#common/testing-field-cases.ts'
 import { type RedisServer, startGuardedRedis, startRedisCluster, startRedisServer } from '#common/testing-redis.ts'
 import { redisDependencies } from '../probes.ts'
-import { openSessionStore } from '../replicas.ts'
 import { newUser, startSessionSvc } from './service.ts'
-
-const single = {
-  sentinelName: '',
-  sentinelPassword: '',
-  minReplicas: 0,
-  nodes: [] as string[],
-  topology: 'single' as const
-}
-
-async function startOn(t: Test, address: string, rules = {}) {
-  const service = await startSessionSvc(t, rules, silentLog, { ...single, url: `redis://${address}` })
-  return { ...service, ...actions(service), states: statesOf(service, 'single') }
-}
-
-type Service = Awaited<ReturnType<typeof startSessionSvc>>
-
-/** What the probes say, by dependency. */
-function statesOf({ store }: Pick<Service, 'store'>, topology: string) {
-  return async () => {
-    const dependencies = redisDependencies(store, topology, async () => {})
-    const states = dependencies.map(
-      async ({ name, probe }) => [name, await probe().then(() => 'up', reasonOf)] as const
-    )
-    return Object.fromEntries(await Promise.all(states)) as Record<string, string>
-  }
-}
-
-const outcome = (call: Promise<unknown>) =>
-  call.then(
-    () => 'done',
-    (error) => Code[ConnectError.from(error).code] ?? ''
-  )
-
-function actions({ client }: Service) {
-  const options = { timeoutMs: 2000 }
-  return {
-    create: async (userId = newUser()) => (await client.createSession({ userId })).token,
-    validate: (token: string) =>
-      client.validateSession({ token }, { timeoutMs: 1000 }).then(
-        ({ result }) => String(result.case),
-        (error) => Code[ConnectError.from(error).code] ?? ''
-      ),
-    tryCreate: () => outcome(client.createSession({ userId: newUser() }, options)),
-    tryEnd: (token: string) => outcome(client.deleteSession({ target: { case: 'token', value: token } }, options)),
-    tryRevoke: (userId: string) => outcome(client.deleteUserSessions({ userId, epoch: 1n }, options))
-  }
-}
-
-async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
-  const giveUpAt = performance.now() + 20_000
-  while (!(await holds())) {
-    if (performance.now() > giveUpAt) throw new Error(`not in time: ${what}`)
-    await sleep(50)
-  }
-}
+import { actions, type Service, single, startOn, statesOf, until } from './store-calls.ts'
 
 /** A disk of its own, or nothing if this process may not have one. */
 function mountDisk(t: Test): string | undefined {
@@ -262,48 +206,5 @@ await fieldCase(t, 7, 'a session in use does not end by its idle timeout while u
       const [, created, seen] = value.split(' ').map(Number) as [number, number, number]
       return seen - created > 1000
     })
-  )
-})
-
-t.test('a command that the server does not have is named by readiness', async (t) => {
-  const writes = await startRedisServer(t, ['rename-command HDEL ""'])
-  const lacksHdel = await startOn(t, writes.address)
-  const { redis, 'redis-writes': reason } = await lacksHdel.states()
-  t.equal(redis, 'up')
-  t.match(reason, /^answers "ERR unknown command 'hdel": allow the command/)
-  const reads = await startRedisServer(t, ['rename-command TIME ""'])
-  const lacksTime = await startOn(t, reads.address)
-  t.match((await lacksTime.states()).redis, /^answers "ERR Unknown Redis command called from script": allow TIME/)
-})
-
-t.test('without INFO on the server, sessions are created, validated and ended', async (t) => {
-  const server = await startRedisServer(t, ['rename-command INFO ""', 'rename-command CONFIG ""'])
-  const { create, validate, tryEnd, states } = await startOn(t, server.address)
-  t.match(await states(), { redis: 'up', 'redis-writes': 'up' })
-  const token = await create()
-  t.equal(await validate(token), 'session')
-  t.equal(await tryEnd(token), 'done')
-  t.equal(await validate(token), 'invalid')
-})
-
-t.test("where another program has overwritten a user's key, every call is 503", async (t) => {
-  const server = await startRedisServer(t)
-  const { create, validate, tryEnd } = await startOn(t, server.address)
-  const token = await create()
-  const [key] = (await server.client.keys('s:*')) as [string]
-  await server.client.set(key, 'of another program')
-  t.equal(await validate(token), 'Unavailable')
-  t.equal(await tryEnd(token), 'Unavailable')
-})
-
-t.test('of a cluster none of whose nodes answers, readiness names the reason', async (t) => {
-  const store = openSessionStore(
-    { ...single, topology: 'cluster', nodes: ['127.0.0.1:1'], url: '' },
-    { log: silentLog }
-  )
-  t.teardown(store.close)
-  const states = statesOf({ store }, 'cluster')
-  await until('the failure is known', async () =>
-    /^cannot be reached \(\w+/.test((await states())['redis-masters'] ?? '')
   )
 })

@@ -1,0 +1,50 @@
+/** A real Redis without some commands, with the keys of another program, or a cluster without a node: the reason is named. */
+
+import t from 'tap'
+import { silentLog } from '#common/testing.ts'
+import { startRedisServer } from '#common/testing-redis.ts'
+import { openSessionStore } from '../replicas.ts'
+import { single, startOn, statesOf, until } from './store-calls.ts'
+
+t.test('a command that the server does not have is named by readiness', async (t) => {
+  const writes = await startRedisServer(t, ['rename-command HDEL ""'])
+  const lacksHdel = await startOn(t, writes.address)
+  const { redis, 'redis-writes': reason } = await lacksHdel.states()
+  t.equal(redis, 'up')
+  t.match(reason, /^answers "ERR unknown command 'hdel": allow the command/)
+  const reads = await startRedisServer(t, ['rename-command TIME ""'])
+  const lacksTime = await startOn(t, reads.address)
+  t.match((await lacksTime.states()).redis, /^answers "ERR Unknown Redis command called from script": allow TIME/)
+})
+
+t.test('without INFO on the server, sessions are created, validated and ended', async (t) => {
+  const server = await startRedisServer(t, ['rename-command INFO ""', 'rename-command CONFIG ""'])
+  const { create, validate, tryEnd, states } = await startOn(t, server.address)
+  t.match(await states(), { redis: 'up', 'redis-writes': 'up' })
+  const token = await create()
+  t.equal(await validate(token), 'session')
+  t.equal(await tryEnd(token), 'done')
+  t.equal(await validate(token), 'invalid')
+})
+
+t.test("where another program has overwritten a user's key, every call is 503", async (t) => {
+  const server = await startRedisServer(t)
+  const { create, validate, tryEnd } = await startOn(t, server.address)
+  const token = await create()
+  const [key] = (await server.client.keys('s:*')) as [string]
+  await server.client.set(key, 'of another program')
+  t.equal(await validate(token), 'Unavailable')
+  t.equal(await tryEnd(token), 'Unavailable')
+})
+
+t.test('of a cluster none of whose nodes answers, readiness names the reason', async (t) => {
+  const store = openSessionStore(
+    { ...single, topology: 'cluster', nodes: ['127.0.0.1:1'], url: '' },
+    { log: silentLog }
+  )
+  t.teardown(store.close)
+  const states = statesOf({ store }, 'cluster')
+  await until('the failure is known', async () =>
+    /^cannot be reached \(\w+/.test((await states())['redis-masters'] ?? '')
+  )
+})

@@ -1,0 +1,66 @@
+/** A session-svc on a Redis of the test's own: its calls by their outcomes, and what its probes say. */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Code, ConnectError } from '@connectrpc/connect'
+import type { Test } from 'tap'
+import { reasonOf } from '#common/readiness.ts'
+import { silentLog } from '#common/testing.ts'
+import { redisDependencies } from '../probes.ts'
+import { newUser, startSessionSvc } from './service.ts'
+
+export const single = {
+  sentinelName: '',
+  sentinelPassword: '',
+  minReplicas: 0,
+  nodes: [] as string[],
+  topology: 'single' as const
+}
+
+/** A session-svc on one Redis, with calls whose outcome is a word. */
+export async function startOn(t: Test, address: string, rules = {}) {
+  const service = await startSessionSvc(t, rules, silentLog, { ...single, url: `redis://${address}` })
+  return { ...service, ...actions(service), states: statesOf(service, 'single') }
+}
+
+export type Service = Awaited<ReturnType<typeof startSessionSvc>>
+
+/** What the probes say, by dependency. */
+export function statesOf({ store }: Pick<Service, 'store'>, topology: string) {
+  return async () => {
+    const dependencies = redisDependencies(store, topology, async () => {})
+    const states = dependencies.map(
+      async ({ name, probe }) => [name, await probe().then(() => 'up', reasonOf)] as const
+    )
+    return Object.fromEntries(await Promise.all(states)) as Record<string, string>
+  }
+}
+
+export const outcome = (call: Promise<unknown>) =>
+  call.then(
+    () => 'done',
+    (error) => Code[ConnectError.from(error).code] ?? ''
+  )
+
+export function actions({ client }: Service) {
+  const options = { timeoutMs: 2000 }
+  return {
+    create: async (userId = newUser()) => (await client.createSession({ userId })).token,
+    validate: (token: string) =>
+      client.validateSession({ token }, { timeoutMs: 1000 }).then(
+        ({ result }) => String(result.case),
+        (error) => Code[ConnectError.from(error).code] ?? ''
+      ),
+    tryCreate: () => outcome(client.createSession({ userId: newUser() }, options)),
+    tryEnd: (token: string) => outcome(client.deleteSession({ target: { case: 'token', value: token } }, options)),
+    tryRevoke: (userId: string) => outcome(client.deleteUserSessions({ userId, epoch: 1n }, options))
+  }
+}
+
+/** Waits until a condition holds; fails after 20 s. */
+export async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
+  const giveUpAt = performance.now() + 20_000
+  while (!(await holds())) {
+    if (performance.now() > giveUpAt) throw new Error(`not in time: ${what}`)
+    await sleep(50)
+  }
+}
