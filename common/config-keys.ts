@@ -122,6 +122,11 @@ export function text(value: string, doc: string, accepts = 'a text', pattern = /
   )
 }
 
+/** A directory, which is created if it does not exist. */
+export function directory(value: string, doc: string): Key<string> {
+  return text(value, doc, 'the path of a directory', /^[^\0\r\n]+$/)
+}
+
 // getaddrinfo reads a name that ends in a number as an IPv4 address: `0` is 0.0.0.0, and `8080` is 0.0.31.144.
 const hostName = /^(?=.*[A-Za-z][\w-]*\.?$)[A-Za-z0-9_](?:[\w.-]*[\w.])?$/
 

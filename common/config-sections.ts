@@ -1,7 +1,7 @@
 /** The sections of `config.yml` that several services share, and the keys that each service's own section repeats. */
 
 import { ConfigError, requireAddress, type Values } from './config.ts'
-import { choice, duration, flag, host, integer, port, secret, text } from './config-keys.ts'
+import { choice, directory, duration, flag, host, integer, port, secret, text } from './config-keys.ts'
 import { addressList, checkRedisUrl, url, urlList } from './config-urls.ts'
 
 /** Where a service listens; every service's section begins with these keys. */
@@ -27,7 +27,7 @@ export const log = {
     'The least severe level that is also written to standard output. `make logs` shows all of them.'
   ),
   spool: {
-    directory: text(
+    directory: directory(
       '.data/spool',
       'Directory of the disk buffer that lines wait in until Kafka has them. Each service makes a folder of its own there.'
     ),
@@ -152,6 +152,17 @@ export const kafka = {
   ),
   logs: topicKeys('logs', 'the log lines', '7d'),
   accountEvents: topicKeys('account-events', 'the events of accounts', '30d')
+}
+
+/** Refuses one topic for two kinds of records: log-sink would read events, and readers of events would read log lines. */
+export function requireDistinctTopics({
+  logs,
+  accountEvents
+}: Pick<Values<typeof kafka>, 'logs' | 'accountEvents'>): void {
+  if (logs.topic !== accountEvents.topic) return
+  throw new ConfigError(
+    `kafka.accountEvents.topic: got "${logs.topic}", takes a topic other than kafka.logs.topic (KAFKA_ACCOUNT_EVENTS_TOPIC)`
+  )
 }
 
 /** The brokers that count: none if Kafka is not used. */

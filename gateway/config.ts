@@ -8,6 +8,7 @@ import {
   listenKeys,
   log,
   redis,
+  requireDistinctTopics,
   requireRedis,
   requireStrongRpcToken,
   rpc,
@@ -89,6 +90,7 @@ export const schema = { gateway, rpc, redis, kafka, log, shutdown }
 export function load() {
   const config = loadConfig(schema)
   requireStrongRpcToken(config.rpc)
+  requireDistinctTopics(config.kafka)
   requireRedis(config.redis)
   return config
 }

@@ -2,14 +2,14 @@
 
 import { join } from 'node:path'
 import { loadConfig } from '#common/config.ts'
-import { duration, integer, text } from '#common/config-keys.ts'
-import { kafka, listenKeys, log, shutdown } from '#common/config-sections.ts'
+import { directory, duration, integer, text } from '#common/config-keys.ts'
+import { kafka, listenKeys, log, requireDistinctTopics, shutdown } from '#common/config-sections.ts'
 import { makeWritable } from '#common/writable-directory.ts'
 
 /** log-sink's own section. */
 export const logSink = {
   ...listenKeys(9467),
-  directory: text('.data/logs', 'Directory of the collected logs. Each sink makes a folder of its own there.'),
+  directory: directory('.data/logs', 'Directory of the collected logs. Each sink makes a folder of its own there.'),
   name: text(
     'sink',
     'Name of the sink and of its folder. Sinks that share the work need different ones, and a sink that is started again its old one.',
@@ -37,7 +37,8 @@ export const schema = { logSink, kafka, log, shutdown }
 /** The configuration of log-sink, or a ConfigError. */
 export function load() {
   const config = loadConfig(schema)
-  const { directory, name } = config.logSink
-  makeWritable('logSink.directory', directory, join(directory, name))
+  requireDistinctTopics(config.kafka)
+  const { directory: collected, name } = config.logSink
+  makeWritable('logSink.directory', collected, join(collected, name))
   return config
 }

@@ -7,6 +7,7 @@ import {
   listenKeys,
   log,
   redis,
+  requireDistinctTopics,
   requireRedis,
   requireStrongRpcToken,
   rpc,
@@ -34,6 +35,7 @@ export const schema = { sessionSvc, session, rpc, redis, kafka, log, shutdown }
 export function load() {
   const config = loadConfig(schema)
   requireStrongRpcToken(config.rpc)
+  requireDistinctTopics(config.kafka)
   requireRedis(config.redis)
   return config
 }

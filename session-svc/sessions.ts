@@ -63,14 +63,16 @@ interface StoredSession {
   expiresAt: number
 }
 
-function parseStored(value: string): StoredSession {
+/** @returns nothing for a value that session-svc did not write */
+function parseStored(value: string): StoredSession | undefined {
   const [epoch, createdAt, lastSeenAt, expiresAt] = value.split(' ')
-  return {
+  const stored = {
     epoch: Number(epoch),
     createdAt: Number(createdAt),
     lastSeenAt: Number(lastSeenAt),
     expiresAt: Number(expiresAt)
   }
+  return Object.values(stored).every(Number.isFinite) ? stored : undefined
 }
 
 export function createSessions(redis: SessionRedis, rules: SessionRules, log: Logger) {
@@ -147,7 +149,13 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
       const [value, lowestEpoch, keyTtl] = found.slice(3 * index, 3 * index + 3)
       if (typeof value !== 'string') return InvalidReason.NOT_FOUND
       const stored = parseStored(value)
-      if (stored.epoch < Number(lowestEpoch ?? 0)) return InvalidReason.REVOKED
+      const lowest = Number(lowestEpoch ?? 0)
+      if (stored === undefined || Number.isNaN(lowest)) {
+        const line = { event: 'session_unreadable', userId: token.userId, sessionId: sessionId(token.hash) }
+        log.error(line, 'Redis holds a value of a session or an epoch that is not well-formed')
+        return undefined
+      }
+      if (stored.epoch < lowest) return InvalidReason.REVOKED
       return judge(token, now, stored, asUse ? Number(keyTtl) : undefined)
     })
   }

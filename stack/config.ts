@@ -1,6 +1,6 @@
 /** The section of the configuration that `make run` reads, and the whole configuration, which only it and the reference see. */
 
-import { port, text } from '#common/config-keys.ts'
+import { directory, port } from '#common/config-keys.ts'
 import { kafka, log, redis, rpc, shutdown } from '#common/config-sections.ts'
 import { gateway } from '../gateway/config.ts'
 import { logSink } from '../log-sink/config.ts'
@@ -9,7 +9,7 @@ import { userSvc } from '../user-svc/config.ts'
 
 /** Where the engines that `make run` starts itself listen and keep their data. */
 export const stack = {
-  dataDir: text('.data', 'Directory of the data, the collected logs and the RPC token, relative to the project.'),
+  dataDir: directory('.data', 'Directory of the data, the collected logs and the RPC token, relative to the project.'),
   postgresPort: port(15432, 'Port of the PostgreSQL that `make run` starts.'),
   redisPort: port(16379, 'Port of the Redis that `make run` starts.'),
   kafkaPort: port(19092, 'Port of the Kafka broker that `make run` starts.')

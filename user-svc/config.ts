@@ -2,7 +2,15 @@
 
 import { ConfigError, loadConfig, requireAddress } from '#common/config.ts'
 import { duration, flag, host, integer, port, secretList } from '#common/config-keys.ts'
-import { kafka, listenKeys, log, requireStrongRpcToken, rpc, shutdown } from '#common/config-sections.ts'
+import {
+  kafka,
+  listenKeys,
+  log,
+  requireDistinctTopics,
+  requireStrongRpcToken,
+  rpc,
+  shutdown
+} from '#common/config-sections.ts'
 import { url } from '#common/config-urls.ts'
 import { postgresAddress, requireTlsInUrl } from '#common/postgres-url.ts'
 
@@ -67,6 +75,7 @@ export const schema = { userSvc, rpc, kafka, log, shutdown }
 export function load() {
   const config = loadConfig(schema)
   requireStrongRpcToken(config.rpc)
+  requireDistinctTopics(config.kafka)
   requireAddress('userSvc.postgres.url', config.userSvc.postgres.url)
   requireTlsInUrl(config.userSvc.postgres.url, process.env)
   if (process.env.NODE_ENV === 'production' && config.userSvc.password.cost < 10) {

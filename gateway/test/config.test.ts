@@ -84,6 +84,7 @@ t.test('impossible values are named', async (t) => {
     ['RPC_SESSION_SVC_URL', 'http://a:1,b:2', 'rpc.sessionSvcUrl'],
     ['RPC_SESSION_SVC_URL', 'http://a:1/x,http://b:2', 'rpc.sessionSvcUrl'],
     ['REDIS_TOPOLOGY', 'many', 'redis.topology'],
+    ['LOG_SPOOL_DIRECTORY', '', 'log.spool.directory'],
     ['KAFKA_LOGS_TOPIC', '..', 'kafka.logs.topic'],
     ['KAFKA_ACCOUNT_EVENTS_TOPIC', '.', 'kafka.accountEvents.topic'],
     ['REDIS_NODES', 'localhost', 'redis.nodes'],
@@ -146,6 +147,8 @@ t.test('the start needs a credential and a Redis, and says which is missing with
   t.match(loadWith({}), /^rpc\.token: is missing/)
   t.match(loadWith({ RPC_TOKEN: token }), /^redis\.url: is missing/)
   t.match(loadWith({ RPC_TOKEN: token, REDIS_URL: 'redis://:hunter2@127.0.0.1' }), { rpc: { token } })
+  const oneTopic = loadWith({ RPC_TOKEN: token, KAFKA_LOGS_TOPIC: 'account-events' })
+  t.match(oneTopic, /^kafka\.accountEvents\.topic: got "account-events", takes a topic other than kafka\.logs\.topic/)
   const weak = loadWith({ RPC_TOKEN: 'hunter2', REDIS_URL: 'redis://127.0.0.1', NODE_ENV: 'production' })
   t.match(weak, /^rpc\.token: /)
   t.notMatch(weak, /hunter2/)

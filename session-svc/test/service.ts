@@ -59,7 +59,8 @@ function inspected({ servers, route }: RedisStore<typeof sessionScripts>) {
     hLen: (key: string) => route(key, (server) => server.hLen(key)),
     hGetAll: (key: string) => route(key, (server) => server.hGetAll(key)),
     pExpire: (key: string, ms: number) => route(key, (server) => server.pExpire(key, ms)),
-    hSet: (key: string, field: string, value: string) => route(key, (server) => server.hSet(key, field, value))
+    hSet: (key: string, field: string, value: string) => route(key, (server) => server.hSet(key, field, value)),
+    set: (key: string, value: string) => route(key, (server) => server.set(key, value))
   }
 }
 

@@ -62,6 +62,20 @@ t.test('garbage, unknown and ended tokens are each told apart, and none is an er
   await client.deleteSession({ target: { case: 'token', value: token } })
 })
 
+t.test(
+  'a value in Redis that session-svc did not write makes a session unknown, neither valid nor ended',
+  async (t) => {
+    for (const value of ['', 'garbage', '1 2 3', '0 x 1 2']) {
+      const { token, userId } = await create()
+      await redis.hSet(keyOf(userId), digestOf(token), value)
+      t.equal(await outcome(token), 'undefined', JSON.stringify(value))
+    }
+    const { token, userId } = await create()
+    await redis.set(keyOf(userId).replace('s:', 'e:'), 'garbage')
+    t.equal(await outcome(token), 'undefined', 'the epoch')
+  }
+)
+
 t.test('many tokens are answered in order, a bad one among them harms nobody', async (t) => {
   const [a, b] = await Promise.all([create(), create()])
   const { results } = await client.validateSessions({ tokens: [a.token, 'garbage', b.token] })
