@@ -16,7 +16,7 @@ import {
   probeNames,
   untilAllAnswer
 } from './probes.ts'
-import { settle } from './settle.ts'
+import { deletionsComplete, settle } from './settle.ts'
 import { dependencyUp, watch } from './witness.ts'
 
 /** What was seen of a route under a fault. */
@@ -86,8 +86,11 @@ async function runFault(laboratory: Laboratory, ledger: Ledger, expectation: Exp
   const wrong: string[] = []
   const isEmpty = fault === 'back and empty'
   let back: Record<ProbeName, number> | undefined
-  // A broker takes with it what nobody has read yet.
-  if (isEmpty && target === 'kafka') await untilCollected(laboratory, ledger)
+  // A broker loses the lines that the sink has not read yet, those of deletions that the relay completes included.
+  if (isEmpty && target === 'kafka') {
+    await deletionsComplete(laboratory)
+    await untilCollected(laboratory, ledger)
+  }
   if (isEmpty && target === 'postgres') ledger.forgetAccounts()
   if (isEmpty && target === 'redis') ledger.forgetSessions()
   // Services that are started anew begin to count anew.

@@ -56,7 +56,7 @@ export async function settle(laboratory: Laboratory, ledger: Ledger): Promise<st
 }
 
 /** The relay finishes what the deletions of accounts have begun. */
-async function deletionsComplete({ database }: Laboratory): Promise<boolean> {
+export async function deletionsComplete({ database }: Laboratory): Promise<boolean> {
   const endsAt = Date.now() + outboxWithinMs
   for (;;) {
     const [row] = await database<
