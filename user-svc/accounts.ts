@@ -123,8 +123,8 @@ export function createAccounts({ db, passwords, hashQueue, sessionClient, minPas
       )
       const address = email as string
       // What would refuse the registration anyway is asked before the expensive part.
-      await hashQueue.prepare('registration', call, (waitMs) =>
-        Promise.all([sessionClient.requireAvailable(call, waitMs), requireFree(address, call)])
+      await hashQueue.prepare('registration', call, () =>
+        Promise.all([sessionClient.requireAvailable(call), requireFree(address, call)])
       )
       const passwordHash = await hashQueue.run('registration', call, () =>
         passwords.hash(request.password, call.signal)
@@ -148,15 +148,18 @@ export function createAccounts({ db, passwords, hashQueue, sessionClient, minPas
       request: { email: string; password: string; replacesToken?: string | undefined },
       call: Call
     ): Promise<LoggedIn> {
+      const startedAt = performance.now()
       const email = normalizeEmail(request.email)
       requireFields({ field: 'email', holds: email !== undefined, description: emailRule })
-      const [user] = await hashQueue.prepare('login', call, (waitMs) =>
-        Promise.all([findUser(email as string, call), sessionClient.requireAvailable(call, waitMs)])
+      const [user] = await hashQueue.prepare('login', call, () =>
+        Promise.all([findUser(email as string, call), sessionClient.requireAvailable(call)])
       )
       const { matches, stale } = await hashQueue.run('login', call, () =>
         passwords.check(request.password, user?.passwordHash, call.signal)
       )
       if (user === undefined || !matches) {
+        // While no session can be created, each login is 503, also one that the hash would refuse.
+        await sessionClient.requireAvailable(call, performance.now() - startedAt)
         const fields = { event: 'authn_login_fail', ...(user && { userId: user.id }) }
         call.log.info(fields, 'refused a log-in')
         throw credentialsRejected()

@@ -28,10 +28,9 @@ export interface HashQueue {
    * Does what comes before a hash, and keeps a place in the queue meanwhile: of many who come at once, those for whom
    * there is none are refused before anything is done for them.
    *
-   * @param work is told how long the caller will wait for its hash, as far as that is known (ms)
    * @throws ConnectError `unavailable`, with the time after which there should be room
    */
-  prepare<T>(lane: Lane, caller: Caller, work: (waitMs: number) => Promise<T>): Promise<T>
+  prepare<T>(lane: Lane, caller: Caller, work: () => Promise<T>): Promise<T>
   /**
    * Does the work when it is its turn. A caller that goes away leaves the queue.
    *
@@ -180,7 +179,7 @@ export function createHashQueue(slots: number, firstHashMs: number, events: Hash
       try {
         // Of those who have to wait anyway all but the first let those go first who came with them and are refused.
         if (waitMs > politeMs && preparing[lane] > 1) await untilAborted(caller.signal, sleep(politeMs))
-        return await work(waitMs)
+        return await work()
       } finally {
         preparing[lane] -= 1
       }

@@ -13,20 +13,20 @@ import { SessionService } from '#gen/session/v1/session_pb.ts'
 /** The calls that accounts make. */
 export interface SessionClient {
   sessions: Client<typeof SessionService>
-  /** The probe of readiness; what it is answered counts for those who log in, too. */
+  /** The probe of readiness. */
   probe: Probe
   /**
-   * Asks whether sessions can be created, so that no password is hashed in vain. Where many log in at once, one asks for
-   * others: an answer may be as old as the password has to wait anyway, and a second and a half at most.
+   * Requires that sessions can be created, so that no password is hashed in vain. The last probe or creation decides;
+   * session-svc is asked if that failed or is too old.
    *
-   * @param waitMs how long the password will wait
+   * @param maxAgeMs how old the last probe or creation may be; a second and a half if omitted
    * @throws ConnectError `unavailable`
    */
-  requireAvailable(call: Pick<Call, 'signal' | 'timeoutMs' | 'trace'>, waitMs: number): Promise<void>
+  requireAvailable(call: Pick<Call, 'signal' | 'timeoutMs' | 'trace'>, maxAgeMs?: number): Promise<void>
 }
 
-// Readiness is looked at once a second; the rest is for a busy machine.
-const oldestMs = 1500
+// The interval of readiness probes, and a margin for a busy machine.
+const knownForMs = 1500
 
 const creations = methodHealth(SessionService.method.createSession)
 
@@ -34,20 +34,22 @@ export function createSessionClient(transport: Transport): SessionClient {
   let availableAt = Number.NEGATIVE_INFINITY
   let newest = Number.NEGATIVE_INFINITY
 
-  async function ask(options: CallOptions): Promise<void> {
+  /** Calls can overlap: the result of an older one does not replace that of a newer one. */
+  function record(askedAt: number, isAvailable: boolean): void {
+    if (askedAt < newest) return
+    newest = askedAt
+    availableAt = isAvailable ? askedAt : Number.NEGATIVE_INFINITY
+  }
+
+  /** Records whether sessions can be created; a call that ran out of time says nothing about it. */
+  async function recorded<T>(work: () => Promise<T>): Promise<T> {
     const askedAt = performance.now()
-    function learn(isAvailable: boolean): void {
-      // Questions can overlap; what an older one was answered is over.
-      if (askedAt < newest) return
-      newest = askedAt
-      availableAt = isAvailable ? askedAt : Number.NEGATIVE_INFINITY
-    }
     try {
-      await requireCreations(options)
-      learn(true)
+      const result = await work()
+      record(askedAt, true)
+      return result
     } catch (error) {
-      // Whoever had no more time has learnt nothing.
-      if (!isOutOfTime(error)) learn(false)
+      if (ConnectError.from(error).code === Code.Unavailable || error instanceof ProbeError) record(askedAt, false)
       throw error
     }
   }
@@ -60,16 +62,19 @@ export function createSessionClient(transport: Transport): SessionClient {
     })
   }
 
+  const ask = (options: CallOptions) => recorded(() => requireCreations(options))
+  const { createSession, ...others } = createClient(SessionService, ownFaults(transport))
+
   return {
-    sessions: createClient(SessionService, ownFaults(transport)),
+    sessions: { ...others, createSession: (...call) => recorded(() => createSession(...call)) },
     // While no session can be created, sessions may still be ended.
     probe: () =>
       ask(probeOptions).catch((error) => {
         if (!(error instanceof ProbeError)) throw error
         return requireServing(transport, SessionService.typeName, probeOptions)
       }),
-    async requireAvailable(call, waitMs) {
-      if (performance.now() - availableAt < Math.min(waitMs, oldestMs)) return
+    async requireAvailable(call, maxAgeMs = knownForMs) {
+      if (performance.now() - availableAt < maxAgeMs) return
       await ask(onwards(call)).catch((error) => {
         throw isOutOfTime(error) ? error : notAvailable(error)
       })

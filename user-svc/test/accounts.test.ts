@@ -85,15 +85,25 @@ t.test('without sessions nothing is hashed, nothing is written, and nobody is to
   const email = newAddress()
   await client.registerAndLogin({ email, password })
   sessions.serving = false
+  sessions.failure = unavailable('down')
+  t.equal((await refusal(client.authenticateAndLogin({ email, password }))).code, Code.Unavailable)
   const hashes = await registry.getSingleMetricAsString('auth_password_hash_seconds')
   t.equal((await refusal(client.authenticateAndLogin({ email, password: 'wrong password' }))).code, Code.Unavailable)
   t.equal((await refusal(client.registerAndLogin({ email: newAddress(), password }))).code, Code.Unavailable)
   t.equal(await registry.getSingleMetricAsString('auth_password_hash_seconds'), hashes)
   sessions.serving = true
-  sessions.failure = unavailable('down')
   const address = newAddress()
   t.equal((await refusal(client.registerAndLogin({ email: address, password }))).code, Code.Unavailable)
   t.equal((await sql`select from users where email = ${address}`).length, 0)
+})
+
+t.test('a wrong password is not 401 while no session can be created, even if that was not known before', async (t) => {
+  const email = newAddress()
+  await client.registerAndLogin({ email, password })
+  sessions.serving = false
+  t.equal((await refusal(client.authenticateAndLogin({ email, password: 'wrong password' }))).code, Code.Unavailable)
+  sessions.serving = true
+  t.ok(rejected(await refusal(client.authenticateAndLogin({ email, password: 'wrong password' }))))
 })
 
 t.test('a successful log-in renews a hash from elsewhere or of another cost', async (t) => {

@@ -3,6 +3,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Code, ConnectError, createRouterTransport } from '@connectrpc/connect'
 import t from 'tap'
+import { v7 as uuidv7 } from 'uuid'
+import { unavailable } from '#common/errors.ts'
 import { methodHealth } from '#common/health.ts'
 import { newTrace } from '#common/trace.ts'
 import { Health, HealthCheckResponse_ServingStatus as Status } from '#gen/grpc/health/v1/health_pb.ts'
@@ -12,46 +14,60 @@ import { sessionsDouble, sessionTransport } from './service.ts'
 
 const call = { signal: new AbortController().signal, timeoutMs: () => 5000, trace: newTrace() }
 
-t.test('an answer is as old as the password may wait, a second and a half at most', async (t) => {
+t.test('session-svc is asked before a hash only if nothing is known of the last second and a half', async (t) => {
   let now = 1000
   t.intercept(performance, 'now', { value: () => now })
   const double = sessionsDouble()
   const { requireAvailable } = createSessionClient(sessionTransport(double))
-  const refusal = (waitMs: number) => requireAvailable(call, waitMs).then(() => undefined, ConnectError.from)
-  for (const checks of [1, 2]) {
-    await requireAvailable(call, 0)
-    t.equal(double.checks, checks, 'who need not wait asks')
-  }
-  double.serving = false
-  now += 300
-  t.equal(await refusal(301), undefined)
-  t.equal(double.checks, 2)
-  t.equal((await refusal(300))?.code, Code.Unavailable)
-  t.equal((await refusal(60_000))?.code, Code.Unavailable, 'a refusal is not forgotten')
-  t.equal(double.checks, 4)
-
-  double.serving = true
-  await requireAvailable(call, 0)
+  const refusal = () => requireAvailable(call).then(() => undefined, ConnectError.from)
+  await requireAvailable(call)
   double.serving = false
   now += 1499
-  t.equal(await refusal(60_000), undefined)
+  t.equal(await refusal(), undefined)
+  t.equal(double.checks, 1)
   now += 1
-  t.equal((await refusal(60_000))?.code, Code.Unavailable)
+  for (const checks of [2, 3]) {
+    t.equal((await refusal())?.code, Code.Unavailable)
+    t.equal(double.checks, checks, 'after a refusal it is asked each time')
+  }
+  double.serving = true
+  t.equal(await refusal(), undefined)
 })
 
-t.test('what the probe of readiness is answered counts for log-ins', async (t) => {
+t.test('probes of readiness and creations of sessions count for log-ins', async (t) => {
   let now = 1000
   t.intercept(performance, 'now', { value: () => now })
   const double = sessionsDouble()
-  const { probe, requireAvailable } = createSessionClient(sessionTransport(double))
+  const { probe, requireAvailable, sessions } = createSessionClient(sessionTransport(double))
   await probe()
-  now += 500
-  await requireAvailable(call, 600)
-  t.equal(double.checks, 1, 'nobody asks again')
+  now += 1400
+  await sessions.createSession({ userId: uuidv7() })
+  now += 1400
+  await requireAvailable(call)
+  t.equal(double.checks, 1, 'by the probe')
   double.serving = false
   await t.rejects(probe(), { message: 'answers that it is not ready' })
-  await t.rejects(requireAvailable(call, 600), { code: Code.Unavailable })
+  await t.rejects(requireAvailable(call), { code: Code.Unavailable })
   t.equal(double.checks, 4, 'of creations, of the service as a whole, and of creations for the login')
+})
+
+t.test('after a creation that session-svc refused, it is asked before the next hash', async (t) => {
+  let isFull = true
+  const transport = createRouterTransport(({ service }) => {
+    service(Health, { check: () => ({ status: isFull ? Status.NOT_SERVING : Status.SERVING }) })
+    service(SessionService, {
+      createSession() {
+        throw unavailable('Redis is full.')
+      }
+    })
+  })
+  const { probe, requireAvailable, sessions } = createSessionClient(transport)
+  isFull = false
+  await probe()
+  isFull = true
+  await requireAvailable(call)
+  await t.rejects(sessions.createSession({ userId: uuidv7() }), { code: Code.Unavailable })
+  await t.rejects(requireAvailable(call), { code: Code.Unavailable })
 })
 
 t.test('what an older question is answered later does not count', async (t) => {
@@ -73,16 +89,19 @@ t.test('what an older question is answered later does not count', async (t) => {
   await t.rejects(probe(), { message: 'answers that it is not ready' })
   late.resolve()
   await older
-  await t.rejects(requireAvailable(call, 60_000), { code: Code.Unavailable })
+  await t.rejects(requireAvailable(call), { code: Code.Unavailable })
 })
 
-t.test('whoever has no time left learns nothing for others', async (t) => {
+t.test('a check that ran out of time says nothing about session-svc', async (t) => {
+  let now = 1000
+  t.intercept(performance, 'now', { value: () => now })
   const double = sessionsDouble()
   const { probe, requireAvailable } = createSessionClient(sessionTransport(double))
+  now += 1000
+  await t.rejects(requireAvailable({ ...call, signal: AbortSignal.abort() }), { code: Code.Canceled })
   await probe()
-  await t.rejects(requireAvailable({ ...call, signal: AbortSignal.abort() }, 0), { code: Code.Canceled })
   const { checks } = double
-  await requireAvailable(call, 60_000)
+  await requireAvailable(call)
   t.equal(double.checks, checks)
 })
 
@@ -97,7 +116,7 @@ t.test(
     })
     const { probe, requireAvailable } = createSessionClient(transport)
     await probe()
-    await t.rejects(requireAvailable(call, 60_000), { code: Code.Unavailable })
+    await t.rejects(requireAvailable(call), { code: Code.Unavailable })
   }
 )
 
@@ -111,8 +130,7 @@ t.test('an older session-svc, which answers for the service as a whole only, is 
       }
     })
   })
-  const { requireAvailable } = createSessionClient(transport)
-  await requireAvailable(call, 0)
+  await createSessionClient(transport).requireAvailable(call)
   status = Status.NOT_SERVING
-  await t.rejects(requireAvailable(call, 0), { code: Code.Unavailable })
+  await t.rejects(createSessionClient(transport).requireAvailable(call), { code: Code.Unavailable })
 })
