@@ -19,12 +19,13 @@ import { createBreaker } from './breaker.ts'
 import { guardHttp2Sessions } from './http2-guard.ts'
 import type { RpcClientMetrics, RpcMetrics } from './metrics.ts'
 import { brokenOff, createRetryBudget, isNeverProcessed, neverProcessed, retry } from './retry.ts'
-import { balance, joinedSessions } from './rpc-balance.ts'
+import { balance } from './rpc-balance.ts'
 import { createRpcConnection } from './rpc-connection.ts'
 import { traceKey } from './rpc-context.ts'
 import { credentialRejected, rejectedHeader } from './rpc-credential.ts'
 import { watchStream } from './rpc-messages.ts'
 import { restWhileOverloaded } from './rpc-overload.ts'
+import { intercepted, sendUnary, type TimedRequest, unaryOf } from './rpc-unary-client.ts'
 import { childSpan, newTrace, traceparent } from './trace.ts'
 
 /** An upstream and how it is called. */
@@ -49,20 +50,27 @@ export interface ServiceTransport extends Transport {
  */
 export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcClientMetrics): ServiceTransport {
   guardHttp2Sessions()
-  const options = {
-    httpVersion: '2',
-    // The Connect protocol in binary: half the CPU of the gRPC protocol in Node.js.
-    useBinaryFormat: true,
-    // The services are near each other: compressing would cost more than it saves.
-    acceptCompression: [],
-    readMaxBytes: rpc.maxMessageBytes * 16,
-    defaultTimeoutMs: rpc.maxTimeout
-  } satisfies Partial<ConnectTransportOptions>
-  const onTheWay = [measured(metrics), truthful(name), authorized(rpc.token), traced, answeredInTime]
+  const perAttempt = [measured(metrics), truthful(name), authorized(rpc.token), traced, answeredInTime]
   const instances = urls.map((baseUrl, index) => {
     const label = urls.length > 1 ? `${name}/${index + 1}` : name
-    const sessionManager = createRpcConnection(baseUrl)
-    const health = createClient(Health, createConnectTransport({ ...options, baseUrl, sessionManager }))
+    const connection = createRpcConnection(baseUrl)
+    const streams = {
+      httpVersion: '2',
+      // The Connect protocol in binary: half the CPU of the gRPC protocol in Node.js.
+      useBinaryFormat: true,
+      // The services are near each other: compressing would cost more than it saves.
+      acceptCompression: [],
+      readMaxBytes: rpc.maxMessageBytes * 16,
+      defaultTimeoutMs: rpc.maxTimeout,
+      baseUrl,
+      sessionManager: connection
+    } satisfies ConnectTransportOptions
+    const send = sendUnary(connection, streams.readMaxBytes)
+    const transport = (interceptors: Interceptor[]): Transport => ({
+      unary: unaryOf(intercepted(send, interceptors), baseUrl, rpc.maxTimeout),
+      stream: createConnectTransport({ ...streams, interceptors }).stream
+    })
+    const health = createClient(Health, transport([]))
     let serving = true
     const record = (answer: boolean) => {
       serving = answer
@@ -70,26 +78,25 @@ export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcCl
     const breaker = createBreaker({
       // An upstream that is back responds, but need not be able to serve yet. The breaker has limits of its own.
       probe: async () => record((await health.check({}, { timeoutMs: 3000 })).status === Status.SERVING),
-      reconnect: () => sessionManager.renew(),
+      reconnect: () => connection.renew(),
       changed: (state) => metrics.breaker(label, state),
       refused: () => metrics.refused(label)
     })
     metrics.breaker(label, breaker.state())
-    const interceptors = [breaker.intercept, overheardHealth(record), ...onTheWay]
-    const transport = createConnectTransport({ ...options, baseUrl, sessionManager, interceptors })
-    return { sessionManager, breaker, transport, isServing: () => serving }
+    const interceptors = [breaker.intercept, overheardHealth(record), ...perAttempt]
+    const call = intercepted(send, interceptors)
+    return { breaker, call, transport: transport(interceptors), isServing: () => serving }
   })
   metrics.retried(name, 0)
   metrics.overloaded(name, 0)
   const rest = restWhileOverloaded(() => metrics.overloaded(name))
   const retries = retry(createRetryBudget(), () => metrics.retried(name))
-  const transport = createConnectTransport({
-    ...options,
-    baseUrl: urls[0] as string,
-    sessionManager: joinedSessions(instances.map(({ sessionManager }) => sessionManager)),
-    interceptors: [endNoted, rest, retries, balance(instances), ...onTheWay]
-  })
-  return { ...transport, instances: instances.map((instance) => instance.transport) }
+  const { choose, call } = balance(instances)
+  return {
+    unary: unaryOf(intercepted(call, [rest, retries]), urls[0] as string, rpc.maxTimeout),
+    stream: (...request) => choose(request).transport.stream(...request),
+    instances: instances.map((instance) => instance.transport)
+  }
 }
 
 /** Reports the answers to the probes of readiness, once a second; an instance that rejects our credential serves others. */
@@ -190,6 +197,8 @@ function isConnectionFailure({ rawMessage, cause }: ConnectError): boolean {
     /^http\/2 stream closed with error code /.test(rawMessage) ||
     rawMessage === 'PING timed out' ||
     code === 'EPIPE' ||
+    code === 'ECONNRESET' ||
+    code === 'ERR_STREAM_DESTROYED' ||
     (code === 'ETIMEDOUT' && syscall !== 'connect')
   )
 }
@@ -209,31 +218,14 @@ function authorized(token: string): Interceptor {
 // Enough for an answer to travel, or a twentieth of the time if that is less.
 const travelMs = 50
 
-const ends = new WeakMap<Headers, number>()
-
-/** When the time of a call is over, from when it was first asked for. */
-function endOf(header: Headers, timeoutMs: number): number {
-  const endsAt = ends.get(header) ?? performance.now() + timeoutMs
-  ends.set(header, endsAt)
-  return endsAt
-}
-
-const timeoutOf = (header: Headers) => Number(header.get('connect-timeout-ms'))
-
-/** Before anything that a call waits for here: that is of its time, too. */
-const endNoted: Interceptor = (next) => (request) => {
-  endOf(request.header, timeoutOf(request.header))
-  return next(request)
-}
-
 /**
  * The callee gets a little less time than its caller waits: what it says at its end is still heard, and tells that it
  * lives. A call that is repeated gets what is left.
  */
 const answeredInTime: Interceptor = (next) => (request) => {
-  const timeoutMs = timeoutOf(request.header)
-  if (timeoutMs > 0) {
-    const leftMs = endOf(request.header, timeoutMs) - performance.now()
+  const { endsAt = Number.POSITIVE_INFINITY } = request as Partial<TimedRequest>
+  if (Number.isFinite(endsAt)) {
+    const leftMs = endsAt - performance.now()
     const shortened = Math.max(1, Math.floor(leftMs - Math.min(travelMs, leftMs / 20)))
     request.header.set('connect-timeout-ms', String(shortened))
   }

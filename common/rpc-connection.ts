@@ -6,7 +6,6 @@ import { type ConnectTransportOptions, Http2SessionManager } from '@connectrpc/c
 import { isUnprocessed } from './http2-guard.ts'
 import { neverProcessed } from './retry.ts'
 import { authorityHeader } from './rpc-authority.ts'
-import { endRequestWithMessage } from './rpc-frames.ts'
 
 /** What a transport asks of its connection. */
 export type SessionManager = NonNullable<Extract<ConnectTransportOptions, { httpVersion: '2' }>['sessionManager']>
@@ -58,7 +57,6 @@ export function createRpcConnection(baseUrl: string): RpcConnection {
       const taker = current
       const stream = await taker.manager.request(method, path, { ...headers, ...own }, options).catch(notSent)
       nameUnprocessed(stream)
-      endRequestWithMessage(stream, headers)
       taker.streams += 1
       takers.set(stream, taker)
       stream.once('close', () => {

@@ -27,7 +27,7 @@ export const credentialRejected = 'rejects the credential `rpc.token` of this se
  * Compares the header `authorization` with the accepted tokens: as digests in constant time, all of them, so that the
  * time reveals nothing.
  */
-export function credentialCheck(acceptedTokens: string[]): (authorization: string | null | undefined) => boolean {
+export function credentialCheck(acceptedTokens: string[]): (authorization: string | undefined) => boolean {
   const accepted = acceptedTokens.filter((token) => token !== '').map((token) => digest(`Bearer ${token}`))
   return (authorization) => {
     // The scheme is case-insensitive (RFC 9110, 11.1).
@@ -42,15 +42,14 @@ export function credentialCheck(acceptedTokens: string[]): (authorization: strin
  *
  * @throws ConnectError `unauthenticated`
  */
-export function requireCredential(isAccepted: ReturnType<typeof credentialCheck>): (context: HandlerContext) => void {
-  return ({ service, requestHeader, responseHeader }) => {
-    const authorization = requestHeader.get('authorization')
-    if (!isOpenService(service.typeName)) {
+export function requireCredential(isAccepted: ReturnType<typeof credentialCheck>) {
+  return (call: Pick<HandlerContext, 'service' | 'responseHeader'>, authorization: string | undefined): void => {
+    if (!isOpenService(call.service.typeName)) {
       if (isAccepted(authorization)) return
       throw new ConnectError('This call needs the header `authorization: Bearer <rpc.token>`.', Code.Unauthenticated)
     }
-    if (service === Health && authorization !== null && !isAccepted(authorization)) {
-      responseHeader.set(rejectedHeader, 'true')
+    if (call.service === Health && authorization !== undefined && !isAccepted(authorization)) {
+      call.responseHeader.set(rejectedHeader, 'true')
     }
   }
 }

@@ -1,7 +1,7 @@
 /** The server interceptor: every call, and every message of a stream, has a log line, a metric, and an error that says no more than it may. */
 
 import { Code, ConnectError, type Interceptor, type StreamRequest, type UnaryRequest } from '@connectrpc/connect'
-import { withDeadline } from './deadline.ts'
+import { untilAborted } from './deadline.ts'
 import { toConnectError } from './driver-errors.ts'
 import { errorMeaning } from './error-table.ts'
 import { isOverload } from './errors.ts'
@@ -39,8 +39,8 @@ function levelOf(method: Parameters<RpcMetrics['observe']>[0], error: ConnectErr
   return isOpenService(method.parent.typeName) ? 'debug' : 'info'
 }
 
-/** Without a shorter deadline of its caller, a call ends after `maxTimeoutMs`; a stream has none, its messages have. */
-export function observe(fallbackLog: Logger, metrics: RpcMetrics, maxTimeoutMs: number): Interceptor {
+/** A call ends at its deadline, whatever its handler does; a stream has none, its messages have. */
+export function observe(fallbackLog: Logger, metrics: RpcMetrics): Interceptor {
   function record(request: UnaryRequest | StreamRequest, error: ConnectError | undefined, startedAt: number): void {
     const { contextValues, method } = request
     const log = contextValues.get(logKey) ?? fallbackLog
@@ -51,7 +51,7 @@ export function observe(fallbackLog: Logger, metrics: RpcMetrics, maxTimeoutMs: 
     const startedAt = performance.now()
     let error: ConnectError | undefined
     try {
-      return await withDeadline(request.signal, maxTimeoutMs, (signal) => next({ ...request, signal }))
+      return await untilAborted(request.signal, next(request))
     } catch (thrown) {
       error = truth(thrown, request)
       throw shown(error)

@@ -78,6 +78,8 @@ export function guardPeers(
       }
     })
     if (peer.openStreams <= limits.openStreams) return true
+    // A refused stream has no other listener, and its error would end the process.
+    stream.on('error', () => {})
     stream.close(refusedStream)
     return false
   }

@@ -1,6 +1,6 @@
 /** Serves RPCs over HTTP/2 cleartext as gRPC, gRPC-Web and Connect, with health and reflection beside them. */
 
-import type { Http2Server, Http2Session, ServerHttp2Stream } from 'node:http2'
+import type { IncomingHttpHeaders } from 'node:http2'
 import type { DescFile, DescMethod, DescService } from '@bufbuild/protobuf'
 import {
   type ConnectError,
@@ -23,9 +23,11 @@ import { replaceBrokenAuthority } from './rpc-authority.ts'
 import { lineKey, logKey, traceKey } from './rpc-context.ts'
 import { credentialCheck, requireCredential } from './rpc-credential.ts'
 import { capDeadline } from './rpc-deadline.ts'
-import { endAnswerWithMessage } from './rpc-frames.ts'
+import { acceptHttp1 } from './rpc-http1.ts'
 import { observe, recordCall } from './rpc-observe.ts'
 import { guardPeers, unlimitedResets } from './rpc-peers.ts'
+import { answerFirst, boundLinger, closeSessions, countStreams, cutUnread } from './rpc-streams.ts'
+import { createUnaryServer } from './rpc-unary-server.ts'
 import { continueTrace } from './trace.ts'
 
 /** What the RPC server of a service is made of. */
@@ -56,6 +58,28 @@ export function buildRpcServer(options: RpcServerOptions) {
   let closing = false
   const isStopping = () => closing || readiness.draining()
 
+  const contextValues = (headers: IncomingHttpHeaders) => {
+    const trace = continueTrace(headers.traceparent as string | undefined)
+    return createContextValues().set(traceKey, trace).set(logKey, tracedLogger(log, trace)).set(lineKey, {})
+  }
+  const requestGate = (call: HandlerContext, authorization: string | undefined) => {
+    try {
+      requireToken(call, authorization)
+    } catch (error) {
+      recordCall(call.values.get(logKey) ?? log, metrics, call.method, error as ConnectError, performance.now())
+      throw error
+    }
+  }
+  const interceptors = [observe(log, metrics), requireNeeds(options)]
+  const readMaxBytes = rpc.maxMessageBytes
+  const unary = createUnaryServer({
+    interceptors,
+    requestGate,
+    contextValues,
+    readMaxBytes,
+    maxTimeoutMs: rpc.maxTimeout
+  })
+
   const app = Fastify({
     http2: true,
     // Fastify passes `http` to http2.createServer too, which its types do not say.
@@ -65,10 +89,10 @@ export function buildRpcServer(options: RpcServerOptions) {
     // What was accepted before the GOAWAY is done.
     return503OnClosing: false
   })
-  app.addHook('onRequest', (request, reply, done) => {
-    if (!admits(request.raw)) return void reply.hijack()
-    replaceBrokenAuthority(request.raw.headers)
-    capDeadline(request.raw.headers, rpc.maxTimeout)
+  app.addHook('onRequest', (request, _reply, done) => {
+    const { headers, url } = request.raw
+    replaceBrokenAuthority(headers)
+    capDeadline(headers, rpc.maxTimeout, unary.isUnary((url ?? '').split('?')[0] as string))
     done()
   })
   app.setNotFoundHandler((request, reply) => {
@@ -78,38 +102,36 @@ export function buildRpcServer(options: RpcServerOptions) {
     else reply.code(404).send({ code: 'unimplemented', message: 'There is no such method.' })
   })
   app.register(fastifyConnectPlugin, {
-    readMaxBytes: rpc.maxMessageBytes,
+    readMaxBytes,
     // A field that is misspelt in JSON is refused, not dropped in silence.
     jsonOptions: { ignoreUnknownFields: false },
-    contextValues: (request) => {
-      const trace = continueTrace(request.headers.traceparent as string | undefined)
-      return createContextValues().set(traceKey, trace).set(logKey, tracedLogger(log, trace)).set(lineKey, {})
-    },
-    requestGate: (context: HandlerContext) => {
-      try {
-        requireToken(context)
-      } catch (error) {
-        recordCall(context.values.get(logKey) ?? log, metrics, context.method, error as ConnectError, performance.now())
-        throw error
-      }
-    },
-    interceptors: [observe(log, metrics, rpc.maxTimeout), requireNeeds(options)],
+    contextValues: (request) => contextValues(request.headers),
+    requestGate: (call) => requestGate(call, call.requestHeader.get('authorization') ?? undefined),
+    interceptors,
     routes(router) {
-      options.routes(router, isStopping)
-      healthRoutes(router, options.services, options.needs ?? (() => []), readiness, isStopping)
-      if (rpc.reflection) reflectionRoutes(router, options.services, options.files)
+      const both = unary.registering(router)
+      options.routes(both, isStopping)
+      healthRoutes(both, options.services, options.needs ?? (() => []), readiness, isStopping)
+      if (rpc.reflection) reflectionRoutes(both, options.services, options.files)
     }
   })
   listenOnEveryAddress(app)
+  const http1 = acceptHttp1(app.server)
+  boundLinger(app.server)
   boundConnections(app.server, affordableConnections(maxConnections))
+  answerFirst(app.server, (stream, headers) => {
+    if (!admits({ headers, stream })) return true
+    return unary.answer(stream, headers)
+  })
   app.server.on('stream', cutUnread)
-  app.server.on('stream', endAnswerWithMessage)
   app.addHook('preClose', (done) => {
     closing = true
+    http1.close()
     done()
   })
   closeSessions(app)
-  return Object.assign(app, { callsUnderWay: countStreams(app.server) })
+  const streams = countStreams(app.server)
+  return Object.assign(app, { callsUnderWay: () => streams() + http1.underWay() })
 }
 
 function requireNeeds({ services, readiness, needs = () => [] }: RpcServerOptions): Interceptor {
@@ -117,48 +139,4 @@ function requireNeeds({ services, readiness, needs = () => [] }: RpcServerOption
     if (services.includes(request.service)) for (const name of needs(request.method)) readiness.requireUp(name)
     return next(request)
   }
-}
-
-/** @returns tells how many calls have been accepted and not answered yet */
-function countStreams(server: Http2Server): () => number {
-  let open = 0
-  server.on('stream', (stream) => {
-    open += 1
-    stream.once('close', () => {
-      open -= 1
-    })
-  })
-  return () => open
-}
-
-// Long enough for the answer to leave, which goes out behind the end of the stream.
-const unreadMs = 200
-
-/**
- * A message that is refused is not read to its end. Its stream would stay open for ever, and with it the
- * session and the closing of the server, so it is cut off once it has been answered (RFC 9113, 8.1).
- */
-function cutUnread(stream: ServerHttp2Stream): void {
-  stream.once('finish', () => {
-    if (stream.readableEnded) return
-    const timer = setTimeout(() => stream.destroy(), unreadMs)
-    stream.once('close', () => clearTimeout(timer))
-  })
-}
-
-/** HTTP/2 sessions stay open when idle, so a closing server says GOAWAY to each and waits for its streams only. */
-function closeSessions(
-  app: { server: { on(event: 'session', listener: (session: Http2Session) => void): unknown } } & {
-    addHook(name: 'preClose', hook: (done: () => void) => void): unknown
-  }
-): void {
-  const open = new Set<Http2Session>()
-  app.server.on('session', (session) => {
-    open.add(session)
-    session.once('close', () => open.delete(session))
-  })
-  app.addHook('preClose', (done) => {
-    for (const session of open) if (!session.closed && !session.destroyed) session.close()
-    done()
-  })
 }

@@ -150,6 +150,13 @@ t.test('buf curl calls over gRPC, gRPC-Web and Connect', async (t) => {
 })
 
 t.test('curl', { skip: hasCurl ? false : 'curl is not on the path' }, async (t) => {
+  await t.test('calls a method with JSON over HTTP/1.1, as the README says', async (t) => {
+    const options = ['-sS', '-H', 'content-type: application/json', ...authorized]
+    const url = `http://127.0.0.1:${ports.sessions}/session.v1.SessionService/ValidateSession`
+    const called = await run('curl', [...options, '-d', '{"token":"ses_"}', url])
+    t.same(JSON.parse(called.stdout), { invalid: { reason: 'INVALID_REASON_MALFORMED' } })
+  })
+
   await fieldCase(t, 9, 'curl with `connect-timeout-ms` of 30 days gets a response', async (t) => {
     const url = `http://127.0.0.1:${ports.users}/user.v1.UserService/RegisterAndLogin`
     for (const timeout of [thirtyDays * 1000, 2 ** 31, 9_999_999_999]) {

@@ -125,10 +125,24 @@ t.test('a deadline beyond the cap', async (t) => {
 t.test('a deadline within the cap stays as it is, in each unit', async (t) => {
   for (const timeout of ['1H', '60M', '3600S', '3600000m', '99999999u', '99999999n', '1n', '0S']) {
     const headers = { 'grpc-timeout': timeout }
-    capDeadline(headers, 3_600_000)
+    capDeadline(headers, 3_600_000, true)
     t.equal(headers['grpc-timeout'], timeout)
   }
   const headers = { 'grpc-timeout': '99999999u', 'connect-timeout-ms': '100000' }
-  capDeadline(headers, 99_999)
+  capDeadline(headers, 99_999, true)
   t.same(headers, { 'grpc-timeout': '99999m', 'connect-timeout-ms': '99999' })
+})
+
+t.test('a unary call without a deadline gets the cap, in its protocol; a stream gets none', async (t) => {
+  for (const [type, header] of [
+    ['application/proto', 'connect-timeout-ms'],
+    ['application/grpc+proto', 'grpc-timeout'],
+    ['application/grpc-web', 'grpc-timeout']
+  ]) {
+    const headers: Record<string, string> = { 'content-type': type as string }
+    capDeadline(headers, 500, false)
+    t.equal(headers[header as string], undefined)
+    capDeadline(headers, 500, true)
+    t.equal(headers[header as string], header === 'grpc-timeout' ? '500m' : '500')
+  }
 })

@@ -1,5 +1,7 @@
-/** The RPC server to clients of all three protocols: the same refusals, deadlines and endings for each. */
+/** The RPC server to clients of all three protocols, over HTTP/2 and HTTP/1.1: the same refusals, deadlines and endings for each. */
 
+import { once } from 'node:events'
+import { connect } from 'node:http2'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Code, ConnectError, createClient, type Interceptor, type ServiceImpl } from '@connectrpc/connect'
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from '@connectrpc/connect-node'
@@ -14,7 +16,16 @@ import { createLogger } from '../logger.ts'
 import { alwaysReady, testRpc } from '../testing.ts'
 import { buildSessionServer } from './session-server.ts'
 
-const protocols = { grpc: createGrpcTransport, web: createGrpcWebTransport, connect: createConnectTransport }
+type Options = Parameters<typeof createConnectTransport>[0]
+
+const protocols = {
+  grpc: createGrpcTransport,
+  web: createGrpcWebTransport,
+  connect: createConnectTransport,
+  // The way without connect-fastify, which the services take.
+  direct: (options: Options) => createConnectTransport({ ...options, useBinaryFormat: true, acceptCompression: [] }),
+  http1: (options: Options) => createConnectTransport({ ...options, httpVersion: '1.1' } as Options)
+}
 
 async function serve(
   t: Test,
@@ -48,7 +59,7 @@ function transport(protocol: keyof typeof protocols, port: number, token = testR
 const failure = (call: Promise<unknown>) =>
   call.then(() => new ConnectError('it succeeded', Code.Unknown), ConnectError.from)
 
-for (const protocol of ['grpc', 'web', 'connect'] as const) {
+for (const protocol of Object.keys(protocols) as (keyof typeof protocols)[]) {
   t.test(`${protocol}: refusals`, async (t) => {
     let calls = 0
     const { port, lines, registry } = await serve(t, {
@@ -98,6 +109,8 @@ for (const protocol of ['grpc', 'web', 'connect'] as const) {
     const { port } = await serve(t, {})
     const open = transport(protocol, port, '')
     t.equal((await createClient(Health, open).check({ service: 'session.v1.SessionService' })).status, Status.SERVING)
+    // Reflection is a stream in both directions, which HTTP/1.1 does not have.
+    if (protocol === 'http1') return
     async function* ask() {
       yield { messageRequest: { case: 'listServices' as const, value: '' } }
     }
@@ -134,6 +147,18 @@ t.test('health follows readiness, and its watchers are told', async (t) => {
   draining = true
   await watching
   t.same(seen, [Status.NOT_SERVING, Status.SERVING])
+})
+
+t.test('closing does not wait for a client that leaves a response unread', async (t) => {
+  const { port, app } = await serve(t, {})
+  const session = connect(`http://127.0.0.1:${port}`)
+  t.teardown(() => session.destroy())
+  const stream = session.request({ ':method': 'POST', ':path': '/nothing' })
+  stream.end('{}')
+  await once(stream, 'response')
+  const startedAt = performance.now()
+  await app.close()
+  t.ok(performance.now() - startedAt < 5000, 'it has closed')
 })
 
 t.test('closing finishes the call that runs, though another client sits idle', async (t) => {
