@@ -18,11 +18,13 @@ import { measureSessions } from './sessions.ts'
 import { measureSink } from './sink-throughput.ts'
 import { measureStart } from './start-time.ts'
 import { measureStorm } from './storm-rows.ts'
+import { measureUnaryCall } from './unary-call.ts'
 
 // In this order; `service-memory` wants a product that nobody has asked for anything, `growth` leaves one that is full.
 const parts: Record<string, Part> = {
   start: measureStart,
   'service-memory': measureServiceMemory,
+  'unary-call': measureUnaryCall,
   logins: measureLogins,
   sessions: measureSessions,
   storm: measureStorm,

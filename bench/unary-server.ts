@@ -1,0 +1,49 @@
+/**
+ * One side of a unary call: the RPC server of the product with all its interceptors, or bare node:http2 with protobuf-es.
+ * Argument: `product` or `bare`. A child process: sends its port and credential, then its CPU time for each message.
+ */
+
+import { createServer } from 'node:http2'
+import type { AddressInfo } from 'node:net'
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { createLogger } from '#common/logger.ts'
+import { buildSessionServer } from '#common/test/session-server.ts'
+import { testRpc } from '#common/testing.ts'
+import { DeleteSessionRequestSchema, DeleteSessionResponseSchema } from '#gen/session/v1/session_pb.ts'
+
+/** What the server sends first. */
+export interface Listening {
+  port: number
+  rpc: typeof testRpc
+}
+
+const port = await (process.argv[2] === 'bare' ? listenBare() : listenProduct())
+process.send?.({ port, rpc: testRpc } satisfies Listening)
+process.on('message', () => {
+  const { user, system } = process.cpuUsage()
+  process.send?.(user + system)
+})
+process.on('disconnect', () => process.exit())
+
+/** At the default level, so that each call writes its log line; nothing keeps the lines. */
+async function listenProduct(): Promise<number> {
+  const log = createLogger('bench', 'info', { write() {} })
+  const app = buildSessionServer({ deleteSession: () => ({}) }, { log })
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  return (app.server.address() as AddressInfo).port
+}
+
+async function listenBare(): Promise<number> {
+  const server = createServer()
+  server.on('stream', (stream) => {
+    const chunks: Buffer[] = []
+    stream.on('data', (chunk: Buffer) => chunks.push(chunk))
+    stream.on('end', () => {
+      fromBinary(DeleteSessionRequestSchema, Buffer.concat(chunks))
+      stream.respond({ ':status': 200, 'content-type': 'application/proto' })
+      stream.end(toBinary(DeleteSessionResponseSchema, create(DeleteSessionResponseSchema)))
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return (server.address() as AddressInfo).port
+}
