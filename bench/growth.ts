@@ -6,8 +6,8 @@ import { lineChart } from './chart.ts'
 import { cleanLoad } from './load.ts'
 import { figure, type Measurement, median, spread } from './measurement.ts'
 import { password, registeredHash } from './population.ts'
-import { cpuSeconds, type ProgramName, untilQuiet } from './processes.ts'
-import { sharedEngines, startProduct } from './product.ts'
+import { type CpuName, cpuSeconds, untilQuiet } from './processes.ts'
+import { startBeside } from './product.ts'
 import { measureRevocation } from './revocation.ts'
 import { usedMemory } from './session-memory.ts'
 import { countStatuses, storm } from './storm.ts'
@@ -43,7 +43,7 @@ export const measureGrowth: Part = async (bench) => {
   )
   return [
     row('validation, by live sessions', validations.steps, 'GET /session', validations.bytes),
-    row('log-in without its hash, by accounts', logIns, 'POST /auth with a hash of cost 4 in it'),
+    row('log-in without its hash, by accounts', logIns, 'POST /auth, the threads aside that hash,'),
     ...(await measureRevocation(bench))
   ]
 }
@@ -138,12 +138,7 @@ async function measureValidations(bench: Bench, sizes: number[]): Promise<{ step
 /** At a second product on the same engines, whose hashes cost next to nothing. */
 async function measureLogIns({ product, stores, quick, dataDir }: Bench, sizes: number[]): Promise<Step[]> {
   const seconds = quick ? 1 : 6
-  const cheap = await startProduct(join(dataDir, 'cheap-hashes'), {
-    ...sharedEngines(product),
-    KAFKA_BROKERS: product.address('kafka', /^Kafka/),
-    GATEWAY_TRUSTED_PROXIES: '127.0.0.1/32',
-    USER_SVC_PASSWORD_COST: '4'
-  })
+  const cheap = await startBeside(product, join(dataDir, 'cheap-hashes'), { USER_SVC_PASSWORD_COST: '4' })
   const taken = () =>
     sum(cpuSeconds(cheap), ['gateway', 'user-svc', 'session-svc']) + sum(cpuSeconds(product), ['postgres', 'redis'])
   try {
@@ -167,6 +162,6 @@ async function measureLogIns({ product, stores, quick, dataDir }: Bench, sizes: 
   }
 }
 
-function sum(seconds: Record<ProgramName, number>, names: ProgramName[]): number {
+function sum(seconds: Record<CpuName, number>, names: CpuName[]): number {
   return names.reduce((total, name) => total + seconds[name], 0)
 }

@@ -5,7 +5,7 @@ import type { Bench } from './bench.ts'
 import { cleanLoad, type LoadResult } from './load.ts'
 import { alternate, type Measurement, median, ratios, spread } from './measurement.ts'
 import { untilQuiet } from './processes.ts'
-import { type Product, sharedEngines, startProduct } from './product.ts'
+import { type Product, startBeside } from './product.ts'
 
 const goal = 0.95
 const connections = 32
@@ -13,9 +13,9 @@ const connections = 32
 /** Measures `GET /session` in rounds of all three. The product has Kafka; the other two share its other engines. */
 export async function measureLogCost({ product, stores, quick, dataDir }: Bench): Promise<Measurement[]> {
   const { rounds, seconds } = quick ? { rounds: 1, seconds: 2 } : { rounds: 6, seconds: 5 }
-  const nobody = { ...sharedEngines(product), KAFKA_BROKERS: '127.0.0.1:1' }
-  const down = await startProduct(join(dataDir, 'kafka-down'), nobody)
-  const silent = await startProduct(join(dataDir, 'silent'), { ...nobody, LOG_LEVEL: 'silent' })
+  const withoutKafka = { KAFKA_BROKERS: '127.0.0.1:1' }
+  const down = await startBeside(product, join(dataDir, 'kafka-down'), withoutKafka)
+  const silent = await startBeside(product, join(dataDir, 'silent'), { ...withoutKafka, LOG_LEVEL: 'silent' })
   try {
     const tokens = await stores.addSessions(200)
     async function ask(variant: Product): Promise<LoadResult> {

@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { threadsOf } from '#common/priority.ts'
 import type { Product } from './product.ts'
 
 /** The four services. */
@@ -22,6 +23,9 @@ const programs = {
 /** A service, or an engine that was started without Docker. */
 export type ProgramName = keyof typeof programs
 
+/** Everything that takes CPU: the programs, and apart from user-svc its threads that hash. */
+export type CpuName = ProgramName | 'hash threads'
+
 /** What the kernel counts time in; on Linux it is the same everywhere (USER_HZ). */
 export const ticksPerSecond = 100
 
@@ -39,42 +43,43 @@ export function processOf(product: Product, name: ProgramName): number {
   return children.find(({ pid }) => programs[name].test(commandLine(pid)))?.pid ?? 0
 }
 
-/** Time of the processor, in seconds, that each program of a product has taken so far, child processes included. */
-export function cpuSeconds(product: Product): Record<ProgramName, number> {
+/** CPU time in seconds that each program of a product has taken so far, child processes included. */
+export function cpuSeconds(product: Product): Record<CpuName, number> {
   const processes = allProcesses()
   const names = Object.keys(programs) as ProgramName[]
-  const seconds = Object.fromEntries(names.map((name) => [name, 0])) as Record<ProgramName, number>
+  const seconds = Object.fromEntries([...names, 'hash threads'].map((name) => [name, 0])) as Record<CpuName, number>
   for (const child of processes.filter(({ parent }) => parent === product.pid)) {
     const name = names.find((each) => programs[each].test(commandLine(child.pid)))
-    if (name !== undefined) seconds[name] += treeTime(child, processes, ({ cpuSeconds }) => cpuSeconds)
+    if (name === undefined) continue
+    const hashing = name === 'user-svc' ? hashSeconds(child.pid) : 0
+    seconds[name] += treeTime(child, processes) - hashing
+    seconds['hash threads'] += hashing
   }
   return seconds
 }
 
-/** Time of the processor, in seconds, that a process and all below it have taken so far, those included that have ended. */
+/** CPU time of the threads of libuv's pool, which user-svc hashes on. */
+function hashSeconds(pid: number): number {
+  const tasks = threadsOf(pid).map((thread) => `/proc/${pid}/task/${thread}`)
+  const ofPool = tasks.filter((task) => read(`${task}/comm`).trim() === 'libuv-worker')
+  return ofPool.reduce((sum, task) => sum + (statOf(task)?.cpuSeconds ?? 0), 0)
+}
+
+/** CPU time in seconds that a process and all below it have taken so far, those included that have ended. */
 export function processTime(pid: number): number {
   const processes = allProcesses()
   const root = processes.find((each) => each.pid === pid)
-  return root ? treeTime(root, processes, ({ cpuSeconds, endedSeconds }) => cpuSeconds + endedSeconds) : 0
+  return root ? treeTime(root, processes) : 0
 }
 
-function treeTime(root: Process, processes: Process[], timeOf: (each: Process) => number): number {
+function treeTime(root: Process, processes: Process[]): number {
   const children = processes.filter(({ parent }) => parent === root.pid)
-  return children.reduce((sum, child) => sum + treeTime(child, processes, timeOf), timeOf(root))
+  return children.reduce((sum, child) => sum + treeTime(child, processes), root.cpuSeconds + root.endedSeconds)
 }
 
-/** What was taken since: the later figures less the earlier ones. */
-export function cpuBetween(
-  before: Record<ProgramName, number>,
-  after: Record<ProgramName, number>
-): Record<ProgramName, number> {
-  const names = Object.keys(programs) as ProgramName[]
-  return Object.fromEntries(names.map((name) => [name, after[name] - before[name]])) as Record<ProgramName, number>
-}
-
-/** Resident memory of a process in MB of a million bytes. */
-export function residentMb(pid: number): number {
-  return (Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024) / 1e6
+/** Memory of a process in MB of a million bytes; of pages that it shares, its share (`Pss` in proc_pid_smaps(5)). */
+export function proportionalMb(pid: number): number {
+  return (Number(/^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1]) * 1024) / 1e6
 }
 
 // Kafka and the timers of the services are never quite idle.
@@ -101,16 +106,22 @@ export async function untilQuiet(product: Product, maxMs = 10_000): Promise<void
 function allProcesses(): Process[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
-    .flatMap((name) => {
-      // The name of the program, in parentheses, may hold anything.
-      const stat = read(`/proc/${name}/stat`)
-        .replace(/^.*\) /s, '')
-        .split(' ')
-      const [, parent] = stat
-      if (parent === undefined) return []
-      const [own, ended] = [11, 13].map((at) => (Number(stat[at]) + Number(stat[at + 1])) / ticksPerSecond)
-      return [{ pid: Number(name), parent: Number(parent), cpuSeconds: own ?? 0, endedSeconds: ended ?? 0 }]
-    })
+    .flatMap((name) => statOf(`/proc/${name}`) ?? [])
+}
+
+/** Of a process or a thread, by its folder in /proc. */
+function statOf(folder: string): Process | undefined {
+  // The name of the program, in parentheses, may hold anything.
+  const [head = '', tail] = read(`${folder}/stat`).split(/\) (?!.*\) )/s)
+  if (tail === undefined) return undefined
+  const fields = tail.split(' ').map(Number)
+  const secondsAt = (index: number) => ((fields[index] ?? 0) + (fields[index + 1] ?? 0)) / ticksPerSecond
+  return {
+    pid: Number.parseInt(head, 10),
+    parent: fields[1] ?? 0,
+    cpuSeconds: secondsAt(11),
+    endedSeconds: secondsAt(13)
+  }
 }
 
 function commandLine(pid: number): string {

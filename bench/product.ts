@@ -1,4 +1,4 @@
-/** The product as `make run` starts it, with its default configuration on free ports, for as long as something is measured. */
+/** The product as `make run` starts it, on free ports and behind the load as its proxy; all other settings are the defaults. */
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -31,9 +31,14 @@ const portKeys = [
   ...['USER_SVC_PORT', 'USER_SVC_OPS_PORT', 'SESSION_SVC_PORT', 'SESSION_SVC_OPS_PORT', 'LOG_SINK_OPS_PORT']
 ]
 
-/** The settings by which another product shares the engines of one that runs; Kafka only where it is named. */
-export function sharedEngines(product: Product): Record<string, string> {
-  return { USER_SVC_POSTGRES_URL: product.engineUrl('postgres'), REDIS_URL: product.engineUrl('redis') }
+/** Starts another product on the engines of one that runs, unless the settings name other engines. */
+export function startBeside(product: Product, dataDir: string, settings: Record<string, string>): Promise<Product> {
+  return startProduct(dataDir, {
+    USER_SVC_POSTGRES_URL: product.engineUrl('postgres'),
+    REDIS_URL: product.engineUrl('redis'),
+    KAFKA_BROKERS: product.address('kafka', /^Kafka/),
+    ...settings
+  })
 }
 
 /** Starts it with a data directory of its own; what differs from the defaults is said by `settings`. */
@@ -92,6 +97,8 @@ function environment(dataDir: string, settings: Record<string, string>): NodeJS.
     // It stops when the process that has started it is gone.
     MAKELEVEL: '1',
     MAKEFLAGS: '',
+    // The load reports the addresses of many clients, as a proxy does.
+    GATEWAY_TRUSTED_PROXIES: '127.0.0.1/32',
     ...Object.fromEntries(portKeys.map((key) => [key, '0'])),
     STACK_DATA_DIR: dataDir,
     ...settings

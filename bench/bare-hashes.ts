@@ -1,0 +1,15 @@
+/** Runs bare-bcrypt.ts, the yardstick of logins and registrations. */
+
+import { availableParallelism } from 'node:os'
+import { completionRate } from './measurement.ts'
+import { runScript } from './script.ts'
+
+/** How many hashes are computed at a time. */
+export const cores = availableParallelism()
+
+/** @returns hashes a second, of the cost of a stored hash */
+export async function bareHashes(stored: string, seconds: number): Promise<number> {
+  const hash = stored.slice(stored.indexOf('$'))
+  const env = { UV_THREADPOOL_SIZE: String(cores) }
+  return completionRate(await runScript<number[]>('bare-bcrypt.ts', [hash, String(seconds)], { env }), cores)
+}

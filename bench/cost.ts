@@ -1,0 +1,71 @@
+/** CPU time that an operation takes in each program of a product, without what the programs take when idle. */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { figure, median } from './measurement.ts'
+import { type CpuName, cpuSeconds, untilQuiet } from './processes.ts'
+import type { Product } from './product.ts'
+
+/** CPU time of one operation in µs. */
+export type Cost = Record<CpuName, number>
+
+/** Measures the cost of operations at a product, or at several that share their engines. */
+export interface CostMeter {
+  /** Does some operations, and waits until the services have shipped what they logged about them. */
+  measure<T>(work: () => Promise<T>, count: (result: T) => number): Promise<{ result: T; cost: Cost }>
+}
+
+/** Waits until the products are idle, and measures for some seconds what they take then. */
+export async function createCostMeter(products: readonly Product[], idleSeconds: number): Promise<CostMeter> {
+  async function spentBy<T>(work: () => Promise<T>): Promise<{ result: T; seconds: number; spent: Cost }> {
+    const [before, startedAt] = [taken(products), performance.now()]
+    const result = await work()
+    const [after, seconds] = [taken(products), (performance.now() - startedAt) / 1000]
+    return { result, seconds, spent: mapCost(after, (name) => after[name] - before[name]) }
+  }
+  const quiet = async () => {
+    for (const product of products) await untilQuiet(product)
+  }
+
+  await quiet()
+  const idle = await spentBy(() => sleep(idleSeconds * 1000))
+  return {
+    async measure(work, count) {
+      const { result, seconds, spent } = await spentBy(async () => {
+        const result = await work()
+        await quiet()
+        return result
+      })
+      return { result, cost: costOf(spent, idle.spent, seconds / idle.seconds, count(result)) }
+    }
+  }
+}
+
+/** What one of some operations took, in µs: CPU seconds less those of an idle time that was `times` as short. */
+export function costOf(spent: Cost, idle: Cost, times: number, operations: number): Cost {
+  return mapCost(spent, (name) => ((spent[name] - idle[name] * times) / operations) * 1e6)
+}
+
+/** The sum over all programs, the threads aside that hash. */
+export function besideHash(cost: Cost): number {
+  const { 'hash threads': hash, ...others } = cost
+  return Object.values(others).reduce((sum, micros) => sum + micros, 0)
+}
+
+/** The middle for each program, in ms. */
+export function sayCosts(costs: readonly Cost[]): string {
+  const [first] = costs
+  if (first === undefined) return ''
+  const middles = mapCost(first, (name) => median(costs.map((cost) => cost[name])) / 1000)
+  return `${Object.entries(middles)
+    .map(([name, ms]) => `${name} ${figure(ms, 3)}`)
+    .join(', ')} ms`
+}
+
+function taken(products: readonly Product[]): Cost {
+  const [first = {} as Cost, ...others] = products.map(cpuSeconds)
+  return others.reduce((sum, each) => mapCost(sum, (name) => sum[name] + each[name]), first)
+}
+
+function mapCost(cost: Cost, change: (name: CpuName) => number): Cost {
+  return Object.fromEntries((Object.keys(cost) as CpuName[]).map((name) => [name, change(name)])) as Cost
+}

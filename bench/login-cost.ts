@@ -1,0 +1,54 @@
+/** CPU time of a login besides its hash, at a rate that leaves room on two cores. */
+
+import { join } from 'node:path'
+import type { Part } from './bench.ts'
+import { besideHash, type Cost, createCostMeter, sayCosts } from './cost.ts'
+import { figure, median, spread } from './measurement.ts'
+import { registeredHash } from './population.ts'
+import { startBeside } from './product.ts'
+import { type RawResult, rawLoad } from './raw-load.ts'
+import { logInRequests } from './requests.ts'
+
+const goalMs = 4.3
+const ratePerSecond = 30
+const accounts = 1000
+
+export const measureLoginCost: Part = async ({ product, stores, quick, dataDir }) => {
+  const { warmUpSeconds, rounds, seconds } = quick
+    ? { warmUpSeconds: 5, rounds: 1, seconds: 8 }
+    : { warmUpSeconds: 30, rounds: 3, seconds: 20 }
+  const cheap = await startBeside(product, join(dataDir, 'cost-10'), { USER_SVC_PASSWORD_COST: '10' })
+  try {
+    await stores.addAccounts('login-cost', 1, accounts, await registeredHash(cheap, stores))
+    const requests = logInRequests(cheap, 'login-cost', accounts, 2000)
+    const load = { url: cheap.route('/auth'), connections: 64, requests, ratePerSecond }
+    await rawLoad({ ...load, seconds: warmUpSeconds })
+    const meter = await createCostMeter([product, cheap], quick ? 3 : 10)
+    const results: RawResult[] = []
+    const costs: Cost[] = []
+    for (let round = 0; round < rounds; round += 1) {
+      const { result, cost } = await meter.measure(
+        () => rawLoad({ ...load, seconds }),
+        ({ statuses }) => statuses[200] ?? 0
+      )
+      results.push(result)
+      costs.push(cost)
+    }
+    const ms = costs.map((cost) => besideHash(cost) / 1000)
+    const failed = results.reduce((sum, each) => sum + each.requests - (each.statuses[200] ?? 0), 0)
+    const middle = (percent: number) => figure(median(results.map(({ latenciesMs }) => latenciesMs[percent] ?? 0)))
+    return [
+      {
+        what: `CPU of a login besides its hash, ${ratePerSecond}/s, cost 10`,
+        goal: `≤ ${goalMs} ms`,
+        value: `${spread(ms, 2)} ms`,
+        // A refusal costs too, and only logins count: then there is no figure for a login.
+        passed: failed === 0 ? median(ms) <= goalMs : undefined,
+        from: `${sayCosts(costs)}; without the idle share; p50 ${middle(50)}, p99 ${middle(99)} ms; ${failed === 0 ? 'each' : `all but ${failed}`} answered 200`,
+        figures: { costs, results }
+      }
+    ]
+  } finally {
+    await cheap.stop()
+  }
+}

@@ -1,0 +1,28 @@
+/** Runs no-op-server.ts, the yardstick of requests. */
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { Bench } from './bench.ts'
+
+/** A no-op that runs. */
+export interface NoOp {
+  url: string
+  stop(): Promise<void>
+}
+
+/** Starts it; it logs to a file of the bench. */
+export async function startNoOp({ dataDir }: Bench): Promise<NoOp> {
+  const args = [join(import.meta.dirname, 'no-op-server.ts'), join(dataDir, 'no-op.log')]
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const exited = once(child, 'exit')
+  const [address] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
+  return {
+    url: `${address}/session`,
+    async stop() {
+      child.kill()
+      await exited
+    }
+  }
+}
