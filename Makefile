@@ -22,7 +22,7 @@ test-containers: install ## test make run with Docker and compose.yaml on a Dock
 test-faults: install ## break things at random under load; takes SECONDS=600 SEED=<number>; PAGE=1 writes docs/faults.md
 	@exec node test/faults/run.ts --seconds=$(SECONDS) --seed=$(SEED) $(if $(PAGE),--page)
 
-bench: install ## measure the product against its own limits; takes QUICK=1 (a minute or two) ROWS=logins,sessions
+bench: install ## measure the product against its own limits; takes QUICK=1 (a minute) ROWS=logins,sessions
 	@exec node bench/run.ts $(if $(QUICK),--quick) $(if $(ROWS),--rows=$(ROWS))
 
 check: install ## lint, types, format and stale generated code, without the tests
