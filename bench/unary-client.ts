@@ -17,10 +17,11 @@ import { newTrace } from '#common/trace.ts'
 import { DeleteSessionRequestSchema, DeleteSessionResponseSchema, SessionService } from '#gen/session/v1/session_pb.ts'
 import type { Listening } from './unary-server.ts'
 
-/** How many calls are in flight, and for how long. */
+/** How many calls are in flight, for how long, and how many calls there are at least. */
 export interface Calls {
   inFlight: number
   seconds: number
+  atLeast: number
 }
 
 /** What the calls took. */
@@ -41,11 +42,11 @@ process.on('message', (calls: Calls) => measure(calls).then((result) => process.
 process.on('disconnect', () => process.exit())
 process.send?.('ready')
 
-async function measure({ inFlight, seconds }: Calls): Promise<CallResult> {
+async function measure({ inFlight, seconds, atLeast }: Calls): Promise<CallResult> {
   const [serverBefore, before, startedAt] = [await serverCpu(), process.cpuUsage(), performance.now()]
   let calls = 0
   const callUntilEnd = async () => {
-    for (; performance.now() < startedAt + seconds * 1000; calls += 1) await call()
+    for (; calls < atLeast || performance.now() < startedAt + seconds * 1000; calls += 1) await call()
   }
   await Promise.all(Array.from({ length: inFlight }, callUntilEnd))
   const [{ user, system }, elapsedMs] = [process.cpuUsage(before), performance.now() - startedAt]
