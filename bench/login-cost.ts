@@ -12,6 +12,8 @@ import { logInRequests } from './requests.ts'
 const goalMs = 4.3
 const ratePerSecond = 30
 const accounts = 1000
+// Of all logins; with more refusals the cost of a login is unknown.
+const mostFailed = 0.01
 
 export const measureLoginCost: Part = async ({ product, stores, quick, dataDir }) => {
   const { warmUpSeconds, rounds, seconds } = quick
@@ -36,15 +38,16 @@ export const measureLoginCost: Part = async ({ product, stores, quick, dataDir }
     }
     const ms = costs.map((cost) => besideHash(cost) / 1000)
     const failed = results.reduce((sum, each) => sum + each.requests - (each.statuses[200] ?? 0), 0)
+    // A refusal costs CPU too, and only logins count.
+    const isClean = failed <= mostFailed * rounds * seconds * ratePerSecond
     const middle = (percent: number) => figure(median(results.map(({ latenciesMs }) => latenciesMs[percent] ?? 0)))
     return [
       {
         what: `CPU of a login besides its hash, ${ratePerSecond}/s, cost 10`,
         goal: `≤ ${goalMs} ms`,
-        value: `${spread(ms, 2)} ms`,
-        // A refusal costs too, and only logins count: then there is no figure for a login.
-        passed: failed === 0 ? median(ms) <= goalMs : undefined,
-        from: `${sayCosts(costs)}; without the idle share; p50 ${middle(50)}, p99 ${middle(99)} ms; ${failed === 0 ? 'each' : `all but ${failed}`} answered 200`,
+        value: isClean ? `${spread(ms, 2)} ms` : 'unknown: overload',
+        passed: isClean ? median(ms) <= goalMs : undefined,
+        from: `${sayCosts(costs)}; without the idle share; p50 ${middle(50)}, p99 ${middle(99)} ms; ${failed === 0 ? 'each' : `all but ${figure(failed)}`} answered 200`,
         figures: { costs, results }
       }
     ]
