@@ -39,7 +39,7 @@ export const measureLogouts: Part = async (bench) => {
   const requests = validationRequests(noOp.url, [''])
   const nothing = async () => (await rawLoad({ url: noOp.url, connections: clients, seconds, requests })).perSecond
   await (await send(warmUpSeconds))()
-  const meter = await createCostMeter([product], quick ? 1 : 10)
+  const meter = await createCostMeter([product], quick ? 3 : 10)
   try {
     const rates = await alternate(rounds, { logOuts, nothing })
     const isClean = Object.keys(failed).length === 0

@@ -28,7 +28,7 @@ export const measureOpenLoop: Part = async (bench) => {
     rawLoad({ url, connections, seconds: forSeconds, ratePerSecond, requests: validationRequests(url, tokens) })
   try {
     for (const url of [product.route('/session'), noOp.url]) await send(url, 5000, warmUpSeconds)
-    const meter = await createCostMeter([product], quick ? 1 : 10)
+    const meter = await createCostMeter([product], quick ? 3 : 10)
     const rows: Measurement[] = []
     for (const rate of quick ? rates.slice(0, 2) : rates) {
       const costs: Cost[] = []

@@ -23,7 +23,7 @@ export const measureRegistrations: Part = async ({ product, stores, quick }) => 
       sendsEachOnce: true
     })
   await send(warmUpSeconds)
-  const meter = await createCostMeter([product], quick ? 2 : 10)
+  const meter = await createCostMeter([product], quick ? 3 : 10)
   const costs: Cost[] = []
   const statuses: Record<string, number>[] = []
   async function register(): Promise<number> {

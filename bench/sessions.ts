@@ -40,7 +40,7 @@ export const measureSessions: Part = async (bench) => {
 
   try {
     await Promise.all([ask(), nothing()])
-    const meter = await createCostMeter([product], quick ? 1 : 10)
+    const meter = await createCostMeter([product], quick ? 3 : 10)
     async function costlySession(): Promise<number> {
       const { result, cost } = await meter.measure(ask, ({ requests }) => requests)
       costs.push(cost)
