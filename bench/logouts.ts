@@ -19,7 +19,6 @@ export const measureLogouts: Part = async (bench) => {
     ? { warmUpSeconds: 1, rounds: 1, seconds: 2 }
     : { warmUpSeconds: 10, rounds: 5, seconds: 6 }
   const failed: Record<string, number> = {}
-  const costs: Cost[] = []
 
   async function send(forSeconds: number) {
     const requests = logOutRequests(product, await stores.addSessions(forSeconds * mostPerSecond))
@@ -27,20 +26,21 @@ export const measureLogouts: Part = async (bench) => {
     const url = product.route('/logout')
     return () => rawLoad({ url, connections: clients, seconds: forSeconds, requests, sendsEachOnce: true })
   }
-  async function logOuts(): Promise<number> {
-    const { result, cost } = await meter.measure(await send(seconds), (each) => each.statuses[204] ?? 0)
-    costs.push(cost)
-    const { 204: _, ...others } = result.statuses
-    for (const [status, count] of Object.entries(others)) failed[status] = (failed[status] ?? 0) + count
-    return result.perSecond
-  }
 
   const noOp = await startNoOp(bench)
   const requests = validationRequests(noOp.url, [''])
   const nothing = async () => (await rawLoad({ url: noOp.url, connections: clients, seconds, requests })).perSecond
-  await (await send(warmUpSeconds))()
-  const meter = await createCostMeter([product], quick ? 3 : 10)
   try {
+    await (await send(warmUpSeconds))()
+    const meter = await createCostMeter([product], quick ? 3 : 10)
+    const costs: Cost[] = []
+    async function logOuts(): Promise<number> {
+      const { result, cost } = await meter.measure(await send(seconds), (each) => each.statuses[204] ?? 0)
+      costs.push(cost)
+      const { 204: _, ...others } = result.statuses
+      for (const [status, count] of Object.entries(others)) failed[status] = (failed[status] ?? 0) + count
+      return result.perSecond
+    }
     const rates = await alternate(rounds, { logOuts, nothing })
     const isClean = Object.keys(failed).length === 0
     return [

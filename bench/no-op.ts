@@ -2,6 +2,7 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Bench } from './bench.ts'
@@ -14,7 +15,8 @@ export interface NoOp {
 
 /** Starts it; it logs to a file of the bench. */
 export async function startNoOp({ dataDir }: Bench): Promise<NoOp> {
-  const args = [join(import.meta.dirname, 'no-op-server.ts'), join(dataDir, 'no-op.log')]
+  const log = join(dataDir, 'no-op.log')
+  const args = [join(import.meta.dirname, 'no-op-server.ts'), log]
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   const exited = once(child, 'exit')
   const [address] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
@@ -23,6 +25,8 @@ export async function startNoOp({ dataDir }: Bench): Promise<NoOp> {
     async stop() {
       child.kill()
       await exited
+      // Hundreds of MB.
+      rmSync(log)
     }
   }
 }
