@@ -2,7 +2,6 @@
 
 import { create, toJson } from '@bufbuild/protobuf'
 import { timestampFromDate } from '@bufbuild/protobuf/wkt'
-import { eq } from 'drizzle-orm'
 import { askEngine } from '#common/engine-call.ts'
 import type { KafkaOptions, Sender } from '#common/kafka.ts'
 import type { Logger } from '#common/logger.ts'
@@ -10,6 +9,7 @@ import { withinMs } from '#common/time-limit.ts'
 import { ensureTopic, type TopicMemory, type TopicOptions } from '#common/topic.ts'
 import { UserDeletedSchema } from '#gen/user/v1/events_pb.ts'
 import type { Database } from './database.ts'
+import { eq } from './drizzle.ts'
 import { topics } from './schema.ts'
 
 /** An account that was deleted. */

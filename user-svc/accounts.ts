@@ -1,7 +1,6 @@
 /** The rules of accounts and their storage in PostgreSQL. Every write is one statement. */
 
 import { Code, ConnectError } from '@connectrpc/connect'
-import { and, eq, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { deadlineExceeded } from '#common/deadline.ts'
 import { askEngine } from '#common/engine-call.ts'
@@ -12,6 +11,7 @@ import { maxCreatedEpoch, maxRevokedEpoch, revokedEpoch } from '#common/session-
 import { parseToken } from '#common/token.ts'
 import type { Session } from '#gen/session/v1/session_pb.ts'
 import type { Database } from './database.ts'
+import { and, eq, sql } from './drizzle.ts'
 import { emailRule, normalizeEmail } from './email.ts'
 import type { HashQueue } from './hash-queue.ts'
 import { type Passwords, passwordViolation } from './passwords.ts'

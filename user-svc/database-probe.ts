@@ -1,9 +1,9 @@
 /** How user-svc looks at PostgreSQL for its readiness: whether it answers, and whether the pool is full. */
 
-import { sql } from 'drizzle-orm'
 import type { Logger } from '#common/logger.ts'
 import { type Probe, ProbeError } from '#common/readiness.ts'
 import { type connectDatabase, isRefusal } from './database.ts'
+import { sql } from './drizzle.ts'
 import type { keepMigrating } from './migrations.ts'
 
 // Then there is time to find out before readiness gives up the look, after two seconds.

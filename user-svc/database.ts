@@ -1,9 +1,9 @@
 /** The connections to PostgreSQL: none is waited for without end, and one that leaves a statement unanswered is given up. */
 
-import { drizzle } from 'drizzle-orm/node-postgres'
 import pg from 'pg'
 import { postgresAddress } from '#common/postgres-url.ts'
 import { TimeoutError, withinMs } from '#common/time-limit.ts'
+import { drizzle } from './drizzle.ts'
 import { paced } from './paced-connects.ts'
 import { cancelling } from './statement-cancel.ts'
 

@@ -3,7 +3,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Code } from '@connectrpc/connect'
-import { readMigrationFiles } from 'drizzle-orm/migrator'
 import pg from 'pg'
 import { toConnectError } from '#common/driver-errors.ts'
 import { codeName } from '#common/error-table.ts'
@@ -11,6 +10,7 @@ import type { Logger } from '#common/logger.ts'
 import { postgresAddress } from '#common/postgres-url.ts'
 import { withinMs } from '#common/time-limit.ts'
 import { connectMs, keepAlive } from './database.ts'
+import { readMigrationFiles } from './drizzle.ts'
 
 // Any constant: it names this lock among the advisory locks of the database.
 const lockId = 7_311_902

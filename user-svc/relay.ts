@@ -7,7 +7,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Client, Code } from '@connectrpc/connect'
 import type { Gauge } from '@prometheus-io/client'
-import { eq, inArray, sql } from 'drizzle-orm'
 import { toConnectError } from '#common/driver-errors.ts'
 import { askEngine } from '#common/engine-call.ts'
 import { codeName } from '#common/error-table.ts'
@@ -19,6 +18,7 @@ import { newTrace } from '#common/trace.ts'
 import type { SessionService } from '#gen/session/v1/session_pb.ts'
 import type { AccountEvents } from './account-events.ts'
 import type { Database } from './database.ts'
+import { eq, inArray, sql } from './drizzle.ts'
 import { outbox } from './schema.ts'
 
 /** What a relay works with. */

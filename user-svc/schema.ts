@@ -1,7 +1,6 @@
 /** The tables that user-svc owns. Changed here, then `npx drizzle-kit generate` writes the migration. */
 
-import { sql } from 'drizzle-orm'
-import { bigint, index, integer, pgTable, text, timestamp, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
+import { bigint, index, integer, pgTable, sql, text, timestamp, uniqueIndex, uuid } from './drizzle.ts'
 
 /** One row an account. */
 export const users = pgTable(
