@@ -31,6 +31,8 @@ ENV NODE_ENV=production
 ENV MALLOC_ARENA_MAX=1
 # Large buffers come and go: what they took is given back each time.
 ENV MALLOC_TRIM_THRESHOLD_=131072
+# So are those from 64 KB on, wherever they lie.
+ENV MALLOC_MMAP_THRESHOLD_=65536
 COPY --from=dependencies /app/node_modules node_modules
 COPY --from=code /app ./
 # All of it belongs to root: a service can read its code and change none of it. Only what it may write is its own:

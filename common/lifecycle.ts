@@ -3,9 +3,9 @@
 import type { Server } from 'node:http'
 import type { Registry } from '@prometheus-io/client'
 import closeWithGrace from 'close-with-grace'
+import { collectGarbage } from './collect-garbage.ts'
 import { ConfigError } from './config.ts'
 import { activeBrokers } from './config-sections.ts'
-import { giveBackMemory } from './give-back-memory.ts'
 import { listenAt } from './listen.ts'
 import type { Logger } from './logger.ts'
 import { createRegistry } from './metrics.ts'
@@ -101,8 +101,8 @@ export async function runService<C extends ServiceConfig>(
     log.error(fields, `${how}: ${closing} was still open, ${count} accepted requests were cut off`)
   }
 
-  // Before anybody connects, who would have to wait for it.
-  giveBackMemory()
+  // Before a client connects, who would have to wait for it.
+  await collectGarbage()
   try {
     await listenOps(service.ops)
     await service.listen()

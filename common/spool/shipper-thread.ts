@@ -24,7 +24,7 @@ export function startShipperThread(
       workerData: data,
       // Not those of the process: a thread refuses what is said to V8.
       execArgv: [],
-      resourceLimits: { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 4 }
+      resourceLimits: { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 1 }
     })
     worker.unref()
     worker.on('message', (report: ShipperReport) => {

@@ -3,7 +3,7 @@
 import { readlinkSync } from 'node:fs'
 import { setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
-import { giveBackMemory } from '../give-back-memory.ts'
+import { collectGarbage } from '../collect-garbage.ts'
 import type { KafkaOptions } from '../kafka.ts'
 import { ship } from './shipper.ts'
 import type { DropReason } from './spool.ts'
@@ -82,12 +82,16 @@ port.on('message', ({ withinMs }: EndRequest) => {
 })
 const timer = setInterval(tell, reportMs)
 const brokers = kafka.brokers.length > 0 ? await connect() : undefined
-giveBackMemory()
+// With brokers the start is over when they have the first lines.
+let isStarting = brokers !== undefined
+if (!isStarting) await collectGarbage()
 await ship(
   { service, instance, directory, maxBytes, send: brokers?.sender.send, retains },
   {
     shipped(count) {
       report.shipped += count
+      if (isStarting) void collectGarbage()
+      isStarting = false
     },
     dropped(count, reason) {
       report.dropped[reason] = (report.dropped[reason] ?? 0) + count

@@ -1,0 +1,12 @@
+/** Collects what the start of a thread has left: V8 itself keeps that garbage, and the pages of it, until a load needs the room. */
+
+import { Session } from 'node:inspector/promises'
+
+/** Collects all garbage of this thread at once, which takes some 50 ms, and gives the free pages back to the system. */
+export async function collectGarbage(): Promise<void> {
+  // Not `gc()` of `--expose-gc`: that keeps the free pages.
+  const session = new Session()
+  session.connect()
+  await session.post('HeapProfiler.collectGarbage')
+  session.disconnect()
+}
