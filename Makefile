@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.tools/node_modules/.bin:$(CURDIR)/node_modules/.bin:$(
 .PHONY: help run logs test test-containers test-faults check generate clean install bench
 
 run: install ## start engines and services, stay in the foreground until Ctrl-C; takes KAFKA=off GATEWAYS=2 USER_SVCS= SESSION_SVCS= LOG_SINKS=
-	@exec node stack/run.ts --from-make
+	@exec sh stack/run.sh --from-make
 
 # Lines alone go to standard output: what is installed is said on the other one.
 logs: ## show the logs of all services, merged by time; takes TRACE=<trace id> SERVICE= LEVEL= SINCE=2h FOLLOW=1

@@ -3,6 +3,7 @@
 import { chmodSync, mkdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { collectGarbage } from '#common/collect-garbage.ts'
 import { addressTable } from './addresses.ts'
 import { type Engines, isOwnRedis, StartError, startEngines } from './engines.ts'
 import { type Instance, instanceEnvironment, instancePorts, portKey } from './instances.ts'
@@ -135,6 +136,7 @@ async function startStack(
   say(`everything answers after ${((performance.now() - startedAt) / 1000).toFixed(1)} s\n`)
   say(`${addressTable(config, instances, ports, engines, dataDir)}\n`)
   say('ready')
+  await collectGarbage()
 }
 
 /** The ports of the engines that are not there yet. */

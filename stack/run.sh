@@ -1,0 +1,7 @@
+# Runs the stack: `make run` in a process that keeps little for itself. Takes the arguments of run.ts.
+#
+# With the compile cache Node.js need not load its TypeScript compiler, which takes 17 MB; the services share the cache.
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+export NODE_COMPILE_CACHE="${NODE_COMPILE_CACHE:-$root/.tools/compile-cache}"
+exec node --max-old-space-size=128 --max-semi-space-size=1 "$root/stack/run.ts" "$@"
