@@ -45,7 +45,7 @@ export function startBeside(product: Product, dataDir: string, settings: Record<
 export async function startProduct(
   dataDir: string,
   settings: Record<string, string> = {},
-  [command, ...args]: [string, ...string[]] = [process.execPath, 'stack/run.ts']
+  [command, ...args]: [string, ...string[]] = ['sh', 'stack/run.sh']
 ): Promise<Product> {
   const startedAt = performance.now()
   const child = spawn(command, args, { env: environment(dataDir, settings), stdio: ['ignore', 'pipe', 'inherit'] })
