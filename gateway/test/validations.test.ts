@@ -1,5 +1,6 @@
 /** Questions go in calls for many, and each is answered, fails and ends for itself. */
 
+import { mock } from 'node:test'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import { Code, ConnectError, createClient, createRouterTransport } from '@connectrpc/connect'
@@ -87,38 +88,42 @@ async function turns(count: number): Promise<void> {
   for (let turn = 0; turn < count; turn += 1) await nextTurn()
 }
 
-t.test('of many, one half is asked for while the other is under way', async (t) => {
+t.test('at more than one question a millisecond, a small batch waits a millisecond for others', async (t) => {
+  let now = 1000
+  t.intercept(performance, 'now', { value: () => now })
   const { question, batches } = askInStreams()
-  const results = Array.from({ length: 101 }, (_, index) => question(`${index}`))
-  await turns(3)
-  t.same(
-    batches.map(({ tokens }) => tokens.length),
-    [51, 50]
-  )
-  for (const { answer } of batches) answer()
-  t.same(
-    (await Promise.all(results)).map(userIdOf),
-    results.map((_, index) => `${index}`)
-  )
-})
-
-t.test('who asks again after one half was answered is asked for before the other half is answered', async (t) => {
-  const answered: number[] = []
-  const answeredBefore: number[] = []
-  const { question, batches } = askInStreams(() => answeredBefore.push(answered.length))
-  const results = Array.from({ length: 64 }, async (_, index) => {
-    await question(`${index}`)
-    answered.push(index)
-    if (index < 32) await question(`${index} again`)
+  const early = Array.from({ length: 20 }, (_, index) => {
+    now += 0.6
+    return question(`${index}`)
   })
+  await turns(2)
+  batches[0]?.answer()
+  await Promise.all(early)
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => mock.timers.reset())
+  const first = question('first')
   await turns(3)
-  for (const { answer } of [...batches]) answer()
-  await turns(10)
-  t.equal(answered.length, 64)
-  t.same(answeredBefore, [0, 0, 32])
-  t.equal(batches[2]?.tokens.length, 32)
+  const second = question('second')
+  await turns(3)
+  t.equal(batches.length, 1, 'they wait')
+  mock.timers.tick(1)
+  t.same(batches[1]?.tokens, ['first', 'second'])
+  batches[1]?.answer()
+  await Promise.all([first, second])
+
+  const many = Array.from({ length: 8 }, (_, index) => question(`${index}`))
+  await turns(2)
+  t.equal(batches[2]?.tokens.length, 8, 'a larger batch does not wait')
   batches[2]?.answer()
-  await Promise.all(results)
+  await Promise.all(many)
+  now += 1000
+  const late = [question('after a pause')]
+  now += 1000
+  late.push(question('and another'))
+  await turns(2)
+  t.equal(batches.length, 4, 'at a low rate none waits')
+  batches[3]?.answer()
+  await Promise.all(late)
 })
 
 t.test('however many wait, answers are given before more than two batches of them are kept', async (t) => {
