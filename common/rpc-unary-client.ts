@@ -1,6 +1,7 @@
 /**
  * Unary calls of the Connect protocol in binary, written directly on an HTTP/2 stream. connect-node creates iterables,
- * linked signals and an error for every call, which costs three times as much CPU (`make bench`, row "unary call").
+ * linked signals and an error for every call. With it and connect-fastify, a call with all interceptors takes 379 µs of CPU
+ * on both sides, and 204 µs with this file and rpc-unary-server.ts (8 in flight, `make bench ROWS=unary-call`).
  */
 
 import type { ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2'
@@ -201,7 +202,7 @@ export function webHeaders(headers: IncomingHttpHeaders): Headers {
   return web
 }
 
-/** An answer, whose headers are converted for those who read them. */
+/** A response; its headers are converted when an interceptor or a caller reads them. */
 class DecodedResponse implements UnaryResponse {
   readonly stream = false
   readonly service: UnaryResponse['service']
