@@ -193,7 +193,7 @@ function servedCall(
     contextValues: values,
     // Until it has been read.
     message: undefined as unknown as UnaryRequest['message'],
-    timeoutMs: () => endsAt - performance.now(),
+    timeoutMs: () => Math.floor(endsAt - performance.now()),
     get header() {
       return requestHeader()
     },
