@@ -13,8 +13,8 @@ export interface Instance {
 }
 
 /**
- * Chooses an instance for each attempt of a call. One that did not answer last time, or says that it does not serve,
- * since it starts or stops, is called only if there is no other.
+ * Chooses an instance for each attempt of a call. An instance that did not answer the last call, or reports that it does
+ * not serve because it starts or stops, is called only if there is no other.
  */
 export function balance<T extends Instance>(instances: readonly T[]): { choose(request: object): T; call: UnaryCall } {
   const [only] = instances
@@ -25,7 +25,7 @@ export function balance<T extends Instance>(instances: readonly T[]): { choose(r
   let turn = Math.floor(Math.random() * instances.length)
 
   function choose(request: object): T {
-    // One that leaves calls unanswered gets no more of them than the others.
+    // Least outstanding calls first: an instance that leaves calls unanswered gets no more of them than the others.
     const inTurn = [...instances.slice(turn), ...instances.slice(0, turn)].sort(
       (a, b) => (underWay.get(a) ?? 0) - (underWay.get(b) ?? 0)
     )

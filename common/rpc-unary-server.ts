@@ -153,7 +153,8 @@ async function serve(
   }
   clearTimeout(timer)
   isAnswered = true
-  if (stream.destroyed) return
+  // A response to a stream that its peer has reset would throw.
+  if (stream.destroyed || stream.closed) return
   const type = status === 200 ? contentTypeUnaryProto : contentTypeUnaryJson
   stream.respond({ ...served.sentHeaders(), ':status': status, 'content-type': type })
   stream.end(body)

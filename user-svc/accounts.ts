@@ -158,7 +158,7 @@ export function createAccounts({ db, passwords, hashQueue, sessionClient, minPas
         passwords.check(request.password, user?.passwordHash, call.signal)
       )
       if (user === undefined || !matches) {
-        // While no session can be created, each login is 503, also one that the hash would refuse.
+        // While no session can be created, each login is 503, also with a wrong password.
         await sessionClient.requireAvailable(call, performance.now() - startedAt)
         const fields = { event: 'authn_login_fail', ...(user && { userId: user.id }) }
         call.log.info(fields, 'refused a log-in')

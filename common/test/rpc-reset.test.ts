@@ -1,0 +1,37 @@
+/** A caller that resets a unary call of the direct way, before, during and after its handler. */
+
+import { once } from 'node:events'
+import { connect, constants } from 'node:http2'
+import t from 'tap'
+import { testRpc } from '../testing.ts'
+import { buildSessionServer } from './session-server.ts'
+
+t.test('a server answers others after calls that were reset at any moment', async (t) => {
+  const app = buildSessionServer({ deleteSession: () => new Promise((resolve) => setImmediate(() => resolve({}))) })
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  t.teardown(() => app.close())
+  const session = connect(`http://127.0.0.1:${(app.server.address() as { port: number }).port}`)
+  t.teardown(() => session.destroy())
+  const call = (authorization: string) =>
+    session.request({
+      ':method': 'POST',
+      ':path': '/session.v1.SessionService/DeleteSession',
+      'content-type': 'application/proto',
+      authorization
+    })
+  for (let round = 0; round < 200; round += 1) {
+    for (const authorization of [`Bearer ${testRpc.token}`, 'Bearer wrong']) {
+      const stream = call(authorization).on('error', () => {})
+      if (round % 2 === 0) stream.end()
+      else stream.write(Buffer.from([0]))
+      for (let turn = 0; turn < round % 5; turn += 1) await new Promise((resolve) => setImmediate(resolve))
+      stream.close(constants.NGHTTP2_CANCEL)
+    }
+  }
+  const stream = call(`Bearer ${testRpc.token}`)
+  stream.end()
+  const [headers] = await once(stream, 'response')
+  t.equal(headers[':status'], 200)
+  stream.resume()
+  await once(stream, 'close')
+})
