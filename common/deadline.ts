@@ -35,22 +35,3 @@ export async function untilAborted<T>(signal: AbortSignal, work: PromiseLike<T>)
     signal.removeEventListener('abort', onAbort)
   }
 }
-
-/** Does something that ends with a signal, or after a time if that comes first; `work` is given the signal of both. */
-export async function withDeadline<T>(
-  signal: AbortSignal,
-  ms: number,
-  work: (signal: AbortSignal) => Promise<T>
-): Promise<T> {
-  const deadline = new AbortController()
-  const timer = setTimeout(() => deadline.abort(deadlineExceeded()), ms)
-  const onAbort = () => deadline.abort(signal.reason)
-  signal.addEventListener('abort', onAbort, { once: true })
-  if (signal.aborted) onAbort()
-  try {
-    return await untilAborted(deadline.signal, work(deadline.signal))
-  } finally {
-    clearTimeout(timer)
-    signal.removeEventListener('abort', onAbort)
-  }
-}

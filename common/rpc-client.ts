@@ -1,13 +1,6 @@
 /** Calls to another service: over one HTTP/2 connection, with the credential, the trace and a metric on each call. */
 
-import {
-  Code,
-  ConnectError,
-  createClient,
-  type Interceptor,
-  type StreamRequest,
-  type Transport
-} from '@connectrpc/connect'
+import { Code, ConnectError, createClient, type Interceptor, type Transport } from '@connectrpc/connect'
 import { type ConnectTransportOptions, createConnectTransport } from '@connectrpc/connect-node'
 import { ErrorInfoSchema } from '#gen/google/rpc/error_details_pb.ts'
 import {
@@ -23,8 +16,7 @@ import { balance } from './rpc-balance.ts'
 import { createRpcConnection } from './rpc-connection.ts'
 import { traceKey } from './rpc-context.ts'
 import { credentialRejected, rejectedHeader } from './rpc-credential.ts'
-import { watchStream } from './rpc-messages.ts'
-import { restWhileOverloaded } from './rpc-overload.ts'
+import { coolDownAfterOverload } from './rpc-overload.ts'
 import { intercepted, sendUnary, type TimedRequest, unaryOf } from './rpc-unary-client.ts'
 import { childSpan, newTrace, traceparent } from './trace.ts'
 
@@ -45,8 +37,7 @@ export interface ServiceTransport extends Transport {
 /**
  * The transport to a service. No call waits without a deadline, half-open connections are found by pings, calls that
  * may be repeated are, within a budget, and an instance that gives no sign of life is left out: without any other,
- * calls are refused at once. So they are for a moment after the service has said that it is overloaded; of many that come
- * at once, most wait some milliseconds for whether it does.
+ * calls are refused at once. So they are for a moment after the service has said that it is overloaded.
  */
 export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcClientMetrics): ServiceTransport {
   guardHttp2Sessions()
@@ -89,11 +80,11 @@ export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcCl
   })
   metrics.retried(name, 0)
   metrics.overloaded(name, 0)
-  const rest = restWhileOverloaded(() => metrics.overloaded(name))
+  const cooldown = coolDownAfterOverload(() => metrics.overloaded(name))
   const retries = retry(createRetryBudget(), () => metrics.retried(name))
   const { choose, call } = balance(instances)
   return {
-    unary: unaryOf(intercepted(call, [rest, retries]), urls[0] as string, rpc.maxTimeout),
+    unary: unaryOf(intercepted(call, [cooldown, retries]), urls[0] as string, rpc.maxTimeout),
     stream: (...request) => choose(request).transport.stream(...request),
     instances: instances.map((instance) => instance.transport)
   }
@@ -113,12 +104,7 @@ function overheardHealth(record: (serving: boolean) => void): Interceptor {
 
 function measured(metrics: RpcMetrics): Interceptor {
   return (next) => async (request) => {
-    if (request.stream) {
-      return watchStream(request, next, {
-        told: (startedAt, error) => metrics.observe(request.method, error, (performance.now() - startedAt) / 1000),
-        truth: (thrown) => streamError(thrown, request)
-      })
-    }
+    if (request.stream) return next(request)
     const startedAt = performance.now()
     let error: ConnectError | undefined
     try {
@@ -130,14 +116,6 @@ function measured(metrics: RpcMetrics): Interceptor {
       metrics.observe(request.method, error, (performance.now() - startedAt) / 1000)
     }
   }
-}
-
-/** What an error of a stream means, for the metric alone: its reader sees it as it is. */
-function streamError(thrown: unknown, { signal }: StreamRequest): ConnectError {
-  if (signal.aborted) return ConnectError.from(signal.reason, Code.Canceled)
-  const error = ConnectError.from(thrown)
-  // The peer died while we were still there.
-  return error.code === Code.Canceled ? new ConnectError('The connection broke.', Code.Unavailable) : error
 }
 
 /** Translates an error into its meaning for the caller of the calling service. */

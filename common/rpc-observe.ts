@@ -1,6 +1,6 @@
-/** The server interceptor: every call, and every message of a stream, has a log line, a metric, and an error that says no more than it may. */
+/** The server interceptor: every unary call has a log line, a metric, and an error that says no more than it may. */
 
-import { Code, ConnectError, type Interceptor, type StreamRequest, type UnaryRequest } from '@connectrpc/connect'
+import { Code, ConnectError, type Interceptor, type UnaryRequest } from '@connectrpc/connect'
 import { untilAborted } from './deadline.ts'
 import { toConnectError } from './driver-errors.ts'
 import { errorMeaning } from './error-table.ts'
@@ -9,7 +9,6 @@ import type { LogFields, Logger } from './logger.ts'
 import type { RpcMetrics } from './metrics.ts'
 import { lineKey, logKey } from './rpc-context.ts'
 import { isOpenService } from './rpc-credential.ts'
-import { watchStream } from './rpc-messages.ts'
 
 /** Writes the line and counts the metric of a finished call. */
 export function recordCall(
@@ -39,14 +38,8 @@ function levelOf(method: Parameters<RpcMetrics['observe']>[0], error: ConnectErr
   return isOpenService(method.parent.typeName) ? 'debug' : 'info'
 }
 
-/** A call ends at its deadline, whatever its handler does; a stream has none, its messages have. */
+/** A call ends at its deadline, whatever its handler does. */
 export function observe(fallbackLog: Logger, metrics: RpcMetrics): Interceptor {
-  function record(request: UnaryRequest | StreamRequest, error: ConnectError | undefined, startedAt: number): void {
-    const { contextValues, method } = request
-    const log = contextValues.get(logKey) ?? fallbackLog
-    recordCall(log, metrics, method, error, startedAt, contextValues.get(lineKey))
-  }
-
   async function served<T>(request: UnaryRequest, next: (request: UnaryRequest) => Promise<T>): Promise<T> {
     const startedAt = performance.now()
     let error: ConnectError | undefined
@@ -56,20 +49,14 @@ export function observe(fallbackLog: Logger, metrics: RpcMetrics): Interceptor {
       error = truth(thrown, request)
       throw shown(error)
     } finally {
-      record(request, error, startedAt)
+      const { contextValues, method } = request
+      const log = contextValues.get(logKey) ?? fallbackLog
+      recordCall(log, metrics, method, error, startedAt, contextValues.get(lineKey))
     }
   }
 
-  return (next) => async (request) => {
-    if (!request.stream) return served(request, next)
-    // Watching a server's health and reflection are open to everyone.
-    if (isOpenService(request.service.typeName)) return next(request)
-    return watchStream(request, next, {
-      told: (startedAt, error) => record(request, error, startedAt),
-      truth: (thrown) => truth(thrown, request),
-      shown
-    })
-  }
+  // The only streams are those of health and reflection, which have no line.
+  return (next) => async (request) => (request.stream ? next(request) : served(request, next))
 }
 
 /** Whatever fails after the caller has gone away is the going away; its own deadline is named as such. */

@@ -8,7 +8,6 @@ import { invalidFields } from '#common/errors.ts'
 import { listenOnEveryAddress } from '#common/listen.ts'
 import type { Logger } from '#common/logger.ts'
 import type { Redis } from '#common/redis.ts'
-import type { ServiceTransport } from '#common/rpc-client.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
 import { clientFinder, networks } from './client-address.ts'
@@ -27,13 +26,11 @@ import { commonHeaders, traceOf } from './request-context.ts'
 import { accountRoutes } from './routes/accounts.ts'
 import { sessionRoutes } from './routes/sessions.ts'
 import { violationsOf } from './validation.ts'
-import { openValidationStreams } from './validation-streams.ts'
 import { gatherValidations } from './validations.ts'
 
 export interface GatewayParts {
   userSvc: Transport
-  /** With a transport to each of its instances, if there are several. */
-  sessionSvc: Transport & Partial<ServiceTransport>
+  sessionSvc: Transport
   redis: Redis
   registry: Registry
   log: Logger
@@ -89,19 +86,8 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
   if (options.docs) await describeRoutes(app)
 
   const users = createClient(UserService, parts.userSvc)
-  const { sessionSvc } = parts
-  const streams = openValidationStreams(sessionSvc.instances ?? [sessionSvc], silentMs(options.budgets.session))
-  app.addHook('onClose', async () => streams.close())
-  const checkSession = requireSession(gatherValidations(createClient(SessionService, sessionSvc), streams))
+  const checkSession = requireSession(gatherValidations(createClient(SessionService, parts.sessionSvc)))
   accountRoutes(app, { users, checkSession, ...options })
   sessionRoutes(app, { users, checkSession, ...options })
   return app
-}
-
-/**
- * Hundreds of times what an answer takes, longer than session-svc waits for one Redis of several, and short enough to
- * leave time for a call.
- */
-function silentMs(budgetMs: number): number {
-  return Math.min(600, 0.6 * budgetMs)
 }

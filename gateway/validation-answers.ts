@@ -21,7 +21,7 @@ export interface CurrentSession {
 /** A session, that there is none, or nothing: it cannot be known, as by a reply that does not say everything. */
 export type Validation = CurrentSession | 'invalid' | undefined
 
-/** As a call has it. */
+/** In the form of older servers. */
 export function fromResponse({ result }: ValidateSessionResponse): Validation {
   if (result.case === 'invalid') return 'invalid'
   if (result.case !== 'session') return undefined
@@ -30,7 +30,7 @@ export function fromResponse({ result }: ValidateSessionResponse): Validation {
   return whole({ id, userId, ...times, age: ageMs(age) })
 }
 
-/** As a stream has it. */
+/** In the flat form. */
 export function fromMessage(message: ValidationMessage): Validation {
   if (message.invalidReason !== InvalidReason.UNSPECIFIED) return 'invalid'
   const { sessionId: id, userId, createdAtMs: createdAt, lastSeenAtMs: lastSeenAt, expiresAtMs: expiresAt } = message

@@ -6,8 +6,7 @@ import { unavailable } from '#common/errors.ts'
 import { onwards } from '#common/rpc-context.ts'
 import { newTrace, type Trace } from '#common/trace.ts'
 import type { SessionService } from '#gen/session/v1/session_pb.ts'
-import { fromResponse, type Validation } from './validation-answers.ts'
-import type { Batch, ValidationStreams } from './validation-streams.ts'
+import { fromMessage, fromResponse, type Validation } from './validation-answers.ts'
 
 /** One token, and the request that it came with. */
 export interface Question {
@@ -41,10 +40,7 @@ const [lingerBelow, lingerMs] = [8, 1]
 const rateWindowMs = 10
 
 /** A bad token never fails its neighbours, and each question has its own deadline. */
-export function gatherValidations(
-  client: Pick<Client<typeof SessionService>, 'validateSessions'>,
-  streams: Pick<ValidationStreams, 'ask'>
-): Validate {
+export function gatherValidations(client: Pick<Client<typeof SessionService>, 'validateSessions'>): Validate {
   let waiting: Pending[] = []
   const inFlight = new Set<Pending[]>()
   let isScheduled = false
@@ -86,13 +82,7 @@ export function gatherValidations(
     if (first === undefined) return
     inFlight.add(batch)
     try {
-      // A batch of one belongs to the trace of its request; a larger one has its own, and names theirs.
-      const isAlone = batch.length === 1
-      const tokens = batch.map(({ token }) => token)
-      const traceIds = isAlone ? [] : batch.map(({ trace }) => trace.traceId)
-      const trace = isAlone ? first.trace : newTrace()
-      const validations =
-        (await streams.ask({ tokens, traceIds, trace })) ?? (await call(batch, { tokens, traceIds, trace }))
+      const validations = await call(batch, first.trace)
       for (const [index, each] of batch.entries()) {
         each.isSettled = true
         each.resolve(validations[index])
@@ -105,12 +95,19 @@ export function gatherValidations(
     }
   }
 
-  async function call(batch: Pending[], { tokens, traceIds, trace }: Batch): Promise<Validation[]> {
+  /** A batch of one belongs to the trace of its request; a larger one has its own, and names theirs. */
+  async function call(batch: Pending[], firstTrace: Trace): Promise<Validation[]> {
+    const isAlone = batch.length === 1
     const endsAt = batch.reduce((latest, each) => Math.max(latest, each.endsAt), 0)
-    if (endsAt <= performance.now()) throw deadlineExceeded()
+    const trace = isAlone ? firstTrace : newTrace()
     const options = onwards({ trace, timeoutMs: () => endsAt - performance.now() })
-    const { results } = await client.validateSessions({ tokens, traceIds }, options)
-    return results.map(fromResponse)
+    const request = {
+      tokens: batch.map(({ token }) => token),
+      traceIds: isAlone ? [] : batch.map(({ trace: { traceId } }) => traceId),
+      flat: true
+    }
+    const { results, validations } = await client.validateSessions(request, options)
+    return validations.length > 0 ? validations.map(fromMessage) : results.map(fromResponse)
   }
 
   /** Rejects the questions whose time is over. */

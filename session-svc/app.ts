@@ -13,9 +13,7 @@ import { createSessions, type SessionRedis, type SessionRules } from './sessions
 
 const writes = new Set(['CreateSession', 'DeleteSession', 'DeleteUserSessions'])
 
-/** What a method needs; a stream ends by itself while the service is not ready. */
-function needs({ methodKind, name }: DescMethod): string[] {
-  if (methodKind !== 'unary') return []
+function needs({ name }: DescMethod): string[] {
   return writes.has(name) ? [readDependency, writeDependency] : [readDependency]
 }
 
@@ -35,7 +33,6 @@ export function buildApp(parts: SessionAppParts, options: { session: SessionRule
     services: [SessionService],
     needs,
     files: [file_session_v1_session],
-    routes: (router, isStopping) =>
-      sessionRoutes(router, { ...parts, sessions, metrics, isStopping, maxBatchMs: options.rpc.maxTimeout })
+    routes: (router) => sessionRoutes(router, { sessions, metrics, log: parts.log })
   })
 }

@@ -1,17 +1,14 @@
 /** The handlers of `session.v1.SessionService`: check the request, call the domain, count what happened. */
 
 import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt'
-import type { ConnectRouter, HandlerContext, ServiceImpl } from '@connectrpc/connect'
-import { withDeadline } from '#common/deadline.ts'
+import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect'
 import { epochRule, requireFields, sessionIdRule, uuidRule } from '#common/fields.ts'
-import { type Logger, tracedLogger } from '#common/logger.ts'
-import { messagesUntil } from '#common/messages-until.ts'
-import type { Readiness } from '#common/readiness.ts'
-import { callOf, lineKey, logKey } from '#common/rpc-context.ts'
+import type { Logger } from '#common/logger.ts'
+import { callOf, lineKey } from '#common/rpc-context.ts'
 import { maxEpoch, maxRevokedEpoch } from '#common/session-epoch.ts'
 import { parseToken, sessionId } from '#common/token.ts'
-import { continueTrace, isTraceId } from '#common/trace.ts'
-import { SessionService, type ValidateSessionsRequest } from '#gen/session/v1/session_pb.ts'
+import { isTraceId } from '#common/trace.ts'
+import { SessionService } from '#gen/session/v1/session_pb.ts'
 import type { SessionMetrics } from './metrics.ts'
 import type { Session, Sessions, Validation } from './sessions.ts'
 
@@ -21,40 +18,16 @@ const maxTokens = 256
 export interface SessionRouteParts {
   sessions: Sessions
   metrics: SessionMetrics
-  readiness: Pick<Readiness, 'ready'>
   log: Logger
-  isStopping: () => boolean
-  /** What a batch in a stream may take; a call has its caller's deadline. */
-  maxBatchMs: number
 }
 
-export function sessionRoutes(router: ConnectRouter, parts: SessionRouteParts): void {
-  const { sessions, metrics, readiness, log, isStopping, maxBatchMs } = parts
-
+export function sessionRoutes(router: ConnectRouter, { sessions, metrics, log }: SessionRouteParts): void {
   function count(validations: Validation[]): void {
     const valid = validations.filter((each) => typeof each === 'object').length
     const unknown = validations.filter((each) => each === undefined).length
     metrics.validations.inc({ result: 'valid' }, valid)
     metrics.validations.inc({ result: 'unknown' }, unknown)
     metrics.validations.inc({ result: 'invalid' }, validations.length - valid - unknown)
-  }
-
-  /** The results of a batch, in the order of its tokens. */
-  async function validateBatch({ tokens, traceIds }: Batch, context: Pick<HandlerContext, 'values' | 'signal'>) {
-    requireFields(
-      { field: 'tokens', holds: tokens.length <= maxTokens, description: `must be at most ${maxTokens} tokens` },
-      {
-        field: 'trace_ids',
-        holds: traceIds.length === 0 || (traceIds.length === tokens.length && traceIds.every(isTraceId)),
-        description: 'must be none, or one a token, each 32 hexadecimal digits in lower case'
-      }
-    )
-    metrics.batchSize.observe(tokens.length)
-    const line = { count: tokens.length, ...(traceIds.length > 0 && { traceIds }) }
-    context.values.set(lineKey, line)
-    const validations = await sessions.validate(tokens, context.signal)
-    count(validations)
-    return validations
   }
 
   router.service(SessionService, {
@@ -74,24 +47,20 @@ export function sessionRoutes(router: ConnectRouter, parts: SessionRouteParts): 
       return answer(validations[0])
     },
 
-    async validateSessions(request, context) {
-      return { results: (await validateBatch(request, context)).map(answer) }
-    },
-
-    async *streamValidations(requests, context) {
-      // Whoever has another instance is better served there.
-      const isOver = () => isStopping() || !readiness.ready()
-      if (isOver()) return
-      yield {}
-      for await (const request of messagesUntil(isOver, requests)) {
-        context.values.set(logKey, tracedLogger(log, continueTrace(request.traceparent)))
-        const validations = await withDeadline(context.signal, maxBatchMs, (signal) =>
-          validateBatch(request, { values: context.values, signal })
-        )
-        yield { validations: validations.map(flatAnswer) }
-        // Nothing of this batch may be said of the next one, or of the stream.
-        context.values.set(logKey, log).set(lineKey, {})
-      }
+    async validateSessions({ tokens, traceIds, flat }, context) {
+      requireFields(
+        { field: 'tokens', holds: tokens.length <= maxTokens, description: `must be at most ${maxTokens} tokens` },
+        {
+          field: 'trace_ids',
+          holds: traceIds.length === 0 || (traceIds.length === tokens.length && traceIds.every(isTraceId)),
+          description: 'must be none, or one a token, each 32 hexadecimal digits in lower case'
+        }
+      )
+      metrics.batchSize.observe(tokens.length)
+      context.values.set(lineKey, { count: tokens.length, ...(traceIds.length > 0 && { traceIds }) })
+      const validations = await sessions.validate(tokens, context.signal)
+      count(validations)
+      return flat ? { validations: validations.map(flatAnswer) } : { results: validations.map(answer) }
     },
 
     async deleteSession({ target }, context) {
@@ -126,8 +95,6 @@ export function sessionRoutes(router: ConnectRouter, parts: SessionRouteParts): 
     }
   } satisfies ServiceImpl<typeof SessionService>)
 }
-
-type Batch = Pick<ValidateSessionsRequest, 'tokens' | 'traceIds'>
 
 function message({ id, userId, createdAt, lastSeenAt, expiresAt, age }: Session) {
   return {

@@ -2,23 +2,27 @@
 
 import { mock } from 'node:test'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
+import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
-import { Code, ConnectError, createClient, createRouterTransport } from '@connectrpc/connect'
+import { type Client, Code, ConnectError, createClient, createRouterTransport } from '@connectrpc/connect'
 import t from 'tap'
 import { unavailable } from '#common/errors.ts'
 import { newTrace, traceparent } from '#common/trace.ts'
-import { SessionService, type ValidateSessionsRequest } from '#gen/session/v1/session_pb.ts'
+import {
+  InvalidReason,
+  SessionService,
+  type ValidateSessionsRequest,
+  ValidateSessionsResponseSchema,
+  type ValidationSchema
+} from '#gen/session/v1/session_pb.ts'
 import type { Validation } from '../validation-answers.ts'
-import type { Batch } from '../validation-streams.ts'
 import { gatherValidations, type Question } from '../validations.ts'
 
-type Answers = (request: ValidateSessionsRequest) => object[] | Promise<object[]>
+type Answers = (request: ValidateSessionsRequest) => Flat[] | Promise<Flat[]>
+type Flat = MessageInitShape<typeof ValidationSchema>
 
-const time = timestampFromMs(1)
-const times = { createdAt: time, lastSeenAt: time, expiresAt: time }
-const sessionFor = (token: string) => ({
-  result: { case: 'session' as const, value: { id: 'x', userId: token, ...times } }
-})
+const flatSession = { sessionId: 'x', createdAtMs: 1, lastSeenAtMs: 1, expiresAtMs: 1 }
+const sessionFor = (userId: string) => ({ ...flatSession, userId })
 const userIdOf = (each: Validation) => (typeof each === 'object' ? each.userId : each)
 const everySession: Answers = ({ tokens }) => tokens.map(sessionFor)
 
@@ -29,11 +33,11 @@ function ask(answers: Answers) {
     router.service(SessionService, {
       async validateSessions(request, context) {
         calls.push({ request, traceparent: context.requestHeader.get('traceparent') })
-        return { results: await answers(request) }
+        return { validations: await answers(request) }
       }
     })
   })
-  const validate = gatherValidations(createClient(SessionService, transport), { ask: () => undefined })
+  const validate = gatherValidations(createClient(SessionService, transport))
   const question = (token: string, more: Partial<Question> = {}) =>
     validate({ token, trace: newTrace(), endsAt: performance.now() + 2000, isGone: () => false, ...more })
   return { question, calls }
@@ -60,25 +64,16 @@ t.test('few tokens of one turn go in one call, each with the trace of its reques
   )
 })
 
-/** A gateway's questions in streams; the test says when a batch is answered: with each token as its own user. */
-function askInStreams(onBatch = () => {}) {
+/** A gateway's questions; the test says when a batch is answered: with each token as its own user. */
+function askByHand(onBatch = () => {}) {
   const batches: { tokens: string[]; answer(): void }[] = []
-  const streams = {
-    ask: ({ tokens }: Batch) =>
-      new Promise<Validation[]>((resolve) => {
-        const answer = () =>
-          resolve(tokens.map((userId) => ({ id: 'x', userId, createdAt: 1, lastSeenAt: 1, expiresAt: 1, age: 0 })))
-        batches.push({ tokens, answer })
-        onBatch()
-      })
-  }
-  const validate = gatherValidations(
-    createClient(
-      SessionService,
-      createRouterTransport(() => {})
-    ),
-    streams
-  )
+  const validateSessions: Client<typeof SessionService>['validateSessions'] = ({ tokens = [] }) =>
+    new Promise((resolve) => {
+      const validations = tokens.map((userId) => ({ ...flatSession, userId }))
+      batches.push({ tokens, answer: () => resolve(create(ValidateSessionsResponseSchema, { validations })) })
+      onBatch()
+    })
+  const validate = gatherValidations({ validateSessions })
   const question = (token: string) =>
     validate({ token, trace: newTrace(), endsAt: performance.now() + 2000, isGone: () => false })
   return { question, batches }
@@ -91,7 +86,7 @@ async function turns(count: number): Promise<void> {
 t.test('at more than one question a millisecond, a small batch waits a millisecond for others', async (t) => {
   let now = 1000
   t.intercept(performance, 'now', { value: () => now })
-  const { question, batches } = askInStreams()
+  const { question, batches } = askByHand()
   const early = Array.from({ length: 20 }, (_, index) => {
     now += 0.6
     return question(`${index}`)
@@ -129,7 +124,7 @@ t.test('at more than one question a millisecond, a small batch waits a milliseco
 t.test('however many wait, answers are given before more than two batches of them are kept', async (t) => {
   let answered = 0
   let most = 0
-  const { question, batches } = askInStreams(() => {
+  const { question, batches } = askByHand(() => {
     setImmediate(() => batches.at(-1)?.answer())
     most = Math.max(most, batches.length * 256 - answered)
   })
@@ -177,6 +172,45 @@ t.test('a reply that is too short leaves the rest unknown', async (t) => {
   const { question } = ask(({ tokens }) => tokens.slice(0, 1).map(sessionFor))
   const [first, second] = await Promise.all(['first', 'second'].map((token) => question(token)))
   t.same([first, second].map(userIdOf), ['first', undefined])
+})
+
+t.test('an older session-svc answers in the other form', async (t) => {
+  const time = timestampFromMs(1)
+  const times = { createdAt: time, lastSeenAt: time, expiresAt: time }
+  const transport = createRouterTransport((router) => {
+    router.service(SessionService, {
+      validateSessions: ({ tokens }) => ({
+        results: tokens.map((userId) => ({ result: { case: 'session', value: { id: 'x', userId, ...times } } }))
+      })
+    })
+  })
+  const validate = gatherValidations(createClient(SessionService, transport))
+  const question = { token: 'old', trace: newTrace(), endsAt: performance.now() + 2000, isGone: () => false }
+  t.same(await validate(question), {
+    id: 'x',
+    userId: 'old',
+    createdAt: 1,
+    lastSeenAt: 1,
+    expiresAt: 1,
+    age: undefined
+  })
+})
+
+t.test('a session that lacks a part is none, nor is it said that there is none', async (t) => {
+  const lacking: Record<string, Flat> = {
+    everything: {},
+    id: { ...sessionFor('x'), sessionId: '' },
+    user: { ...sessionFor('x'), userId: '' },
+    'time of creation': { ...sessionFor('x'), createdAtMs: 0 },
+    'time of use': { ...sessionFor('x'), lastSeenAtMs: Number.NaN },
+    end: { ...sessionFor('x'), expiresAtMs: 8.65e15 },
+    whole: { ...sessionFor('x'), expiresAtMs: 1.5 }
+  }
+  const { question } = ask(({ tokens }) =>
+    tokens.map((token) => lacking[token] ?? { ...sessionFor('x'), invalidReason: InvalidReason.REVOKED })
+  )
+  for (const token of Object.keys(lacking)) t.equal(await question(token), undefined, token)
+  t.equal(await question('revoked'), 'invalid')
 })
 
 t.test('a call that fails fails its own questions, with what it failed with', async (t) => {

@@ -6,13 +6,13 @@ import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
 import { reasonMetadata } from '#common/errors.ts'
 import { createLogger } from '#common/logger.ts'
-import { alwaysReady, silentLog } from '#common/testing.ts'
+import { silentLog } from '#common/testing.ts'
 import { createToken, parseToken, uuidBytes } from '#common/token.ts'
-import { newTrace, traceparent } from '#common/trace.ts'
+import { newTrace } from '#common/trace.ts'
 import { InvalidReason } from '#gen/session/v1/session_pb.ts'
 import { keepMs } from '../scripts.ts'
 import { createSessions } from '../sessions.ts'
-import { newUser, redisUnderTest, rules, startSessionSvc } from './service.ts'
+import { newUser, rules, startSessionSvc } from './service.ts'
 
 const { client, redis } = await startSessionSvc(t)
 
@@ -83,6 +83,12 @@ t.test('many tokens are answered in order, a bad one among them harms nobody', a
     results.map(({ result }) => (result.case === 'session' ? result.value.userId : result.case)),
     [a.userId, 'invalid', b.userId]
   )
+  const flat = await client.validateSessions({ tokens: [a.token, 'garbage', b.token], flat: true })
+  t.same(
+    flat.validations.map(({ userId, invalidReason }) => userId || invalidReason),
+    [a.userId, InvalidReason.MALFORMED, b.userId]
+  )
+  t.equal(flat.results.length, 0)
   const many = client.validateSessions({ tokens: Array.from({ length: 257 }, () => 'x') })
   await t.rejects(many, { code: Code.InvalidArgument })
 })
@@ -98,86 +104,6 @@ t.test('a call for many requests names their traces in its one line', async (t) 
     const refused = client.validateSessions({ tokens: ['x', 'y'], traceIds: wrong })
     await t.rejects(refused, { code: Code.InvalidArgument })
   }
-})
-
-t.test(
-  'in a stream each batch is answered in order, has a line of its own, and a bad one ends the stream',
-  async (t) => {
-    const lines: string[] = []
-    const log = createLogger('session-svc', 'info', { write: (line) => void lines.push(line) })
-    const { client } = await startSessionSvc(t, {}, log)
-    const [a, b] = await Promise.all([create(), create()])
-    const traces = Array.from({ length: 3 }, newTrace)
-    const traceIds = [newTrace().traceId, newTrace().traceId]
-    async function* batches() {
-      const [first, second, third] = traces.map(traceparent) as [string, string, string]
-      yield { tokens: [a.token], traceparent: first }
-      yield { tokens: ['garbage', b.token], traceIds, traceparent: second }
-      yield { tokens: ['x'], traceIds, traceparent: third }
-    }
-    const seen: (string | InvalidReason)[][] = []
-    const streaming = (async () => {
-      for await (const { validations } of client.streamValidations(batches())) {
-        seen.push(validations.map(({ userId, invalidReason }) => userId || invalidReason))
-      }
-    })()
-    await t.rejects(streaming, { code: Code.InvalidArgument })
-    t.same(seen, [[], [a.userId], [InvalidReason.MALFORMED, b.userId]])
-    const served = lines.map((line) => JSON.parse(line)).filter(({ event }) => event === 'rpc_served')
-    t.match(served, [
-      { rpc: 'session.v1.SessionService/StreamValidations', traceId: traces[0]?.traceId, code: 'ok', count: 1 },
-      { traceId: traces[1]?.traceId, code: 'ok', count: 2, traceIds },
-      { traceId: traces[2]?.traceId, code: 'invalid_argument' }
-    ])
-    t.equal(served.length, 3)
-    t.same([served[0].traceIds, served[2].traceIds, served[2].count], [undefined, undefined, undefined])
-  }
-)
-
-t.test('a service that is not ready ends a stream before it says anything', async (t) => {
-  const unready = { ...alwaysReady, ready: () => false }
-  const { client } = await startSessionSvc(t, {}, silentLog, redisUnderTest(), unready)
-  async function* batches() {
-    yield { tokens: ['x'] }
-  }
-  for await (const _ of client.streamValidations(batches())) t.fail('it has answered')
-  t.pass('it has ended')
-})
-
-t.test('a service that is not ready any more ends its streams', async (t) => {
-  let isReady = true
-  const { client } = await startSessionSvc(t, {}, silentLog, redisUnderTest(), { ...alwaysReady, ready: () => isReady })
-  const seen: number[] = []
-  async function* batches() {
-    yield { tokens: ['x'] }
-    await new Promise(() => {})
-  }
-  for await (const { validations } of client.streamValidations(batches())) {
-    seen.push(validations.length)
-    isReady = seen.length < 2
-  }
-  t.same(seen, [0, 1])
-})
-
-t.test('a service that stops ends its streams, and what it has begun to answer is answered', async (t) => {
-  const { app, client } = await startSessionSvc(t)
-  const { token } = await create()
-  let sendsOn = () => {}
-  async function* batches() {
-    yield { tokens: [token] }
-    await new Promise<void>((resolve) => {
-      sendsOn = resolve
-    })
-  }
-  const seen: number[] = []
-  const startedAt = performance.now()
-  for await (const { validations } of client.streamValidations(batches())) {
-    seen.push(validations.length)
-    if (seen.length === 2) void app.close()
-  }
-  sendsOn()
-  t.same(seen, [0, 1])
-  t.ok(performance.now() - startedAt < 3000)
 })
 
 t.test('revocation ends what is below the epoch, and refuses to create more of it', async (t) => {

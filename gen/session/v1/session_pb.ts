@@ -18,7 +18,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file session/v1/session.proto.
  */
 export const file_session_v1_session: GenFile = /*@__PURE__*/
-  fileDesc("ChhzZXNzaW9uL3YxL3Nlc3Npb24ucHJvdG8SCnNlc3Npb24udjEi4AEKB1Nlc3Npb24SCgoCaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRIuCgpjcmVhdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxsYXN0X3NlZW5fYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiYKA2FnZRgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJrChRDcmVhdGVTZXNzaW9uUmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJEg0KBWVwb2NoGAIgASgDEiAKDnJlcGxhY2VzX3Rva2VuGAMgASgJQgOAAQFIAIgBAUIRCg9fcmVwbGFjZXNfdG9rZW4iUQoVQ3JlYXRlU2Vzc2lvblJlc3BvbnNlEiQKB3Nlc3Npb24YASABKAsyEy5zZXNzaW9uLnYxLlNlc3Npb24SEgoFdG9rZW4YAiABKAlCA4ABASIsChZWYWxpZGF0ZVNlc3Npb25SZXF1ZXN0EhIKBXRva2VuGAEgASgJQgOAAQEiegoXVmFsaWRhdGVTZXNzaW9uUmVzcG9uc2USJgoHc2Vzc2lvbhgBIAEoCzITLnNlc3Npb24udjEuU2Vzc2lvbkgAEi0KB2ludmFsaWQYAiABKAsyGi5zZXNzaW9uLnYxLkludmFsaWRTZXNzaW9uSABCCAoGcmVzdWx0IjsKDkludmFsaWRTZXNzaW9uEikKBnJlYXNvbhgBIAEoDjIZLnNlc3Npb24udjEuSW52YWxpZFJlYXNvbiJBChdWYWxpZGF0ZVNlc3Npb25zUmVxdWVzdBITCgZ0b2tlbnMYASADKAlCA4ABARIRCgl0cmFjZV9pZHMYAiADKAkiUAoYVmFsaWRhdGVTZXNzaW9uc1Jlc3BvbnNlEjQKB3Jlc3VsdHMYASADKAsyIy5zZXNzaW9uLnYxLlZhbGlkYXRlU2Vzc2lvblJlc3BvbnNlIlcKGFN0cmVhbVZhbGlkYXRpb25zUmVxdWVzdBITCgZ0b2tlbnMYASADKAlCA4ABARIRCgl0cmFjZV9pZHMYAiADKAkSEwoLdHJhY2VwYXJlbnQYAyABKAkiVwoZU3RyZWFtVmFsaWRhdGlvbnNSZXNwb25zZRIrCgt2YWxpZGF0aW9ucxgCIAMoCzIWLnNlc3Npb24udjEuVmFsaWRhdGlvbkoECAEQAlIHcmVzdWx0cyLLAQoKVmFsaWRhdGlvbhIxCg5pbnZhbGlkX3JlYXNvbhgBIAEoDjIZLnNlc3Npb24udjEuSW52YWxpZFJlYXNvbhISCgpzZXNzaW9uX2lkGAIgASgJEg8KB3VzZXJfaWQYAyABKAkSFQoNY3JlYXRlZF9hdF9tcxgEIAEoARIXCg9sYXN0X3NlZW5fYXRfbXMYBSABKAESFQoNZXhwaXJlc19hdF9tcxgGIAEoARITCgZhZ2VfbXMYByABKAFIAIgBAUIJCgdfYWdlX21zImkKFERlbGV0ZVNlc3Npb25SZXF1ZXN0EhQKBXRva2VuGAEgASgJQgOAAQFIABIxCglyZWZlcmVuY2UYAiABKAsyHC5zZXNzaW9uLnYxLlNlc3Npb25SZWZlcmVuY2VIAEIICgZ0YXJnZXQiNwoQU2Vzc2lvblJlZmVyZW5jZRIPCgd1c2VyX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkiFwoVRGVsZXRlU2Vzc2lvblJlc3BvbnNlIkgKGURlbGV0ZVVzZXJTZXNzaW9uc1JlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCRINCgVlcG9jaBgCIAEoAxILCgNhbGwYAyABKAgiQwoaRGVsZXRlVXNlclNlc3Npb25zUmVzcG9uc2USDQoFZXBvY2gYASABKAMSFgoOZW5kZWRfc2Vzc2lvbnMYAiABKAUiJgoTTGlzdFNlc3Npb25zUmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJIj0KFExpc3RTZXNzaW9uc1Jlc3BvbnNlEiUKCHNlc3Npb25zGAEgAygLMhMuc2Vzc2lvbi52MS5TZXNzaW9uKocBCg1JbnZhbGlkUmVhc29uEh4KGklOVkFMSURfUkVBU09OX1VOU1BFQ0lGSUVEEAASHAoYSU5WQUxJRF9SRUFTT05fTUFMRk9STUVEEAESHAoYSU5WQUxJRF9SRUFTT05fTk9UX0ZPVU5EEAISGgoWSU5WQUxJRF9SRUFTT05fUkVWT0tFRBADMrgFCg5TZXNzaW9uU2VydmljZRJZCg1DcmVhdGVTZXNzaW9uEiAuc2Vzc2lvbi52MS5DcmVhdGVTZXNzaW9uUmVxdWVzdBohLnNlc3Npb24udjEuQ3JlYXRlU2Vzc2lvblJlc3BvbnNlIgOQAgASXwoPVmFsaWRhdGVTZXNzaW9uEiIuc2Vzc2lvbi52MS5WYWxpZGF0ZVNlc3Npb25SZXF1ZXN0GiMuc2Vzc2lvbi52MS5WYWxpZGF0ZVNlc3Npb25SZXNwb25zZSIDkAICEmIKEFZhbGlkYXRlU2Vzc2lvbnMSIy5zZXNzaW9uLnYxLlZhbGlkYXRlU2Vzc2lvbnNSZXF1ZXN0GiQuc2Vzc2lvbi52MS5WYWxpZGF0ZVNlc3Npb25zUmVzcG9uc2UiA5ACAhJpChFTdHJlYW1WYWxpZGF0aW9ucxIkLnNlc3Npb24udjEuU3RyZWFtVmFsaWRhdGlvbnNSZXF1ZXN0GiUuc2Vzc2lvbi52MS5TdHJlYW1WYWxpZGF0aW9uc1Jlc3BvbnNlIgOQAgIoATABElkKDURlbGV0ZVNlc3Npb24SIC5zZXNzaW9uLnYxLkRlbGV0ZVNlc3Npb25SZXF1ZXN0GiEuc2Vzc2lvbi52MS5EZWxldGVTZXNzaW9uUmVzcG9uc2UiA5ACAhJoChJEZWxldGVVc2VyU2Vzc2lvbnMSJS5zZXNzaW9uLnYxLkRlbGV0ZVVzZXJTZXNzaW9uc1JlcXVlc3QaJi5zZXNzaW9uLnYxLkRlbGV0ZVVzZXJTZXNzaW9uc1Jlc3BvbnNlIgOQAgISVgoMTGlzdFNlc3Npb25zEh8uc2Vzc2lvbi52MS5MaXN0U2Vzc2lvbnNSZXF1ZXN0GiAuc2Vzc2lvbi52MS5MaXN0U2Vzc2lvbnNSZXNwb25zZSIDkAICYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChhzZXNzaW9uL3YxL3Nlc3Npb24ucHJvdG8SCnNlc3Npb24udjEi4AEKB1Nlc3Npb24SCgoCaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRIuCgpjcmVhdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxsYXN0X3NlZW5fYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiYKA2FnZRgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJrChRDcmVhdGVTZXNzaW9uUmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJEg0KBWVwb2NoGAIgASgDEiAKDnJlcGxhY2VzX3Rva2VuGAMgASgJQgOAAQFIAIgBAUIRCg9fcmVwbGFjZXNfdG9rZW4iUQoVQ3JlYXRlU2Vzc2lvblJlc3BvbnNlEiQKB3Nlc3Npb24YASABKAsyEy5zZXNzaW9uLnYxLlNlc3Npb24SEgoFdG9rZW4YAiABKAlCA4ABASIsChZWYWxpZGF0ZVNlc3Npb25SZXF1ZXN0EhIKBXRva2VuGAEgASgJQgOAAQEiegoXVmFsaWRhdGVTZXNzaW9uUmVzcG9uc2USJgoHc2Vzc2lvbhgBIAEoCzITLnNlc3Npb24udjEuU2Vzc2lvbkgAEi0KB2ludmFsaWQYAiABKAsyGi5zZXNzaW9uLnYxLkludmFsaWRTZXNzaW9uSABCCAoGcmVzdWx0IjsKDkludmFsaWRTZXNzaW9uEikKBnJlYXNvbhgBIAEoDjIZLnNlc3Npb24udjEuSW52YWxpZFJlYXNvbiJPChdWYWxpZGF0ZVNlc3Npb25zUmVxdWVzdBITCgZ0b2tlbnMYASADKAlCA4ABARIRCgl0cmFjZV9pZHMYAiADKAkSDAoEZmxhdBgDIAEoCCJ9ChhWYWxpZGF0ZVNlc3Npb25zUmVzcG9uc2USNAoHcmVzdWx0cxgBIAMoCzIjLnNlc3Npb24udjEuVmFsaWRhdGVTZXNzaW9uUmVzcG9uc2USKwoLdmFsaWRhdGlvbnMYAiADKAsyFi5zZXNzaW9uLnYxLlZhbGlkYXRpb24iywEKClZhbGlkYXRpb24SMQoOaW52YWxpZF9yZWFzb24YASABKA4yGS5zZXNzaW9uLnYxLkludmFsaWRSZWFzb24SEgoKc2Vzc2lvbl9pZBgCIAEoCRIPCgd1c2VyX2lkGAMgASgJEhUKDWNyZWF0ZWRfYXRfbXMYBCABKAESFwoPbGFzdF9zZWVuX2F0X21zGAUgASgBEhUKDWV4cGlyZXNfYXRfbXMYBiABKAESEwoGYWdlX21zGAcgASgBSACIAQFCCQoHX2FnZV9tcyJpChREZWxldGVTZXNzaW9uUmVxdWVzdBIUCgV0b2tlbhgBIAEoCUIDgAEBSAASMQoJcmVmZXJlbmNlGAIgASgLMhwuc2Vzc2lvbi52MS5TZXNzaW9uUmVmZXJlbmNlSABCCAoGdGFyZ2V0IjcKEFNlc3Npb25SZWZlcmVuY2USDwoHdXNlcl9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJIhcKFURlbGV0ZVNlc3Npb25SZXNwb25zZSJIChlEZWxldGVVc2VyU2Vzc2lvbnNSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSDQoFZXBvY2gYAiABKAMSCwoDYWxsGAMgASgIIkMKGkRlbGV0ZVVzZXJTZXNzaW9uc1Jlc3BvbnNlEg0KBWVwb2NoGAEgASgDEhYKDmVuZGVkX3Nlc3Npb25zGAIgASgFIiYKE0xpc3RTZXNzaW9uc1JlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCSI9ChRMaXN0U2Vzc2lvbnNSZXNwb25zZRIlCghzZXNzaW9ucxgBIAMoCzITLnNlc3Npb24udjEuU2Vzc2lvbiqHAQoNSW52YWxpZFJlYXNvbhIeChpJTlZBTElEX1JFQVNPTl9VTlNQRUNJRklFRBAAEhwKGElOVkFMSURfUkVBU09OX01BTEZPUk1FRBABEhwKGElOVkFMSURfUkVBU09OX05PVF9GT1VORBACEhoKFklOVkFMSURfUkVBU09OX1JFVk9LRUQQAzLNBAoOU2Vzc2lvblNlcnZpY2USWQoNQ3JlYXRlU2Vzc2lvbhIgLnNlc3Npb24udjEuQ3JlYXRlU2Vzc2lvblJlcXVlc3QaIS5zZXNzaW9uLnYxLkNyZWF0ZVNlc3Npb25SZXNwb25zZSIDkAIAEl8KD1ZhbGlkYXRlU2Vzc2lvbhIiLnNlc3Npb24udjEuVmFsaWRhdGVTZXNzaW9uUmVxdWVzdBojLnNlc3Npb24udjEuVmFsaWRhdGVTZXNzaW9uUmVzcG9uc2UiA5ACAhJiChBWYWxpZGF0ZVNlc3Npb25zEiMuc2Vzc2lvbi52MS5WYWxpZGF0ZVNlc3Npb25zUmVxdWVzdBokLnNlc3Npb24udjEuVmFsaWRhdGVTZXNzaW9uc1Jlc3BvbnNlIgOQAgISWQoNRGVsZXRlU2Vzc2lvbhIgLnNlc3Npb24udjEuRGVsZXRlU2Vzc2lvblJlcXVlc3QaIS5zZXNzaW9uLnYxLkRlbGV0ZVNlc3Npb25SZXNwb25zZSIDkAICEmgKEkRlbGV0ZVVzZXJTZXNzaW9ucxIlLnNlc3Npb24udjEuRGVsZXRlVXNlclNlc3Npb25zUmVxdWVzdBomLnNlc3Npb24udjEuRGVsZXRlVXNlclNlc3Npb25zUmVzcG9uc2UiA5ACAhJWCgxMaXN0U2Vzc2lvbnMSHy5zZXNzaW9uLnYxLkxpc3RTZXNzaW9uc1JlcXVlc3QaIC5zZXNzaW9uLnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlIgOQAgJiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * A session, without its token.
@@ -247,6 +247,14 @@ export type ValidateSessionsRequest = Message<"session.v1.ValidateSessionsReques
    * @generated from field: repeated string trace_ids = 2;
    */
   traceIds: string[];
+
+  /**
+   * Whether the response has `validations`, which cost less, instead of `results`. An older
+   * server sends `results` all the same.
+   *
+   * @generated from field: bool flat = 3;
+   */
+  flat: boolean;
 };
 
 /**
@@ -263,11 +271,18 @@ export const ValidateSessionsRequestSchema: GenMessage<ValidateSessionsRequest> 
  */
 export type ValidateSessionsResponse = Message<"session.v1.ValidateSessionsResponse"> & {
   /**
-   * One result a token, in the order of the tokens.
+   * One result a token, in the order of the tokens, unless `flat` was set.
    *
    * @generated from field: repeated session.v1.ValidateSessionResponse results = 1;
    */
   results: ValidateSessionResponse[];
+
+  /**
+   * One a token, in the order of the tokens, if `flat` was set.
+   *
+   * @generated from field: repeated session.v1.Validation validations = 2;
+   */
+  validations: Validation[];
 };
 
 /**
@@ -276,62 +291,6 @@ export type ValidateSessionsResponse = Message<"session.v1.ValidateSessionsRespo
  */
 export const ValidateSessionsResponseSchema: GenMessage<ValidateSessionsResponse> = /*@__PURE__*/
   messageDesc(file_session_v1_session, 7);
-
-/**
- * A batch of StreamValidations.
- *
- * @generated from message session.v1.StreamValidationsRequest
- */
-export type StreamValidationsRequest = Message<"session.v1.StreamValidationsRequest"> & {
-  /**
-   * At most 256 tokens.
-   *
-   * @generated from field: repeated string tokens = 1;
-   */
-  tokens: string[];
-
-  /**
-   * As in ValidateSessionsRequest.
-   *
-   * @generated from field: repeated string trace_ids = 2;
-   */
-  traceIds: string[];
-
-  /**
-   * The W3C Trace Context of the batch; a call has it in its header `traceparent`.
-   *
-   * @generated from field: string traceparent = 3;
-   */
-  traceparent: string;
-};
-
-/**
- * Describes the message session.v1.StreamValidationsRequest.
- * Use `create(StreamValidationsRequestSchema)` to create a new message.
- */
-export const StreamValidationsRequestSchema: GenMessage<StreamValidationsRequest> = /*@__PURE__*/
-  messageDesc(file_session_v1_session, 8);
-
-/**
- * The answer to a batch of StreamValidations.
- *
- * @generated from message session.v1.StreamValidationsResponse
- */
-export type StreamValidationsResponse = Message<"session.v1.StreamValidationsResponse"> & {
-  /**
-   * One a token, in the order of the tokens.
-   *
-   * @generated from field: repeated session.v1.Validation validations = 2;
-   */
-  validations: Validation[];
-};
-
-/**
- * Describes the message session.v1.StreamValidationsResponse.
- * Use `create(StreamValidationsResponseSchema)` to create a new message.
- */
-export const StreamValidationsResponseSchema: GenMessage<StreamValidationsResponse> = /*@__PURE__*/
-  messageDesc(file_session_v1_session, 9);
 
 /**
  * What ValidateSessionResponse says, in a form that costs less to read and to write. One in
@@ -395,7 +354,7 @@ export type Validation = Message<"session.v1.Validation"> & {
  * Use `create(ValidationSchema)` to create a new message.
  */
 export const ValidationSchema: GenMessage<Validation> = /*@__PURE__*/
-  messageDesc(file_session_v1_session, 10);
+  messageDesc(file_session_v1_session, 8);
 
 /**
  * What DeleteSession takes.
@@ -432,7 +391,7 @@ export type DeleteSessionRequest = Message<"session.v1.DeleteSessionRequest"> & 
  * Use `create(DeleteSessionRequestSchema)` to create a new message.
  */
 export const DeleteSessionRequestSchema: GenMessage<DeleteSessionRequest> = /*@__PURE__*/
-  messageDesc(file_session_v1_session, 11);
+  messageDesc(file_session_v1_session, 9);
 
 /**
  * Names a session without its token.
@@ -460,7 +419,7 @@ export type SessionReference = Message<"session.v1.SessionReference"> & {
  * Use `create(SessionReferenceSchema)` to create a new message.
  */
 export const SessionReferenceSchema: GenMessage<SessionReference> = /*@__PURE__*/
-  messageDesc(file_session_v1_session, 12);
+  messageDesc(file_session_v1_session, 10);
 
 /**
  * What DeleteSession answers.
@@ -475,7 +434,7 @@ export type DeleteSessionResponse = Message<"session.v1.DeleteSessionResponse"> 
  * Use `create(DeleteSessionResponseSchema)` to create a new message.
  */
 export const DeleteSessionResponseSchema: GenMessage<DeleteSessionResponse> = /*@__PURE__*/
-  messageDesc(file_session_v1_session, 13);
+  messageDesc(file_session_v1_session, 11);
 
 /**
  * What DeleteUserSessions takes.
@@ -513,7 +472,7 @@ export type DeleteUserSessionsRequest = Message<"session.v1.DeleteUserSessionsRe
  * Use `create(DeleteUserSessionsRequestSchema)` to create a new message.
  */
 export const DeleteUserSessionsRequestSchema: GenMessage<DeleteUserSessionsRequest> = /*@__PURE__*/
-  messageDesc(file_session_v1_session, 14);
+  messageDesc(file_session_v1_session, 12);
 
 /**
  * What DeleteUserSessions answers.
@@ -542,7 +501,7 @@ export type DeleteUserSessionsResponse = Message<"session.v1.DeleteUserSessionsR
  * Use `create(DeleteUserSessionsResponseSchema)` to create a new message.
  */
 export const DeleteUserSessionsResponseSchema: GenMessage<DeleteUserSessionsResponse> = /*@__PURE__*/
-  messageDesc(file_session_v1_session, 15);
+  messageDesc(file_session_v1_session, 13);
 
 /**
  * What ListSessions takes.
@@ -563,7 +522,7 @@ export type ListSessionsRequest = Message<"session.v1.ListSessionsRequest"> & {
  * Use `create(ListSessionsRequestSchema)` to create a new message.
  */
 export const ListSessionsRequestSchema: GenMessage<ListSessionsRequest> = /*@__PURE__*/
-  messageDesc(file_session_v1_session, 16);
+  messageDesc(file_session_v1_session, 14);
 
 /**
  * What ListSessions answers.
@@ -584,7 +543,7 @@ export type ListSessionsResponse = Message<"session.v1.ListSessionsResponse"> & 
  * Use `create(ListSessionsResponseSchema)` to create a new message.
  */
 export const ListSessionsResponseSchema: GenMessage<ListSessionsResponse> = /*@__PURE__*/
-  messageDesc(file_session_v1_session, 17);
+  messageDesc(file_session_v1_session, 15);
 
 /**
  * Why a token stands for no valid session.
@@ -682,20 +641,6 @@ export const SessionService: GenService<{
     methodKind: "unary";
     input: typeof ValidateSessionsRequestSchema;
     output: typeof ValidateSessionsResponseSchema;
-  },
-  /**
-   * What ValidateSessions does, again and again: each message is one batch, which
-   * costs a fraction of a call. The first answer is empty and comes at once; then
-   * each batch is answered, in order. The stream ends when the service stops or is
-   * not ready; a batch that cannot be answered ends it with its error. What has no
-   * answer by then can be asked again by ValidateSessions.
-   *
-   * @generated from rpc session.v1.SessionService.StreamValidations
-   */
-  streamValidations: {
-    methodKind: "bidi_streaming";
-    input: typeof StreamValidationsRequestSchema;
-    output: typeof StreamValidationsResponseSchema;
   },
   /**
    * Ends one session, by its token or by its id. Succeeds also when the session
