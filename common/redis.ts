@@ -26,6 +26,9 @@ export function connectRedis<S extends RedisScripts = NoScripts>(url: string, lo
     url,
     disableOfflineQueue: true,
     socket: { connectTimeout: connectTimeoutMs, socketTimeout: silentMs, reconnectStrategy: reconnectDelayMs },
+    // The client's own limit for commands that wait to be written. It creates an AbortSignal for each command, which lives
+    // for five seconds. The limits here end before: the caller's deadline, and `silentMs` for the connection.
+    commandOptions: { timeout: 0 },
     ...(scripts && { scripts })
   })
   // Without a listener an error would end the process. What is down is told by the readiness probe, once.
