@@ -15,6 +15,8 @@ const pings = { pingIntervalMs: 2000, pingTimeoutMs: 2000, pingIdleConnection: t
 
 /** A connection that is opened when it is needed. */
 export interface RpcConnection extends SessionManager {
+  /** Opens the stream of a unary call. Its errors are those of Node.js: see `isUnprocessed`. */
+  post(path: string, header: Headers): Promise<ClientHttp2Stream>
   /**
    * From now on, calls go over a new connection. Those that are under way keep the old one until they have ended or
    * its pings are not answered: what is slow to answer, because of its processor say, may still answer them.
@@ -30,8 +32,8 @@ function notSent(thrown: unknown): never {
 }
 
 /**
- * Gives each stream that the peer certainly did not process an error of its own: Node.js destroys all streams of a session
- * with the same one.
+ * Gives a stream that the peer certainly did not process an error of its own: Node.js destroys all streams of a session
+ * with the same one. A unary call does this itself, since a replaced method makes each stream slower.
  */
 function nameUnprocessed(stream: ClientHttp2Stream): void {
   const session = stream.session as ClientHttp2Session | undefined
@@ -41,34 +43,41 @@ function nameUnprocessed(stream: ClientHttp2Stream): void {
 }
 
 export function createRpcConnection(baseUrl: string): RpcConnection {
-  const open = () => ({ manager: new Http2SessionManager(baseUrl, pings), streams: 0, isCurrent: true })
-  let current = open()
+  const connect = () => ({ manager: new Http2SessionManager(baseUrl, pings), streams: 0, isCurrent: true })
+  let current = connect()
   const own = authorityHeader(baseUrl)
-  const takers = new WeakMap<ClientHttp2Stream, ReturnType<typeof open>>()
+  const takers = new WeakMap<ClientHttp2Stream, ReturnType<typeof connect>>()
 
-  function closeUnlessUsed({ manager, streams, isCurrent }: ReturnType<typeof open>): void {
+  function closeUnlessUsed({ manager, streams, isCurrent }: ReturnType<typeof connect>): void {
     // This fails the calls that wait for it to be established, none of which has been sent.
     if (!isCurrent && streams === 0) manager.abort(neverProcessed(new Error('The connection was not established.')))
+  }
+
+  async function open(...request: Parameters<SessionManager['request']>): Promise<ClientHttp2Stream> {
+    const taker = current
+    const stream = await taker.manager.request(...request).catch(notSent)
+    taker.streams += 1
+    stream.once('close', () => {
+      taker.streams -= 1
+      closeUnlessUsed(taker)
+    })
+    return stream
   }
 
   return {
     authority: current.manager.authority,
     async request(method, path, headers, options) {
       const taker = current
-      const stream = await taker.manager.request(method, path, { ...headers, ...own }, options).catch(notSent)
-      nameUnprocessed(stream)
-      taker.streams += 1
+      const stream = await open(method, path, { ...headers, ...own }, options)
       takers.set(stream, taker)
-      stream.once('close', () => {
-        taker.streams -= 1
-        closeUnlessUsed(taker)
-      })
+      nameUnprocessed(stream)
       return stream
     },
+    post: (path, header) => open('POST', path, Object.assign(Object.fromEntries(header), own), {}),
     notifyResponseByteRead: (stream) => takers.get(stream)?.manager.notifyResponseByteRead(stream),
     renew() {
       const old = current
-      current = open()
+      current = connect()
       old.isCurrent = false
       closeUnlessUsed(old)
     }

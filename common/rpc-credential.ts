@@ -1,6 +1,6 @@
 /** The service credential: every RPC needs it, except where a service is named as open. Denied by default. */
 
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { hash, timingSafeEqual } from 'node:crypto'
 import { Code, ConnectError, type HandlerContext } from '@connectrpc/connect'
 import { Health } from '#gen/grpc/health/v1/health_pb.ts'
 
@@ -15,7 +15,7 @@ export function isOpenService(typeName: string): boolean {
   return openServices.has(typeName)
 }
 
-const digest = (text: string) => createHash('sha256').update(text).digest()
+const digest = (text: string) => hash('sha256', text, 'buffer')
 
 /** Set on the answer to a health check that carries a credential which this service rejects. */
 export const rejectedHeader = 'credential-rejected'

@@ -4,7 +4,7 @@
  * on both sides, and 204 µs with this file and rpc-unary-server.ts (8 in flight, `make bench ROWS=unary-call`).
  */
 
-import type { ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2'
+import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2'
 import { constants } from 'node:http2'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import {
@@ -25,6 +25,8 @@ import {
   validateResponseWithCompression
 } from '@connectrpc/connect/protocol-connect'
 import { deadlineExceeded } from './deadline.ts'
+import { isUnprocessed } from './http2-guard.ts'
+import { neverProcessed } from './retry.ts'
 import type { RpcConnection } from './rpc-connection.ts'
 
 /** Sends one attempt of a unary call. */
@@ -87,7 +89,7 @@ export function sendUnary(connection: RpcConnection, readMaxBytes: number): Unar
     const { method, header, signal } = request
     signal.throwIfAborted()
     const body = toBinary(method.input, request.message)
-    const opening = connection.request('POST', pathOf(method), Object.fromEntries(header), {})
+    const opening = connection.post(pathOf(method), header)
     const { headers, content } = await exchange(opening, body, readMaxBytes, signal)
     return decode(request, headers, content)
   }
@@ -110,6 +112,7 @@ function exchange(
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
     let stream: ClientHttp2Stream | undefined
+    let session: ClientHttp2Session | undefined
     let headers: IncomingHttpHeaders | undefined
     let isSettled = false
     const content = gather(readMaxBytes)
@@ -119,7 +122,12 @@ function exchange(
       signal.removeEventListener('abort', onAbort)
       // Without a listener, a later error would end the process.
       stream?.on('error', ignore)
-      stream?.off('response', onResponse).off('data', onData).off('end', onEnd).off('close', onClose).off('error', fail)
+      stream
+        ?.off('response', onResponse)
+        .off('data', onData)
+        .off('end', onEnd)
+        .off('close', onClose)
+        .off('error', onError)
     }
     function fail(error: unknown): void {
       settle()
@@ -127,7 +135,10 @@ function exchange(
       reject(error)
     }
     const onAbort = () => fail(signal.reason)
-    const onClose = () => fail(streamClosed(stream?.rstCode))
+    // Node.js destroys all streams of a session with the same error.
+    const onError = (error: unknown) =>
+      fail(session && isUnprocessed(session, stream?.id) ? neverProcessed(error) : error)
+    const onClose = () => onError(streamClosed(stream?.rstCode))
     const onResponse = (received: IncomingHttpHeaders) => {
       headers = received
     }
@@ -145,11 +156,12 @@ function exchange(
     opening.then(
       (opened) => {
         stream = opened
+        session = opened.session as ClientHttp2Session | undefined
         if (isSettled) {
           opened.on('error', ignore).close(constants.NGHTTP2_CANCEL)
           return
         }
-        opened.on('error', fail).on('response', onResponse).on('data', onData).on('end', onEnd).on('close', onClose)
+        opened.on('error', onError).on('response', onResponse).on('data', onData).on('end', onEnd).on('close', onClose)
         opened.end(body)
       },
       (error) => {

@@ -19,7 +19,8 @@ import {
   type ContextValues,
   type HandlerContext,
   type Interceptor,
-  type UnaryRequest
+  type UnaryRequest,
+  type UnaryResponse
 } from '@connectrpc/connect'
 import { mergeNonProtocolHeaders } from '@connectrpc/connect/protocol'
 import {
@@ -70,19 +71,10 @@ export function createUnaryServer(options: UnaryServerOptions): UnaryServer {
       if (typeof handle !== 'function') continue
       const call: UnaryCall = async (request) => {
         const context = request as UnaryRequest & HandlerContext
-        const message = create(method.output, await handle.call(implementation, request.message, context))
-        return {
-          stream: false,
-          service,
-          method,
-          message,
-          get header() {
-            return context.responseHeader
-          },
-          get trailer() {
-            return context.responseTrailer
-          }
-        }
+        return new HandledResponse(
+          context,
+          create(method.output, await handle.call(implementation, request.message, context))
+        )
       }
       routes.set(pathOf(method), { method, call: intercepted(call, options.interceptors) })
     }
@@ -134,7 +126,7 @@ async function serve(
   })
   // Without a listener the process would end; the stream closes after it.
   stream.on('error', () => {})
-  const served = servedCall(method, headers, contextValues(headers), end.signal, timeoutMs)
+  const served = new ServedCall(method, headers, contextValues(headers), end.signal, timeoutMs)
   let status = 200
   let body: Uint8Array
   try {
@@ -161,56 +153,100 @@ async function serve(
 }
 
 /** A request, and the context of its handler in one; web headers are created when they are read or set. */
-interface ServedCall extends Omit<UnaryRequest, 'message'>, Omit<HandlerContext, 'method'> {
-  message: UnaryRequest['message']
+class ServedCall implements Omit<UnaryRequest, 'message'>, Omit<HandlerContext, 'method'> {
+  readonly stream = false
+  readonly requestMethod = 'POST'
+  readonly protocolName = 'connect'
+  readonly method: DescMethodUnary
+  readonly signal: AbortSignal
+  readonly values: ContextValues
+  // Until it has been read.
+  message = undefined as unknown as UnaryRequest['message']
+  readonly #headers: IncomingHttpHeaders
+  readonly #endsAt: number
+  #request: Headers | undefined
+  #response: Headers | undefined
+  #trailer: Headers | undefined
+
+  constructor(
+    method: DescMethodUnary,
+    headers: IncomingHttpHeaders,
+    values: ContextValues,
+    signal: AbortSignal,
+    timeoutMs: number
+  ) {
+    this.method = method
+    this.signal = signal
+    this.values = values
+    this.#headers = headers
+    this.#endsAt = performance.now() + timeoutMs
+  }
+
+  get service() {
+    return this.method.parent
+  }
+
+  get url() {
+    return `http://${this.#headers[':authority'] ?? 'localhost'}${this.#headers[':path']}`
+  }
+
+  get contextValues() {
+    return this.values
+  }
+
+  get header() {
+    this.#request ??= webHeaders(this.#headers)
+    return this.#request
+  }
+
+  get requestHeader() {
+    return this.header
+  }
+
+  get responseHeader() {
+    this.#response ??= new Headers()
+    return this.#response
+  }
+
+  get responseTrailer() {
+    this.#trailer ??= new Headers()
+    return this.#trailer
+  }
+
+  timeoutMs = () => Math.floor(this.#endsAt - performance.now())
+
   /** The headers that were set for the answer, trailers included. */
-  sentHeaders(): OutgoingHttpHeaders
+  sentHeaders(): OutgoingHttpHeaders {
+    if (!this.#response && !this.#trailer) return {}
+    return Object.fromEntries(trailerMux(this.responseHeader, this.responseTrailer))
+  }
 }
 
-function servedCall(
-  method: DescMethodUnary,
-  headers: IncomingHttpHeaders,
-  values: ContextValues,
-  signal: AbortSignal,
-  timeoutMs: number
-): ServedCall {
-  const endsAt = performance.now() + timeoutMs
-  let request: Headers | undefined
-  let response: Headers | undefined
-  let trailer: Headers | undefined
-  const requestHeader = () => {
-    request ??= webHeaders(headers)
-    return request
+/** The message of a handler, with the headers that it set. */
+class HandledResponse implements UnaryResponse {
+  readonly stream = false
+  readonly message: UnaryResponse['message']
+  readonly #context: UnaryRequest & HandlerContext
+
+  constructor(context: UnaryRequest & HandlerContext, message: UnaryResponse['message']) {
+    this.message = message
+    this.#context = context
   }
-  return {
-    stream: false,
-    service: method.parent,
-    method,
-    requestMethod: 'POST',
-    protocolName: 'connect',
-    url: `http://${headers[':authority'] ?? 'localhost'}${headers[':path']}`,
-    signal,
-    values,
-    contextValues: values,
-    // Until it has been read.
-    message: undefined as unknown as UnaryRequest['message'],
-    timeoutMs: () => Math.floor(endsAt - performance.now()),
-    get header() {
-      return requestHeader()
-    },
-    get requestHeader() {
-      return requestHeader()
-    },
-    get responseHeader() {
-      response ??= new Headers()
-      return response
-    },
-    get responseTrailer() {
-      trailer ??= new Headers()
-      return trailer
-    },
-    sentHeaders: () =>
-      response || trailer ? Object.fromEntries(trailerMux(response ?? new Headers(), trailer ?? new Headers())) : {}
+
+  get service() {
+    return this.#context.service
+  }
+
+  get method() {
+    return this.#context.method
+  }
+
+  get header() {
+    return this.#context.responseHeader
+  }
+
+  get trailer() {
+    return this.#context.responseTrailer
   }
 }
 
