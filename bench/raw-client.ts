@@ -23,7 +23,8 @@ const { url, ratePerSecond, seconds, sendsEachOnce } = options
 const isOpenLoop = ratePerSecond !== undefined
 const requests = options.requests.map((request) => Buffer.from(request, 'latin1'))
 
-// Requests have numbers, and times are in ms since the start. A request that finds no idle connection waits for one.
+// Requests have numbers, and times are in ms since the start. A request that finds no idle connection opens one, or waits for
+// one if there are as many as there may be: a server closes connections on which no request comes.
 const dueAt: number[] = []
 const sentAt: number[] = []
 const endedAt: number[] = []
@@ -31,8 +32,8 @@ const succeededAt: number[] = []
 const statuses: Record<string, number> = {}
 const idle: RawConnection[] = []
 let inFlight = 0
+let opened = 0
 
-for (let number = 0; number < options.connections; number += 1) open()
 const [cpuBefore, startedAt] = [process.cpuUsage(), performance.now()]
 const now = () => performance.now() - startedAt
 const isOver = () => now() >= seconds * 1000 || (sendsEachOnce === true && dueAt.length >= requests.length)
@@ -61,12 +62,13 @@ async function runOpenLoop(rate: number): Promise<void> {
 }
 
 async function runClosedLoop(): Promise<void> {
-  for (const _ of idle) if (!isOver()) dueAt.push(0)
+  for (let number = 0; number < options.connections; number += 1) if (!isOver()) dueAt.push(0)
   sendDue()
   while (!isOver()) await sleep(10)
 }
 
-function open(): void {
+function open(): RawConnection {
+  opened += 1
   let number = 0
   const { send } = openRawConnection(url, (status) => {
     inFlight -= 1
@@ -82,7 +84,7 @@ function open(): void {
       send(request)
     }
   }
-  idle.push(connection)
+  return connection
 }
 
 function again(connection: RawConnection): void {
@@ -96,8 +98,10 @@ function release(connection: RawConnection): void {
 }
 
 function sendDue(): void {
-  while (idle.length > 0 && sentAt.length < dueAt.length) {
-    idle.pop()?.send(requests[sentAt.length % requests.length] as Buffer)
+  while (sentAt.length < dueAt.length) {
+    const connection = idle.pop() ?? (opened < options.connections ? open() : undefined)
+    if (connection === undefined) return
+    connection.send(requests[sentAt.length % requests.length] as Buffer)
   }
 }
 
