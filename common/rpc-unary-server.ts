@@ -95,7 +95,8 @@ export function createUnaryServer(options: UnaryServerOptions): UnaryServer {
     isUnary: (path) => routes.has(path),
     answer(stream, headers) {
       if (headers['content-type'] !== contentTypeUnaryProto || headers[':method'] !== 'POST') return false
-      if (headers['content-encoding'] !== undefined || headers['accept-encoding'] !== undefined) return false
+      // Messages are short, so a caller that accepts compressed ones gets them as they are.
+      if (headers['content-encoding'] !== undefined) return false
       const route = routes.get(headers[':path'] ?? '')
       if (route === undefined) return false
       void serve(stream, headers, route, options)

@@ -177,3 +177,23 @@ t.test('closing finishes the call that runs, though another client sits idle', a
   t.same((await running).sessions, [])
   t.ok(performance.now() - startedAt < 1500, `${Math.round(performance.now() - startedAt)} ms`)
 })
+
+t.test('a caller that accepts compressed answers gets a long one directly, as it is', async (t) => {
+  const userId = 'x'.repeat(4000)
+  const { port } = await serve(t, { listSessions: () => ({ sessions: [{ userId }] }) })
+  const encoding = async (useBinaryFormat: boolean) => {
+    let found: string | null = null
+    const onHeader = (headers: Headers) => {
+      found = headers.get('content-encoding')
+    }
+    const authorization = `Bearer ${testRpc.token}`
+    const baseUrl = `http://127.0.0.1:${port}`
+    const options = { baseUrl, httpVersion: '2', useBinaryFormat, idleConnectionTimeoutMs: 50 } as const
+    const client = createClient(SessionService, createConnectTransport(options))
+    const { sessions } = await client.listSessions({ userId: 'x' }, { headers: { authorization }, onHeader })
+    t.equal(sessions[0]?.userId, userId)
+    return found
+  }
+  t.equal(await encoding(true), null)
+  t.equal(await encoding(false), 'gzip', 'connect-fastify compresses it')
+})
