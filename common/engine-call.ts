@@ -2,16 +2,19 @@
 
 import { untilAborted } from './deadline.ts'
 import { toConnectError } from './driver-errors.ts'
+import { withinMs } from './time-limit.ts'
 
 /**
- * Waits for an engine's answer as long as the signal allows.
+ * Waits for an engine's answer as long as the limit allows.
  *
+ * @param limit the signal of a call, or milliseconds: a signal with a timer of its own creates an error when that expires,
+ *   long after the answer
  * @param write whether the call may change something, so that a lost answer leaves the outcome unknown
  * @throws ConnectError `unavailable` (certainly not done) or `deadline_exceeded` (outcome unknown), among others
  */
-export async function askEngine<T>(signal: AbortSignal, answer: PromiseLike<T>, write = false): Promise<T> {
+export async function askEngine<T>(limit: AbortSignal | number, answer: PromiseLike<T>, write = false): Promise<T> {
   try {
-    return await untilAborted(signal, answer)
+    return await (typeof limit === 'number' ? withinMs(limit, answer) : untilAborted(limit, answer))
   } catch (error) {
     throw toConnectError(error, write)
   }

@@ -81,7 +81,7 @@ function cloudEvent({ userId, deletedAt }: DeletedUser) {
 
 /** The database remembers what the brokers have lost. */
 function topicMemory(db: Database, name: string): TopicMemory {
-  const ask = <T>(answer: PromiseLike<T>) => askEngine(AbortSignal.timeout(askWithinMs), answer)
+  const ask = <T>(answer: PromiseLike<T>) => askEngine(askWithinMs, answer)
   return {
     wasThere: async () => (await ask(db.select().from(topics).where(eq(topics.name, name)))).length > 0,
     noteThere: async () => void (await ask(db.insert(topics).values({ name }).onConflictDoNothing())),

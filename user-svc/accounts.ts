@@ -55,7 +55,7 @@ export function createAccounts({ db, passwords, hashQueue, sessionClient, minPas
 
   /** Ends a session whose token was never given out. Nobody can use it; this only keeps it from lying around. */
   function discard(token: string, { trace, log }: Call): void {
-    const options = onwards({ trace, signal: AbortSignal.timeout(3000), timeoutMs: () => 3000 })
+    const options = onwards({ trace, timeoutMs: () => 3000 })
     sessions.deleteSession({ target: { case: 'token', value: token } }, options).catch((error) => {
       log.warn({ event: 'session_orphaned', err: error }, 'a session that nobody knows is left to expire')
     })

@@ -162,11 +162,11 @@ export function createHashQueue(slots: number, firstHashMs: number, events: Hash
    * caller is told that it was not done.
    */
   async function inTime<T>(lane: Lane, { signal, timeoutMs }: Caller, hashed: Promise<T>): Promise<T> {
-    const late = new AbortController()
-    const giveUp = () => late.abort(refusal('hash_slow', expectedWaitMs(lane)))
-    const timer = setTimeout(giveUp, Math.max(0, timeoutMs() - answerMs))
+    const { promise: late, reject: giveUp } = Promise.withResolvers<never>()
+    const leftMs = Math.max(0, timeoutMs() - answerMs)
+    const timer = setTimeout(() => giveUp(refusal('hash_slow', expectedWaitMs(lane))), leftMs)
     try {
-      return await untilAborted(signal, untilAborted(late.signal, hashed))
+      return await Promise.race([late, untilAborted(signal, hashed)])
     } finally {
       clearTimeout(timer)
     }

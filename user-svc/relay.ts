@@ -66,7 +66,7 @@ export function startRelay({ db, sessions, events, pending, failing, log }: Rela
   let countedAt = Number.NEGATIVE_INFINITY
   const loggedFailures = new Map<string, { at: number; unlogged: number }>()
 
-  const ask = <T>(answer: PromiseLike<T>) => askEngine(AbortSignal.timeout(askWithinMs), answer, true)
+  const ask = <T>(answer: PromiseLike<T>) => askEngine(askWithinMs, answer, true)
 
   /** A row whose user has an earlier one that is not done waits for that. Rows that failed let the others pass. */
   async function claim(): Promise<Claimed[]> {
@@ -89,7 +89,7 @@ export function startRelay({ db, sessions, events, pending, failing, log }: Rela
 
   async function endSessions(row: Claimed): Promise<void> {
     if (row.revoked) return
-    const call = { trace: newTrace(), signal: AbortSignal.timeout(askWithinMs), timeoutMs: () => askWithinMs }
+    const call = { trace: newTrace(), timeoutMs: () => askWithinMs }
     const epoch = revokedEpoch(BigInt(row.session_epoch))
     await sessions.deleteUserSessions({ userId: row.user_id, epoch, all: true }, onwards(call))
     await ask(

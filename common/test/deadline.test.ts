@@ -69,6 +69,8 @@ t.test('an engine that does not answer is a deadline, one that went away depends
   const { signal } = new AbortController()
   await t.rejects(askEngine(AbortSignal.timeout(20), never()), { code: Code.DeadlineExceeded })
   await t.rejects(askEngine(AbortSignal.timeout(20), never(), true), { code: Code.DeadlineExceeded })
+  await t.rejects(askEngine(20, never(), true), { code: Code.DeadlineExceeded }, 'a limit in milliseconds')
+  t.equal(await askEngine(1000, Promise.resolve(5)), 5)
   await t.rejects(askEngine(signal, lost()), { code: Code.Unavailable })
   await t.rejects(askEngine(signal, lost(), true), { code: Code.DeadlineExceeded })
   await t.rejects(askEngine(signal, Promise.reject(new TypeError('hunter2'))), {
