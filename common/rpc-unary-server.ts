@@ -134,8 +134,8 @@ async function serve(
     requestGate(served, headers.authorization)
     if (timeout.error) throw timeout.error
     served.message = parse(method, await readBody(stream, readMaxBytes, end.signal))
-    const { message } = await call(served)
-    body = toBinary(method.output, message as never)
+    const response = await call(served)
+    body = (response as HandledResponse).body
   } catch (thrown) {
     end.abort(thrown)
     const error = thrown instanceof ConnectError ? thrown : new ConnectError('Internal error.', Code.Internal)
@@ -223,14 +223,16 @@ class ServedCall implements Omit<UnaryRequest, 'message'>, Omit<HandlerContext, 
   }
 }
 
-/** The message of a handler, with the headers that it set. */
+/** The message of a handler, with the headers that it set. It is encoded here, so that the log has an error of that. */
 class HandledResponse implements UnaryResponse {
   readonly stream = false
   readonly message: UnaryResponse['message']
+  readonly body: Uint8Array
   readonly #context: UnaryRequest & HandlerContext
 
   constructor(context: UnaryRequest & HandlerContext, message: UnaryResponse['message']) {
     this.message = message
+    this.body = toBinary(context.method.output, message)
     this.#context = context
   }
 

@@ -197,3 +197,11 @@ t.test('a caller that accepts compressed answers gets a long one directly, as it
   t.equal(await encoding(true), null)
   t.equal(await encoding(false), 'gzip', 'connect-fastify compresses it')
 })
+
+t.test('an answer that cannot be encoded is `internal`, and the log names the error', async (t) => {
+  const createdAt = { seconds: 2n ** 70n }
+  const { port, lines } = await serve(t, { listSessions: () => ({ sessions: [{ createdAt }] }) })
+  const failed = await failure(createClient(SessionService, transport('direct', port)).listSessions({ userId: 'x' }))
+  t.match([failed.code, failed.rawMessage], [Code.Internal, 'Internal error.'])
+  t.match(JSON.parse(lines.at(-1) ?? ''), { level: 'error', event: 'rpc_served', code: 'internal', err: {} })
+})
