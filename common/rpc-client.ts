@@ -157,7 +157,9 @@ function isRefused(error: ConnectError): boolean {
     /REFUSED_STREAM/.test(error.rawMessage) ||
     code === 'ERR_HTTP2_GOAWAY_SESSION' ||
     // Of a stream that the connection had not opened yet when it ended.
-    code === 'ERR_HTTP2_STREAM_CANCEL'
+    code === 'ERR_HTTP2_STREAM_CANCEL' ||
+    // After 2^30 streams a connection opens no more; the breaker replaces it.
+    code === 'ERR_HTTP2_OUT_OF_STREAMS'
   )
 }
 

@@ -240,7 +240,8 @@ class DecodedResponse implements UnaryResponse {
 
 /** @throws ConnectError what the peer says, or that it does not speak the protocol */
 function decode(request: UnaryRequest, headers: IncomingHttpHeaders, body: Buffer): UnaryResponse {
-  const isMessage = headers['content-type'] === contentTypeUnaryProto && headers['content-encoding'] === undefined
+  const { 'content-type': type, 'content-encoding': encoding = 'identity' } = headers
+  const isMessage = type === contentTypeUnaryProto && encoding === 'identity'
   if (!isMessage || Number(headers[':status']) !== 200) throw refusal(headers, body)
   try {
     return new DecodedResponse(request, fromBinary(request.method.output, body), headers)
@@ -253,5 +254,6 @@ function refusal(headers: IncomingHttpHeaders, body: Buffer): ConnectError {
   const web = webHeaders(headers)
   const { unaryError } = validateResponseWithCompression('unary', [], true, Number(headers[':status']), web)
   const [header, trailer] = trailerDemux(web)
-  return errorFromJsonBytes(body, appendHeaders(header, trailer), unaryError as ConnectError)
+  const fallback = unaryError ?? new ConnectError('The answer has an unexpected form.', Code.Internal)
+  return errorFromJsonBytes(body, appendHeaders(header, trailer), fallback)
 }

@@ -4,6 +4,7 @@
  */
 
 import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2'
+import { constants } from 'node:http2'
 import {
   create,
   type DescMethod,
@@ -96,7 +97,7 @@ export function createUnaryServer(options: UnaryServerOptions): UnaryServer {
     answer(stream, headers) {
       if (headers['content-type'] !== contentTypeUnaryProto || headers[':method'] !== 'POST') return false
       // Messages are short, so a caller that accepts compressed ones gets them as they are.
-      if (headers['content-encoding'] !== undefined) return false
+      if (headers['content-encoding'] !== undefined || headers.expect !== undefined) return false
       const route = routes.get(headers[':path'] ?? '')
       if (route === undefined) return false
       void serve(stream, headers, route, options)
@@ -284,6 +285,8 @@ async function readBody(stream: ServerHttp2Stream, maxBytes: number, signal: Abo
       fail(new ConnectError(`The message is longer than ${maxBytes} bytes.`, Code.ResourceExhausted))
     }
     function onEnd(): void {
+      // A reset ends the stream, too; `close` follows, which aborts the signal.
+      if (stream.aborted || stream.rstCode !== constants.NGHTTP2_NO_ERROR) return
       settle()
       resolve(content.all())
     }

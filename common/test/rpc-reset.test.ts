@@ -2,7 +2,10 @@
 
 import { once } from 'node:events'
 import { connect, constants } from 'node:http2'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { create, toBinary } from '@bufbuild/protobuf'
 import t from 'tap'
+import { DeleteUserSessionsRequestSchema } from '#gen/session/v1/session_pb.ts'
 import { testRpc } from '../testing.ts'
 import { buildSessionServer } from './session-server.ts'
 
@@ -34,4 +37,38 @@ t.test('a server answers others after calls that were reset at any moment', asyn
   t.equal(headers[':status'], 200)
   stream.resume()
   await once(stream, 'close')
+})
+
+t.test('a call that is reset before the end of its message reaches no handler', async (t) => {
+  let calls = 0
+  const app = buildSessionServer({
+    deleteUserSessions() {
+      calls += 1
+      return {}
+    }
+  })
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  t.teardown(() => app.close())
+  const session = connect(`http://127.0.0.1:${(app.server.address() as { port: number }).port}`)
+  t.teardown(() => session.destroy())
+  for (const reason of [undefined, new Error('the caller disconnected')]) {
+    for (let round = 0; round < 20; round += 1) {
+      const stream = session.request({
+        ':method': 'POST',
+        ':path': '/session.v1.SessionService/DeleteUserSessions',
+        'content-type': 'application/proto',
+        authorization: `Bearer ${testRpc.token}`
+      })
+      stream.on('error', () => {})
+      // The first field of a message whose later fields decide what it does.
+      stream.write(toBinary(DeleteUserSessionsRequestSchema, create(DeleteUserSessionsRequestSchema, { userId: 'x' })))
+      await sleep(5)
+      const closed = new Promise((resolve) => stream.once('close', resolve))
+      // `close` would end the message first.
+      stream.destroy(reason)
+      await closed
+    }
+  }
+  await sleep(50)
+  t.equal(calls, 0)
 })
