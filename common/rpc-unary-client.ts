@@ -4,8 +4,7 @@
  * on both sides, and 164 µs with this file and rpc-unary-server.ts (8 in flight, `make bench ROWS=unary-call`).
  */
 
-import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2'
-import { constants } from 'node:http2'
+import type { IncomingHttpHeaders } from 'node:http2'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import {
   appendHeaders,
@@ -25,9 +24,8 @@ import {
   validateResponseWithCompression
 } from '@connectrpc/connect/protocol-connect'
 import { deadlineExceeded } from './deadline.ts'
-import { isUnprocessed } from './http2-guard.ts'
-import { neverProcessed } from './retry.ts'
 import type { RpcConnection } from './rpc-connection.ts'
+import { exchange, webHeaders } from './rpc-exchange.ts'
 
 /** Sends one attempt of a unary call. */
 export type UnaryCall = (request: UnaryRequest) => Promise<UnaryResponse>
@@ -93,125 +91,6 @@ export function sendUnary(connection: RpcConnection, readMaxBytes: number): Unar
     const { headers, content } = await exchange(opening, body, readMaxBytes, signal)
     return decode(request, headers, content)
   }
-}
-
-interface Answer {
-  headers: IncomingHttpHeaders
-  content: Buffer
-}
-
-/**
- * Sends a body and reads the answer. At the end all listeners are removed: V8 keeps the stream for some collections, and
- * with it all that its listeners hold, which costs a batch of 49 tokens 200 µs.
- */
-function exchange(
-  opening: Promise<ClientHttp2Stream>,
-  body: Uint8Array,
-  readMaxBytes: number,
-  signal: AbortSignal
-): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    let stream: ClientHttp2Stream | undefined
-    let session: ClientHttp2Session | undefined
-    let headers: IncomingHttpHeaders | undefined
-    let isSettled = false
-    const content = gather(readMaxBytes)
-
-    function settle(): void {
-      isSettled = true
-      signal.removeEventListener('abort', onAbort)
-      // Without a listener, a later error would end the process.
-      stream?.on('error', ignore)
-      stream
-        ?.off('response', onResponse)
-        .off('data', onData)
-        .off('end', onEnd)
-        .off('close', onClose)
-        .off('error', onError)
-    }
-    function fail(error: unknown): void {
-      settle()
-      stream?.close(constants.NGHTTP2_CANCEL)
-      reject(error)
-    }
-    const onAbort = () => fail(signal.reason)
-    // Node.js destroys all streams of a session with the same error.
-    const onError = (error: unknown) =>
-      fail(session && isUnprocessed(session, stream?.id) ? neverProcessed(error) : error)
-    const onClose = () => onError(streamClosed(stream?.rstCode))
-    const onResponse = (received: IncomingHttpHeaders) => {
-      headers = received
-    }
-    const onData = (chunk: Buffer) => {
-      if (!content.add(chunk)) fail(tooLong(readMaxBytes))
-    }
-    function onEnd(): void {
-      // A reset ends the stream, too; `close` follows.
-      if (headers === undefined || stream?.rstCode !== constants.NGHTTP2_NO_ERROR) return
-      settle()
-      resolve({ headers, content: content.all() })
-    }
-
-    signal.addEventListener('abort', onAbort)
-    opening.then(
-      (opened) => {
-        stream = opened
-        session = opened.session as ClientHttp2Session | undefined
-        if (isSettled) {
-          opened.on('error', ignore).close(constants.NGHTTP2_CANCEL)
-          return
-        }
-        opened.on('error', onError).on('response', onResponse).on('data', onData).on('end', onEnd).on('close', onClose)
-        opened.end(body)
-      },
-      (error) => {
-        if (!isSettled) fail(error)
-      }
-    )
-  })
-}
-
-/** For the errors of a stream whose call has its result already. */
-const ignore = () => {}
-
-/** Gathers the chunks of a message. */
-export function gather(maxBytes: number) {
-  let chunks: Buffer[] = []
-  let bytes = 0
-  return {
-    /** @returns whether the message is still short enough */
-    add(chunk: Buffer): boolean {
-      bytes += chunk.byteLength
-      chunks.push(chunk)
-      return bytes <= maxBytes
-    },
-    /** The message, once. */
-    all(): Buffer {
-      const [first, ...others] = chunks
-      chunks = []
-      return first && others.length === 0 ? first : Buffer.concat(first ? [first, ...others] : [])
-    }
-  }
-}
-
-function tooLong(maxBytes: number): ConnectError {
-  return new ConnectError(`The answer is longer than ${maxBytes} bytes.`, Code.ResourceExhausted)
-}
-
-/** Of a stream that ended without a complete answer; the code is that of Node.js for a reset. */
-function streamClosed(rstCode: number | undefined): Error {
-  const error = new Error(`The HTTP/2 stream ended without an answer (code ${rstCode}).`)
-  return Object.assign(error, { code: 'ERR_HTTP2_STREAM_ERROR' })
-}
-
-/** The headers of HTTP/2 without its pseudo-headers. */
-export function webHeaders(headers: IncomingHttpHeaders): Headers {
-  const web = new Headers()
-  for (const [name, value] of Object.entries(headers)) {
-    if (value === undefined || name.startsWith(':')) continue
-    for (const each of Array.isArray(value) ? value : [value]) web.append(name, each)
-  }
-  return web
 }
 
 /** A response; its headers are converted when an interceptor or a caller reads them. */

@@ -3,16 +3,8 @@
  * other by. connect-fastify answers every other call; rpc-unary-client.ts states what the direct way saves.
  */
 
-import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2'
-import { constants } from 'node:http2'
-import {
-  create,
-  type DescMethod,
-  type DescMethodUnary,
-  type DescService,
-  fromBinary,
-  toBinary
-} from '@bufbuild/protobuf'
+import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
+import { create, type DescMethod, type DescMethodUnary, type DescService, fromBinary } from '@bufbuild/protobuf'
 import {
   Code,
   ConnectError,
@@ -20,8 +12,7 @@ import {
   type ContextValues,
   type HandlerContext,
   type Interceptor,
-  type UnaryRequest,
-  type UnaryResponse
+  type UnaryRequest
 } from '@connectrpc/connect'
 import { mergeNonProtocolHeaders } from '@connectrpc/connect/protocol'
 import {
@@ -29,11 +20,12 @@ import {
   contentTypeUnaryJson,
   contentTypeUnaryProto,
   errorToJsonBytes,
-  parseTimeout,
-  trailerMux
+  parseTimeout
 } from '@connectrpc/connect/protocol-connect'
 import { deadlineExceeded } from './deadline.ts'
-import { gather, intercepted, pathOf, type UnaryCall, webHeaders } from './rpc-unary-client.ts'
+import { readBody } from './rpc-exchange.ts'
+import { HandledResponse, ServedCall } from './rpc-served-call.ts'
+import { intercepted, pathOf, type UnaryCall } from './rpc-unary-client.ts'
 
 /** What the direct way shares with connect-fastify. */
 export interface UnaryServerOptions {
@@ -154,143 +146,10 @@ async function serve(
   stream.end(body)
 }
 
-/** A request, and the context of its handler in one; web headers are created when they are read or set. */
-class ServedCall implements Omit<UnaryRequest, 'message'>, Omit<HandlerContext, 'method'> {
-  readonly stream = false
-  readonly requestMethod = 'POST'
-  readonly protocolName = 'connect'
-  readonly method: DescMethodUnary
-  readonly signal: AbortSignal
-  readonly values: ContextValues
-  // Until it has been read.
-  message = undefined as unknown as UnaryRequest['message']
-  readonly #headers: IncomingHttpHeaders
-  readonly #endsAt: number
-  #request: Headers | undefined
-  #response: Headers | undefined
-  #trailer: Headers | undefined
-
-  constructor(
-    method: DescMethodUnary,
-    headers: IncomingHttpHeaders,
-    values: ContextValues,
-    signal: AbortSignal,
-    timeoutMs: number
-  ) {
-    this.method = method
-    this.signal = signal
-    this.values = values
-    this.#headers = headers
-    this.#endsAt = performance.now() + timeoutMs
-  }
-
-  get service() {
-    return this.method.parent
-  }
-
-  get url() {
-    return `http://${this.#headers[':authority'] ?? 'localhost'}${this.#headers[':path']}`
-  }
-
-  get contextValues() {
-    return this.values
-  }
-
-  get header() {
-    this.#request ??= webHeaders(this.#headers)
-    return this.#request
-  }
-
-  get requestHeader() {
-    return this.header
-  }
-
-  get responseHeader() {
-    this.#response ??= new Headers()
-    return this.#response
-  }
-
-  get responseTrailer() {
-    this.#trailer ??= new Headers()
-    return this.#trailer
-  }
-
-  timeoutMs = () => Math.floor(this.#endsAt - performance.now())
-
-  /** The headers that were set for the answer, trailers included. */
-  sentHeaders(): OutgoingHttpHeaders {
-    if (!this.#response && !this.#trailer) return {}
-    return Object.fromEntries(trailerMux(this.responseHeader, this.responseTrailer))
-  }
-}
-
-/** The message of a handler, with the headers that it set. It is encoded here, so that the log has an error of that. */
-class HandledResponse implements UnaryResponse {
-  readonly stream = false
-  readonly message: UnaryResponse['message']
-  readonly body: Uint8Array
-  readonly #context: UnaryRequest & HandlerContext
-
-  constructor(context: UnaryRequest & HandlerContext, message: UnaryResponse['message']) {
-    this.message = message
-    this.body = toBinary(context.method.output, message)
-    this.#context = context
-  }
-
-  get service() {
-    return this.#context.service
-  }
-
-  get method() {
-    return this.#context.method
-  }
-
-  get header() {
-    return this.#context.responseHeader
-  }
-
-  get trailer() {
-    return this.#context.responseTrailer
-  }
-}
-
 function parse(method: DescMethodUnary, body: Buffer): UnaryRequest['message'] {
   try {
     return fromBinary(method.input, body)
   } catch (error) {
     throw ConnectError.from(error, Code.InvalidArgument)
   }
-}
-
-/**
- * The whole message. Rejects when it is too long, or when the signal aborts before its end. The listeners are removed
- * then, for the reason that the client names.
- */
-async function readBody(stream: ServerHttp2Stream, maxBytes: number, signal: AbortSignal): Promise<Buffer> {
-  signal.throwIfAborted()
-  return new Promise((resolve, reject) => {
-    const content = gather(maxBytes)
-    function settle(): void {
-      signal.removeEventListener('abort', onAbort)
-      stream.off('data', onData).off('end', onEnd)
-    }
-    function fail(error: unknown): void {
-      settle()
-      stream.pause()
-      reject(error)
-    }
-    const onAbort = () => fail(signal.reason)
-    const onData = (chunk: Buffer) => {
-      if (content.add(chunk)) return
-      fail(new ConnectError(`The message is longer than ${maxBytes} bytes.`, Code.ResourceExhausted))
-    }
-    function onEnd(): void {
-      // A reset ends the stream, too; `close` follows, which aborts the signal.
-      if (stream.aborted || stream.rstCode !== constants.NGHTTP2_NO_ERROR) return
-      settle()
-      resolve(content.all())
-    }
-    signal.addEventListener('abort', onAbort)
-    stream.on('data', onData).on('end', onEnd)
-  })
 }

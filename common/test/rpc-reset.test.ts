@@ -39,36 +39,60 @@ t.test('a server answers others after calls that were reset at any moment', asyn
   await once(stream, 'close')
 })
 
-t.test('a call that is reset before the end of its message reaches no handler', async (t) => {
-  let calls = 0
-  const app = buildSessionServer({
-    deleteUserSessions() {
-      calls += 1
-      return {}
+// The first field of a message whose later fields decide what it does.
+const userId = 'x'
+const binary = toBinary(DeleteUserSessionsRequestSchema, create(DeleteUserSessionsRequestSchema, { userId }))
+const envelope = Buffer.concat([Buffer.from([0, 0, 0, 0, binary.length]), binary])
+const ways: Record<string, { headers: Record<string, string>; content: Uint8Array }> = {
+  direct: { headers: { 'content-type': 'application/proto' }, content: binary },
+  'by connect-fastify': {
+    headers: { 'content-type': 'application/proto', 'content-encoding': 'identity' },
+    content: binary
+  },
+  'as JSON': { headers: { 'content-type': 'application/json' }, content: Buffer.from(JSON.stringify({ userId })) },
+  'of gRPC': { headers: { 'content-type': 'application/grpc', te: 'trailers' }, content: envelope },
+  'of gRPC-Web': { headers: { 'content-type': 'application/grpc-web+proto' }, content: envelope }
+}
+
+for (const [way, { headers, content }] of Object.entries(ways)) {
+  t.test(`a call that is reset before the end of its message reaches no handler: ${way}`, async (t) => {
+    let calls = 0
+    const app = buildSessionServer({
+      deleteUserSessions() {
+        calls += 1
+        return {}
+      }
+    })
+    await app.listen({ host: '127.0.0.1', port: 0 })
+    t.teardown(() => app.close())
+    const session = connect(`http://127.0.0.1:${(app.server.address() as { port: number }).port}`)
+    t.teardown(() => session.destroy())
+    const call = () =>
+      session
+        .request({
+          ':method': 'POST',
+          ':path': '/session.v1.SessionService/DeleteUserSessions',
+          authorization: `Bearer ${testRpc.token}`,
+          ...headers
+        })
+        .on('error', () => {})
+    for (const reason of [undefined, new Error('the caller disconnected')]) {
+      for (let round = 0; round < 10; round += 1) {
+        const stream = call()
+        stream.write(content)
+        await sleep(5)
+        const closed = new Promise((resolve) => stream.once('close', resolve))
+        // `close` would end the message first.
+        stream.destroy(reason)
+        await closed
+      }
     }
+    await sleep(50)
+    t.equal(calls, 0)
+    const whole = call()
+    whole.end(content)
+    whole.resume()
+    await once(whole, 'close')
+    t.equal(calls, 1, 'one that ends does')
   })
-  await app.listen({ host: '127.0.0.1', port: 0 })
-  t.teardown(() => app.close())
-  const session = connect(`http://127.0.0.1:${(app.server.address() as { port: number }).port}`)
-  t.teardown(() => session.destroy())
-  for (const reason of [undefined, new Error('the caller disconnected')]) {
-    for (let round = 0; round < 20; round += 1) {
-      const stream = session.request({
-        ':method': 'POST',
-        ':path': '/session.v1.SessionService/DeleteUserSessions',
-        'content-type': 'application/proto',
-        authorization: `Bearer ${testRpc.token}`
-      })
-      stream.on('error', () => {})
-      // The first field of a message whose later fields decide what it does.
-      stream.write(toBinary(DeleteUserSessionsRequestSchema, create(DeleteUserSessionsRequestSchema, { userId: 'x' })))
-      await sleep(5)
-      const closed = new Promise((resolve) => stream.once('close', resolve))
-      // `close` would end the message first.
-      stream.destroy(reason)
-      await closed
-    }
-  }
-  await sleep(50)
-  t.equal(calls, 0)
-})
+}

@@ -4,6 +4,7 @@ import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt'
 import t, { type Test } from 'tap'
 import { fieldCase } from '#common/testing-field-cases.ts'
 import { buildGateway, newSession } from './gateway.ts'
+import { asOlderServer } from './many-by-one.ts'
 
 const minute = 60_000
 
@@ -16,8 +17,8 @@ interface Clock {
   reports?: boolean
 }
 
-/** What `DELETE /delete` answers. */
-async function status(t: Test, { aheadMs, ageMs, windowMs, reports = true }: Clock): Promise<number> {
+/** What `DELETE /delete` answers beside a session-svc of this version and beside an older one. */
+async function statuses(t: Test, { aheadMs, ageMs, windowMs, reports = true }: Clock): Promise<number[]> {
   const { session, headers } = newSession()
   const createdAt = Date.now() - aheadMs - ageMs
   const shown = { ...session, createdAt: timestampFromMs(createdAt), lastSeenAt: timestampFromMs(createdAt + ageMs) }
@@ -29,22 +30,26 @@ async function status(t: Test, { aheadMs, ageMs, windowMs, reports = true }: Clo
   const users = { deleteAccount: () => ({}) }
   const options = { reauthenticationWindow: windowMs }
   const remove = { method: 'DELETE', url: '/delete', headers } as const
-  const { app } = await buildGateway(t, { users, sessions, options })
-  return (await app.inject(remove)).statusCode
+  const found: number[] = []
+  for (const each of [sessions, asOlderServer(sessions)]) {
+    const { app } = await buildGateway(t, { users, sessions: each, options })
+    found.push((await app.inject(remove)).statusCode)
+  }
+  return found
 }
 
 fieldCase(t, 11, 'a fresh session deletes its account although the clock of the gateway is ahead', async (t) => {
-  t.equal(await status(t, { aheadMs: 16 * minute, ageMs: 1000, windowMs: 15 * minute }), 204)
-  t.equal(await status(t, { aheadMs: 16 * minute, ageMs: 0, windowMs: 15 * minute }), 204, 'of age 0')
+  t.same(await statuses(t, { aheadMs: 16 * minute, ageMs: 1000, windowMs: 15 * minute }), [204, 204])
+  t.same(await statuses(t, { aheadMs: 16 * minute, ageMs: 0, windowMs: 15 * minute }), [204, 204], 'of age 0')
 })
 
 fieldCase(t, 11, 'an old session is 403 although the clock of the gateway is behind', async (t) => {
-  t.equal(await status(t, { aheadMs: -60 * minute, ageMs: 6000, windowMs: 5000 }), 403)
+  t.same(await statuses(t, { aheadMs: -60 * minute, ageMs: 6000, windowMs: 5000 }), [403, 403])
 })
 
 fieldCase(t, 11, 'beside a session-svc that reports no age, the uses that it reports bound the age', async (t) => {
   const reports = false
-  t.equal(await status(t, { aheadMs: 0, ageMs: 1000, windowMs: 5000, reports }), 204)
-  t.equal(await status(t, { aheadMs: 0, ageMs: 6000, windowMs: 5000, reports }), 403)
-  t.equal(await status(t, { aheadMs: -60 * minute, ageMs: 6000, windowMs: 5000, reports }), 403)
+  t.same(await statuses(t, { aheadMs: 0, ageMs: 1000, windowMs: 5000, reports }), [204, 204])
+  t.same(await statuses(t, { aheadMs: 0, ageMs: 6000, windowMs: 5000, reports }), [403, 403])
+  t.same(await statuses(t, { aheadMs: -60 * minute, ageMs: 6000, windowMs: 5000, reports }), [403, 403])
 })

@@ -6,6 +6,7 @@ import t from 'tap'
 import { type Session, SessionSchema, type ValidateSessionResponse } from '#gen/session/v1/session_pb.ts'
 import type { AuthenticateAndLoginResponseSchema } from '#gen/user/v1/user_pb.ts'
 import { buildGateway, credentials, loginAnswer, newSession, requireForm, serveUpstreams } from './gateway.ts'
+import { asOlderServer } from './many-by-one.ts'
 
 type LoggedIn = Omit<MessageInitShape<typeof AuthenticateAndLoginResponseSchema>, '$typeName'>
 
@@ -15,18 +16,19 @@ let loggedIn: LoggedIn
 let deletions = 0
 
 // Over HTTP/2, so that a reply is what can really arrive.
-const { parts } = await serveUpstreams(t, {
-  users: {
-    registerAndLogin: () => loggedIn,
-    authenticateAndLogin: () => loggedIn,
-    deleteAccount: () => {
-      deletions += 1
-      return {}
-    }
-  },
-  sessions: { validateSession: () => validated }
-})
+const users = {
+  registerAndLogin: () => loggedIn,
+  authenticateAndLogin: () => loggedIn,
+  deleteAccount: () => {
+    deletions += 1
+    return {}
+  }
+}
+const sessions = { validateSession: () => validated }
+const { parts } = await serveUpstreams(t, { users, sessions })
 const { app } = await buildGateway(t, { parts })
+const { parts: olderParts } = await serveUpstreams(t, { users, sessions: asOlderServer(sessions) })
+const { app: besideOlder } = await buildGateway(t, { parts: olderParts })
 
 /** The session with some parts replaced. */
 function changed(parts: Partial<Session>): Pick<ValidateSessionResponse, 'result'> {
@@ -35,7 +37,9 @@ function changed(parts: Partial<Session>): Pick<ValidateSessionResponse, 'result
 
 t.test('the session as it should be is let through', async (t) => {
   validated = changed({})
-  requireForm(t, await app.inject({ url: '/session', headers }), 200)
+  for (const gateway of [app, besideOlder]) {
+    requireForm(t, await gateway.inject({ url: '/session', headers }), 200)
+  }
 })
 
 const malformed: Record<string, Pick<ValidateSessionResponse, 'result'>> = {
@@ -51,15 +55,17 @@ const malformed: Record<string, Pick<ValidateSessionResponse, 'result'>> = {
 for (const [what, reply] of Object.entries(malformed)) {
   t.test(`a validation that says: ${what}`, async (t) => {
     validated = reply
-    const answer = await app.inject({ url: '/session', headers })
-    requireForm(t, answer, 503, what)
-    t.match(answer.headers['retry-after'], /^\d+$/)
-    t.notOk('x-user-id' in answer.headers || 'x-session-id' in answer.headers, 'no proxy takes it for a yes')
-    const deletion = await app.inject({ method: 'DELETE', url: '/delete', headers })
-    t.not(deletion.statusCode, 204, 'nothing is deleted')
-    t.not(deletion.statusCode, 401)
-    t.equal(deletions, 0)
-    deletions = 0
+    for (const gateway of [app, besideOlder]) {
+      const answer = await gateway.inject({ url: '/session', headers })
+      requireForm(t, answer, 503, what)
+      t.match(answer.headers['retry-after'], /^\d+$/)
+      t.notOk('x-user-id' in answer.headers || 'x-session-id' in answer.headers, 'no proxy takes it for a yes')
+      const deletion = await gateway.inject({ method: 'DELETE', url: '/delete', headers })
+      t.not(deletion.statusCode, 204, 'nothing is deleted')
+      t.not(deletion.statusCode, 401)
+      t.equal(deletions, 0)
+      deletions = 0
+    }
   })
 }
 

@@ -1,8 +1,16 @@
-/** Lets a test that says how one token is validated answer for many, as the gateway asks. */
+/** Lets a test that says how one token is validated answer for many, in the form that the gateway asks for. */
 
-import { create } from '@bufbuild/protobuf'
-import type { ServiceImpl } from '@connectrpc/connect'
-import { type SessionService, ValidateSessionRequestSchema } from '#gen/session/v1/session_pb.ts'
+import { create, type MessageInitShape } from '@bufbuild/protobuf'
+import { durationMs, timestampMs } from '@bufbuild/protobuf/wkt'
+import type { HandlerContext, ServiceImpl } from '@connectrpc/connect'
+import {
+  InvalidReason,
+  type SessionService,
+  ValidateSessionRequestSchema,
+  type ValidateSessionResponse,
+  ValidateSessionResponseSchema,
+  type ValidationSchema
+} from '#gen/session/v1/session_pb.ts'
 
 type Sessions = Partial<ServiceImpl<typeof SessionService>>
 
@@ -12,9 +20,44 @@ export function manyByOne(sessions: Sessions): Sessions {
   if (validateSession === undefined) return sessions
   return {
     async validateSessions({ tokens }, context) {
-      const one = (token: string) => validateSession(create(ValidateSessionRequestSchema, { token }), context)
-      return { results: await Promise.all(tokens.map(one)) }
+      return { validations: (await answerEach(validateSession, tokens, context)).map(flatAnswer) }
     },
     ...sessions
+  }
+}
+
+/** The same methods as an older server has them, which does not know the flat form. */
+export function asOlderServer(sessions: Sessions & Pick<Required<Sessions>, 'validateSession'>): Sessions {
+  return {
+    ...sessions,
+    async validateSessions({ tokens }, context) {
+      return { results: await answerEach(sessions.validateSession, tokens, context) }
+    }
+  }
+}
+
+function answerEach(
+  validateSession: Required<Sessions>['validateSession'],
+  tokens: string[],
+  context: HandlerContext
+): Promise<ValidateSessionResponse[]> {
+  const one = async (token: string) => {
+    const answer = await validateSession(create(ValidateSessionRequestSchema, { token }), context)
+    return create(ValidateSessionResponseSchema, answer)
+  }
+  return Promise.all(tokens.map(one))
+}
+
+function flatAnswer({ result }: ValidateSessionResponse): MessageInitShape<typeof ValidationSchema> {
+  if (result.case === undefined) return {}
+  if (result.case === 'invalid') return { invalidReason: result.value.reason || InvalidReason.NOT_FOUND }
+  const { id, userId, createdAt, lastSeenAt, expiresAt, age } = result.value
+  return {
+    sessionId: id,
+    userId,
+    ...(createdAt && { createdAtMs: timestampMs(createdAt) }),
+    ...(lastSeenAt && { lastSeenAtMs: timestampMs(lastSeenAt) }),
+    ...(expiresAt && { expiresAtMs: timestampMs(expiresAt) }),
+    ...(age && { ageMs: durationMs(age) })
   }
 }
