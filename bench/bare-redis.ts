@@ -1,7 +1,7 @@
 /** Nothing but Redis: GET by the product's own client, 64 at a time, for some seconds. Reads REDIS_URL; prints GETs a second. */
 
-import { createLogger } from '#common/logger.ts'
-import { connectRedis } from '#common/redis.ts'
+import { createLogger } from '#common/logging/logger.ts'
+import { connectRedis } from '#common/redis/connection.ts'
 
 const atATime = 64
 const seconds = Number(process.argv[2])

@@ -2,9 +2,9 @@
 
 import { randomUUID } from 'node:crypto'
 import postgres from 'postgres'
-import { loadConfig } from '#common/config.ts'
-import { createLogger } from '#common/logger.ts'
-import { connectRedis } from '#common/redis.ts'
+import { loadConfig } from '#common/config/load.ts'
+import { createLogger } from '#common/logging/logger.ts'
+import { connectRedis } from '#common/redis/connection.ts'
 import { session as sessionKeys } from '../session-svc/config.ts'
 import { createSessions, sessionScripts } from '../session-svc/sessions.ts'
 import type { Product } from './product.ts'

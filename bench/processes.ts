@@ -4,7 +4,7 @@ import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { threadsOf } from '#common/priority.ts'
+import { threadsOf } from '#common/process/priority.ts'
 import type { Product } from './product.ts'
 
 /** The four services. */

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { environmentName, forEachKey } from '#common/config.ts'
+import { environmentName, forEachKey } from '#common/config/load.ts'
 import { schema } from '../stack/config.ts'
 
 /** A product that is ready. */

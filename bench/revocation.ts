@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto'
 import { createClient } from '@connectrpc/connect'
-import { testTransport } from '#common/testing.ts'
+import { testTransport } from '#common/testing/service.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import type { Bench } from './bench.ts'
 import { figure, type Measurement, median } from './measurement.ts'

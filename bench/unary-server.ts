@@ -6,9 +6,9 @@
 import { createServer } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import { createLogger } from '#common/logger.ts'
-import { buildSessionServer } from '#common/test/session-server.ts'
-import { testRpc } from '#common/testing.ts'
+import { createLogger } from '#common/logging/logger.ts'
+import { buildSessionServer } from '#common/test/rpc/session-server.ts'
+import { testRpc } from '#common/testing/service.ts'
 import { DeleteSessionRequestSchema, DeleteSessionResponseSchema } from '#gen/session/v1/session_pb.ts'
 
 /** What the server sends first. */

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { BlockList, isIP } from 'node:net'
-import type { Logger } from '#common/logger.ts'
+import type { Logger } from '#common/logging/logger.ts'
 
 /** The client of a request; undefined if the connection was reset before its peer was known. */
 export type ClientOf = (request: Pick<IncomingMessage, 'headers' | 'socket'>) => string | undefined

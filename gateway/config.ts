@@ -1,8 +1,8 @@
 /** The gateway's sections of the configuration. */
 
 import { isIP } from 'node:net'
-import { loadConfig } from '#common/config.ts'
-import { duration, flag, host, integer, list, port } from '#common/config-keys.ts'
+import { duration, flag, host, integer, list, port } from '#common/config/keys.ts'
+import { loadConfig } from '#common/config/load.ts'
 import {
   kafka,
   listenKeys,
@@ -13,7 +13,7 @@ import {
   requireStrongRpcToken,
   rpc,
   shutdown
-} from '#common/config-sections.ts'
+} from '#common/config/shared-sections.ts'
 import { networks } from './client-address.ts'
 
 const budget = (value: string, routes: string) =>

@@ -2,8 +2,8 @@
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import type { FastifyError } from 'fastify'
-import { errorMeaning } from '#common/error-table.ts'
-import { fieldViolations, retryAfterSeconds } from '#common/errors.ts'
+import { errorMeaning } from '#common/errors/codes.ts'
+import { fieldViolations, retryAfterSeconds } from '#common/errors/connect-errors.ts'
 
 /** The body of an error, without the trace id that is added to it. */
 export interface Problem {

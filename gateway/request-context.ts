@@ -3,9 +3,9 @@
 import type { IncomingMessage } from 'node:http'
 import { type CallOptions, Code, ConnectError } from '@connectrpc/connect'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { deadlineExceeded } from '#common/deadline.ts'
-import { onwards } from '#common/rpc-context.ts'
-import { continueTrace, type Trace, traceparent } from '#common/trace.ts'
+import { continueTrace, type Trace, traceparent } from '#common/ops/trace.ts'
+import { onwards } from '#common/rpc/call-context.ts'
+import { deadlineExceeded } from '#common/time/deadline.ts'
 
 const traceSlot = Symbol('trace')
 

@@ -1,10 +1,10 @@
 /** The sections of the configuration that log-sink reads. */
 
 import { join } from 'node:path'
-import { loadConfig } from '#common/config.ts'
-import { directory, duration, integer, text } from '#common/config-keys.ts'
-import { kafka, listenKeys, log, requireDistinctTopics, shutdown } from '#common/config-sections.ts'
-import { makeWritable } from '#common/writable-directory.ts'
+import { directory, duration, integer, text } from '#common/config/keys.ts'
+import { loadConfig } from '#common/config/load.ts'
+import { kafka, listenKeys, log, requireDistinctTopics, shutdown } from '#common/config/shared-sections.ts'
+import { makeWritable } from '#common/config/writable-directory.ts'
 
 /** log-sink's own section. */
 export const logSink = {

@@ -2,8 +2,8 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Admin, Consumer, EachBatchPayload, Kafka, KafkaMessage } from 'kafkajs'
-import { untilAborted } from '#common/deadline.ts'
-import { withinMs } from '#common/time-limit.ts'
+import { untilAborted } from '#common/time/deadline.ts'
+import { withinMs } from '#common/time/timeout.ts'
 import { type Committed, decodeCommit } from './checkpoint.ts'
 import type { GroupHandler } from './group-handler.ts'
 import type { LogRecord } from './records.ts'

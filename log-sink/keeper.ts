@@ -5,7 +5,7 @@ import { open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
-import type { Logger } from '#common/logger.ts'
+import type { Logger } from '#common/logging/logger.ts'
 import { syncDirectory } from './checkpoint.ts'
 
 /** Looks after the files of a sink, one after the other. */

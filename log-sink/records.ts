@@ -1,7 +1,7 @@
 /** What a Kafka record holds: lines of a source, each of which is checked before it is collected. */
 
 import { isUtf8 } from 'node:buffer'
-import { logLevels } from '#common/config-sections.ts'
+import { logLevels } from '#common/config/shared-sections.ts'
 
 /** A record as it comes from a partition. */
 export interface LogRecord {

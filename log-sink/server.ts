@@ -1,10 +1,10 @@
 /** Starts log-sink. */
 
 import { resolve } from 'node:path'
-import { createKafka } from '#common/kafka.ts'
-import { runService } from '#common/lifecycle.ts'
-import { createOpsServer } from '#common/ops-server.ts'
-import { watchReadiness } from '#common/readiness.ts'
+import { createKafka } from '#common/kafka/client.ts'
+import { createOpsServer } from '#common/ops/ops-server.ts'
+import { watchReadiness } from '#common/ops/readiness.ts'
+import { runService } from '#common/process/lifecycle.ts'
 import { load } from './config.ts'
 import { createSink } from './sink.ts'
 

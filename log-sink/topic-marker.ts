@@ -2,7 +2,7 @@
 
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
-import type { TopicMemory } from '#common/topic.ts'
+import type { TopicMemory } from '#common/kafka/topic.ts'
 
 export function topicMarker(directory: string, topic: string): TopicMemory {
   const path = join(directory, `topic-${topic}.json`)

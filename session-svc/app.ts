@@ -2,9 +2,9 @@
 
 import type { DescMethod } from '@bufbuild/protobuf'
 import type { Registry } from '@prometheus-io/client'
-import type { Logger } from '#common/logger.ts'
-import type { Readiness } from '#common/readiness.ts'
-import { buildRpcServer, type RpcServerOptions } from '#common/rpc-server.ts'
+import type { Logger } from '#common/logging/logger.ts'
+import type { Readiness } from '#common/ops/readiness.ts'
+import { buildRpcServer, type RpcServerOptions } from '#common/rpc/server/server.ts'
 import { file_session_v1_session, SessionService } from '#gen/session/v1/session_pb.ts'
 import { sessionRoutes } from './connect.ts'
 import { sessionMetrics } from './metrics.ts'

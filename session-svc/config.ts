@@ -1,7 +1,7 @@
 /** The sections of the configuration that session-svc reads. */
 
-import { loadConfig } from '#common/config.ts'
-import { duration, host, integer, port } from '#common/config-keys.ts'
+import { duration, host, integer, port } from '#common/config/keys.ts'
+import { loadConfig } from '#common/config/load.ts'
 import {
   kafka,
   listenKeys,
@@ -12,7 +12,7 @@ import {
   requireStrongRpcToken,
   rpc,
   shutdown
-} from '#common/config-sections.ts'
+} from '#common/config/shared-sections.ts'
 
 /** session-svc's own section. */
 export const sessionSvc = {

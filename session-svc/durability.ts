@@ -1,7 +1,7 @@
 /** Redis must not forget a deletion: with snapshots alone, a killed Redis brings ended sessions back. */
 
-import { engineReason } from '#common/engine-reason.ts'
-import { ProbeError } from '#common/readiness.ts'
+import { engineReason } from '#common/errors/engine-reason.ts'
+import { ProbeError } from '#common/ops/readiness.ts'
 
 /** What the check asks of a connection. */
 interface Inspectable {

@@ -1,9 +1,9 @@
 /** The probes of Redis: whether sessions can be read, and whether they can be written. */
 
-import type { Dependency } from '#common/readiness.ts'
-import { ProbeError, reasonOf } from '#common/readiness.ts'
-import { type Ask, probeMasters, probeRedis } from '#common/redis-store.ts'
-import { TimeoutError } from '#common/time-limit.ts'
+import type { Dependency } from '#common/ops/readiness.ts'
+import { ProbeError, reasonOf } from '#common/ops/readiness.ts'
+import { type Ask, probeMasters, probeRedis } from '#common/redis/store.ts'
+import { TimeoutError } from '#common/time/timeout.ts'
 import type { SessionStore } from './replicas.ts'
 import type { sessionScripts } from './sessions.ts'
 

@@ -1,9 +1,9 @@
 /** Writes that are answered when replicas have them, so that a failover to one of these forgets no end of a session. */
 
 import { Code, ConnectError } from '@connectrpc/connect'
-import { unavailable } from '#common/errors.ts'
-import type { RedisConfig, RedisStore, RedisStoreOptions } from '#common/redis-commands.ts'
-import { openRedis } from '#common/redis-store.ts'
+import { unavailable } from '#common/errors/connect-errors.ts'
+import type { RedisConfig, RedisStore, RedisStoreOptions } from '#common/redis/commands.ts'
+import { openRedis } from '#common/redis/store.ts'
 import { type SessionRedis, sessionScripts } from './sessions.ts'
 
 type Scripts = typeof sessionScripts

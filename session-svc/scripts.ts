@@ -1,7 +1,7 @@
 /** The Lua scripts that read and change sessions. All keys of one user share a hash tag, so each script is atomic, on a cluster too. */
 
 import { defineScript } from 'redis'
-import { maxCreatedEpoch, maxEpoch, maxRevokedEpoch } from '#common/session-epoch.ts'
+import { maxCreatedEpoch, maxEpoch, maxRevokedEpoch } from '#common/session/session-epoch.ts'
 
 /*
  * Keys of a user:

@@ -1,8 +1,8 @@
 /** Starts session-svc. */
 
-import { runService } from '#common/lifecycle.ts'
-import { createOpsServer } from '#common/ops-server.ts'
-import { watchReadiness } from '#common/readiness.ts'
+import { createOpsServer } from '#common/ops/ops-server.ts'
+import { watchReadiness } from '#common/ops/readiness.ts'
+import { runService } from '#common/process/lifecycle.ts'
 import { buildApp } from './app.ts'
 import { load } from './config.ts'
 import { createDurabilityCheck } from './durability.ts'

@@ -1,12 +1,12 @@
 /** The rules of sessions and their storage in Redis: create, validate, end, revoke, list. */
 
 import { Code } from '@connectrpc/connect'
-import { askEngine } from '#common/engine-call.ts'
-import { reasoned } from '#common/errors.ts'
-import type { Logger } from '#common/logger.ts'
-import type { Redis } from '#common/redis.ts'
-import { askTogether } from '#common/redis-commands.ts'
-import { createToken, type ParsedToken, parseToken, sessionId, uuidBytes } from '#common/token.ts'
+import { reasoned } from '#common/errors/connect-errors.ts'
+import type { Logger } from '#common/logging/logger.ts'
+import { askTogether } from '#common/redis/commands.ts'
+import type { Redis } from '#common/redis/connection.ts'
+import { createToken, type ParsedToken, parseToken, sessionId, uuidBytes } from '#common/session/session-token.ts'
+import { askEngine } from '#common/time/engine-call.ts'
 import { InvalidReason } from '#gen/session/v1/session_pb.ts'
 import { createProbeScript, createScript, endProbeScript, readScript, revokeScript, touchScript } from './scripts.ts'
 import { recordUses } from './uses.ts'

@@ -3,8 +3,8 @@
  * be written counts here until it can be, so that a session in use does not end while Redis refuses writes.
  */
 
-import type { Logger } from '#common/logger.ts'
-import { withinMs } from '#common/time-limit.ts'
+import type { Logger } from '#common/logging/logger.ts'
+import { withinMs } from '#common/time/timeout.ts'
 
 interface Use {
   userId: string

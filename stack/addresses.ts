@@ -1,9 +1,10 @@
 /** The table of addresses that is shown when everything is ready. */
 
 import { join, relative } from 'node:path'
+import type { Config } from './config.ts'
 import type { Engines } from './engines.ts'
 import { type Instance, portKey } from './instances.ts'
-import { authority, type Config } from './services.ts'
+import { authority } from './services.ts'
 
 type Row = [name: string, address: string, what: string]
 

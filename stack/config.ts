@@ -1,7 +1,8 @@
 /** The section of the configuration that `make run` reads, and the whole configuration, which only it and the reference see. */
 
-import { directory, port } from '#common/config-keys.ts'
-import { kafka, log, redis, rpc, shutdown } from '#common/config-sections.ts'
+import { directory, port } from '#common/config/keys.ts'
+import type { Values } from '#common/config/load.ts'
+import { kafka, log, redis, rpc, shutdown } from '#common/config/shared-sections.ts'
 import { gateway } from '../gateway/config.ts'
 import { logSink } from '../log-sink/config.ts'
 import { session, sessionSvc } from '../session-svc/config.ts'
@@ -17,3 +18,6 @@ export const stack = {
 
 /** Every section and key that exists. */
 export const schema = { gateway, userSvc, sessionSvc, session, logSink, rpc, redis, kafka, log, shutdown, stack }
+
+/** The whole configuration. */
+export type Config = Values<typeof schema>

@@ -1,9 +1,10 @@
 /** How many processes of each service are run, what they are called, and where each listens. */
 
-import { ConfigError, environmentName } from '#common/config.ts'
+import { ConfigError, environmentName } from '#common/config/load.ts'
+import type { Config } from './config.ts'
 import type { runVariables } from './make-variables.ts'
 import type { WantedPort } from './ports.ts'
-import { type Config, type Service, services } from './services.ts'
+import { type Service, services } from './services.ts'
 
 /** One process of a service. */
 export interface Instance extends Service {

@@ -1,8 +1,8 @@
 /** Where the logs are. */
 
 import { join } from 'node:path'
+import type { Config } from './config.ts'
 import { schema } from './config.ts'
-import type { Config } from './services.ts'
 
 /** The folders of the collected lines and of those that are not collected yet: in the data directory, unless configured otherwise. */
 export function logDirectories(config: Pick<Config, 'log' | 'logSink' | 'stack'>): {

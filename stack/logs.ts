@@ -1,7 +1,7 @@
 /** What `make logs` does: shows the logs of all services, merged by time. */
 
 import { join } from 'node:path'
-import { ConfigError, loadConfig } from '#common/config.ts'
+import { ConfigError, loadConfig } from '#common/config/load.ts'
 import { readQuery } from '../log-sink/viewer/query.ts'
 import { createFormat } from '../log-sink/viewer/readable.ts'
 import { showLogs } from '../log-sink/viewer/show.ts'

@@ -1,8 +1,8 @@
 /** The variables that the make commands read beside the configuration's keys, and those that a command line misspells. */
 
-import { ConfigError, environmentName, forEachKey } from '#common/config.ts'
-import { isForeign } from '#common/config-foreign.ts'
-import { nearest } from '#common/config-typos.ts'
+import { isForeign } from '#common/config/foreign-variables.ts'
+import { ConfigError, environmentName, forEachKey } from '#common/config/load.ts'
+import { nearest } from '#common/config/misspelt-variables.ts'
 import { schema } from './config.ts'
 
 /** Of `make run`. */

@@ -2,7 +2,7 @@
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename } from 'node:path'
-import { forEachKey, type Schema } from '#common/config.ts'
+import { forEachKey, type Schema } from '#common/config/load.ts'
 import { schema } from './config.ts'
 
 const file = new URL('../README.md', import.meta.url)
@@ -26,7 +26,7 @@ const reference = Object.entries(schema)
   .map(([section, keys]) => `#### \`${section}\`\n\n${table(section, keys)}`)
   .join('\n\n')
 
-writeGenerated(new URL('../common/config-catalogue.ts', import.meta.url), catalogue())
+writeGenerated(new URL('../common/config/catalogue.ts', import.meta.url), catalogue())
 
 const readme = readFileSync(file, 'utf8')
 const [before, rest] = readme.split(begin)

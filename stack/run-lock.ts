@@ -2,7 +2,7 @@
 
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isAlive, processStart } from '#common/process-identity.ts'
+import { isAlive, processStart } from '#common/process/process-identity.ts'
 
 interface Holder {
   pid: number

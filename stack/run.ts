@@ -1,9 +1,9 @@
 /** What `make run` does: everything in the foreground until Ctrl-C. */
 
 import { join } from 'node:path'
-import { ConfigError, loadConfig } from '#common/config.ts'
-import { requireTlsInUrl } from '#common/postgres-url.ts'
-import { dropDriverVariables } from '#common/runtime-variables.ts'
+import { ConfigError, loadConfig } from '#common/config/load.ts'
+import { requireTlsInUrl } from '#common/config/postgres-url.ts'
+import { dropDriverVariables } from '#common/config/runtime-variables.ts'
 import { schema } from './config.ts'
 import { usesKafka, wantedInstances } from './instances.ts'
 import { requireKnownMakeVariables, runVariables } from './make-variables.ts'

@@ -6,15 +6,11 @@ import http from 'node:http'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Values } from '#common/config.ts'
-import { schema } from './config.ts'
+import { type Config, schema } from './config.ts'
 import type { Engines } from './engines.ts'
 import { logDirectories } from './log-directories.ts'
 import { runVariables } from './make-variables.ts'
 import { backgroundAfterMs, type Program } from './supervised.ts'
-
-/** The whole configuration. */
-export type Config = Values<typeof schema>
 
 /** One service of the product. */
 export interface Service {

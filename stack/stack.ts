@@ -3,16 +3,16 @@
 import { chmodSync, mkdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { collectGarbage } from '#common/collect-garbage.ts'
+import { collectGarbage } from '#common/process/start-garbage.ts'
 import { addressTable } from './addresses.ts'
+import type { Config } from './config.ts'
 import { type Engines, isOwnRedis, StartError, startEngines } from './engines.ts'
 import { type Instance, instanceEnvironment, instancePorts, portKey } from './instances.ts'
-import { keepSecret, keptSecret } from './kept-secret.ts'
 import { findPorts, PortError, type WantedPort } from './ports.ts'
 import { type RunLock, takeRunLock } from './run-lock.ts'
+import { keepSecret, keptSecret } from './secret-file.ts'
 import {
   authority,
-  type Config,
   rpcUrls,
   type Service,
   serviceEnvironment,

@@ -3,7 +3,7 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { lowerPriority } from '#common/priority.ts'
+import { lowerPriority } from '#common/process/priority.ts'
 import { openLogFile } from './log-file.ts'
 import type { Reaper } from './reaper.ts'
 

@@ -2,8 +2,8 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { fieldCase } from '#common/testing-field-cases.ts'
-import { freePort } from '#common/testing-ports.ts'
+import { fieldCase } from '#common/testing/field-cases.ts'
+import { freePort } from '#common/testing/ports.ts'
 import { sendAborted } from './support/aborted-requests.ts'
 import { createProduct, newAddress, password, until } from './support/product.ts'
 import { startTcpProxy } from './support/tcp-proxy.ts'

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import t from 'tap'
-import { engineAddress } from '#common/testing.ts'
+import { engineAddress } from '#common/testing/service.ts'
 import { createProduct, newAddress, password, until } from './support/product.ts'
 
 t.setTimeout(600_000)

@@ -2,7 +2,7 @@
 
 import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { type FieldCaseAnswer, fieldCases } from '#common/testing-field-cases.ts'
+import { type FieldCaseAnswer, fieldCases } from '#common/testing/field-cases.ts'
 
 const pagePath = 'docs/reference/field-cases.md'
 

@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, matchesGlob, posix } from 'node:path'
 import t from 'tap'
-import { log } from '#common/config-sections.ts'
+import { log } from '#common/config/shared-sections.ts'
 import { logSink } from '../log-sink/config.ts'
 
 const root = join(import.meta.dirname, '..')

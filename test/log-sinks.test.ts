@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { engineAddress } from '#common/testing.ts'
+import { engineAddress } from '#common/testing/service.ts'
 import { collectedLines, startProcess, startSink, temporaryFolder } from './support/log-stack.ts'
 import { startWithinMs, until } from './support/product.ts'
 

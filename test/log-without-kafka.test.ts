@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { engineAddress } from '#common/testing.ts'
+import { engineAddress } from '#common/testing/service.ts'
 import { collectedLines, startSink } from './support/log-stack.ts'
 import { createProduct, newAddress, password, startWithinMs, until } from './support/product.ts'
 

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
-import { fieldCase } from '#common/testing-field-cases.ts'
+import { fieldCase } from '#common/testing/field-cases.ts'
 import { createProduct, newAddress, password, until } from './support/product.ts'
 
 t.setTimeout(600_000)

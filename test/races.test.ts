@@ -2,9 +2,9 @@
 
 import { createClient } from '@connectrpc/connect'
 import t from 'tap'
-import { maxCreatedEpoch, maxRevokedEpoch } from '#common/session-epoch.ts'
-import { testTransport } from '#common/testing.ts'
-import { fieldCase } from '#common/testing-field-cases.ts'
+import { maxCreatedEpoch, maxRevokedEpoch } from '#common/session/session-epoch.ts'
+import { fieldCase } from '#common/testing/field-cases.ts'
+import { testTransport } from '#common/testing/service.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { createProduct, newAddress, password } from './support/product.ts'
 

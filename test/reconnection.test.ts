@@ -2,8 +2,8 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { engineAddress } from '#common/testing.ts'
-import { freePort } from '#common/testing-ports.ts'
+import { freePort } from '#common/testing/ports.ts'
+import { engineAddress } from '#common/testing/service.ts'
 import { mostPerSecond, startLossyProxy } from './support/lossy-proxy.ts'
 import { createProduct, newAddress, password, type ServiceName, startWithinMs, until } from './support/product.ts'
 

@@ -1,9 +1,9 @@
 /** Promise 6 while Redis answers a part of the commands: sessions are validated, and no password is hashed in vain. */
 
 import t from 'tap'
-import { connectRedis } from '#common/redis.ts'
-import { silentLog } from '#common/testing.ts'
-import { fieldCase } from '#common/testing-field-cases.ts'
+import { connectRedis } from '#common/redis/connection.ts'
+import { fieldCase } from '#common/testing/field-cases.ts'
+import { silentLog } from '#common/testing/service.ts'
 import { startOwnRedis } from './support/own-engine.ts'
 import { createProduct, newAddress, password, until } from './support/product.ts'
 

@@ -3,7 +3,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import t from 'tap'
-import { fieldCase } from '#common/testing-field-cases.ts'
+import { fieldCase } from '#common/testing/field-cases.ts'
 import { createProduct, newAddress, password } from './support/product.ts'
 
 const product = await createProduct(t)

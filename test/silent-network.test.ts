@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { engineAddress } from '#common/testing.ts'
+import { engineAddress } from '#common/testing/service.ts'
 import { startLossyProxy } from './support/lossy-proxy.ts'
 import { createProduct, until } from './support/product.ts'
 import { durationsMs, startTraffic, summary } from './support/traffic.ts'

@@ -5,7 +5,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { freePort } from '#common/testing-ports.ts'
+import { freePort } from '#common/testing/ports.ts'
 import { createProduct, newAddress, password, until } from './support/product.ts'
 import { startTcpProxy } from './support/tcp-proxy.ts'
 

@@ -2,11 +2,11 @@
 
 import { create, toJson } from '@bufbuild/protobuf'
 import { timestampFromDate } from '@bufbuild/protobuf/wkt'
-import { askEngine } from '#common/engine-call.ts'
-import type { KafkaOptions, Sender } from '#common/kafka.ts'
-import type { Logger } from '#common/logger.ts'
-import { withinMs } from '#common/time-limit.ts'
-import { ensureTopic, type TopicMemory, type TopicOptions } from '#common/topic.ts'
+import type { KafkaOptions, Sender } from '#common/kafka/client.ts'
+import { ensureTopic, type TopicMemory, type TopicOptions } from '#common/kafka/topic.ts'
+import type { Logger } from '#common/logging/logger.ts'
+import { askEngine } from '#common/time/engine-call.ts'
+import { withinMs } from '#common/time/timeout.ts'
 import { UserDeletedSchema } from '#gen/user/v1/events_pb.ts'
 import type { Database } from './database.ts'
 import { eq } from './drizzle.ts'
@@ -38,7 +38,7 @@ export function createAccountEvents(db: Database, options: AccountEventsOptions,
   let isThere = false
 
   async function requireTopic(): Promise<void> {
-    const { createKafka, createSender } = await import('#common/kafka.ts')
+    const { createKafka, createSender } = await import('#common/kafka/client.ts')
     sender ??= createSender(options, 'user-svc')
     const admin = createKafka(options.brokers, 'user-svc').admin()
     try {

@@ -2,9 +2,9 @@
 
 import { availableParallelism } from 'node:os'
 import type { Registry } from '@prometheus-io/client'
-import type { Logger } from '#common/logger.ts'
-import type { Readiness } from '#common/readiness.ts'
-import { buildRpcServer, type RpcServerOptions } from '#common/rpc-server.ts'
+import type { Logger } from '#common/logging/logger.ts'
+import type { Readiness } from '#common/ops/readiness.ts'
+import { buildRpcServer, type RpcServerOptions } from '#common/rpc/server/server.ts'
 import { file_user_v1_user, UserService } from '#gen/user/v1/user_pb.ts'
 import { createAccounts } from './accounts.ts'
 import { userRoutes } from './connect.ts'

@@ -1,7 +1,8 @@
 /** The sections of the configuration that user-svc reads. */
 
-import { ConfigError, loadConfig, requireAddress } from '#common/config.ts'
-import { duration, flag, host, integer, port, secretList } from '#common/config-keys.ts'
+import { duration, flag, host, integer, port, secretList } from '#common/config/keys.ts'
+import { ConfigError, loadConfig, requireAddress } from '#common/config/load.ts'
+import { postgresAddress, requireTlsInUrl } from '#common/config/postgres-url.ts'
 import {
   kafka,
   listenKeys,
@@ -10,9 +11,8 @@ import {
   requireStrongRpcToken,
   rpc,
   shutdown
-} from '#common/config-sections.ts'
-import { url } from '#common/config-urls.ts'
-import { postgresAddress, requireTlsInUrl } from '#common/postgres-url.ts'
+} from '#common/config/shared-sections.ts'
+import { url } from '#common/config/url-keys.ts'
 
 /** user-svc's own section. */
 export const userSvc = {

@@ -2,8 +2,8 @@
 
 import { timestampFromDate } from '@bufbuild/protobuf/wkt'
 import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect'
-import type { Logger } from '#common/logger.ts'
-import { callOf } from '#common/rpc-context.ts'
+import type { Logger } from '#common/logging/logger.ts'
+import { callOf } from '#common/rpc/call-context.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
 import type { Accounts, LoggedIn } from './accounts.ts'
 import { type AccountMetrics, countResult } from './metrics.ts'

@@ -1,7 +1,7 @@
 /** How user-svc looks at PostgreSQL for its readiness: whether it answers, and whether the pool is full. */
 
-import type { Logger } from '#common/logger.ts'
-import { type Probe, ProbeError } from '#common/readiness.ts'
+import type { Logger } from '#common/logging/logger.ts'
+import { type Probe, ProbeError } from '#common/ops/readiness.ts'
 import { type connectDatabase, isRefusal } from './database.ts'
 import { sql } from './drizzle.ts'
 import type { keepMigrating } from './migrations.ts'

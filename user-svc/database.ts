@@ -1,8 +1,8 @@
 /** The connections to PostgreSQL: none is waited for without end, and one that leaves a statement unanswered is given up. */
 
 import pg from 'pg'
-import { postgresAddress } from '#common/postgres-url.ts'
-import { TimeoutError, withinMs } from '#common/time-limit.ts'
+import { postgresAddress } from '#common/config/postgres-url.ts'
+import { TimeoutError, withinMs } from '#common/time/timeout.ts'
 import { drizzle } from './drizzle.ts'
 import { paced } from './paced-connects.ts'
 import { cancelling } from './statement-cancel.ts'

@@ -4,9 +4,9 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { untilAborted } from '#common/deadline.ts'
-import { overloaded } from '#common/errors.ts'
-import type { Call } from '#common/rpc-context.ts'
+import { overloaded } from '#common/errors/connect-errors.ts'
+import type { Call } from '#common/rpc/call-context.ts'
+import { untilAborted } from '#common/time/deadline.ts'
 
 export const lanes = ['login', 'registration'] as const
 export type Lane = (typeof lanes)[number]

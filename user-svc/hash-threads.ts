@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import { lowerSessionPriority, lowerThreadPriority, threadsOf } from '#common/priority.ts'
+import { lowerSessionPriority, lowerThreadPriority, threadsOf } from '#common/process/priority.ts'
 
 // For everything else that the pool does: files, DNS.
 const spareThreads = 4

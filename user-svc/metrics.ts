@@ -2,7 +2,7 @@
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import { Counter, Gauge, Histogram, type Registry } from '@prometheus-io/client'
-import { errorMeaning } from '#common/error-table.ts'
+import { errorMeaning } from '#common/errors/codes.ts'
 import { type HashQueueEvents, lanes, type ShedReason } from './hash-queue.ts'
 
 export type AccountMetrics = ReturnType<typeof accountMetrics>

@@ -1,10 +1,10 @@
 /** Brings the database to the newest schema once and ends; for a job that runs before user-svc does. */
 
-import '#common/no-native-driver.ts'
-import { ConfigError, loadConfig, requireAddress } from '#common/config.ts'
-import { createLogger } from '#common/logger.ts'
-import { requireTlsInUrl } from '#common/postgres-url.ts'
-import { dropDriverVariables } from '#common/runtime-variables.ts'
+import '#common/process/no-native-driver.ts'
+import { ConfigError, loadConfig, requireAddress } from '#common/config/load.ts'
+import { requireTlsInUrl } from '#common/config/postgres-url.ts'
+import { dropDriverVariables } from '#common/config/runtime-variables.ts'
+import { createLogger } from '#common/logging/logger.ts'
 import { schema } from './config.ts'
 import { migrateDatabase } from './migrations.ts'
 

@@ -1,7 +1,7 @@
 /** Keeps those who wait for a database that is away from storming it: one tries for all, and ever more rarely. */
 
 import type pg from 'pg'
-import { NotConnectedError } from '#common/driver-errors.ts'
+import { NotConnectedError } from '#common/errors/driver-errors.ts'
 
 type Connected = (error: Error | null) => void
 

@@ -1,11 +1,11 @@
 /** Starts user-svc. */
 
-import '#common/no-native-driver.ts'
-import { runService } from '#common/lifecycle.ts'
-import { rpcClientMetrics } from '#common/metrics.ts'
-import { createOpsServer } from '#common/ops-server.ts'
-import { watchReadiness } from '#common/readiness.ts'
-import { createRpcTransport } from '#common/rpc-client.ts'
+import '#common/process/no-native-driver.ts'
+import { rpcClientMetrics } from '#common/ops/metrics.ts'
+import { createOpsServer } from '#common/ops/ops-server.ts'
+import { watchReadiness } from '#common/ops/readiness.ts'
+import { runService } from '#common/process/lifecycle.ts'
+import { createRpcTransport } from '#common/rpc/client/transport.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { createAccountEvents } from './account-events.ts'
 import { buildApp, hashesAtATime } from './app.ts'

@@ -1,12 +1,12 @@
 /** user-svc's view of session-svc. */
 
 import { type CallOptions, type Client, Code, ConnectError, createClient, type Transport } from '@connectrpc/connect'
-import { errorMeaning } from '#common/error-table.ts'
-import { unavailable } from '#common/errors.ts'
-import { methodHealth } from '#common/health.ts'
-import { type Probe, ProbeError } from '#common/readiness.ts'
-import { type Call, onwards } from '#common/rpc-context.ts'
-import { probeOptions, requireServing } from '#common/rpc-probe.ts'
+import { errorMeaning } from '#common/errors/codes.ts'
+import { unavailable } from '#common/errors/connect-errors.ts'
+import { type Probe, ProbeError } from '#common/ops/readiness.ts'
+import { type Call, onwards } from '#common/rpc/call-context.ts'
+import { probeOptions, requireServing } from '#common/rpc/client/health-probe.ts'
+import { methodHealth } from '#common/rpc/server/health.ts'
 import { ErrorInfoSchema } from '#gen/google/rpc/error_details_pb.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 

@@ -3,8 +3,8 @@
 import * as promClient from '@prometheus-io/client'
 import type { FastifyInstance } from 'fastify'
 import fastifyMetrics from 'fastify-metrics'
-import type { Logger } from '#common/logger.ts'
-import { latencyBuckets } from '#common/metrics.ts'
+import type { Logger } from '#common/logging/logger.ts'
+import { latencyBuckets } from '#common/ops/metrics.ts'
 import { traceOf } from '../request-context.ts'
 
 export function logRequests(app: FastifyInstance, log: Logger): void {

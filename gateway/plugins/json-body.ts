@@ -3,7 +3,7 @@
 import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { invalidFields } from '#common/errors.ts'
+import { invalidFields } from '#common/errors/connect-errors.ts'
 import { HttpRefusal } from '../problem.ts'
 
 // Every string, with the colon behind it if it is a member's name. Matching all of them keeps the scan out of their insides.

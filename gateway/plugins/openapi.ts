@@ -6,7 +6,7 @@ import { dirname, extname, join } from 'node:path'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
-import { version } from '#common/version.ts'
+import { version } from '#common/process/version.ts'
 
 /** Register it before the routes that it is to describe. */
 export async function describeRoutes(app: FastifyInstance): Promise<void> {

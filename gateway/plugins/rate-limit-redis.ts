@@ -2,10 +2,10 @@
 
 import { createHash } from 'node:crypto'
 import { Code } from '@connectrpc/connect'
-import { toConnectError } from '#common/driver-errors.ts'
-import type { Logger } from '#common/logger.ts'
-import type { Redis } from '#common/redis.ts'
-import { withinMs } from '#common/time-limit.ts'
+import { toConnectError } from '#common/errors/driver-errors.ts'
+import type { Logger } from '#common/logging/logger.ts'
+import type { Redis } from '#common/redis/connection.ts'
+import { withinMs } from '#common/time/timeout.ts'
 
 const answerWithinMs = 200
 // After waiting in vain Redis is left alone for a while, so that not every request waits for it.

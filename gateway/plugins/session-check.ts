@@ -2,11 +2,11 @@
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
-import { unavailable } from '#common/errors.ts'
-import { tokenUserId } from '#common/token.ts'
+import { unavailable } from '#common/errors/connect-errors.ts'
+import { tokenUserId } from '#common/session/session-token.ts'
 import { budgetEnd, traceOf } from '../request-context.ts'
-import type { CurrentSession } from '../validation-answers.ts'
-import type { Validate } from '../validations.ts'
+import type { Validate } from '../session-validation/batcher.ts'
+import type { CurrentSession } from '../session-validation/result.ts'
 
 const sessionSlot = Symbol('session')
 type CheckedRequest = FastifyRequest & { [sessionSlot]?: CurrentSession }

@@ -3,7 +3,7 @@
 import { type Client, Code, ConnectError } from '@connectrpc/connect'
 import type { FastifyInstance, onRequestAsyncHookHandler } from 'fastify'
 import type { UserService } from '#gen/user/v1/user_pb.ts'
-import { loggedInBody } from '../logged-in.ts'
+import { loggedInBody } from '../login-response.ts'
 import { ageOf, sessionOf } from '../plugins/session-check.ts'
 import { callOptions } from '../request-context.ts'
 import { credentials, loggedIn, problems } from '../schemas.ts'

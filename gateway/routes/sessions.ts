@@ -2,9 +2,9 @@
 
 import type { Client } from '@connectrpc/connect'
 import type { FastifyInstance, onRequestAsyncHookHandler } from 'fastify'
-import { isoTime } from '#common/iso-time.ts'
+import { isoTime } from '#common/time/iso-time.ts'
 import type { UserService } from '#gen/user/v1/user_pb.ts'
-import { loggedInBody } from '../logged-in.ts'
+import { loggedInBody } from '../login-response.ts'
 import { bearerToken, requireToken, sessionOf } from '../plugins/session-check.ts'
 import { callOptions } from '../request-context.ts'
 import { credentials, currentSession, loggedIn, problems } from '../schemas.ts'

@@ -5,9 +5,9 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Registry } from '@prometheus-io/client'
 import t, { type Test } from 'tap'
-import { rpcClientMetrics } from '#common/metrics.ts'
-import { createRpcTransport } from '#common/rpc-client.ts'
-import { testRpc } from '#common/testing.ts'
+import { rpcClientMetrics } from '#common/ops/metrics.ts'
+import { createRpcTransport } from '#common/rpc/client/transport.ts'
+import { testRpc } from '#common/testing/service.ts'
 import { buildGateway, newSession, serveUpstreams } from './gateway.ts'
 
 const perSecond = 100

@@ -2,9 +2,9 @@
 
 import type { IncomingMessage } from 'node:http'
 import t from 'tap'
-import { createLogger } from '#common/logger.ts'
-import { silentLog } from '#common/testing.ts'
-import { fieldCase } from '#common/testing-field-cases.ts'
+import { createLogger } from '#common/logging/logger.ts'
+import { fieldCase } from '#common/testing/field-cases.ts'
+import { silentLog } from '#common/testing/service.ts'
 import { clientFinder, networks } from '../client-address.ts'
 import { buildGateway, credentials, loginAnswer, newAddress } from './gateway.ts'
 

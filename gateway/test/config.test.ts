@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { ConfigError, loadConfig } from '#common/config.ts'
+import { ConfigError, loadConfig } from '#common/config/load.ts'
 import { load, schema } from '../config.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'config-'))

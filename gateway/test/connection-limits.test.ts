@@ -3,8 +3,8 @@
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { affordableConnections } from '#common/descriptors.ts'
-import { fieldCase } from '#common/testing-field-cases.ts'
+import { affordableConnections } from '#common/process/descriptors.ts'
+import { fieldCase } from '#common/testing/field-cases.ts'
 import { answersIn, firstAnswer, head, sendBytes } from './bytes.ts'
 import { buildGateway, listen, requireForm } from './gateway.ts'
 

@@ -3,7 +3,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import t from 'tap'
-import { fieldCase } from '#common/testing-field-cases.ts'
+import { fieldCase } from '#common/testing/field-cases.ts'
 import { answersIn, firstAnswer, head, sendBytes } from './bytes.ts'
 import { buildGateway, listen, loginAnswer, newSession, requireForm } from './gateway.ts'
 

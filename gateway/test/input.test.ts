@@ -2,7 +2,7 @@
 
 import type { LightMyRequestResponse } from 'fastify'
 import t from 'tap'
-import { createToken } from '#common/token.ts'
+import { createToken } from '#common/session/session-token.ts'
 import { parseJsonBody } from '../plugins/json-body.ts'
 import { authorization, buildGateway, json, token } from './service.ts'
 

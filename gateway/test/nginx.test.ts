@@ -1,7 +1,7 @@
 /** The sample of the README in a real nginx: what reaches the application, the gateway and the client. */
 
 import t from 'tap'
-import { fieldCase } from '#common/testing-field-cases.ts'
+import { fieldCase } from '#common/testing/field-cases.ts'
 import { buildGateway, listen, newSession, serveUpstreams } from './gateway.ts'
 import { hasNginx, sendFrom, serveNginx } from './nginx.ts'
 

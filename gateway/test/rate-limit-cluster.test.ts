@@ -2,9 +2,9 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { openRedis } from '#common/redis-store.ts'
-import { silentLog } from '#common/testing.ts'
-import { startRedisCluster } from '#common/testing-redis.ts'
+import { openRedis } from '#common/redis/store.ts'
+import { startRedisCluster } from '#common/testing/redis.ts'
+import { silentLog } from '#common/testing/service.ts'
 import { buildGateway, credentials, loginAnswer, newAddress } from './gateway.ts'
 
 t.test('two gateways count together; without one server, only for its clients each for itself', async (t) => {

@@ -2,8 +2,8 @@
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
-import { reasoned } from '#common/errors.ts'
-import { createToken } from '#common/token.ts'
+import { reasoned } from '#common/errors/connect-errors.ts'
+import { createToken } from '#common/session/session-token.ts'
 import { buildGateway, credentials, loginAnswer, newSession, requireForm } from './gateway.ts'
 
 const login = loginAnswer()

@@ -4,7 +4,7 @@ import { Agent, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
-import { allCodes, codeName, errorMeaning } from '#common/error-table.ts'
+import { allCodes, codeName, errorMeaning } from '#common/errors/codes.ts'
 import { buildGateway, credentials, listen, loginAnswer, newSession, requireForm } from './gateway.ts'
 
 t.test('requests are timed by method, route and status, errors counted by whose they are', async (t) => {

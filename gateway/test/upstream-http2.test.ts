@@ -3,7 +3,7 @@
 import type { Socket } from 'node:net'
 import { Code, ConnectError } from '@connectrpc/connect'
 import t, { type Test } from 'tap'
-import { reasoned } from '#common/errors.ts'
+import { reasoned } from '#common/errors/connect-errors.ts'
 import { routes, statuses } from './all-routes.ts'
 import { buildGateway, credentials, newSession, requireForm, serveUpstreams } from './gateway.ts'
 

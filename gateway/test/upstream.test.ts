@@ -3,7 +3,7 @@
 import { request as httpRequest } from 'node:http'
 import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
-import { invalidFields, reasoned, tooManyRequests, unavailable } from '#common/errors.ts'
+import { invalidFields, reasoned, tooManyRequests, unavailable } from '#common/errors/connect-errors.ts'
 import { InvalidReason } from '#gen/session/v1/session_pb.ts'
 import { authorization, buildGateway, json, session, token, userId } from './service.ts'
 

@@ -3,9 +3,9 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { createKafka } from '#common/kafka.ts'
-import { engineAddress, silentLog } from '#common/testing.ts'
-import { ensureTopic } from '#common/topic.ts'
+import { createKafka } from '#common/kafka/client.ts'
+import { ensureTopic } from '#common/kafka/topic.ts'
+import { engineAddress, silentLog } from '#common/testing/service.ts'
 import { consumeGroup } from '../group-consumer.ts'
 import type { GroupHandler } from '../group-handler.ts'
 

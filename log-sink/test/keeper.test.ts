@@ -3,8 +3,8 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { silentLog } from '#common/testing.ts'
-import { fieldCase } from '#common/testing-field-cases.ts'
+import { fieldCase } from '#common/testing/field-cases.ts'
+import { silentLog } from '#common/testing/service.ts'
 import { keepFiles } from '../keeper.ts'
 
 fieldCase(t, 3, 'the draft of a compression that was killed is removed', async (t) => {

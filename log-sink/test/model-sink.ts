@@ -2,7 +2,7 @@
 
 import { mkdirSync } from 'node:fs'
 import { Registry } from '@prometheus-io/client'
-import { silentLog } from '#common/testing.ts'
+import { silentLog } from '#common/testing/service.ts'
 import { type Collector, createCollector } from '../collector.ts'
 import { type Keeper, keepFiles } from '../keeper.ts'
 import { sinkMetrics } from '../metrics.ts'

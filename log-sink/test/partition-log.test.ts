@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { fieldCase } from '#common/testing-field-cases.ts'
+import { fieldCase } from '#common/testing/field-cases.ts'
 import { type Committed, decodeCommit } from '../checkpoint.ts'
 import { createNameClock } from '../line-file.ts'
 import { openPartition, type PartitionOptions, settlePartition } from '../partition-log.ts'

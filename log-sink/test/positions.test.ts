@@ -1,7 +1,7 @@
 /** What was collected before is told from what is new and from what never came. */
 
 import t from 'tap'
-import { fieldCase } from '#common/testing-field-cases.ts'
+import { fieldCase } from '#common/testing/field-cases.ts'
 import { noPositions, type Positions, trackPositions } from '../positions.ts'
 
 /** Takes ranges of one source, and says for each how many lines of it were known. */

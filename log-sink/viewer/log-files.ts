@@ -1,7 +1,7 @@
 /** Where lines are: the files of the sinks, and the segments that wait in the spool. */
 
 import { basename, join } from 'node:path'
-import { listSegments, namesIn } from '#common/spool/layout.ts'
+import { listSegments, namesIn } from '#common/logging/spool/layout.ts'
 
 /** Takes note of a file or folder that cannot be read. */
 export type Problem = (path: string, error: unknown) => void

@@ -1,6 +1,6 @@
 /** Decides which lines are asked for, and when they happened. */
 
-import { logLevels } from '#common/config-sections.ts'
+import { logLevels } from '#common/config/shared-sections.ts'
 import { type Instant, isBefore, lineInstant } from './instant.ts'
 import { headTime, isText, type LineHead, readHead } from './line-head.ts'
 import { filters, levelRank, type Query } from './query.ts'

@@ -1,7 +1,7 @@
 /** What is asked for, as the variables TRACE, SERVICE, LEVEL, SINCE and FOLLOW say it. */
 
-import { ConfigError } from '#common/config.ts'
-import { logLevels } from '#common/config-sections.ts'
+import { ConfigError } from '#common/config/load.ts'
+import { logLevels } from '#common/config/shared-sections.ts'
 import { type Instant, parseInstant } from './instant.ts'
 
 /** Which lines are shown; what is undefined filters nothing. */

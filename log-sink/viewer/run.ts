@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ConfigError } from '#common/config.ts'
+import { ConfigError } from '#common/config/load.ts'
 import { allocateRecords, type Entry, getRecord, lineLength, type Records, recordBytes } from './records.ts'
 
 const blockBytes = 2 ** 20

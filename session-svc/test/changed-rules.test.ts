@@ -2,8 +2,8 @@
 
 import { timestampMs } from '@bufbuild/protobuf/wkt'
 import t from 'tap'
-import { fieldCase } from '#common/testing-field-cases.ts'
-import { parseToken, uuidBytes } from '#common/token.ts'
+import { parseToken, uuidBytes } from '#common/session/session-token.ts'
+import { fieldCase } from '#common/testing/field-cases.ts'
 import { keepMs } from '../scripts.ts'
 import { newUser, startSessionSvc } from './service.ts'
 

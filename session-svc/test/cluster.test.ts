@@ -3,11 +3,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
-import { slotOf } from '#common/redis-cluster.ts'
-import { openRedis, probeMasters, probeRedis } from '#common/redis-store.ts'
-import { silentLog } from '#common/testing.ts'
-import { type RedisServer, startRedisCluster } from '#common/testing-redis.ts'
-import { uuidBytes } from '#common/token.ts'
+import { slotOf } from '#common/redis/cluster.ts'
+import { openRedis, probeMasters, probeRedis } from '#common/redis/store.ts'
+import { uuidBytes } from '#common/session/session-token.ts'
+import { type RedisServer, startRedisCluster } from '#common/testing/redis.ts'
+import { silentLog } from '#common/testing/service.ts'
 import { newUser, redisUnderTest, startSessionSvc } from './service.ts'
 
 const servers = (await startRedisCluster(t)) as [RedisServer, RedisServer, RedisServer]

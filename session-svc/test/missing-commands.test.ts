@@ -1,8 +1,8 @@
 /** A real Redis without some commands, with the keys of another program, or a cluster without a node: the reason is named. */
 
 import t from 'tap'
-import { silentLog } from '#common/testing.ts'
-import { startRedisServer } from '#common/testing-redis.ts'
+import { startRedisServer } from '#common/testing/redis.ts'
+import { silentLog } from '#common/testing/service.ts'
 import { openSessionStore } from '../replicas.ts'
 import { single, startOn, statesOf, until } from './store-calls.ts'
 

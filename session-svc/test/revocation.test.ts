@@ -2,10 +2,10 @@
 
 import { ConnectError } from '@connectrpc/connect'
 import t, { type Test } from 'tap'
-import { reasonMetadata } from '#common/errors.ts'
-import { maxCreatedEpoch, maxEpoch, maxRevokedEpoch } from '#common/session-epoch.ts'
-import { fieldCase } from '#common/testing-field-cases.ts'
-import { parseToken, uuidBytes } from '#common/token.ts'
+import { reasonMetadata } from '#common/errors/connect-errors.ts'
+import { maxCreatedEpoch, maxEpoch, maxRevokedEpoch } from '#common/session/session-epoch.ts'
+import { parseToken, uuidBytes } from '#common/session/session-token.ts'
+import { fieldCase } from '#common/testing/field-cases.ts'
 import { newUser, startSessionSvc } from './service.ts'
 
 const { client, redis } = await startSessionSvc(t)

@@ -3,9 +3,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
-import { probeRedis } from '#common/redis-store.ts'
-import { silentLog } from '#common/testing.ts'
-import { startGuardedRedis } from '#common/testing-redis.ts'
+import { probeRedis } from '#common/redis/store.ts'
+import { startGuardedRedis } from '#common/testing/redis.ts'
+import { silentLog } from '#common/testing/service.ts'
 import { newUser, startSessionSvc } from './service.ts'
 
 const { master, replica, sentinels } = await startGuardedRedis(t)

@@ -3,8 +3,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Code, ConnectError } from '@connectrpc/connect'
 import type { Test } from 'tap'
-import { reasonOf } from '#common/readiness.ts'
-import { silentLog } from '#common/testing.ts'
+import { reasonOf } from '#common/ops/readiness.ts'
+import { silentLog } from '#common/testing/service.ts'
 import { redisDependencies } from '../probes.ts'
 import { newUser, startSessionSvc } from './service.ts'
 

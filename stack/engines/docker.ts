@@ -4,12 +4,7 @@ import { createHash } from 'node:crypto'
 import { chmodSync, statSync } from 'node:fs'
 import type { Program } from '../supervised.ts'
 import { runTool } from '../tool.ts'
-import { engineGraceMs } from './engine.ts'
-
-/** A Docker engine that answers; containers of one data directory carry its name. */
-export interface Docker {
-  containerPrefix: string
-}
+import { type Docker, engineGraceMs } from './engine.ts'
 
 /** What is run in a container. */
 export interface Contained {

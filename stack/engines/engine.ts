@@ -1,7 +1,11 @@
 /** What starting any engine takes, and how it is said that one cannot be had. */
 
 import type { Supervisor } from '../supervisor.ts'
-import type { Docker } from './docker.ts'
+
+/** A Docker engine that answers; containers of one data directory carry its name. */
+export interface Docker {
+  containerPrefix: string
+}
 
 /** How one engine is to be started. */
 export interface EngineOptions {

@@ -33,7 +33,7 @@ export async function startKafka(options: EngineOptions): Promise<StartedKafka> 
 /** Resolves if a Kafka broker answers at one of the addresses. */
 export async function pingKafka(brokers: string[]): Promise<void> {
   // Loaded when needed: it costs a tenth of a second.
-  const { createKafka } = await import('#common/kafka.ts')
+  const { createKafka } = await import('#common/kafka/client.ts')
   const admin = createKafka(brokers, 'stack').admin()
   try {
     await admin.connect()

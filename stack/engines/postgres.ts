@@ -1,10 +1,10 @@
 /** PostgreSQL: a cluster of its own with the database `auth`, from the npm package or in Docker. */
 
-import '#common/no-native-driver.ts'
+import '#common/process/no-native-driver.ts'
 import { mkdirSync } from 'node:fs'
 import pg from 'pg'
-import { postgresAddress } from '#common/postgres-url.ts'
-import { keptSecret } from '../kept-secret.ts'
+import { postgresAddress } from '#common/config/postgres-url.ts'
+import { keptSecret } from '../secret-file.ts'
 import type { Program } from '../supervised.ts'
 import { waitUntil } from '../wait.ts'
 import { containerProgram, openToContainer } from './docker.ts'

@@ -3,7 +3,7 @@
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createClient } from 'redis'
-import { keptSecret } from '../kept-secret.ts'
+import { keptSecret } from '../secret-file.ts'
 import type { Program } from '../supervised.ts'
 import { isInstalled } from '../tool.ts'
 import { waitUntil } from '../wait.ts'

@@ -6,7 +6,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { processStart } from '#common/process-identity.ts'
+import { processStart } from '#common/process/process-identity.ts'
 import { type RunLock, takeRunLock } from '../run-lock.ts'
 
 const nobody = 2 ** 22 + 1

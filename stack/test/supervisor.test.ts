@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { platform } from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { isAlive } from '#common/process-identity.ts'
+import { isAlive } from '#common/process/process-identity.ts'
 import type { Program } from '../supervised.ts'
 import { createSupervisor } from '../supervisor.ts'
 

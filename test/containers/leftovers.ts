@@ -2,7 +2,7 @@
 
 import { globSync, readFileSync, rmSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isAlive } from '#common/process-identity.ts'
+import { isAlive } from '#common/process/process-identity.ts'
 import { runTool } from '../../stack/tool.ts'
 
 const endMs = 15_000

@@ -1,7 +1,7 @@
 /** The matrix of one target as a test. */
 
 import t from 'tap'
-import { engineAddress } from '#common/testing.ts'
+import { engineAddress } from '#common/testing/service.ts'
 import type { Target } from './laboratory.ts'
 import { runMatrix } from './matrix.ts'
 

@@ -5,9 +5,9 @@
  */
 
 import { join } from 'node:path'
-import { createRegistry } from '#common/metrics.ts'
-import { openServiceLog } from '#common/service-log.ts'
-import { namesIn, nothingShipped, shippedNote } from '#common/spool/layout.ts'
+import { openServiceLog } from '#common/logging/service-log.ts'
+import { namesIn, nothingShipped, shippedNote } from '#common/logging/spool/layout.ts'
+import { createRegistry } from '#common/ops/metrics.ts'
 
 const [service = 'producer', from = '1', to = '1', perSecond = '1000', partition] = process.argv.slice(2)
 const spoolDirectory = process.env.LOG_SPOOL_DIRECTORY ?? ''

@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process'
 import { chmodSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import { freePort } from '#common/testing-ports.ts'
+import { freePort } from '#common/testing/ports.ts'
 import { temporaryFolder } from './log-stack.ts'
 import { startTcpProxy } from './tcp-proxy.ts'
 

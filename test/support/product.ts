@@ -7,8 +7,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
-import { createTestDatabase, engineAddress } from '#common/testing.ts'
-import { freePort } from '#common/testing-ports.ts'
+import { freePort } from '#common/testing/ports.ts'
+import { createTestDatabase, engineAddress } from '#common/testing/service.ts'
 
 /** How long a process may take from its start to readiness: log-sink joins a group of a broker that a busy machine delays. */
 export const startWithinMs = 90_000

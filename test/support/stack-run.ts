@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
-import { isAlive, processStat } from '#common/process-identity.ts'
+import { isAlive, processStat } from '#common/process/process-identity.ts'
 import { until } from './product.ts'
 
 /** A data directory that is removed after the test. */

@@ -3,7 +3,7 @@
 import { Code, ConnectError } from '@connectrpc/connect'
 import { hashSync } from '@node-rs/bcrypt'
 import t from 'tap'
-import { fieldViolations, reasonMetadata, unavailable } from '#common/errors.ts'
+import { fieldViolations, reasonMetadata, unavailable } from '#common/errors/connect-errors.ts'
 import { startUserSvc } from './service.ts'
 
 const { client, sql, sessions, registry } = await startUserSvc(t)

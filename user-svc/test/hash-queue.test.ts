@@ -3,8 +3,8 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
-import { deadlineExceeded } from '#common/deadline.ts'
-import { isOverload, retryAfterSeconds } from '#common/errors.ts'
+import { isOverload, retryAfterSeconds } from '#common/errors/connect-errors.ts'
+import { deadlineExceeded } from '#common/time/deadline.ts'
 import { createHashQueue, type HashQueueEvents, type Lane } from '../hash-queue.ts'
 
 const hashMs = 40

@@ -3,7 +3,7 @@
 import { hashSync } from '@node-rs/bcrypt'
 import fc from 'fast-check'
 import t from 'tap'
-import { fieldCase } from '#common/testing-field-cases.ts'
+import { fieldCase } from '#common/testing/field-cases.ts'
 import { createPasswords, normalizePassword, passwordViolation, UnusableHashError } from '../passwords.ts'
 
 const signal = new AbortController().signal

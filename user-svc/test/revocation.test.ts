@@ -2,9 +2,9 @@
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
-import { invalidFields, reasonMetadata } from '#common/errors.ts'
-import { maxEpoch } from '#common/session-epoch.ts'
-import { fieldCase } from '#common/testing-field-cases.ts'
+import { invalidFields, reasonMetadata } from '#common/errors/connect-errors.ts'
+import { maxEpoch } from '#common/session/session-epoch.ts'
+import { fieldCase } from '#common/testing/field-cases.ts'
 import { startUserSvc } from './service.ts'
 
 const { client, sql, sessions } = await startUserSvc(t)

@@ -1,0 +1,191 @@
+/**
+ * Reads a URL of PostgreSQL as libpq, providers and Prisma write it, into explicit options of node-postgres: the driver's
+ * own parser takes parameters that it does not know for settings of the server, and completes an address from PG* variables.
+ */
+
+import { readFileSync } from 'node:fs'
+import type { ClientConfig } from 'pg'
+import { ConfigError } from './load.ts'
+import { isAuthority, type UrlParts, urlParts } from './url-keys.ts'
+
+/** Where a PostgreSQL is; the same for every connection to it. */
+export type PostgresAddress = Required<Pick<ClientConfig, 'host' | 'port' | 'user' | 'password' | 'database' | 'ssl'>> &
+  Pick<ClientConfig, 'application_name' | 'options'> & {
+    enableChannelBinding?: boolean
+    sslnegotiation?: 'postgres' | 'direct'
+  }
+
+const key = 'userSvc.postgres.url'
+const any = /^/
+/** Parameters that change a connection, and the values that are taken. */
+const used: Record<string, RegExp> = {
+  host: any,
+  port: /^\d{1,5}$/,
+  user: any,
+  password: any,
+  dbname: any,
+  application_name: any,
+  options: any,
+  sslmode: /^(disable|require|no-verify|verify-ca|verify-full)$/,
+  ssl: /^(true|false|0|1|no-verify)$/,
+  sslrootcert: any,
+  sslcert: any,
+  sslkey: any,
+  sslnegotiation: /^(postgres|direct)$/,
+  channel_binding: /^(disable|prefer|require)$/
+}
+/** Parameters that change nothing here, with the values for which that is true. */
+const ignored: Record<string, RegExp> = {
+  // libpq: the product has its own deadlines and keep-alive.
+  connect_timeout: any,
+  ...Object.fromEntries(
+    ['keepalives', 'keepalives_idle', 'keepalives_interval', 'keepalives_count', 'tcp_user_timeout'].map((name) => [
+      name,
+      any
+    ])
+  ),
+  fallback_application_name: any,
+  client_encoding: /^(auto|utf-?8)$/i,
+  gssencmode: /^(disable|prefer)$/,
+  sslcompression: any,
+  sslsni: any,
+  target_session_attrs: /^(any|read-write|primary)$/,
+  load_balance_hosts: any,
+  uselibpqcompat: any,
+  // Prisma and JDBC: limits and caches of their own clients.
+  schema: /^public$/,
+  ...Object.fromEntries(
+    [
+      ...['pgbouncer', 'connection_limit', 'pool_timeout', 'socket_timeout', 'statement_cache_size', 'pool_mode'],
+      ...['max_idle_connection_lifetime', 'prepareThreshold', 'prepared_statements', 'single_use_connections'],
+      // Supabase's integration for Vercel.
+      ...['supa', 'workaround']
+    ].map((name) => [name, any])
+  ),
+  sslaccept: /^accept_invalid_certs$/
+}
+/** Words that may be printed, since they are documented parameters and no part of a password. */
+const unsupported = [
+  ...[
+    'service',
+    'passfile',
+    'sslpassword',
+    'sslcrl',
+    'requirepeer',
+    'krbsrvname',
+    'hostaddr',
+    'replication',
+    'sslidentity'
+  ],
+  ...['statement_timeout', 'search_path', 'currentSchema', 'timezone', 'require_auth', 'ssl_min_protocol_version', 'db']
+]
+const remedies: Record<string, string> = {
+  port: 'takes a port from 1 to 65535',
+  client_encoding: 'takes UTF8',
+  schema: 'takes public; name another schema with options=-c%20search_path%3D<schema>',
+  sslmode: 'takes disable, require, verify-ca or verify-full; TLS that is only sometimes used protects nothing',
+  target_session_attrs: 'takes any, read-write or primary',
+  sslaccept: 'is not supported, write sslmode=verify-full'
+}
+
+/** What is wrong with a readable URL of PostgreSQL; the message holds documented words only. */
+function wrong(what: string): never {
+  throw new ConfigError(`${key}: ${what}`)
+}
+
+function parametersOf({ query }: UrlParts): Map<string, string> {
+  const parameters = new Map<string, string>()
+  for (const part of query === '' ? [] : query.split('&')) {
+    const [name = '', ...rest] = part.split('=')
+    const accepted = Object.hasOwn(used, name) ? used[name] : Object.hasOwn(ignored, name) ? ignored[name] : undefined
+    if (accepted === undefined) {
+      const shown = unsupported.includes(name) ? `the parameter ${name}` : 'an unknown parameter (not shown)'
+      wrong(`has ${shown}, takes ${Object.keys(used).join(', ')}`)
+    }
+    if (parameters.has(name)) wrong(`has the parameter ${name} twice`)
+    const value = decodeURIComponent(rest.join('='))
+    if (!accepted.test(value)) wrong(`parameter ${name} ${remedies[name] ?? takes(accepted)}`)
+    parameters.set(name, value)
+  }
+  return parameters
+}
+
+/** The words of a pattern such as `^(disable|require)$`. */
+const takes = ({ source }: RegExp) => `takes ${source.replace(/^\^\(?(.*?)\)?\$$/, '$1').replaceAll('|', ', ')}`
+
+function tlsOf(parameters: ReadonlyMap<string, string>): PostgresAddress['ssl'] {
+  const read = (name: string) => {
+    const file = parameters.get(name)
+    if (file === undefined || file === 'system') return undefined
+    try {
+      return readFileSync(file, 'utf8')
+    } catch (error) {
+      return wrong(`the file of ${name} cannot be read (${(error as NodeJS.ErrnoException).code})`)
+    }
+  }
+  const ssl = parameters.get('ssl')
+  const root = parameters.get('sslrootcert')
+  const byFlag = ssl === undefined ? undefined : /^(false|0)$/.test(ssl) ? 'disable' : 'require'
+  const needsTls = root !== undefined || parameters.has('sslcert') || parameters.get('sslnegotiation') === 'direct'
+  const asked = parameters.get('sslmode') ?? byFlag ?? (needsTls ? 'require' : 'disable')
+  if (asked === 'disable') return false
+  // As libpq: a root certificate is there to be checked, and the system's ones hold for names only.
+  const mode = root === 'system' ? 'verify-full' : asked === 'require' && root !== undefined ? 'verify-ca' : asked
+  if (mode === 'verify-ca' && root === undefined) wrong('parameter sslmode=verify-ca takes sslrootcert with it')
+  const [ca, cert, clientKey] = [read('sslrootcert'), read('sslcert'), read('sslkey')]
+  return {
+    ...(ca !== undefined && { ca }),
+    ...(cert !== undefined && { cert }),
+    ...(clientKey !== undefined && { key: clientKey }),
+    ...((mode === 'require' || mode === 'no-verify') && { rejectUnauthorized: false }),
+    ...(mode === 'verify-ca' && { checkServerIdentity: () => undefined })
+  }
+}
+
+/**
+ * The options of node-postgres for a URL.
+ *
+ * @throws {ConfigError} for a URL that the product does not take; the message holds nothing of it but documented words
+ */
+export function postgresAddress(url: string): PostgresAddress {
+  const parts = urlParts(url) ?? wrong('cannot be read')
+  const parameters = parametersOf(parts)
+  const text = (name: string) => parameters.get(name) ?? ''
+  if (parts.hosts.includes(',') || text('host').includes(',')) wrong('names several hosts, takes one')
+  const [, urlHost = '', urlPort = ''] = /^(\[.*\]|[^:]*)(?::(\d*))?$/.exec(parts.hosts) ?? []
+  const host = text('host') || decodeURIComponent(urlHost).replace(/^\[(.*)\]$/, '$1')
+  const isSocket = host.startsWith('/')
+  if (host === '') wrong('names no host')
+  if (!isSocket && !isAuthority(host.includes(':') ? `[${host.replace('%', '%25')}]` : host))
+    wrong('names no valid host')
+  const port = Number(text('port') || urlPort || 5432)
+  if (port < 1 || port > 65_535) wrong('has no valid port')
+  const user = decodeURIComponent(parts.user) || text('user')
+  if (user === '') wrong('names no user')
+  const database = decodeURIComponent(parts.path.slice(1)) || text('dbname') || user
+  const [name, options, binding, negotiation] = [
+    'application_name',
+    'options',
+    'channel_binding',
+    'sslnegotiation'
+  ].map(text)
+  return {
+    host,
+    port,
+    user,
+    // A function, or the driver would look for an empty one in ~/.pgpass.
+    password: () => decodeURIComponent(parts.password) || text('password'),
+    database,
+    ssl: isSocket ? false : tlsOf(parameters),
+    ...(name && { application_name: name }),
+    ...(options && { options }),
+    ...(binding === 'require' && { enableChannelBinding: true }),
+    ...(negotiation && { sslnegotiation: negotiation as 'postgres' | 'direct' })
+  }
+}
+
+/** Refuses `PGSSLMODE` where the URL says nothing about TLS: its author expects encrypted connections. */
+export function requireTlsInUrl(url: string, { PGSSLMODE = '' }: NodeJS.ProcessEnv): void {
+  if (url === '' || !/^(require|verify-ca|verify-full)$/.test(PGSSLMODE) || /[?&]ssl(mode)?=/.test(url)) return
+  throw new ConfigError(`PGSSLMODE: variables of libpq do not count, write sslmode=${PGSSLMODE} into ${key}`)
+}

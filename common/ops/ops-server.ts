@@ -1,0 +1,68 @@
+/** The ops port: `/livez`, `/readyz` and `/metrics` over HTTP/1.1, apart from the port that users reach. */
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Registry } from '@prometheus-io/client'
+import type { Logger } from '#common/logging/logger.ts'
+import { boundConnections } from '#common/process/descriptors.ts'
+import type { Readiness } from './readiness.ts'
+
+// Fewer than the descriptors that are reserved.
+const maxConnections = 100
+
+/** Serves the ops port until it is closed. */
+export function createOpsServer(registry: Registry, readiness: Readiness, log: Logger): Server {
+  const timeouts = { requestTimeout: 5000, headersTimeout: 5000, connectionsCheckingInterval: 1000 }
+  const server = createServer(timeouts, (request, response) => {
+    answer(request, response, registry, readiness).catch((error) => {
+      log.error({ event: 'ops_request_failed', err: error }, 'an ops request failed')
+      response.statusCode = 500
+      response.end()
+    })
+  })
+  boundConnections(server, maxConnections)
+  server.unref()
+  return server
+}
+
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  registry: Registry,
+  readiness: Readiness
+): Promise<void> {
+  const url = new URL(request.url ?? '/', 'http://ops')
+  response.setHeader('Cache-Control', 'no-store')
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    response.writeHead(405, { Allow: 'GET, HEAD' }).end()
+  } else if (url.pathname === '/livez') {
+    text(response, 200, 'ok')
+  } else if (url.pathname === '/readyz') {
+    text(
+      response,
+      readiness.ready() ? 200 : 503,
+      url.searchParams.has('verbose') ? verbose(readiness) : word(readiness)
+    )
+  } else if (url.pathname === '/metrics') {
+    const metrics = await registry.metrics()
+    response.writeHead(200, { 'Content-Type': registry.contentType }).end(metrics)
+  } else {
+    text(response, 404, 'takes /livez, /readyz, /readyz?verbose, /metrics')
+  }
+}
+
+function text(response: ServerResponse, status: number, body: string): void {
+  response.writeHead(status, { 'Content-Type': 'text/plain; charset=utf-8' }).end(`${body}\n`)
+}
+
+function word(readiness: Readiness): string {
+  return readiness.ready() ? 'ready' : readiness.draining() ? 'stopping' : 'not ready'
+}
+
+function verbose(readiness: Readiness): string {
+  const lines = readiness.states().map(({ name, up, reason, warning, blocks }) => {
+    return up
+      ? `[+] ${name}: up${warning ? ` (warning: ${warning})` : ''}`
+      : `[-] ${name}: ${reason}${blocks ? '' : ' (the service does what it can without it)'}`
+  })
+  return [word(readiness), ...lines].join('\n')
+}

@@ -1,0 +1,77 @@
+/** The server interceptor: every unary call has a log line, a metric, and an error that says no more than it may. */
+
+import { Code, ConnectError, type Interceptor, type UnaryRequest } from '@connectrpc/connect'
+import { errorMeaning } from '#common/errors/codes.ts'
+import { isOverload } from '#common/errors/connect-errors.ts'
+import { toConnectError } from '#common/errors/driver-errors.ts'
+import type { LogFields, Logger } from '#common/logging/logger.ts'
+import type { RpcMetrics } from '#common/ops/metrics.ts'
+import { lineKey, logKey } from '#common/rpc/call-context.ts'
+import { untilAborted } from '#common/time/deadline.ts'
+import { isOpenService } from './credential.ts'
+
+/** Writes the line and counts the metric of a finished call. */
+export function recordCall(
+  log: Logger,
+  metrics: RpcMetrics,
+  method: Parameters<RpcMetrics['observe']>[0],
+  error: ConnectError | undefined,
+  startedAt: number,
+  more: Pick<LogFields, 'count' | 'traceIds'> = {}
+): void {
+  const durationMs = performance.now() - startedAt
+  metrics.observe(method, error, durationMs / 1000)
+  const level = levelOf(method, error)
+  const fields = {
+    event: 'rpc_served',
+    rpc: `${method.parent.typeName}/${method.name}`,
+    code: error ? errorMeaning(error.code).name : 'ok',
+    durationMs: Math.round(durationMs * 100) / 100,
+    ...more
+  }
+  log[level](error && level === 'error' ? { ...fields, err: error } : fields, 'served a call')
+}
+
+/** What an overloaded service refuses is no failure of its own, and there can be very much of it. */
+function levelOf(method: Parameters<RpcMetrics['observe']>[0], error: ConnectError | undefined) {
+  if (error && !isOverload(error)) return errorMeaning(error.code).logLevel
+  return isOpenService(method.parent.typeName) ? 'debug' : 'info'
+}
+
+/** A call ends at its deadline, whatever its handler does. */
+export function observe(fallbackLog: Logger, metrics: RpcMetrics): Interceptor {
+  async function served<T>(request: UnaryRequest, next: (request: UnaryRequest) => Promise<T>): Promise<T> {
+    const startedAt = performance.now()
+    let error: ConnectError | undefined
+    try {
+      return await untilAborted(request.signal, next(request))
+    } catch (thrown) {
+      error = truth(thrown, request)
+      throw shown(error)
+    } finally {
+      const { contextValues, method } = request
+      const log = contextValues.get(logKey) ?? fallbackLog
+      recordCall(log, metrics, method, error, startedAt, contextValues.get(lineKey))
+    }
+  }
+
+  // The only streams are those of health and reflection, which have no line.
+  return (next) => async (request) => (request.stream ? next(request) : served(request, next))
+}
+
+/** Whatever fails after the caller has gone away is the going away; its own deadline is named as such. */
+function truth(thrown: unknown, { signal }: Pick<UnaryRequest, 'signal'>): ConnectError {
+  return toConnectError(signal.aborted ? goneAway(signal) : thrown)
+}
+
+/** What goes out of an error; of one of our own, nothing does. */
+function shown(error: ConnectError): ConnectError {
+  return error.code === Code.Internal ? new ConnectError('Internal error.', Code.Internal) : error
+}
+
+function goneAway(signal: AbortSignal): ConnectError {
+  const { reason } = signal
+  return reason instanceof ConnectError && reason.code === Code.DeadlineExceeded
+    ? reason
+    : new ConnectError('The caller went away.', Code.Canceled)
+}

@@ -1,0 +1,163 @@
+/** The messages of unary calls on a stream of HTTP/2: what a client sends and reads, and what a server reads. */
+
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  constants,
+  type IncomingHttpHeaders,
+  type ServerHttp2Stream
+} from 'node:http2'
+import { Code, ConnectError } from '@connectrpc/connect'
+import { isUnprocessed } from '#common/rpc/client/http2-guard.ts'
+import { neverProcessed } from '#common/rpc/client/retry.ts'
+
+interface Answer {
+  headers: IncomingHttpHeaders
+  content: Buffer
+}
+
+/**
+ * Sends a body and reads the answer. At the end all listeners are removed: V8 keeps the stream for some collections, and
+ * with it all that its listeners hold, which costs a batch of 49 tokens 200 µs.
+ */
+export function exchange(
+  opening: Promise<ClientHttp2Stream>,
+  body: Uint8Array,
+  readMaxBytes: number,
+  signal: AbortSignal
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    let stream: ClientHttp2Stream | undefined
+    let session: ClientHttp2Session | undefined
+    let headers: IncomingHttpHeaders | undefined
+    let isSettled = false
+    const content = gather(readMaxBytes)
+
+    function settle(): void {
+      isSettled = true
+      signal.removeEventListener('abort', onAbort)
+      // Without a listener, a later error would end the process.
+      stream?.on('error', ignore)
+      stream
+        ?.off('response', onResponse)
+        .off('data', onData)
+        .off('end', onEnd)
+        .off('close', onClose)
+        .off('error', onError)
+    }
+    function fail(error: unknown): void {
+      settle()
+      stream?.close(constants.NGHTTP2_CANCEL)
+      reject(error)
+    }
+    const onAbort = () => fail(signal.reason)
+    // Node.js destroys all streams of a session with the same error.
+    const onError = (error: unknown) =>
+      fail(session && isUnprocessed(session, stream?.id) ? neverProcessed(error) : error)
+    const onClose = () => onError(streamClosed(stream?.rstCode))
+    const onResponse = (received: IncomingHttpHeaders) => {
+      headers = received
+    }
+    const onData = (chunk: Buffer) => {
+      if (!content.add(chunk)) fail(tooLong('answer', readMaxBytes))
+    }
+    function onEnd(): void {
+      // A reset ends the stream, too; `close` follows.
+      if (headers === undefined || stream?.rstCode !== constants.NGHTTP2_NO_ERROR) return
+      settle()
+      resolve({ headers, content: content.all() })
+    }
+
+    signal.addEventListener('abort', onAbort)
+    opening.then(
+      (opened) => {
+        stream = opened
+        session = opened.session as ClientHttp2Session | undefined
+        if (isSettled) {
+          opened.on('error', ignore).close(constants.NGHTTP2_CANCEL)
+          return
+        }
+        opened.on('error', onError).on('response', onResponse).on('data', onData).on('end', onEnd).on('close', onClose)
+        opened.end(body)
+      },
+      (error) => {
+        if (!isSettled) fail(error)
+      }
+    )
+  })
+}
+
+/** For the errors of a stream whose call has its result already. */
+const ignore = () => {}
+
+/** Gathers the chunks of a message. */
+function gather(maxBytes: number) {
+  let chunks: Buffer[] = []
+  let bytes = 0
+  return {
+    /** @returns whether the message is still short enough */
+    add(chunk: Buffer): boolean {
+      bytes += chunk.byteLength
+      chunks.push(chunk)
+      return bytes <= maxBytes
+    },
+    /** The message, once. */
+    all(): Buffer {
+      const [first, ...others] = chunks
+      chunks = []
+      return first && others.length === 0 ? first : Buffer.concat(first ? [first, ...others] : [])
+    }
+  }
+}
+
+function tooLong(what: 'answer' | 'message', maxBytes: number): ConnectError {
+  return new ConnectError(`The ${what} is longer than ${maxBytes} bytes.`, Code.ResourceExhausted)
+}
+
+/** Of a stream that ended without a complete answer; the code is that of Node.js for a reset. */
+function streamClosed(rstCode: number | undefined): Error {
+  const error = new Error(`The HTTP/2 stream ended without an answer (code ${rstCode}).`)
+  return Object.assign(error, { code: 'ERR_HTTP2_STREAM_ERROR' })
+}
+
+/**
+ * Reads the message of a call. Rejects when it is too long, or when the signal aborts before its end. The listeners are
+ * removed, as `exchange` does.
+ */
+export async function readBody(stream: ServerHttp2Stream, maxBytes: number, signal: AbortSignal): Promise<Buffer> {
+  signal.throwIfAborted()
+  return new Promise((resolve, reject) => {
+    const content = gather(maxBytes)
+    function settle(): void {
+      signal.removeEventListener('abort', onAbort)
+      stream.off('data', onData).off('end', onEnd)
+    }
+    function fail(error: unknown): void {
+      settle()
+      stream.pause()
+      reject(error)
+    }
+    const onAbort = () => fail(signal.reason)
+    const onData = (chunk: Buffer) => {
+      if (!content.add(chunk)) fail(tooLong('message', maxBytes))
+    }
+    function onEnd(): void {
+      // A reset ends the stream, too; `close` follows, which aborts the signal.
+      if (stream.aborted || stream.rstCode !== constants.NGHTTP2_NO_ERROR) return
+      settle()
+      resolve(content.all())
+    }
+    signal.addEventListener('abort', onAbort)
+    stream.on('data', onData).on('end', onEnd)
+  })
+}
+
+/** The headers of HTTP/2 without its pseudo-headers. */
+export function webHeaders(headers: IncomingHttpHeaders): Headers {
+  const web = new Headers()
+  for (const [name, value] of Object.entries(headers)) {
+    if (value === undefined || name.startsWith(':')) continue
+    for (const each of Array.isArray(value) ? value : [value]) web.append(name, each)
+  }
+  return web
+}

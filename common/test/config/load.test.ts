@@ -1,0 +1,265 @@
+/** The configuration: what is accepted, what overrides what, and what a mistake says. */
+
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { keyPaths } from '#common/config/catalogue.ts'
+import { foreignVariables } from '#common/config/foreign-variables.ts'
+import { duration, flag, integer, list, port, secret, secretList } from '#common/config/keys.ts'
+import { environmentName, loadConfig } from '#common/config/load.ts'
+import { requireStrongRpcToken } from '#common/config/shared-sections.ts'
+import { url } from '#common/config/url-keys.ts'
+import { fieldCase } from '#common/testing/field-cases.ts'
+
+const schema = {
+  gateway: {
+    port: port(8080, ''),
+    max: integer(5, '', { min: 1, max: 10 }),
+    rateLimit: { enabled: flag(true, '') },
+    wait: duration('1m', '', { min: '1s', max: '1h' }),
+    peers: list([], '', 'words', (word) => /^[a-z]+$/.test(word))
+  },
+  rpc: { token: secret(''), peppers: secretList('') },
+  redis: { url: url(['redis'], '', '') }
+}
+const file = join(mkdtempSync(join(tmpdir(), 'config-')), 'config.yml')
+
+function load(content: string, env: NodeJS.ProcessEnv = {}) {
+  writeFileSync(file, content)
+  return loadConfig(schema, { CONFIG_FILE: file, ...env })
+}
+
+t.test('an empty file means the defaults', async (t) => {
+  for (const content of ['', '# nothing\n', 'gateway:\n', '{}']) {
+    t.match(load(content), { gateway: { port: 8080, rateLimit: { enabled: true }, wait: 60_000, peers: [] } })
+  }
+  t.match(loadConfig(schema, { CONFIG_FILE: '' }), { gateway: { port: 8080 } })
+})
+
+t.test('the file overrides the defaults, the environment overrides the file', async (t) => {
+  t.equal(load('gateway: {port: 1}').gateway.port, 1)
+  t.equal(load('gateway: {port: 1}', { GATEWAY_PORT: '2' }).gateway.port, 2)
+  t.equal(load('', { GATEWAY_RATE_LIMIT_ENABLED: 'false' }).gateway.rateLimit.enabled, false)
+  t.same(load('', { GATEWAY_PEERS: 'a, b' }).gateway.peers, ['a', 'b'])
+  t.same(load('gateway: {peers: [a, b]}', { GATEWAY_PEERS: '' }).gateway.peers, [])
+  t.equal(environmentName('userSvc.bruteForce.maxPerUser'), 'USER_SVC_BRUTE_FORCE_MAX_PER_USER')
+})
+
+t.test('durations', async (t) => {
+  const ms = { '1500ms': 1500, '30s': 30_000, '15m': 900_000, '1h': 3_600_000, '90': 90_000 }
+  for (const [written, value] of Object.entries(ms)) t.equal(load('', { GATEWAY_WAIT: written }).gateway.wait, value)
+  t.equal(load('gateway: {wait: 90}').gateway.wait, 90_000)
+  for (const written of ['1.5s', '2h', '1', '-5s', '5 s', '', 's', '1e3']) {
+    const bad = written === '1' ? '500ms' : written
+    t.throws(() => load('', { GATEWAY_WAIT: bad }), { message: /^gateway\.wait: got .* takes a time from 1s to 1h/ })
+  }
+})
+
+t.test('a mistake is one line that names the key, what it got and what it takes', async (t) => {
+  const mistakes: [string, NodeJS.ProcessEnv, RegExp][] = [
+    ['gatway: {}', {}, /^gatway: unknown section in .*config\.yml, takes gateway, userSvc/],
+    ['gateway: {prot: 1}', {}, /^gateway\.prot: unknown key in .*, takes host, port, /],
+    ['gateway: {rateLimit: {on: true}}', {}, /^gateway\.rateLimit\.on: unknown key/],
+    ['gateway: {rateLimit: true}', {}, /^gateway\.rateLimit: got a boolean, takes a section/],
+    ['gateway: 5', {}, /^gateway: got a number, takes a section/],
+    ['- a', {}, /takes sections/],
+    ['gateway: {port: "80"}', {}, /^gateway\.port: got "80", takes a port/],
+    ['gateway: {port: 65536}', {}, /^gateway\.port: got 65536/],
+    ['gateway: {port: null}', {}, /^gateway\.port: got null/],
+    ['gateway: {max: 0}', {}, /^gateway\.max: got 0, takes a whole number from 1 to 10$/],
+    ['', { GATEWAY_MAX: '12abc' }, /^gateway\.max: got "12abc" from GATEWAY_MAX/],
+    ['', { GATEWAY_MAX: '' }, /^gateway\.max: got "" from GATEWAY_MAX/],
+    ['', { GATEWAY_RATE_LIMIT_ENABLED: '1' }, /takes true or false/],
+    ['gateway: {peers: a}', {}, /^gateway\.peers: got "a", takes a list/],
+    ['', { GATEWAY_PEERS: 'a,B' }, /takes a list of words/],
+    [
+      'gateway: {port: 1}\ngateway: {port: 2}',
+      {},
+      /config\.yml: is not valid YAML at line 2, column 1 \(DUPLICATE_KEY\)/
+    ],
+    ['gateway: {port: 1', {}, /config\.yml: /]
+  ]
+  for (const [content, env, message] of mistakes) {
+    t.throws(() => load(content, env), { name: 'ConfigError', message })
+    t.throws(() => load(content, env), { message: /^[^\n]*$/ })
+  }
+  t.throws(() => loadConfig(schema, { CONFIG_FILE: '/nowhere/config.yml' }), { message: /ENOENT/ })
+})
+
+t.test('a key of another service is accepted, an unknown one is not', async (t) => {
+  t.doesNotThrow(() => load('userSvc: {port: 1, password: {cost: 12}}\nlogSink:\nsessionSvc: {}'))
+  const mistakes: [string, RegExp][] = [
+    ['userSvc: {prot: 1}', /^userSvc\.prot: unknown key in .*, takes host, port,.* \(the nearest is port\)$/],
+    ['userSvc: {password: {costs: 1}}', /^userSvc\.password\.costs: unknown key .* \(the nearest is cost\)$/],
+    ['userSvc: {password: 12}', /^userSvc\.password: got a number, takes a section/],
+    ['session: {idle_timeout: 1h}', /^session\.idle_timeout: unknown key .* \(the nearest is idleTimeout\)$/],
+    ['stack: {dataDirs: x}', /^stack\.dataDirs: unknown key/],
+    ['sessionService: {}', /^sessionService: unknown section .* \(the nearest is sessionSvc\)$/],
+    ['<<: {gateway: {port: 1}}', /^<<: unknown section/]
+  ]
+  for (const [content, message] of mistakes) t.throws(() => load(content), { name: 'ConfigError', message }, content)
+})
+
+fieldCase(t, 26, 'a misspelt variable of any service stops the start and names the nearest key', async (t) => {
+  const misspelt: [string, string][] = [
+    ['GATEWAY_RATE_LIMIT_CREDENTIAL_MAX', 'GATEWAY_RATE_LIMIT_CREDENTIALS_MAX (gateway.rateLimit.credentialsMax)'],
+    ['USER_SVC_POSTGRES_URI', 'USER_SVC_POSTGRES_URL (userSvc.postgres.url)'],
+    ['SESSION_IDLETIMEOUT', 'SESSION_IDLE_TIMEOUT (session.idleTimeout)'],
+    ['LOG_LEVELS', 'LOG_LEVEL (log.level)'],
+    ['RPC_TOKENS', 'RPC_TOKEN (rpc.token)'],
+    ['KAFKA_BROKER', 'KAFKA_BROKERS (kafka.brokers)'],
+    ['STACK_DATADIR', 'STACK_DATA_DIR (stack.dataDir)'],
+    ['SHUTDOWN_TIMEOUTS', 'SHUTDOWN_TIMEOUT (shutdown.timeout)'],
+    ['GATEWAY_RATE_LIMIT', 'GATEWAY_RATE_LIMIT_MAX (gateway.rateLimit.max)'],
+    ['GATWAY_OPS_PORT', 'GATEWAY_OPS_PORT (gateway.opsPort)'],
+    ['USERSVC_OPS_PORT', 'USER_SVC_OPS_PORT (userSvc.opsPort)'],
+    ['gateway_port', 'GATEWAY_PORT (gateway.port)'],
+    ['CONFIG_FILES', 'CONFIG_FILE'],
+    ['REDIS', 'REDIS_URL (redis.url)'],
+    ['KAFKA', 'KAFKA_ENABLED (kafka.enabled)'],
+    ['REDISURL', 'REDIS_URL (redis.url)'],
+    ['LOGLEVEL', 'LOG_LEVEL (log.level)'],
+    ['gateway.rateLimit.enabled', 'GATEWAY_RATE_LIMIT_ENABLED (gateway.rateLimit.enabled)'],
+    ['user-svc.password.costs', 'USER_SVC_PASSWORD_COST (userSvc.password.cost)'],
+    ['USERSVC_POSTGRES', 'USER_SVC_POSTGRES_URL (userSvc.postgres.url)'],
+    ['userSvcBruteForceEnabled', 'USER_SVC_BRUTE_FORCE_ENABLED (userSvc.bruteForce.enabled)']
+  ]
+  for (const [name, nearest] of misspelt) {
+    const message = messageOf(() => load('', { [name]: 'hunter2' }))
+    t.match(message, new RegExp(`^${name}: unknown variable, the nearest is `), name)
+    t.equal(message, `${name}: unknown variable, the nearest is ${nearest}`)
+    t.notMatch(message, /hunter2/)
+  }
+  // The nearest is a key of the same section, however little it resembles.
+  for (const [name, prefix] of Object.entries({
+    KAFKA_URL: 'KAFKA_',
+    REDIS_PASSWORD: 'REDIS_',
+    SESSION_SECRET: 'SESSION_'
+  }))
+    t.match(
+      messageOf(() => load('', { [name]: 'x' })),
+      new RegExp(`^${name}: unknown variable, the nearest is ${prefix}`)
+    )
+  t.doesNotThrow(() => load('', { GATEWAYS: '2' }), 'which is none of a service')
+  for (const name of ['PATH', 'BLOG_LEVEL', 'MY_GATEWAY_PORT', 'REDISCLI_AUTH', 'LOGNAME', 'SESSION', 'LOG'])
+    t.doesNotThrow(() => load('', { [name]: 'x' }), name)
+})
+
+t.test('the keys on which scripts rely exist', async (t) => {
+  const relied = ['gateway.port', 'gateway.rateLimit.enabled', 'userSvc.bruteForce.enabled', 'userSvc.password.cost']
+  for (const path of [...relied, 'session.idleTimeout', 'session.lifetime', 'log.level', 'rpc.token'])
+    t.ok(keyPaths.includes(path), path)
+  t.doesNotThrow(() => load('userSvc: {bruteForce: {enabled: true}}', { USER_SVC_BRUTE_FORCE_ENABLED: 'false' }))
+})
+
+t.test('variables of other programs pass, and a service link is no key', async (t) => {
+  const links = {
+    GATEWAY_SERVICE_HOST: '10.0.0.1',
+    GATEWAY_SERVICE_PORT: '8080',
+    GATEWAY_SERVICE_PORT_HTTP: '8080',
+    GATEWAY_PORT: 'tcp://10.0.0.1:8080',
+    GATEWAY_PORT_8080_TCP: 'tcp://10.0.0.1:8080',
+    GATEWAY_PORT_8080_TCP_PROTO: 'tcp',
+    GATEWAY_PORT_8080_TCP_PORT: '8080',
+    GATEWAY_PORT_8080_TCP_ADDR: '10.0.0.1',
+    REDIS_MASTER_SERVICE_HOST: 'fd00::1',
+    REDIS_MASTER_PORT: 'tcp://[fd00::1]:6379'
+  }
+  t.equal(load('gateway: {port: 1}', links).gateway.port, 1)
+  const others = {
+    KAFKA_HEAP_OPTS: '-Xmx1g',
+    KAFKA_OPTS: '',
+    SESSION_MANAGER: 'local/x',
+    STACK_ROOT: '/s',
+    LOG_DIR: '/l'
+  }
+  t.doesNotThrow(() => load('', { ...others, GATEWAY_INTERFACE: 'CGI/1.1' }))
+  const misspelt = {
+    GATEWAY_SERVICE_HOST: 'localhost',
+    GATEWAY_SERVICE_PORT: '8080',
+    GATEWAY_OPSPORT: 'tcp',
+    REDIS_PORT: '6379',
+    GATEWAY_PORT_8080_TCP: '8080'
+  }
+  for (const [name, value] of Object.entries(misspelt))
+    t.throws(() => load('', { [name]: value }), { message: new RegExp(`^${name}: unknown variable`) }, name)
+})
+
+t.test('no two keys have one variable, and the README names the foreign ones', async (t) => {
+  const names = keyPaths.map(environmentName)
+  t.same(
+    names.filter((name, index) => names.indexOf(name) !== index),
+    []
+  )
+  const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8')
+  for (const name of Object.values(foreignVariables).flat()) {
+    t.notOk(names.includes(name), `${name} is no key`)
+    t.ok(readme.includes(name), `the README has ${name}`)
+  }
+})
+
+t.test('a variable of the runtime that weakens every connection is named', async (t) => {
+  const dangers: [NodeJS.ProcessEnv, RegExp][] = [
+    [{ NODE_TLS_REJECT_UNAUTHORIZED: '0' }, /^NODE_TLS_REJECT_UNAUTHORIZED: got "0"/],
+    [{ NODE_ENV: 'prod' }, /^NODE_ENV: got "prod", the nearest is production$/],
+    ...['Production', ' production', 'production ', 'poduction', 'pruduction', 'prd', 'PROD'].map(
+      (name): [NodeJS.ProcessEnv, RegExp] => [{ NODE_ENV: name }, /^NODE_ENV: got .*, the nearest is production$/]
+    ),
+    [{ NODE_DEBUG: 'cluster,http2' }, /^NODE_DEBUG: got "cluster,http2", which prints requests/]
+  ]
+  for (const [env, message] of dangers) t.throws(() => load('', env), { name: 'ConfigError', message })
+  const harmless = {
+    NODE_TLS_REJECT_UNAUTHORIZED: '1',
+    NODE_ENV: 'staging',
+    NODE_DEBUG: 'module',
+    NODE_OPTIONS: '--inspect'
+  }
+  t.doesNotThrow(() => load('', harmless))
+  for (const NODE_ENV of ['', 'production', 'development', 'test', 'preview', 'introduction-demo'])
+    t.doesNotThrow(() => load('', { NODE_ENV }), NODE_ENV)
+})
+
+t.test('a name stands for one secret', async (t) => {
+  const pepper = (name: string, byte: number) => `${name}:${Buffer.alloc(32, byte).toString('base64')}`
+  t.throws(() => load('', { RPC_PEPPERS: [pepper('a', 1), pepper('a', 2)].join(',') }), {
+    message: /^rpc\.peppers: got a value \(not shown\) from RPC_PEPPERS, takes .* each name once/
+  })
+  t.equal(load('', { RPC_PEPPERS: [pepper('b', 1), pepper('a', 2)].join(',') }).rpc.peppers.length, 2)
+})
+
+t.test('a secret is never part of a message', async (t) => {
+  const env = { RPC_TOKEN: 'hunter 2', RPC_PEPPERS: 'a:hunter2', REDIS_URL: 'http://u:hunter2@h' }
+  for (const [name, value] of Object.entries(env)) {
+    t.throws(() => load('', { [name]: value }), { message: /got a value \(not shown\) from / })
+    t.doesNotThrow(() =>
+      t.notMatch(
+        messageOf(() => load('', { [name]: value })),
+        /hunter/
+      )
+    )
+  }
+})
+
+t.test('production wants a real credential', async (t) => {
+  const random = 'q7Xc2LrV9ZkTt3WmE8nB5yHgUj4PsDfA'
+  const problem = (token: string, previousToken = '', NODE_ENV = 'production') =>
+    messageOf(() => requireStrongRpcToken({ token, previousToken }, { NODE_ENV }))
+  t.equal(problem(random), '')
+  t.match(problem(''), /rpc\.token: is missing/)
+  t.match(problem('short'), /shorter than 32/)
+  t.match(problem(`changeme${random}`), /sample/)
+  t.match(problem('a'.repeat(40)), /sample/)
+  t.match(problem(random, 'short'), /rpc\.previousToken/)
+  t.equal(problem('short', '', 'development'), '')
+  t.match(problem('', '', 'development'), /is missing/)
+})
+
+function messageOf(action: () => unknown): string {
+  try {
+    action()
+    return ''
+  } catch (error) {
+    return (error as Error).message
+  }
+}

@@ -1,0 +1,169 @@
+/** Calls to a service of several instances: shared fairly, and around those that fail. */
+
+import type { Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Code, ConnectError, createClient } from '@connectrpc/connect'
+import { Registry } from '@prometheus-io/client'
+import t, { type Test } from 'tap'
+import { rpcClientMetrics } from '#common/ops/metrics.ts'
+import type { Readiness } from '#common/ops/readiness.ts'
+import { probeHealth } from '#common/rpc/client/health-probe.ts'
+import { createRpcTransport } from '#common/rpc/client/transport.ts'
+import { buildRpcServer } from '#common/rpc/server/server.ts'
+import { alwaysReady, silentLog, testRpc } from '#common/testing/service.ts'
+import { file_session_v1_session, SessionService } from '#gen/session/v1/session_pb.ts'
+
+/** An instance that counts its calls. */
+async function instance(
+  t: Pick<Test, 'teardown'>,
+  port = 0,
+  readiness: Readiness = alwaysReady,
+  validate: () => object | Promise<object> = () => ({})
+) {
+  const calls = { validated: 0, created: 0 }
+  const app = buildRpcServer({
+    log: silentLog,
+    registry: new Registry(),
+    readiness,
+    rpc: testRpc,
+    services: [SessionService],
+    files: [file_session_v1_session],
+    routes: (router) =>
+      router.service(SessionService, {
+        validateSessions() {
+          calls.validated += 1
+          return validate()
+        },
+        createSession() {
+          calls.created += 1
+          return {}
+        }
+      })
+  })
+  const sockets = new Set<Socket>()
+  app.server.on('connection', (socket: Socket) => sockets.add(socket))
+  await app.listen({ host: '127.0.0.1', port })
+  async function kill() {
+    for (const socket of sockets) socket.destroy()
+    await app.close()
+  }
+  t.teardown(kill)
+  return { calls, kill, port: (app.server.address() as { port: number }).port }
+}
+
+/** The way of another service to instances on these ports. */
+function caller(...ports: number[]) {
+  const registry = new Registry()
+  const urls = ports.map((port) => `http://127.0.0.1:${port}`)
+  const transport = createRpcTransport({ name: 'session-svc', urls, rpc: testRpc }, rpcClientMetrics(registry))
+  return { transport, client: createClient(SessionService, transport), metrics: () => registry.metrics() }
+}
+
+const codeOf = (call: Promise<unknown>) =>
+  call.then(
+    () => 'ok',
+    (error) => Code[ConnectError.from(error).code]
+  )
+
+t.test('each of three instances gets a third of the calls', async (t) => {
+  const instances = await Promise.all([instance(t), instance(t), instance(t)])
+  const { client, metrics } = caller(...instances.map(({ port }) => port))
+  for (let call = 0; call < 300; call += 10) {
+    await Promise.all(Array.from({ length: 10 }, () => client.validateSessions({})))
+  }
+  for (const { calls } of instances) t.equal(calls.validated, 100)
+  t.match(await metrics(), /rpc_client_breaker_state\{upstream="session-svc\/3"\} 0/)
+  t.match(await metrics(), /rpc_client_retries_total\{upstream="session-svc"\} 0/)
+})
+
+t.test('one that leaves calls unanswered does not hold up the others', async (t) => {
+  const hanging = await instance(t, 0, alwaysReady, () => new Promise(() => {}))
+  const well = await instance(t)
+  const { client } = caller(hanging.port, well.port)
+  const answered = Array.from({ length: 2 }, async () => {
+    let count = 0
+    const endsAt = performance.now() + 900
+    while (performance.now() < endsAt) {
+      await client.validateSessions({}, { timeoutMs: 1000 }).then(
+        () => (count += 1),
+        () => {}
+      )
+    }
+    return count
+  })
+  const total = (await Promise.all(answered)).reduce((sum, count) => sum + count, 0)
+  t.ok(total > 20, `${total} answers by way of the other`)
+  t.equal(hanging.calls.validated, 1, 'while one is under way there it gets no other')
+})
+
+t.test('one that dies is noticed by no call that may be repeated; later it has its share again', async (t) => {
+  const [stays, dies] = await Promise.all([instance(t), instance(t)])
+  const { client, metrics } = caller(stays.port, dies.port)
+  for (let call = 0; call < 200; call += 1) await client.validateSessions({})
+  await dies.kill()
+  for (let call = 0; call < 100; call += 1) t.equal(await codeOf(client.validateSessions({})), 'ok')
+  while (!(await metrics()).includes('rpc_client_breaker_state{upstream="session-svc/2"} 1')) {
+    t.equal(await codeOf(client.validateSessions({})), 'ok')
+    await sleep(20)
+  }
+  for (let call = 0; call < 100; call += 1) t.equal(await codeOf(client.createSession({})), 'ok', 'it is left out')
+  const back = await instance(t, dies.port)
+  while (!(await metrics()).includes('rpc_client_breaker_state{upstream="session-svc/2"} 0')) await sleep(20)
+  const before = stays.calls.validated
+  for (let call = 0; call < 100; call += 1) await client.validateSessions({})
+  t.equal(stays.calls.validated - before, 50)
+  t.equal(back.calls.validated, 50)
+})
+
+t.test('without any instance, calls fail, and the breakers refuse them when that is known', async (t) => {
+  const instances = await Promise.all([instance(t), instance(t)])
+  const { client, transport, metrics } = caller(...instances.map(({ port }) => port))
+  await probeHealth(transport)()
+  for (const { kill } of instances) await kill()
+  for (let call = 0; call < 40; call += 1) {
+    t.match(await codeOf(client.validateSessions({})), /Unavailable|DeadlineExceeded/)
+    await sleep(20)
+  }
+  const refused = async () =>
+    [...(await metrics()).matchAll(/^rpc_client_breaker_refused_total\{.*\} (\d+)$/gm)].reduce(
+      (sum, [, n]) => sum + Number(n),
+      0
+    )
+  const before = await refused()
+  for (let call = 0; call < 100; call += 1) t.equal(await codeOf(client.validateSessions({})), 'Unavailable')
+  t.ok((await refused()) >= before + 100, 'none of them was sent')
+  await t.rejects(probeHealth(transport)())
+})
+
+t.test('a service is ready if one of its instances is', async (t) => {
+  const unready = { ...alwaysReady, ready: () => false }
+  const [off, on, alsoOff] = await Promise.all([instance(t, 0, unready), instance(t), instance(t, 0, unready)])
+  await probeHealth(caller(off.port, on.port).transport)()
+  await probeHealth(caller(1, on.port).transport)()
+  await t.rejects(probeHealth(caller(off.port, alsoOff.port).transport)(), { message: 'answers that it is not ready' })
+})
+
+t.test('what stops is as good as ready to whoever has no other', async (t) => {
+  let isBlocked = false
+  const stopping = { ...alwaysReady, ready: () => false, draining: () => true, blocked: () => isBlocked }
+  const { port } = await instance(t, 0, stopping)
+  const { transport } = caller(port)
+  await t.resolves(probeHealth(transport)())
+  isBlocked = true
+  await t.rejects(probeHealth(transport)(), { message: 'answers that it is not ready' })
+})
+
+t.test('what starts or stops is called only if there is no other', async (t) => {
+  let isReady = true
+  const [stops, stays] = await Promise.all([instance(t, 0, { ...alwaysReady, ready: () => isReady }), instance(t)])
+  const { client, transport } = caller(stops.port, stays.port)
+  isReady = false
+  await probeHealth(transport)()
+  await sleep(50)
+  for (let call = 0; call < 20; call += 1) await client.createSession({})
+  t.equal(stays.calls.created, 20)
+  await stays.kill()
+  await probeHealth(transport)().catch(() => {})
+  t.equal(await codeOf(client.createSession({})), 'ok')
+  t.equal(stops.calls.created, 1)
+})

@@ -1,0 +1,74 @@
+/** Streams that a unary call meets rarely: no more stream ids, an encoding that is none, a caller that expects 100. */
+
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { once } from 'node:events'
+import { type ClientHttp2Session, type ClientHttp2Stream, connect, createServer } from 'node:http2'
+import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { create, toBinary } from '@bufbuild/protobuf'
+import t from 'tap'
+import { testRpc } from '#common/testing/service.ts'
+import { ListSessionsResponseSchema } from '#gen/session/v1/session_pb.ts'
+import { caller, codeOf, serve } from './upstreams.ts'
+
+// The last id of a stream that a client opens (RFC 9113, 5.1.1).
+const lastStreamId = 2 ** 31 - 1
+
+t.test('a connection that has used up its stream ids is replaced', async (t) => {
+  const { port } = await serve(t, { listSessions: () => ({}) })
+  const { client } = caller(port)
+  const sessions = new Set<ClientHttp2Session>()
+  const onStream = (message: unknown) => {
+    const { session } = (message as { stream: ClientHttp2Stream }).stream
+    if (session) sessions.add(session as ClientHttp2Session)
+  }
+  subscribe('http2.client.stream.created', onStream)
+  t.teardown(() => unsubscribe('http2.client.stream.created', onStream))
+  const list = () => codeOf(client.listSessions({ userId: 'x' }))
+  t.equal(await list(), undefined)
+  const [session] = sessions as Set<ClientHttp2Session & { setNextStreamID(id: number): void }>
+  session?.setNextStreamID(lastStreamId)
+  t.equal(await list(), undefined, 'the last one')
+  t.not(await list(), undefined, 'there is none left')
+  const giveUpAt = performance.now() + 30_000
+  while ((await list()) !== undefined && performance.now() < giveUpAt) await sleep(10)
+  t.equal(sessions.size, 2)
+})
+
+t.test('an answer with `content-encoding: identity` is read', async (t) => {
+  const server = createServer().on('stream', (stream) => {
+    stream.resume()
+    stream.respond({ ':status': 200, 'content-type': 'application/proto', 'content-encoding': 'identity' })
+    stream.end(toBinary(ListSessionsResponseSchema, create(ListSessionsResponseSchema, { sessions: [{ id: 'y' }] })))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const open = new Set<{ destroy(): void }>()
+  server.on('session', (session) => open.add(session))
+  t.teardown(() => {
+    for (const session of open) session.destroy()
+    server.close()
+  })
+  const { client } = caller((server.address() as AddressInfo).port)
+  t.equal((await client.listSessions({ userId: 'x' })).sessions[0]?.id, 'y')
+})
+
+t.test('a call with `Expect: 100-continue` gets its 100', async (t) => {
+  const { port } = await serve(t, { listSessions: () => ({}) })
+  const session = connect(`http://127.0.0.1:${port}`)
+  t.teardown(() => session.destroy())
+  const stream = session.request({
+    ':method': 'POST',
+    ':path': '/session.v1.SessionService/ListSessions',
+    'content-type': 'application/proto',
+    expect: '100-continue',
+    authorization: `Bearer ${testRpc.token}`
+  })
+  const [headers] = await Promise.all([
+    once(stream, 'response').then(([received]) => received),
+    once(stream, 'continue').then(() => stream.end())
+  ])
+  t.equal(headers[':status'], 200)
+  stream.resume()
+  await once(stream, 'close')
+})

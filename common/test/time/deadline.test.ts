@@ -1,0 +1,80 @@
+/** Waits that end: with the work, with the time, or with the caller. */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Code, ConnectError } from '@connectrpc/connect'
+import t from 'tap'
+import { toConnectError } from '#common/errors/driver-errors.ts'
+import { deadlineExceeded, untilAborted } from '#common/time/deadline.ts'
+import { askEngine } from '#common/time/engine-call.ts'
+import { TimeoutError, withinMs } from '#common/time/timeout.ts'
+
+const never = () => new Promise<never>(() => {})
+// Signals' own timers keep no process alive.
+const alive = setInterval(() => {}, 1000)
+t.teardown(() => clearInterval(alive))
+const unhandled: unknown[] = []
+process.on('unhandledRejection', (reason) => unhandled.push(reason))
+
+t.test('work that ends in time is what it is', async (t) => {
+  const { signal } = new AbortController()
+  t.equal(await untilAborted(signal, Promise.resolve(5)), 5)
+  t.equal(await withinMs(1000, Promise.resolve(5)), 5)
+  const failure = new Error('its own')
+  await t.rejects(untilAborted(signal, Promise.reject(failure)), failure)
+  await t.rejects(withinMs(1000, Promise.reject(failure)), failure)
+})
+
+t.test('work that does not end is left, with the reason', async (t) => {
+  await t.rejects(withinMs(30, never()), { name: 'TimeoutError' })
+  t.equal(toConnectError(new TimeoutError('x')).code, Code.DeadlineExceeded)
+  await t.rejects(untilAborted(AbortSignal.timeout(30), never()), { code: Code.DeadlineExceeded })
+  await t.rejects(untilAborted(AbortSignal.abort(deadlineExceeded()), never()), { code: Code.DeadlineExceeded })
+  await t.rejects(untilAborted(AbortSignal.abort(), never()), { code: Code.Canceled })
+  const own = new ConnectError('x', Code.Canceled)
+  await t.rejects(untilAborted(AbortSignal.abort(own), never()), own)
+  const controller = new AbortController()
+  const waiting = untilAborted(controller.signal, never())
+  controller.abort(new Error('something of the runtime'))
+  await t.rejects(waiting, { code: Code.Canceled })
+})
+
+t.test('work that fails after it was left bothers nobody', async (t) => {
+  const late = () => sleep(40).then(() => Promise.reject(new Error('late')))
+  await t.rejects(withinMs(10, late()))
+  await t.rejects(untilAborted(AbortSignal.timeout(10), late()))
+  await t.rejects(untilAborted(AbortSignal.abort(), late()))
+  await sleep(100)
+  t.same(unhandled, [])
+})
+
+t.test('a signal that outlives much work keeps nothing of it', async (t) => {
+  const { signal } = new AbortController()
+  let listening = 0
+  const { addEventListener, removeEventListener } = AbortSignal.prototype
+  signal.addEventListener = (...args: Parameters<typeof addEventListener>) => {
+    listening += 1
+    addEventListener.apply(signal, args)
+  }
+  signal.removeEventListener = (...args: Parameters<typeof removeEventListener>) => {
+    listening -= 1
+    removeEventListener.apply(signal, args)
+  }
+  for (let count = 0; count < 20; count++) await untilAborted(signal, Promise.resolve())
+  await t.rejects(untilAborted(signal, Promise.reject(new Error('x'))))
+  t.equal(listening, 0)
+})
+
+t.test('an engine that does not answer is a deadline, one that went away depends on what was asked', async (t) => {
+  const lost = () => Promise.reject(Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' }))
+  const { signal } = new AbortController()
+  await t.rejects(askEngine(AbortSignal.timeout(20), never()), { code: Code.DeadlineExceeded })
+  await t.rejects(askEngine(AbortSignal.timeout(20), never(), true), { code: Code.DeadlineExceeded })
+  await t.rejects(askEngine(20, never(), true), { code: Code.DeadlineExceeded }, 'a limit in milliseconds')
+  t.equal(await askEngine(1000, Promise.resolve(5)), 5)
+  await t.rejects(askEngine(signal, lost()), { code: Code.Unavailable })
+  await t.rejects(askEngine(signal, lost(), true), { code: Code.DeadlineExceeded })
+  await t.rejects(askEngine(signal, Promise.reject(new TypeError('hunter2'))), {
+    code: Code.Internal,
+    rawMessage: 'Internal error.'
+  })
+})

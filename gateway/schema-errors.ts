@@ -1,0 +1,22 @@
+/** What the schema validation found, as fields and sentences. The value itself is never named. */
+
+import type { FastifySchemaValidationError } from 'fastify/types/schema.js'
+import type { FieldViolation } from '#common/errors/connect-errors.ts'
+
+const maxProblems = 20
+
+/** The fields at fault, for people; the first of them, should there be very many. */
+export function violationsOf(problems: FastifySchemaValidationError[]): FieldViolation[] {
+  return problems.slice(0, maxProblems).map(({ keyword, instancePath, params, message }) => {
+    const path = instancePath.slice(1)
+    const inside = (name: unknown) => [path, String(name)].filter((part) => part !== '').join('/')
+    switch (keyword) {
+      case 'required':
+        return { field: inside(params.missingProperty), description: 'is missing' }
+      case 'additionalProperties':
+        return { field: inside(params.additionalProperty), description: 'is not a known field' }
+      default:
+        return { field: path === '' ? 'body' : path, description: message ?? 'is not acceptable' }
+    }
+  })
+}
