@@ -4,8 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { fieldCase } from '#common/testing/field-cases.ts'
 import { freePort } from '#common/testing/ports.ts'
+import { until } from '#common/testing/until.ts'
 import { sendAborted } from './support/aborted-requests.ts'
-import { createProduct, newAddress, password, until } from './support/product.ts'
+import { createProduct, newAddress, password } from './support/product.ts'
 import { startTcpProxy } from './support/tcp-proxy.ts'
 
 t.setTimeout(600_000)

@@ -7,8 +7,9 @@ import postgres from 'postgres'
 import t from 'tap'
 import { createKafka } from '#common/kafka/client.ts'
 import { engineAddress } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
-import { createProduct, newAddress, password, startWithinMs, until } from './support/product.ts'
+import { createProduct, newAddress, password, startWithinMs } from './support/product.ts'
 
 t.setTimeout(600_000)
 

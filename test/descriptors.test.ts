@@ -5,7 +5,8 @@ import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import t from 'tap'
-import { createProduct, until } from './support/product.ts'
+import { until } from '#common/testing/until.ts'
+import { createProduct } from './support/product.ts'
 
 t.setTimeout(600_000)
 

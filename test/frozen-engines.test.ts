@@ -3,8 +3,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
+import { until } from '#common/testing/until.ts'
 import { startOwnPostgres, startOwnRedis } from './support/own-engine.ts'
-import { createProduct, newAddress, password, until } from './support/product.ts'
+import { createProduct, newAddress, password } from './support/product.ts'
 import { durationsMs, type Outcome, startTraffic, summary } from './support/traffic.ts'
 
 t.setTimeout(600_000)

@@ -4,7 +4,8 @@ import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { createProduct, newAddress, password, type ServiceName, startWithinMs, until } from './support/product.ts'
+import { until } from '#common/testing/until.ts'
+import { createProduct, newAddress, password, type ServiceName, startWithinMs } from './support/product.ts'
 
 t.setTimeout(600_000)
 

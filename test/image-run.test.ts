@@ -6,10 +6,10 @@ import { join } from 'node:path'
 import t from 'tap'
 import { parse as parseYaml } from 'yaml'
 import { createTestDatabase, engineAddress } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
 import { findPorts } from '../stack/ports.ts'
 import { type Daemon, NoDaemon, outputOf, startDaemon } from './containers/daemon.ts'
 import { bait, baitContent, baseImage, buildProductImage, productImage } from './containers/product-image.ts'
-import { until } from './support/product.ts'
 
 t.setTimeout(600_000)
 

@@ -5,8 +5,9 @@ import { join } from 'node:path'
 import t from 'tap'
 import { fieldCase } from '#common/testing/field-cases.ts'
 import { createTestDatabase, engineAddress } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
 import { runTool } from '../stack/tool.ts'
-import { newAddress, password, until } from './support/product.ts'
+import { newAddress, password } from './support/product.ts'
 import { startStack, temporaryDataDir } from './support/stack-run.ts'
 
 t.setTimeout(600_000)

@@ -9,8 +9,8 @@ import { openServiceLog } from '#common/logging/service-log.ts'
 import { createRegistry } from '#common/ops/metrics.ts'
 import { fieldCase } from '#common/testing/field-cases.ts'
 import { engineAddress } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
 import { collectedLines, startProcess, startSink, temporaryFolder } from './support/log-stack.ts'
-import { until } from './support/product.ts'
 
 t.setTimeout(600_000)
 const brokers = engineAddress('TEST_KAFKA_BROKERS').split(',')

@@ -3,8 +3,9 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { until } from '#common/testing/until.ts'
 import { collectedLines, startBroker, startProcess, startSink, temporaryFolder } from './support/log-stack.ts'
-import { startWithinMs, until } from './support/product.ts'
+import { startWithinMs } from './support/product.ts'
 
 t.setTimeout(600_000)
 const each = 7000

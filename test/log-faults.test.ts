@@ -8,8 +8,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { createKafka } from '#common/kafka/client.ts'
 import { engineAddress } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
 import { collectedLines, startProcess, startSink, temporaryFolder } from './support/log-stack.ts'
-import { startWithinMs, until } from './support/product.ts'
+import { startWithinMs } from './support/product.ts'
 
 t.setTimeout(600_000)
 const brokers = engineAddress('TEST_KAFKA_BROKERS')

@@ -5,8 +5,9 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { engineAddress } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
 import { collectedLines, startSink } from './support/log-stack.ts'
-import { createProduct, newAddress, password, startWithinMs, until } from './support/product.ts'
+import { createProduct, newAddress, password, startWithinMs } from './support/product.ts'
 
 t.setTimeout(600_000)
 const rounds = 60

@@ -1,8 +1,9 @@
 /** The metrics of the running product: every one that rules and dashboards use exists, from the first scrape on. */
 
 import t from 'tap'
+import { until } from '#common/testing/until.ts'
 import { missingMetrics } from './metrics-used.ts'
-import { createProduct, newAddress, password, type ServiceName, until } from './support/product.ts'
+import { createProduct, newAddress, password, type ServiceName } from './support/product.ts'
 
 const product = await createProduct(t)
 await product.startAll()

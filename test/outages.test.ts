@@ -8,7 +8,8 @@ import { join } from 'node:path'
 import t from 'tap'
 import { freePort } from '#common/testing/ports.ts'
 import { engineAddress } from '#common/testing/service.ts'
-import { createProduct, newAddress, password, until } from './support/product.ts'
+import { until } from '#common/testing/until.ts'
+import { createProduct, newAddress, password } from './support/product.ts'
 import { startTcpProxy } from './support/tcp-proxy.ts'
 
 const redisPort = await freePort()

@@ -8,10 +8,11 @@ import t from 'tap'
 import { createLogger } from '#common/logging/logger.ts'
 import { fieldCase } from '#common/testing/field-cases.ts'
 import { createTestDatabase } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
 import { connectDatabase } from '../user-svc/database.ts'
 import { migrateDatabase } from '../user-svc/migrations.ts'
 import { startPgbouncer } from './support/pgbouncer.ts'
-import { createProduct, newAddress, password, until } from './support/product.ts'
+import { createProduct, newAddress, password } from './support/product.ts'
 
 t.setTimeout(600_000)
 

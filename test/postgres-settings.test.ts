@@ -4,7 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { fieldCase } from '#common/testing/field-cases.ts'
-import { createProduct, newAddress, password, until } from './support/product.ts'
+import { until } from '#common/testing/until.ts'
+import { createProduct, newAddress, password } from './support/product.ts'
 
 t.setTimeout(600_000)
 

@@ -4,8 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { freePort } from '#common/testing/ports.ts'
 import { engineAddress } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
 import { mostPerSecond, startLossyProxy } from './support/lossy-proxy.ts'
-import { createProduct, newAddress, password, type ServiceName, startWithinMs, until } from './support/product.ts'
+import { createProduct, newAddress, password, type ServiceName, startWithinMs } from './support/product.ts'
 
 t.setTimeout(600_000)
 

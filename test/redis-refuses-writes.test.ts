@@ -4,8 +4,9 @@ import t from 'tap'
 import { connectRedis } from '#common/redis/connection.ts'
 import { fieldCase } from '#common/testing/field-cases.ts'
 import { silentLog } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
 import { startOwnRedis } from './support/own-engine.ts'
-import { createProduct, newAddress, password, until } from './support/product.ts'
+import { createProduct, newAddress, password } from './support/product.ts'
 
 const redis = await startOwnRedis(t)
 const admin = connectRedis(redis.url, silentLog)

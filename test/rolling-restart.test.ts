@@ -2,8 +2,9 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { until } from '#common/testing/until.ts'
 import { startFailoverProxy } from './support/failover-proxy.ts'
-import { createProduct, longBudgets, startWithinMs, until } from './support/product.ts'
+import { createProduct, longBudgets, startWithinMs } from './support/product.ts'
 import { startTraffic, summary } from './support/traffic.ts'
 
 t.setTimeout(600_000)

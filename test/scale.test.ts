@@ -3,7 +3,8 @@
 import { randomInt } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { newAddress, password, until } from './support/product.ts'
+import { until } from '#common/testing/until.ts'
+import { newAddress, password } from './support/product.ts'
 import { descendants, startStack, temporaryDataDir } from './support/stack-run.ts'
 
 type Stack = ReturnType<typeof startStack>

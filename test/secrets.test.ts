@@ -7,8 +7,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { createKafka } from '#common/kafka/client.ts'
 import { engineAddress } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
 import { collectedLines } from './support/log-stack.ts'
-import { createProduct, newAddress, until } from './support/product.ts'
+import { createProduct, newAddress } from './support/product.ts'
 
 const canary = 'cAnArY-9f8e7d6c5b'
 const pepper = Buffer.from('pepper-cAnArY-1a2b3c4d5e6f7081-and-more').toString('base64')

@@ -3,8 +3,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { engineAddress } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
 import { startLossyProxy } from './support/lossy-proxy.ts'
-import { createProduct, until } from './support/product.ts'
+import { createProduct } from './support/product.ts'
 import { durationsMs, startTraffic, summary } from './support/traffic.ts'
 
 t.setTimeout(600_000)

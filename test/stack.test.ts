@@ -7,7 +7,8 @@ import { getPriority } from 'node:os'
 import { join } from 'node:path'
 import { createClient } from 'redis'
 import t from 'tap'
-import { newAddress, password, until } from './support/product.ts'
+import { until } from '#common/testing/until.ts'
+import { newAddress, password } from './support/product.ts'
 import { alive, descendants, startStack, temporaryDataDir } from './support/stack-run.ts'
 
 const json = { 'content-type': 'application/json' }

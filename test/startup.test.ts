@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { freePort } from '#common/testing/ports.ts'
-import { createProduct, newAddress, password, until } from './support/product.ts'
+import { until } from '#common/testing/until.ts'
+import { createProduct, newAddress, password } from './support/product.ts'
 import { startTcpProxy } from './support/tcp-proxy.ts'
 
 t.test('services that start before what they need are not ready, say why, and become ready', async (t) => {

@@ -3,7 +3,8 @@
 import { randomBytes } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { fieldCase } from '#common/testing/field-cases.ts'
-import { createProduct, longBudgets, newAddress, password, type ServiceName, until } from './support/product.ts'
+import { until } from '#common/testing/until.ts'
+import { createProduct, longBudgets, newAddress, password, type ServiceName } from './support/product.ts'
 import { type Outcome, startTraffic, summary } from './support/traffic.ts'
 
 t.setTimeout(600_000)

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import postgres from 'postgres'
 import t from 'tap'
 import { fieldCase } from '#common/testing/field-cases.ts'
-import { createProduct, newAddress, password, until } from './support/product.ts'
+import { until } from '#common/testing/until.ts'
+import { createProduct, newAddress, password } from './support/product.ts'
 
 t.setTimeout(600_000)
 

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { affordableConnections } from '#common/process/descriptors.ts'
 import { fieldCase } from '#common/testing/field-cases.ts'
+import { until } from '#common/testing/until.ts'
 import { answersIn, firstAnswer, head, sendBytes } from './bytes.ts'
 import { buildGateway, listen, requireForm } from './gateway.ts'
 
@@ -52,12 +53,6 @@ async function endOf(socket: Socket, withinMs: number): Promise<number> {
     sleep(withinMs, undefined, { ref: false })
   ])
   return performance.now() - startedAt
-}
-
-async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (const endsAt = performance.now() + 20_000; !(await condition()); await sleep(20)) {
-    if (performance.now() > endsAt) throw new Error(`not within 20 s: ${what}`)
-  }
 }
 
 t.test('a response that is not read ends its connection', async (t) => {

@@ -6,6 +6,7 @@ import t, { type Test } from 'tap'
 import { createKafka } from '#common/kafka/client.ts'
 import { ensureTopic } from '#common/kafka/topic.ts'
 import { engineAddress, silentLog } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
 import { consumeGroup } from '../group-consumer.ts'
 import type { GroupHandler } from '../group-handler.ts'
 
@@ -61,14 +62,6 @@ function join(t: Pick<Test, 'teardown'>, slowMs: number, settleMs = 0): string[]
     await consuming
   })
   return happened
-}
-
-async function until(what: string, holds: () => boolean): Promise<void> {
-  const giveUpAt = performance.now() + 30_000
-  while (!holds()) {
-    if (performance.now() > giveUpAt) throw new Error(`not in time: ${what}`)
-    await sleep(20)
-  }
 }
 
 t.test('a batch comes to its end before the session does that follows, whatever ended its own', async (t) => {

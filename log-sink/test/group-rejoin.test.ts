@@ -1,12 +1,12 @@
 /** A member whose commit the group refuses ends its membership; it does not join a second time beside its successor. */
 
 import { randomBytes } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Consumer, Kafka } from 'kafkajs'
 import t from 'tap'
 import { createKafka } from '#common/kafka/client.ts'
 import { ensureTopic } from '#common/kafka/topic.ts'
 import { engineAddress, silentLog } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
 import { consumeGroup } from '../group-consumer.ts'
 import type { GroupHandler } from '../group-handler.ts'
 
@@ -30,14 +30,6 @@ function observedKafka(happened: string[]): Kafka {
     return created
   }
   return { ...kafka, consumer, admin: () => kafka.admin() } as Kafka
-}
-
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  const giveUpAt = performance.now() + 60_000
-  while (!(await holds())) {
-    if (performance.now() > giveUpAt) throw new Error(`not in time: ${what}`)
-    await sleep(20)
-  }
 }
 
 t.test('a refused commit causes no second join', async (t) => {

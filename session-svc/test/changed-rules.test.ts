@@ -4,6 +4,7 @@ import { timestampMs } from '@bufbuild/protobuf/wkt'
 import t from 'tap'
 import { parseToken, uuidBytes } from '#common/session/session-token.ts'
 import { fieldCase } from '#common/testing/field-cases.ts'
+import { until } from '#common/testing/until.ts'
 import { keepMs } from '../scripts.ts'
 import { newUser, startSessionSvc } from './service.ts'
 
@@ -26,10 +27,6 @@ async function createAged({ client, redis }: Service, userId: string, age: { cre
   return { token, hash }
 }
 
-async function until(holds: () => Promise<boolean>): Promise<void> {
-  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 20))
-}
-
 await fieldCase(t, 8, 'a session in use ends by the rule in force, whatever rule it began under', async (t) => {
   const before = await startSessionSvc(t, { idleTimeout: minute })
   const after = await startSessionSvc(t, { idleTimeout: 60 * minute })
@@ -49,7 +46,10 @@ await fieldCase(t, 8, 'the key of a session outlasts the longer rule from its fi
   await after.redis.pExpire(keyOf(userId), minute - 1000)
   const value = await stored()
   t.equal(await validate(after, token), 'session')
-  await until(async () => (await after.redis.pTTL(keyOf(userId))) > 59 * minute - 1000)
+  await until(
+    'the key has the longer lifetime',
+    async () => (await after.redis.pTTL(keyOf(userId))) > 59 * minute - 1000
+  )
   t.not(await stored(), value)
   const written = await stored()
   t.equal(await validate(after, token), 'session')
@@ -87,7 +87,7 @@ await fieldCase(t, 8, '`session.lifetime`, raised or lowered, counts from the cr
   if (result.case !== 'session') return void t.fail(String(result.case))
   const { createdAt, expiresAt } = result.value
   t.equal(timestampMs(expiresAt as never) - timestampMs(createdAt as never), 5 * day)
-  await until(async () => {
+  await until('the session has the longer lifetime', async () => {
     const [, created, , expires] = numbersOf(await long.redis.hGetAll(keyOf(userId)), hash)
     return Number(expires) - Number(created) === 5 * day
   })

@@ -8,6 +8,7 @@ import { openRedis, probeMasters, probeRedis } from '#common/redis/store.ts'
 import { uuidBytes } from '#common/session/session-token.ts'
 import { type RedisServer, startRedisCluster } from '#common/testing/redis.ts'
 import { silentLog } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
 import { newUser, redisUnderTest, startSessionSvc } from './service.ts'
 
 const servers = (await startRedisCluster(t)) as [RedisServer, RedisServer, RedisServer]
@@ -37,14 +38,6 @@ const outcomeOf = (call: Promise<{ result?: { case: string | undefined } }>) =>
     ({ result }) => result?.case ?? 'ok',
     (error) => Code[ConnectError.from(error).code]
   )
-
-async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
-  const giveUpAt = performance.now() + 20_000
-  while (!(await holds())) {
-    if (performance.now() > giveUpAt) throw new Error(`not in time: ${what}`)
-    await sleep(50)
-  }
-}
 
 t.test('the slot of a key is what Redis says', async (t) => {
   for (const key of ['', 'a', '123456789', 's:{user}:x', '{}x{y}', 'a{b', '{ü}{x}', 'e:{AZrDq3dn-R}', '{{a}}']) {

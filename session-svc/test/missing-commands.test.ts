@@ -3,8 +3,9 @@
 import t from 'tap'
 import { startRedisServer } from '#common/testing/redis.ts'
 import { silentLog } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
 import { openSessionStore } from '../replicas.ts'
-import { single, startOn, statesOf, until } from './store-calls.ts'
+import { single, startOn, statesOf } from './store-calls.ts'
 
 t.test('a command that the server does not have is named by readiness', async (t) => {
   const writes = await startRedisServer(t, ['rename-command HDEL ""'])

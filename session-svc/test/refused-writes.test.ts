@@ -11,9 +11,10 @@ import { watchReadiness } from '#common/ops/readiness.ts'
 import { fieldCase } from '#common/testing/field-cases.ts'
 import { type RedisServer, startGuardedRedis, startRedisCluster, startRedisServer } from '#common/testing/redis.ts'
 import { silentLog } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
 import { redisDependencies } from '../probes.ts'
 import { newUser, startSessionSvc } from './service.ts'
-import { actions, type Service, single, startOn, statesOf, until } from './store-calls.ts'
+import { actions, type Service, single, startOn, statesOf } from './store-calls.ts'
 
 /** A disk of its own, or nothing if this process may not have one. */
 function mountDisk(t: Test): string | undefined {

@@ -6,6 +6,7 @@ import t from 'tap'
 import { probeRedis } from '#common/redis/store.ts'
 import { startGuardedRedis } from '#common/testing/redis.ts'
 import { silentLog } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
 import { newUser, startSessionSvc } from './service.ts'
 
 const { master, replica, sentinels } = await startGuardedRedis(t)
@@ -27,15 +28,6 @@ const outcomeOf = (token: string) =>
     (error) => Code[ConnectError.from(error).code]
   )
 const end = (token: string) => client.deleteSession({ target: { case: 'token', value: token } }, { timeoutMs: 2000 })
-
-async function until(what: string, holds: () => Promise<boolean>): Promise<number> {
-  const startedAt = performance.now()
-  while (!(await holds())) {
-    if (performance.now() - startedAt > 30_000) throw new Error(`not in time: ${what}`)
-    await sleep(50)
-  }
-  return Math.round(performance.now() - startedAt)
-}
 
 const succeeds = (call: Promise<unknown>) =>
   call.then(

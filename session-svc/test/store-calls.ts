@@ -1,6 +1,5 @@
 /** A session-svc on a Redis of the test's own: its calls by their outcomes, and what its probes say. */
 
-import { setTimeout as sleep } from 'node:timers/promises'
 import { Code, ConnectError } from '@connectrpc/connect'
 import type { Test } from 'tap'
 import { reasonOf } from '#common/ops/readiness.ts'
@@ -53,14 +52,5 @@ export function actions({ client }: Service) {
     tryCreate: () => outcome(client.createSession({ userId: newUser() }, options)),
     tryEnd: (token: string) => outcome(client.deleteSession({ target: { case: 'token', value: token } }, options)),
     tryRevoke: (userId: string) => outcome(client.deleteUserSessions({ userId, epoch: 1n }, options))
-  }
-}
-
-/** Waits until a condition holds; fails after 20 s. */
-export async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
-  const giveUpAt = performance.now() + 20_000
-  while (!(await holds())) {
-    if (performance.now() > giveUpAt) throw new Error(`not in time: ${what}`)
-    await sleep(50)
   }
 }

@@ -4,9 +4,9 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { getPriority, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { platform } from 'node:process'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { isAlive } from '#common/process/process-identity.ts'
+import { until } from '#common/testing/until.ts'
 import type { Program } from '../supervised.ts'
 import { createSupervisor } from '../supervisor.ts'
 
@@ -27,16 +27,9 @@ function start(t: Test, script: string, more: Partial<Program> = {}) {
   return { supervisor, lines, log }
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  for (let tries = 0; !condition(); tries++) {
-    if (tries > 300) throw new Error(`not within 15 s: ${condition}`)
-    await sleep(50)
-  }
-}
-
 t.test('a program that dies at start is started again, later each time, with the reason', async (t) => {
   const { lines, log } = start(t, 'echo starting; echo "cannot find my data" >&2; exit 3')
-  await until(() => lines.length === 3)
+  await until('the supervisor has reported', () => lines.length === 3)
   const ended = 'program ended (exit code 3); starting it again'
   const reason = '; its log ends: cannot find my data'
   t.same(lines, [`${ended}${reason}`, `${ended} in 2 s${reason}`, `${ended} in 4 s${reason}`])
@@ -45,9 +38,9 @@ t.test('a program that dies at start is started again, later each time, with the
 
 t.test('a killed program is started again after a second', async (t) => {
   const { lines, log } = start(t, 'echo $$; exec sleep 60')
-  await until(() => log() !== '')
+  await until('the program has written', () => log() !== '')
   process.kill(Number(log()), 'SIGKILL')
-  await until(() => log().trim().split('\n').length === 2)
+  await until('the program has restarted', () => log().trim().split('\n').length === 2)
   t.same(lines, ['program ended (signal SIGKILL); starting it again'])
 })
 
@@ -55,21 +48,21 @@ t.test('a program yields the CPU a while after each start', { skip: platform !==
   const { log } = start(t, 'echo $$; exec sleep 60', { yieldsAfterMs: 300 })
   for (const life of [0, 1]) {
     const pid = () => Number(log().trim().split('\n')[life] ?? 0)
-    await until(() => pid() > 0)
-    await until(() => getPriority(pid()) === getPriority() + 10)
+    await until('the program runs', () => pid() > 0)
+    await until('the priority is lower', () => getPriority(pid()) === getPriority() + 10)
     process.kill(pid(), 'SIGKILL')
   }
 })
 
 t.test('a command that cannot be run is said and tried again', async (t) => {
   const { lines } = start(t, '', { command: () => ({ file: '/nowhere/program', args: [] }) })
-  await until(() => lines.length > 0)
+  await until('the supervisor has reported', () => lines.length > 0)
   t.match(lines[0], /^program ended \(not started, spawn \/nowhere\/program ENOENT\); starting it again/)
 })
 
 t.test('stopping waits for a program that finishes its work', async (t) => {
   const { supervisor, lines, log } = start(t, 'trap "sleep 1; echo finished; exit 0" TERM; echo up; sleep 60 & wait')
-  await until(() => log() !== '')
+  await until('the program has written', () => log() !== '')
   await supervisor.stop([])
   t.match(log(), /finished/)
   t.same(lines, [])
@@ -77,15 +70,15 @@ t.test('stopping waits for a program that finishes its work', async (t) => {
 
 t.test('a program that does not stop in time is killed, with its children, and that is said', async (t) => {
   const { supervisor, lines, log } = start(t, 'trap "" TERM; sleep 60 & echo $!; wait; sleep 60', { graceMs: 300 })
-  await until(() => log() !== '')
+  await until('the program has written', () => log() !== '')
   await supervisor.stop([])
   t.same(lines, ['program did not stop within 0.3 s; killing it'])
-  await until(() => !isAlive(Number(log())))
+  await until('the program is dead', () => !isAlive(Number(log())))
 })
 
 t.test('whoever is in a hurry does not wait', async (t) => {
   const { supervisor, log } = start(t, 'trap "" TERM; echo up; sleep 60')
-  await until(() => log() !== '')
+  await until('the program has written', () => log() !== '')
   const startedAt = performance.now()
   const stopped = supervisor.stop([])
   supervisor.hurry()
@@ -101,7 +94,10 @@ t.test('programs are stopped in the order that was asked for, the rest after the
   for (const name of ['first', 'second', 'third']) {
     const script = `trap "echo ${name} >>${journal}; exit 0" TERM; echo up; sleep 60 & wait`
     supervisor.start({ name, graceMs: 5000, command: () => ({ file: 'sh', args: ['-c', script] }) })
-    await until(() => existsSync(join(folder, `${name}.log`)) && readFileSync(join(folder, `${name}.log`)).length > 0)
+    await until(
+      'the program has written',
+      () => existsSync(join(folder, `${name}.log`)) && readFileSync(join(folder, `${name}.log`)).length > 0
+    )
   }
   await supervisor.stop(['third', 'first'])
   t.equal(readFileSync(journal, 'utf8'), 'third\nfirst\nsecond\n')

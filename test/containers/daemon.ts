@@ -6,8 +6,8 @@ import { once } from 'node:events'
 import { existsSync, mkdirSync, openSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { until } from '#common/testing/until.ts'
 import { runTool, ToolError } from '../../stack/tool.ts'
-import { until } from '../support/product.ts'
 import { removeLeftovers } from './leftovers.ts'
 
 const root = join(import.meta.dirname, '..', '..')

@@ -6,8 +6,9 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import postgres from 'postgres'
 import type { Test } from 'tap'
+import { until } from '#common/testing/until.ts'
 import { createEngineProcesses } from '../support/engine-processes.ts'
-import { createProduct, type ServiceName, until } from '../support/product.ts'
+import { createProduct, type ServiceName } from '../support/product.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
 
 export const targets = ['postgres', 'redis', 'kafka', 'user-svc', 'session-svc'] as const

@@ -5,11 +5,11 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { freePort } from '#common/testing/ports.ts'
+import { until } from '#common/testing/until.ts'
 import { startPostgres } from '../../stack/engines/postgres.ts'
 import { pingRedis } from '../../stack/engines/redis.ts'
 import { createSupervisor } from '../../stack/supervisor.ts'
 import { temporaryFolder } from './log-stack.ts'
-import { until } from './product.ts'
 import { descendants } from './stack-run.ts'
 
 type Teardown = Pick<Test, 'teardown'>

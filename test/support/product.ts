@@ -5,10 +5,10 @@ import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { freePort } from '#common/testing/ports.ts'
 import { createTestDatabase, engineAddress } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
 
 /** How long a process may take from its start to readiness: log-sink joins a group of a broker that a busy machine delays. */
 export const startWithinMs = 90_000
@@ -21,15 +21,6 @@ export interface Answer {
   headers: Headers
   // biome-ignore lint/suspicious/noExplicitAny: tests look into bodies of many shapes
   body: any
-}
-
-/** Waits until `condition` holds; fails after `ms` milliseconds. */
-export async function until(what: string, condition: () => boolean | Promise<boolean>, ms = 30_000): Promise<void> {
-  const endsAt = Date.now() + ms
-  while (!(await condition())) {
-    if (Date.now() > endsAt) throw new Error(`not within ${ms} ms: ${what}`)
-    await sleep(50)
-  }
 }
 
 /** For tests in which speed is not under test: a busy machine needs time. */

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
 import { isAlive, processStat } from '#common/process/process-identity.ts'
-import { until } from './product.ts'
+import { until } from '#common/testing/until.ts'
 
 /** A data directory that is removed after the test. */
 export function temporaryDataDir(t: Pick<Test, 'teardown'>): string {

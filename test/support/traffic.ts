@@ -2,7 +2,8 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
-import { type Answer, newAddress, password, until } from './product.ts'
+import { until } from '#common/testing/until.ts'
+import { type Answer, newAddress, password } from './product.ts'
 
 type Call = (method: string, path: string, options?: { token?: string; json?: unknown }) => Promise<Answer>
 

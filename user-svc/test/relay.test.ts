@@ -12,6 +12,7 @@ import { createKafka } from '#common/kafka/client.ts'
 import { createLogger } from '#common/logging/logger.ts'
 import { fieldCase } from '#common/testing/field-cases.ts'
 import { createTestDatabase, engineAddress, silentLog } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { createAccountEvents } from '../account-events.ts'
 import { connectDatabase } from '../database.ts'
@@ -60,13 +61,6 @@ async function surroundings(t: Test, log = silentLog) {
 
   const count = async (condition: string) =>
     Number((await db.execute(sql`select count(*) as n from outbox where ${sql.raw(condition)}`)).rows[0]?.n)
-
-  async function until(what: string, condition: () => Promise<boolean> | boolean, ms = 30_000): Promise<void> {
-    for (let tries = 0; !(await condition()); tries += 1) {
-      if (tries > ms / 50) throw new Error(`not in time: ${what}`)
-      await sleep(50)
-    }
-  }
 
   /** All that is in the topic. */
   async function published(): Promise<{ key: string; value: CloudEvent; type: string }[]> {

@@ -9,6 +9,7 @@ import { createLogger } from '#common/logging/logger.ts'
 import { createRegistry } from '#common/ops/metrics.ts'
 import { createOpsServer } from '#common/ops/ops-server.ts'
 import { ProbeError, watchReadiness } from '#common/ops/readiness.ts'
+import { until } from '#common/testing/until.ts'
 
 const alive = setInterval(() => {}, 1000)
 t.teardown(() => clearInterval(alive))
@@ -36,10 +37,6 @@ async function serve(t: Test, probes: Record<string, () => Promise<void>>, regis
   return { get, readiness, lines }
 }
 
-async function until(condition: () => boolean) {
-  for (let waited = 0; !condition() && waited < 4000; waited += 20) await sleep(20)
-}
-
 t.test('alive whatever happens, ready when all that it needs is there', async (t) => {
   const up = { engine: false, optional: false }
   const probe = (name: keyof typeof up) => async () => {
@@ -55,14 +52,14 @@ t.test('alive whatever happens, ready when all that it needs is there', async (t
   await sleep(500)
   t.equal((await get('/readyz')).status, 503, 'what is needed at the start has not been seen')
   up.optional = true
-  await until(() => readiness.ready())
+  await until('the service is ready', () => readiness.ready())
   t.match(await get('/readyz'), { status: 200, body: 'ready\n' })
   t.match((await get('/metrics')).body, /dependency_up\{dependency="engine"\} 1/)
   up.optional = false
-  await until(() => readiness.states().some((state) => !state.up))
+  await until('a dependency is down', () => readiness.states().some((state) => !state.up))
   t.match((await get('/readyz?verbose')).body, /^ready\n.*\n\[-\] optional: .*does what it can without it/)
   up.engine = false
-  await until(() => !readiness.ready())
+  await until('the service is not ready', () => !readiness.ready())
   t.equal((await get('/readyz')).status, 503)
   t.doesNotThrow(() => readiness.requireUp('engine'), 'it answers, though it may not be relied upon')
   t.match((await get('/metrics')).body, /dependency_up\{dependency="engine"\} 0/)
@@ -75,11 +72,13 @@ t.test('what needs a dependency is refused only when that is known to be away', 
   const { readiness } = await serve(t, { engine: () => new Promise((resolve) => (answer = resolve)) })
   await sleep(50)
   readiness.requireUp('engine')
-  await until(() => readiness.states().some(({ reason }) => reason?.startsWith('gives no answer') === true))
+  await until('a probe has timed out', () =>
+    readiness.states().some(({ reason }) => reason?.startsWith('gives no answer') === true)
+  )
   t.throws(() => readiness.requireUp('engine'), { code: Code.Unavailable })
   await sleep(300)
   answer()
-  await until(() => readiness.ready())
+  await until('the service is ready', () => readiness.ready())
   readiness.requireUp('engine')
 })
 
@@ -96,7 +95,7 @@ t.test('a probe that hangs keeps nobody from looking at the others', async (t) =
   await sleep(300)
   isThere = true
   const startedAt = performance.now()
-  await until(isUp)
+  await until('the dependency is up', isUp)
   t.ok(performance.now() - startedAt < 1200)
 })
 
@@ -114,7 +113,7 @@ t.test('a probe that hangs is down after its time; one that fails never shows wh
 
 t.test('a service that stops is unready for good, and alive', async (t) => {
   const { get, readiness } = await serve(t, { engine: async () => {} })
-  await until(() => readiness.ready())
+  await until('the service is ready', () => readiness.ready())
   readiness.drain()
   t.match(await get('/readyz'), { status: 503, body: 'stopping\n' })
   readiness.lookNow()

@@ -2,7 +2,8 @@
 
 import { readdirSync } from 'node:fs'
 import t from 'tap'
-import { newAddress, password, until } from '../../support/product.ts'
+import { until } from '#common/testing/until.ts'
+import { newAddress, password } from '../../support/product.ts'
 import { startStack, temporaryDataDir } from '../../support/stack-run.ts'
 import { startDaemon } from '../daemon.ts'
 

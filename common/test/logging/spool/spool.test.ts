@@ -10,6 +10,7 @@ import { type ShipperOptions, ship } from '#common/logging/spool/shipper.ts'
 import { openSource } from '#common/logging/spool/source.ts'
 import { openSpool } from '#common/logging/spool/spool.ts'
 import { takeOwnership } from '#common/process/directory-lease.ts'
+import { until } from '#common/testing/until.ts'
 
 const instance = 'host-1'
 
@@ -67,18 +68,12 @@ function startShipping(directory: string, options: Partial<ShipperOptions> = {},
     cutOff.signal
   )
   const lines = () => sent.flatMap((each) => each.lines)
-  const until = async (condition: () => boolean) => {
-    for (let tries = 0; !condition(); tries += 1) {
-      if (tries > 500) throw new Error(`not in time; sent: ${JSON.stringify(sent).slice(0, 500)}`)
-      await sleep(20)
-    }
-  }
   return {
     sent,
     dropped,
     state,
     lines,
-    until,
+    until: (holds: () => boolean) => until(`the shipper has sent ${JSON.stringify(sent).slice(0, 500)}`, holds),
     async end() {
       stop.abort()
       return ended
