@@ -6,7 +6,8 @@ import { loadConfig } from '#common/config/load.ts'
 import { createLogger } from '#common/logging/logger.ts'
 import { connectRedis } from '#common/redis/connection.ts'
 import { session as sessionKeys } from '../session-svc/config.ts'
-import { createSessions, sessionScripts } from '../session-svc/sessions.ts'
+import { sessionScripts } from '../session-svc/scripts.ts'
+import { createSessions } from '../session-svc/sessions.ts'
 import type { Product } from './product.ts'
 
 /** The password of every generated account. */

@@ -26,7 +26,7 @@ import { commonHeaders, traceOf } from './request-context.ts'
 import { accountRoutes } from './routes/accounts.ts'
 import { sessionRoutes } from './routes/sessions.ts'
 import { violationsOf } from './schema-errors.ts'
-import { gatherValidations } from './session-validation/batcher.ts'
+import { createValidationBatcher } from './session-validation/batcher.ts'
 
 export interface GatewayParts {
   userSvc: Transport
@@ -86,7 +86,7 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
   if (options.docs) await describeRoutes(app)
 
   const users = createClient(UserService, parts.userSvc)
-  const checkSession = requireSession(gatherValidations(createClient(SessionService, parts.sessionSvc)))
+  const checkSession = requireSession(createValidationBatcher(createClient(SessionService, parts.sessionSvc)))
   accountRoutes(app, { users, checkSession, ...options })
   sessionRoutes(app, { users, checkSession, ...options })
   return app

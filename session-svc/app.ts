@@ -8,8 +8,9 @@ import { buildRpcServer, type RpcServerOptions } from '#common/rpc/server/server
 import { file_session_v1_session, SessionService } from '#gen/session/v1/session_pb.ts'
 import { sessionRoutes } from './connect.ts'
 import { sessionMetrics } from './metrics.ts'
-import { readDependency, writeDependency } from './probes.ts'
-import { createSessions, type SessionRedis, type SessionRules } from './sessions.ts'
+import { readDependency, writeDependency } from './redis-probes.ts'
+import type { SessionRedis } from './scripts.ts'
+import { createSessions, type SessionRules } from './sessions.ts'
 
 const writes = new Set(['CreateSession', 'DeleteSession', 'DeleteUserSessions'])
 

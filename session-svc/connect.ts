@@ -10,7 +10,7 @@ import { maxEpoch, maxRevokedEpoch } from '#common/session/session-epoch.ts'
 import { parseToken, sessionId } from '#common/session/session-token.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import type { SessionMetrics } from './metrics.ts'
-import type { Session, Sessions, Validation } from './sessions.ts'
+import type { Session, Sessions, ValidationResult } from './sessions.ts'
 
 const maxTokens = 256
 
@@ -22,7 +22,7 @@ export interface SessionRouteParts {
 }
 
 export function sessionRoutes(router: ConnectRouter, { sessions, metrics, log }: SessionRouteParts): void {
-  function count(validations: Validation[]): void {
+  function count(validations: ValidationResult[]): void {
     const valid = validations.filter((each) => typeof each === 'object').length
     const unknown = validations.filter((each) => each === undefined).length
     metrics.validations.inc({ result: 'valid' }, valid)
@@ -107,14 +107,14 @@ function message({ id, userId, createdAt, lastSeenAt, expiresAt, age }: Session)
   }
 }
 
-function answer(validation: Validation) {
+function answer(validation: ValidationResult) {
   if (validation === undefined) return {}
   return typeof validation === 'object'
     ? { result: { case: 'session' as const, value: message(validation) } }
     : { result: { case: 'invalid' as const, value: { reason: validation } } }
 }
 
-function flatAnswer(validation: Validation) {
+function flatAnswer(validation: ValidationResult) {
   if (validation === undefined) return {}
   if (typeof validation !== 'object') return { invalidReason: validation }
   const { id, userId, createdAt, lastSeenAt, expiresAt, age } = validation

@@ -1,6 +1,7 @@
 /** The Lua scripts that read and change sessions. All keys of one user share a hash tag, so each script is atomic, on a cluster too. */
 
 import { defineScript } from 'redis'
+import type { Redis } from '#common/redis/connection.ts'
 import { maxCreatedEpoch, maxEpoch, maxRevokedEpoch } from '#common/session/session-epoch.ts'
 
 /*
@@ -66,7 +67,7 @@ end
  * stored of it, the lowest valid epoch, and how long the key s lives. One command for a batch; on a cluster, a batch is
  * of one user. A server that has become a replica refuses: it would show sessions that have ended at its master.
  */
-export const readScript = script<string[], [now: number, ...(string | number | null)[]]>(
+const readScript = script<string[], [now: number, ...(string | number | null)[]]>(
   `#!lua flags=no-writes
 ${now}
 local known, permitted = pcall(redis.acl_check_cmd, 'INFO', 'replication')
@@ -85,7 +86,7 @@ return reply`,
 )
 
 /** Keys: s e. Replies with createdAt and expiresAt, or with the lowest valid epoch alone if that is above the given one. */
-export const createScript = script<
+const createScript = script<
   [epoch: string, lifetimeMs: string, idleMs: string, hash: string, max: string, replaces: string],
   [createdAt: number, expiresAt: number] | [lowestEpoch: number]
 >(
@@ -117,7 +118,7 @@ return {now, expires}`
 )
 
 /** Keys: s. Records a use at a time that the server gave; the rules of the instance may move the latest end, never forward. */
-export const touchScript = script<[hash: string, usedAt: string, idleMs: string, lifetimeMs: string], number>(
+const touchScript = script<[hash: string, usedAt: string, idleMs: string, lifetimeMs: string], number>(
   `#!lua flags=allow-oom
 ${now}${extend}
 local value = redis.call('HGET', KEYS[1], ARGV[1])
@@ -136,7 +137,7 @@ return 1`
  * this holds also where Redis has lost the stored epoch. Replies with the epoch that applies and the number of sessions
  * that ended.
  */
-export const revokeScript = script<
+const revokeScript = script<
   [epoch: string, all: '0' | '1', idleMs: string, lifetimeMs: string, keepMs: string],
   [epoch: number, ended: number]
 >(
@@ -176,11 +177,24 @@ end
 return 1`
 
 /** Keys: s e. Changes nothing, and is refused or delayed whenever the end of a session would be. */
-export const endProbeScript = script<[], number>(
+const endProbeScript = script<[], number>(
   `#!lua flags=allow-oom${requirePermitted('time', 'get', 'set', 'hvals', 'hkeys', 'hdel', 'del')}`
 )
 
 /** Keys: s e. Changes nothing, and is refused or delayed whenever the creation of a session would be. */
-export const createProbeScript = script<[], number>(
+const createProbeScript = script<[], number>(
   `#!lua${requirePermitted('time', 'get', 'hget', 'hgetall', 'hlen', 'hset', 'hdel', 'pttl', 'pexpire')}`
 )
+
+/** The scripts that a connection to Redis needs for sessions. */
+export const sessionScripts = {
+  readSessions: readScript,
+  createSession: createScript,
+  touchSession: touchScript,
+  revokeSessions: revokeScript,
+  probeEnds: endProbeScript,
+  probeCreations: createProbeScript
+}
+
+/** The commands through which sessions are stored: reads and writes go to the same server, each over its own connection. */
+export type SessionRedis = Redis<typeof sessionScripts>

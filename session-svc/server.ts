@@ -5,9 +5,9 @@ import { watchReadiness } from '#common/ops/readiness.ts'
 import { runService } from '#common/process/lifecycle.ts'
 import { buildApp } from './app.ts'
 import { load } from './config.ts'
-import { createDurabilityCheck } from './durability.ts'
-import { redisDependencies } from './probes.ts'
-import { openSessionStore } from './replicas.ts'
+import { createDurabilityCheck } from './redis-durability.ts'
+import { redisDependencies } from './redis-probes.ts'
+import { openSessionStore } from './session-store.ts'
 
 await runService('session-svc', load, (config, { log, registry, logDependencies }) => {
   const durability = createDurabilityCheck(config.redis.durability)

@@ -3,26 +3,12 @@
 import { Code } from '@connectrpc/connect'
 import { reasoned } from '#common/errors/connect-errors.ts'
 import type { Logger } from '#common/logging/logger.ts'
-import { askTogether } from '#common/redis/commands.ts'
-import type { Redis } from '#common/redis/connection.ts'
+import { batchBySlot } from '#common/redis/routing.ts'
 import { createToken, type ParsedToken, parseToken, sessionId, uuidBytes } from '#common/session/session-token.ts'
 import { askEngine } from '#common/time/engine-call.ts'
 import { InvalidReason } from '#gen/session/v1/session_pb.ts'
-import { createProbeScript, createScript, endProbeScript, readScript, revokeScript, touchScript } from './scripts.ts'
-import { recordUses } from './uses.ts'
-
-/** The scripts that the connection to Redis must know. */
-export const sessionScripts = {
-  readSessions: readScript,
-  createSession: createScript,
-  touchSession: touchScript,
-  revokeSessions: revokeScript,
-  probeEnds: endProbeScript,
-  probeCreations: createProbeScript
-}
-
-/** What sessions are stored through: reads and writes go to the same server, through connections of their own. */
-export type SessionRedis = Redis<typeof sessionScripts>
+import { createPendingUses } from './pending-uses.ts'
+import type { SessionRedis } from './scripts.ts'
 
 /** The rules that sessions live by; times in milliseconds. */
 export interface SessionRules {
@@ -43,7 +29,7 @@ export interface Session {
 }
 
 /** A session, or why there is none, or nothing: it cannot be known at the moment. */
-export type Validation = Session | InvalidReason | undefined
+export type ValidationResult = Session | InvalidReason | undefined
 
 /** Sessions in Redis. Every method ends when its signal aborts. */
 export type Sessions = ReturnType<typeof createSessions>
@@ -76,7 +62,7 @@ function parseStored(value: string): StoredSession | undefined {
 }
 
 export function createSessions(redis: SessionRedis, rules: SessionRules, log: Logger) {
-  const uses = recordUses(
+  const uses = createPendingUses(
     ({ userId, hash, usedAt }) =>
       redis.touchSession(
         [sessionsKey(userId)],
@@ -123,7 +109,7 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
   }
 
   /** What each token stands for, in their order; all of them are asked for in one command. */
-  async function validate(tokens: string[], signal: AbortSignal): Promise<Validation[]> {
+  async function validate(tokens: string[], signal: AbortSignal): Promise<ValidationResult[]> {
     const parsed = tokens.map(parseToken)
     const known = parsed.filter((token) => token !== undefined)
     const stored = known.length > 0 ? await read(known, signal, true) : []
@@ -132,12 +118,12 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
   }
 
   /** @param asUse whether this counts as a use of the sessions */
-  function read(tokens: ParsedToken[], signal: AbortSignal, asUse: boolean): Promise<Validation[]> {
+  function read(tokens: ParsedToken[], signal: AbortSignal, asUse: boolean): Promise<ValidationResult[]> {
     const keyOf = ({ userId }: ParsedToken) => sessionsKey(userId)
-    return askTogether(redis, tokens, keyOf, (some) => readTogether(some, signal, asUse))
+    return batchBySlot(redis, tokens, keyOf, (some) => readTogether(some, signal, asUse))
   }
 
-  async function readTogether(tokens: ParsedToken[], signal: AbortSignal, asUse: boolean): Promise<Validation[]> {
+  async function readTogether(tokens: ParsedToken[], signal: AbortSignal, asUse: boolean): Promise<ValidationResult[]> {
     const keys = tokens.flatMap(({ userId }) => {
       const user = tag(userId)
       return [`s:${user}`, `e:${user}`]
@@ -166,7 +152,7 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
    * @param now by the clock of Redis, as all instances have it
    * @param keyTtl how long the key lives, if this is a use; below 0: for ever
    */
-  function judge({ userId, hash }: ParsedToken, now: number, stored: StoredSession, keyTtl?: number): Validation {
+  function judge({ userId, hash }: ParsedToken, now: number, stored: StoredSession, keyTtl?: number): ValidationResult {
     const { createdAt } = stored
     const expiresAt = createdAt + rules.lifetime
     let lastSeenAt = Math.max(stored.lastSeenAt, uses.lastUse(hash))

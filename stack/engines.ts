@@ -1,7 +1,7 @@
 /** Finds or starts PostgreSQL, Redis and Kafka: each from its configured address, with Docker, or as a process of its own. */
 
 import { join } from 'node:path'
-import type { RedisConfig } from '#common/redis/commands.ts'
+import type { RedisConfig } from '#common/redis/routing.ts'
 import { engineWays } from './engines/choose-runtime.ts'
 import { Unavailable } from './engines/engine.ts'
 import { kafkaImage, pingKafka, startKafka } from './engines/kafka.ts'

@@ -5,18 +5,18 @@
 
 import type { RedisScripts } from 'redis'
 import { withinMs } from '#common/time/timeout.ts'
+import { connectionFailure, connectRedis, type RedisClient } from './connection.ts'
 import {
   addressOf,
   addressUrl,
+  connectObserved,
   type RedisConfig,
   type RedisStore,
   type RedisStoreOptions,
   type Route,
   requireReady,
-  routedCommands,
-  watched
-} from './commands.ts'
-import { connectionFailure, connectRedis, type RedisClient } from './connection.ts'
+  routedCommands
+} from './routing.ts'
 
 const slotCount = 16_384
 const refreshEveryMs = 1000
@@ -44,7 +44,7 @@ export function connectCluster<S extends RedisScripts>(
   function connection(address: string): RedisClient<S> {
     let master = masters.get(address)
     if (master === undefined) {
-      const client = watched(addressUrl(config, address), { ...options, failed: lost })
+      const client = connectObserved(addressUrl(config, address), { ...options, failed: lost })
       master = { client, usedAt: 0 }
       masters.set(address, master)
     }

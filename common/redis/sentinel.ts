@@ -7,18 +7,18 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RedisScripts } from 'redis'
 import { withinMs } from '#common/time/timeout.ts'
+import { connectionFailure, connectRedis, type RedisClient } from './connection.ts'
 import {
   addressOf,
   addressUrl,
+  connectObserved,
   type RedisConfig,
   type RedisStore,
   type RedisStoreOptions,
   type Route,
   requireReady,
-  routedCommands,
-  watched
-} from './commands.ts'
-import { connectionFailure, connectRedis, type RedisClient } from './connection.ts'
+  routedCommands
+} from './routing.ts'
 
 const lookEveryMs = 500
 const answerWithinMs = 1000
@@ -68,7 +68,7 @@ export function connectSentinel<S extends RedisScripts>(
 
   function follow(address: string): void {
     if (master !== undefined) retire(master.client)
-    const client = watched(addressUrl(config, address), {
+    const client = connectObserved(addressUrl(config, address), {
       ...options,
       connected: () => void confirm(next),
       failed() {

@@ -4,8 +4,8 @@ import type { RedisScripts } from 'redis'
 import { ProbeError, reasonOf } from '#common/ops/readiness.ts'
 import { withinMs } from '#common/time/timeout.ts'
 import { connectCluster } from './cluster.ts'
-import { type RedisConfig, type RedisStore, type RedisStoreOptions, requireReady, watched } from './commands.ts'
 import { connectionFailure, type NoScripts, type RedisClient, reconnectRedis } from './connection.ts'
+import { connectObserved, type RedisConfig, type RedisStore, type RedisStoreOptions, requireReady } from './routing.ts'
 import { connectSentinel } from './sentinel.ts'
 
 /** A store that is connecting; it needs no awaiting. Commands to a server that is not connected are refused. */
@@ -15,7 +15,7 @@ export function openRedis<S extends RedisScripts = NoScripts>(
 ): RedisStore<S> {
   if (config.topology === 'cluster') return connectCluster(config, options)
   if (config.topology === 'sentinel') return connectSentinel(config, options)
-  const client = watched(config.url, options)
+  const client = connectObserved(config.url, options)
   return {
     redis: client,
     route: async (_key, ask) => ask(requireReady(client)),
@@ -29,7 +29,7 @@ export function openRedis<S extends RedisScripts = NoScripts>(
 const answerWithinMs = 1000
 
 /** What a probe sends to a server, with a key that the server has the slot of. */
-export type Ask<S extends RedisScripts> = (client: RedisClient<S>, key: string) => Promise<unknown>
+export type ProbeCommand<S extends RedisScripts> = (client: RedisClient<S>, key: string) => Promise<unknown>
 
 /**
  * Throws unless a server does what `ask` sends: of a cluster's masters, those that are down are no reason not to use
@@ -37,7 +37,7 @@ export type Ask<S extends RedisScripts> = (client: RedisClient<S>, key: string) 
  *
  * @param ask may throw a ProbeError if the server may not be used at all
  */
-export async function probeRedis<S extends RedisScripts>(store: RedisStore<S>, ask: Ask<S>): Promise<void> {
+export async function probeRedis<S extends RedisScripts>(store: RedisStore<S>, ask: ProbeCommand<S>): Promise<void> {
   const connected = store.servers().filter(({ isReady }) => isReady)
   const looks = await Promise.allSettled(connected.map((client) => askWithin(store, client, ask)))
   const errors = looks.flatMap((look) => (look.status === 'rejected' ? [look.reason] : []))
@@ -54,7 +54,7 @@ export async function probeRedis<S extends RedisScripts>(store: RedisStore<S>, a
 }
 
 /** Throws unless all masters of a cluster do what `ask` sends. */
-export async function probeMasters<S extends RedisScripts>(store: RedisStore<S>, ask: Ask<S>): Promise<void> {
+export async function probeMasters<S extends RedisScripts>(store: RedisStore<S>, ask: ProbeCommand<S>): Promise<void> {
   const masters = store.servers()
   const down = masters.filter(({ isReady }) => !isReady).length
   if (masters.length === 0) throw store.failure() ?? new ProbeError('no master is known yet')
@@ -66,7 +66,7 @@ export async function probeMasters<S extends RedisScripts>(store: RedisStore<S>,
   }
 }
 
-async function askWithin<S extends RedisScripts>(store: RedisStore<S>, client: RedisClient<S>, ask: Ask<S>) {
+async function askWithin<S extends RedisScripts>(store: RedisStore<S>, client: RedisClient<S>, ask: ProbeCommand<S>) {
   try {
     await withinMs(answerWithinMs, ask(client, store.keyOn(client)))
   } catch (error) {

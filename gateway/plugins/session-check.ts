@@ -6,7 +6,7 @@ import { unavailable } from '#common/errors/connect-errors.ts'
 import { tokenUserId } from '#common/session/session-token.ts'
 import { budgetEnd, traceOf } from '../request-context.ts'
 import type { Validate } from '../session-validation/batcher.ts'
-import type { CurrentSession } from '../session-validation/result.ts'
+import type { CurrentSession } from '../session-validation/outcome.ts'
 
 const sessionSlot = Symbol('session')
 type CheckedRequest = FastifyRequest & { [sessionSlot]?: CurrentSession }
@@ -58,7 +58,7 @@ export function requireSession(validate: Validate): onRequestAsyncHookHandler {
   return async (request: CheckedRequest) => {
     const { token, userId } = requireToken(request)
     const { raw } = request
-    const question = { token, trace: traceOf(raw), endsAt: budgetEnd(request), isGone: () => raw.socket.destroyed }
+    const question = { token, trace: traceOf(raw), endsAt: budgetEnd(request), isAborted: () => raw.socket.destroyed }
     const validation = await validate(question).catch((error) => {
       throw unavailable('It cannot be known at the moment whether the session is valid.', 1, error)
     })

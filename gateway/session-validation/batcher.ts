@@ -6,23 +6,23 @@ import { newTrace, type Trace } from '#common/ops/trace.ts'
 import { onwards } from '#common/rpc/call-context.ts'
 import { deadlineExceeded } from '#common/time/deadline.ts'
 import type { SessionService } from '#gen/session/v1/session_pb.ts'
-import { fromMessage, fromResponse, type Validation } from './result.ts'
+import { fromMessage, fromResponse, type ValidationOutcome } from './outcome.ts'
 
 /** One token, and the request that it came with. */
-export interface Question {
+export interface ValidationRequest {
   token: string
   trace: Trace
   /** When its answer is of no use any more, as `performance.now()` counts. */
   endsAt: number
   /** Whether the client has disconnected. */
-  isGone(): boolean
+  isAborted(): boolean
 }
 
 /** Resolves to what session-svc says of a token; rejects at the latest when the question ends. */
-export type Validate = (question: Question) => Promise<Validation>
+export type Validate = (question: ValidationRequest) => Promise<ValidationOutcome>
 
-interface Pending extends Question {
-  resolve(validation: Validation): void
+interface Pending extends ValidationRequest {
+  resolve(validation: ValidationOutcome): void
   reject(error: unknown): void
   isSettled: boolean
 }
@@ -40,7 +40,7 @@ const [lingerBelow, lingerMs] = [8, 1]
 const rateWindowMs = 10
 
 /** A bad token never fails its neighbours, and each question has its own deadline. */
-export function gatherValidations(client: Pick<Client<typeof SessionService>, 'validateSessions'>): Validate {
+export function createValidationBatcher(client: Pick<Client<typeof SessionService>, 'validateSessions'>): Validate {
   let waiting: Pending[] = []
   const inFlight = new Set<Pending[]>()
   let isScheduled = false
@@ -71,7 +71,7 @@ export function gatherValidations(client: Pick<Client<typeof SessionService>, 'v
     const taken = waiting.slice(0, maxTokens)
     waiting = waiting.slice(maxTokens)
     return taken.filter((each) => {
-      if (each.isGone()) fail(each, new ConnectError('The client went away.', Code.Canceled))
+      if (each.isAborted()) fail(each, new ConnectError('The client went away.', Code.Canceled))
       else if (each.endsAt <= now) fail(each, deadlineExceeded())
       return !each.isSettled
     })
@@ -96,7 +96,7 @@ export function gatherValidations(client: Pick<Client<typeof SessionService>, 'v
   }
 
   /** A batch of one belongs to the trace of its request; a larger one has its own, and names theirs. */
-  async function call(batch: Pending[], firstTrace: Trace): Promise<Validation[]> {
+  async function call(batch: Pending[], firstTrace: Trace): Promise<ValidationOutcome[]> {
     const isAlone = batch.length === 1
     const endsAt = batch.reduce((latest, each) => Math.max(latest, each.endsAt), 0)
     const trace = isAlone ? firstTrace : newTrace()

@@ -4,7 +4,7 @@ import t from 'tap'
 import { startRedisServer } from '#common/testing/redis.ts'
 import { silentLog } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
-import { openSessionStore } from '../replicas.ts'
+import { openSessionStore } from '../session-store.ts'
 import { single, startOn, statesOf } from './store-calls.ts'
 
 t.test('a command that the server does not have is named by readiness', async (t) => {

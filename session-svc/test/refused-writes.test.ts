@@ -12,7 +12,7 @@ import { fieldCase } from '#common/testing/field-cases.ts'
 import { type RedisServer, startGuardedRedis, startRedisCluster, startRedisServer } from '#common/testing/redis.ts'
 import { silentLog } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
-import { redisDependencies } from '../probes.ts'
+import { redisDependencies } from '../redis-probes.ts'
 import { newUser, startSessionSvc } from './service.ts'
 import { actions, type Service, single, startOn, statesOf } from './store-calls.ts'
 

@@ -6,12 +6,13 @@ import { Registry } from '@prometheus-io/client'
 import type { Test } from 'tap'
 import { v7 as uuidv7 } from 'uuid'
 import type { Readiness } from '#common/ops/readiness.ts'
-import type { RedisConfig, RedisStore } from '#common/redis/commands.ts'
+import type { RedisConfig, RedisStore } from '#common/redis/routing.ts'
 import { alwaysReady, engineAddress, silentLog, testRpc, testTransport } from '#common/testing/service.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { buildApp } from '../app.ts'
-import { openSessionStore } from '../replicas.ts'
-import type { SessionRules, sessionScripts } from '../sessions.ts'
+import type { sessionScripts } from '../scripts.ts'
+import { openSessionStore } from '../session-store.ts'
+import type { SessionRules } from '../sessions.ts'
 
 export const rules: SessionRules = { idleTimeout: 60_000, lifetime: 3_600_000, maxPerUser: 100 }
 

@@ -15,15 +15,15 @@ import {
   ValidateSessionsResponseSchema,
   type ValidationSchema
 } from '#gen/session/v1/session_pb.ts'
-import { gatherValidations, type Question } from '../../session-validation/batcher.ts'
-import type { Validation } from '../../session-validation/result.ts'
+import { createValidationBatcher, type ValidationRequest } from '../../session-validation/batcher.ts'
+import type { ValidationOutcome } from '../../session-validation/outcome.ts'
 
 type Answers = (request: ValidateSessionsRequest) => Flat[] | Promise<Flat[]>
 type Flat = MessageInitShape<typeof ValidationSchema>
 
 const flatSession = { sessionId: 'x', createdAtMs: 1, lastSeenAtMs: 1, expiresAtMs: 1 }
 const sessionFor = (userId: string) => ({ ...flatSession, userId })
-const userIdOf = (each: Validation) => (typeof each === 'object' ? each.userId : each)
+const userIdOf = (each: ValidationOutcome) => (typeof each === 'object' ? each.userId : each)
 const everySession: Answers = ({ tokens }) => tokens.map(sessionFor)
 
 /** A gateway's questions to a session-svc that answers as the test says. */
@@ -37,9 +37,9 @@ function ask(answers: Answers) {
       }
     })
   })
-  const validate = gatherValidations(createClient(SessionService, transport))
-  const question = (token: string, more: Partial<Question> = {}) =>
-    validate({ token, trace: newTrace(), endsAt: performance.now() + 2000, isGone: () => false, ...more })
+  const validate = createValidationBatcher(createClient(SessionService, transport))
+  const question = (token: string, more: Partial<ValidationRequest> = {}) =>
+    validate({ token, trace: newTrace(), endsAt: performance.now() + 2000, isAborted: () => false, ...more })
   return { question, calls }
 }
 
@@ -73,9 +73,9 @@ function askByHand(onBatch = () => {}) {
       batches.push({ tokens, answer: () => resolve(create(ValidateSessionsResponseSchema, { validations })) })
       onBatch()
     })
-  const validate = gatherValidations({ validateSessions })
+  const validate = createValidationBatcher({ validateSessions })
   const question = (token: string) =>
-    validate({ token, trace: newTrace(), endsAt: performance.now() + 2000, isGone: () => false })
+    validate({ token, trace: newTrace(), endsAt: performance.now() + 2000, isAborted: () => false })
   return { question, batches }
 }
 
@@ -184,8 +184,8 @@ t.test('an older session-svc answers in the other form', async (t) => {
       })
     })
   })
-  const validate = gatherValidations(createClient(SessionService, transport))
-  const question = { token: 'old', trace: newTrace(), endsAt: performance.now() + 2000, isGone: () => false }
+  const validate = createValidationBatcher(createClient(SessionService, transport))
+  const question = { token: 'old', trace: newTrace(), endsAt: performance.now() + 2000, isAborted: () => false }
   t.same(await validate(question), {
     id: 'x',
     userId: 'old',
@@ -240,7 +240,7 @@ t.test('each question ends at its own deadline', async (t) => {
 
 t.test('nobody asks for a client that has gone away, nor when the time is over', async (t) => {
   const { question, calls } = ask(everySession)
-  const gone = question('gone', { isGone: () => true })
+  const gone = question('gone', { isAborted: () => true })
   const late = question('late', { endsAt: performance.now() - 1 })
   const here = question('here')
   t.equal(await codeOf(gone), Code.Canceled)

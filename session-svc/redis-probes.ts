@@ -2,12 +2,12 @@
 
 import type { Dependency } from '#common/ops/readiness.ts'
 import { ProbeError, reasonOf } from '#common/ops/readiness.ts'
-import { type Ask, probeMasters, probeRedis } from '#common/redis/store.ts'
+import { type ProbeCommand, probeMasters, probeRedis } from '#common/redis/store.ts'
 import { TimeoutError } from '#common/time/timeout.ts'
-import type { SessionStore } from './replicas.ts'
-import type { sessionScripts } from './sessions.ts'
+import type { sessionScripts } from './scripts.ts'
+import type { SessionStore } from './session-store.ts'
 
-type Probe = Ask<typeof sessionScripts>
+type Probe = ProbeCommand<typeof sessionScripts>
 
 /** What validations need. */
 export const readDependency = 'redis'

@@ -2,9 +2,9 @@
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import { unavailable } from '#common/errors/connect-errors.ts'
-import type { RedisConfig, RedisStore, RedisStoreOptions } from '#common/redis/commands.ts'
+import type { RedisConfig, RedisStore, RedisStoreOptions } from '#common/redis/routing.ts'
 import { openRedis } from '#common/redis/store.ts'
-import { type SessionRedis, sessionScripts } from './sessions.ts'
+import { type SessionRedis, sessionScripts } from './scripts.ts'
 
 type Scripts = typeof sessionScripts
 

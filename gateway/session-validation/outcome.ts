@@ -19,10 +19,10 @@ export interface CurrentSession {
 }
 
 /** A session, that there is none, or nothing: it cannot be known, as by a reply that does not say everything. */
-export type Validation = CurrentSession | 'invalid' | undefined
+export type ValidationOutcome = CurrentSession | 'invalid' | undefined
 
 /** In the form of older servers. */
-export function fromResponse({ result }: ValidateSessionResponse): Validation {
+export function fromResponse({ result }: ValidateSessionResponse): ValidationOutcome {
   if (result.case === 'invalid') return 'invalid'
   if (result.case !== 'session') return undefined
   const { id, userId, createdAt, lastSeenAt, expiresAt, age } = result.value
@@ -31,7 +31,7 @@ export function fromResponse({ result }: ValidateSessionResponse): Validation {
 }
 
 /** In the flat form. */
-export function fromMessage(message: ValidationMessage): Validation {
+export function fromMessage(message: ValidationMessage): ValidationOutcome {
   if (message.invalidReason !== InvalidReason.UNSPECIFIED) return 'invalid'
   const { sessionId: id, userId, createdAtMs: createdAt, lastSeenAtMs: lastSeenAt, expiresAtMs: expiresAt } = message
   return whole({ id, userId, createdAt, lastSeenAt, expiresAt, age: message.ageMs })

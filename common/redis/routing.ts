@@ -47,7 +47,7 @@ export interface RedisStore<S extends RedisScripts> {
 export type Route<S extends RedisScripts> = <T>(key: string, ask: (client: RedisClient<S>) => Promise<T>) => Promise<T>
 
 /** A connection whose coming and going is told. */
-export function watched<S extends RedisScripts>(url: string, options: RedisStoreOptions<S>): RedisClient<S> {
+export function connectObserved<S extends RedisScripts>(url: string, options: RedisStoreOptions<S>): RedisClient<S> {
   const client = connectRedis(url, options.log, options.scripts)
   client.on('ready', () => options.connected?.(client))
   client.on('error', () => options.failed?.())
@@ -105,7 +105,7 @@ const patienceMs = 500
  * Asks about many things in as few commands as Redis takes: in one, or on a cluster in one for each slot. What a
  * server that is away or hangs would have to say is `undefined`, unless nothing else is left.
  */
-export async function askTogether<T, R>(
+export async function batchBySlot<T, R>(
   { slotOf }: Pick<Redis, 'slotOf'>,
   items: T[],
   keyOf: (item: T) => string,

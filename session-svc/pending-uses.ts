@@ -20,7 +20,7 @@ const answerWithinMs = 1000
 const retryAfterMs = 1000
 
 /** @param write writes a use; it must not go through the connection that validations use */
-export function recordUses(write: (use: Readonly<Use>) => Promise<unknown>, log: Logger) {
+export function createPendingUses(write: (use: Readonly<Use>) => Promise<unknown>, log: Logger) {
   const pending = new Map<string, Use>()
   let inFlight = 0
   let isFailing = false

@@ -14,9 +14,9 @@ import { connectRedis } from '#common/redis/connection.ts'
 import { fieldCase } from '#common/testing/field-cases.ts'
 import { freePort } from '#common/testing/ports.ts'
 import { silentLog } from '#common/testing/service.ts'
-import { createDurabilityCheck, requireDurability } from '../durability.ts'
-import { redisDependencies } from '../probes.ts'
-import { openSessionStore } from '../replicas.ts'
+import { createDurabilityCheck, requireDurability } from '../redis-durability.ts'
+import { redisDependencies } from '../redis-probes.ts'
+import { openSessionStore } from '../session-store.ts'
 import { newUser, startSessionSvc } from './service.ts'
 
 const port = await freePort()
