@@ -7,7 +7,6 @@ import type { Values } from '#common/config/load.ts'
 import { invalidFields } from '#common/errors/connect-errors.ts'
 import type { Logger } from '#common/logging/logger.ts'
 import { listenOnEveryAddress } from '#common/process/listen.ts'
-import type { Redis } from '#common/redis/connection.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
 import { clientFinder, networks } from './client-address.ts'
@@ -19,6 +18,7 @@ import { drainConnections } from './plugins/drain.ts'
 import { errorHandling } from './plugins/errors.ts'
 import { acceptJsonOnly } from './plugins/json-body.ts'
 import { describeRoutes } from './plugins/openapi.ts'
+import type { RateLimitRedis } from './plugins/rate-limit-store.ts'
 import { limitRates } from './plugins/rate-limits.ts'
 import { requireSession } from './plugins/session-check.ts'
 import { refuseAmbiguous } from './plugins/strict-http.ts'
@@ -31,7 +31,7 @@ import { createValidationBatcher } from './session-validation/batcher.ts'
 export interface GatewayParts {
   userSvc: Transport
   sessionSvc: Transport
-  redis: Redis
+  redis: RateLimitRedis
   registry: Registry
   log: Logger
 }

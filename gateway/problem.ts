@@ -59,6 +59,9 @@ const serverDetails: Partial<Record<Code, string>> = {
   [Code.DeadlineExceeded]: 'There was no answer in time: it may have been done or not.'
 }
 
+/** The error of a request whose client closed the connection before the response. */
+export const clientClosed = () => new ConnectError('The client closed the connection.', Code.Canceled)
+
 const problemType = (code: string) => `urn:problem-type:${code.replaceAll('_', '-')}`
 
 /** A JSON pointer as a URI fragment (RFC 6901, 6); `body` is the whole document. */

@@ -1,11 +1,12 @@
 /** What belongs to one request: its trace, and what is left of its time. */
 
 import type { IncomingMessage } from 'node:http'
-import { type CallOptions, Code, ConnectError } from '@connectrpc/connect'
+import type { CallOptions } from '@connectrpc/connect'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { continueTrace, type Trace, traceparent } from '#common/ops/trace.ts'
 import { onwards } from '#common/rpc/call-context.ts'
 import { deadlineExceeded } from '#common/time/deadline.ts'
+import { clientClosed } from './problem.ts'
 
 const traceSlot = Symbol('trace')
 
@@ -63,7 +64,7 @@ function endSignal(endsAt: number, reply: FastifyReply): AbortSignal {
   const timer = setTimeout(() => end.abort(deadlineExceeded()), Math.max(0, endsAt - performance.now()))
   reply.raw.once('close', () => {
     clearTimeout(timer)
-    if (!reply.raw.writableFinished) end.abort(new ConnectError('The client went away.', Code.Canceled))
+    if (!reply.raw.writableFinished) end.abort(clientClosed())
   })
   return end.signal
 }

@@ -11,6 +11,7 @@ import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
 import { buildApp } from './app.ts'
 import { load } from './config.ts'
+import { rateLimitScripts } from './plugins/rate-limit-store.ts'
 
 await runService('gateway', load, async ({ gateway, rpc, redis: redisConfig }, parts) => {
   const { log, registry, logDependencies } = parts
@@ -18,7 +19,7 @@ await runService('gateway', load, async ({ gateway, rpc, redis: redisConfig }, p
   metrics.announce(UserService, SessionService)
   const userSvc = createRpcTransport({ name: 'user-svc', urls: rpc.userSvcUrl, rpc }, metrics)
   const sessionSvc = createRpcTransport({ name: 'session-svc', urls: rpc.sessionSvcUrl, rpc }, metrics)
-  const { redis, close } = openRedis(redisConfig, { log })
+  const { redis, close } = openRedis(redisConfig, { log, scripts: rateLimitScripts })
   const readiness = watchReadiness(
     [
       { name: 'session-svc', required: 'always', probe: probeHealth(sessionSvc) },

@@ -9,7 +9,7 @@ import { allCodes, errorMeaning } from '#common/errors/codes.ts'
 import { isOverload } from '#common/errors/connect-errors.ts'
 import { type Logger, tracedLogger } from '#common/logging/logger.ts'
 import { newTrace } from '#common/ops/trace.ts'
-import { type Answer, answerTo, HttpRefusal } from '../problem.ts'
+import { type Answer, answerTo, clientClosed, HttpRefusal } from '../problem.ts'
 import { commonHeaders, traceOf } from '../request-context.ts'
 
 const methods: HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
@@ -37,7 +37,7 @@ export function errorHandling(registry: Registry, log: Logger) {
     // Whatever fails because the client has gone away is no fault of ours.
     const { destroyed, remoteAddress } = request.raw.socket
     const gone = destroyed || remoteAddress === undefined
-    const answer = answerTo(gone ? new ConnectError('The client went away.', Code.Canceled) : error)
+    const answer = answerTo(gone ? clientClosed() : error)
     const trace = traceOf(request.raw)
     record(answer, error, tracedLogger(log, trace), request.routeOptions.url ?? 'unmatched')
     return reply

@@ -1,4 +1,4 @@
-/** A gateway for one test file: user-svc and session-svc as Connect services that the test writes, the rest as it is. */
+/** Builds a gateway for a test: user-svc and session-svc are Connect services that the test writes, Redis is real. */
 
 import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
@@ -21,18 +21,19 @@ import { file_session_v1_session, SessionSchema, SessionService } from '#gen/ses
 import { file_user_v1_user, UserService } from '#gen/user/v1/user_pb.ts'
 import { buildApp, type GatewayParts } from '../app.ts'
 import { gateway } from '../config.ts'
+import { rateLimitScripts } from '../plugins/rate-limit-store.ts'
 import { manyByOne } from './many-by-one.ts'
 
 type Options = Values<typeof gateway>
 type Ending = Pick<Test, 'teardown'>
 
-/** What the two services do; a method that is not given is `unimplemented`. */
+/** The methods of the two services; every other method is `unimplemented`. */
 export interface Upstreams {
   users?: Partial<ServiceImpl<typeof UserService>>
   sessions?: Partial<ServiceImpl<typeof SessionService>>
 }
 
-/** What a test may set; rate limits are off unless it turns them on. */
+/** Rate limits are off unless `options` turns them on. */
 export interface Setup extends Upstreams {
   options?: Partial<Options>
   parts?: Partial<GatewayParts>
@@ -45,12 +46,23 @@ const routes = ({ users = {}, sessions = {} }: Upstreams) => {
   }
 }
 
-/** Builds a gateway; it ends with the test. */
+/** Services whose methods all succeed, for one account. */
+export function workingServices({ session, token, userId }: NewSession = newSession()): Required<Upstreams> {
+  const login = ({ email }: { email: string }) => {
+    return { token, session, user: { id: userId, email, createdAt: timestampFromMs(Date.now()) } }
+  }
+  return {
+    users: { registerAndLogin: login, authenticateAndLogin: login, logout: () => ({}), deleteAccount: () => ({}) },
+    sessions: { validateSession: () => ({ result: { case: 'session', value: session } }) }
+  }
+}
+
+/** Builds a gateway; it closes when the test ends. */
 export async function buildGateway(t: Ending, { options, parts, ...upstreams }: Setup = {}) {
   const lines: string[] = []
   const registry = new Registry()
   const upstream = createRouterTransport(routes(upstreams))
-  const own = parts?.redis ? undefined : connectRedis(engineAddress('TEST_REDIS_URL'), silentLog)
+  const own = parts?.redis ? undefined : connectRedis(engineAddress('TEST_REDIS_URL'), silentLog, rateLimitScripts)
   const defaults = loadConfig({ gateway }, {}).gateway
   const app = await buildApp(
     {
@@ -63,7 +75,7 @@ export async function buildGateway(t: Ending, { options, parts, ...upstreams }: 
     } as GatewayParts,
     { ...defaults, rateLimit: { ...defaults.rateLimit, enabled: false }, ...options }
   )
-  // Until Redis is there, limits are counted by each gateway for itself.
+  // A gateway counts rate limits locally until Redis is connected.
   if (own && !own.isReady) await once(own, 'ready')
   t.teardown(async () => {
     await app.close()
@@ -72,7 +84,7 @@ export async function buildGateway(t: Ending, { options, parts, ...upstreams }: 
   return { app, registry, lines }
 }
 
-/** The same services on a real port over HTTP/2, and the gateway's own way to them. */
+/** Serves the two services on a real port over HTTP/2. */
 export async function serveUpstreams(t: Ending, upstreams: Upstreams, token = testRpc.token, atPort = 0) {
   const server = buildRpcServer({
     log: silentLog,
@@ -98,13 +110,15 @@ export function transportTo(port: number, token = testRpc.token): Transport {
   )
 }
 
-/** A port that the gateway listens on. */
+/** Listens on a free port. */
 export async function listen(app: Awaited<ReturnType<typeof buildGateway>>['app']): Promise<number> {
   await app.listen({ host: '127.0.0.1', port: 0 })
   return (app.server.address() as { port: number }).port
 }
 
-/** A user with a token and the session that it stands for. */
+export type NewSession = ReturnType<typeof newSession>
+
+/** A user, a session and its token. */
 export function newSession(ageMs = 1000) {
   const userId = uuidv7()
   const { token, hash } = createToken(userId)
@@ -119,7 +133,7 @@ export function newSession(ageMs = 1000) {
   return { userId, token, session, headers: { authorization: `Bearer ${token}` } }
 }
 
-/** What user-svc answers to a registration or a log-in. */
+/** The reply of user-svc to a registration or a login. */
 export function loginAnswer(email = 'ada@example.org') {
   const { token, session, userId } = newSession(0)
   return { token, session, user: { id: userId, email, createdAt: timestampFromMs(Date.now()) } }
@@ -127,12 +141,12 @@ export function loginAnswer(email = 'ada@example.org') {
 
 export const credentials = { email: 'ada@example.org', password: 'correct horse battery' }
 
-/** A client address that no other test has, so that files can share one Redis. */
+/** A client address of this test alone: all test files share one Redis. */
 export const newAddress = () => `10.${randomInt(256)}.${randomInt(256)}.${randomInt(1, 255)}`
 
 type Answer = Pick<LightMyRequestResponse, 'statusCode' | 'headers' | 'body'>
 
-/** Asserts what every answer has; of an error, also that it is a whole problem. @returns the body */
+/** Asserts the headers of every response, and that an error is a complete problem. @returns the body */
 export function requireForm(t: Test, answer: Answer, status: number, what = '') {
   t.equal(answer.statusCode, status, `${what} status`)
   const traceId = String(answer.headers['x-request-id'])

@@ -5,6 +5,7 @@ import t from 'tap'
 import { openRedis } from '#common/redis/store.ts'
 import { startRedisCluster } from '#common/testing/redis.ts'
 import { silentLog } from '#common/testing/service.ts'
+import { rateLimitScripts } from '../plugins/rate-limit-store.ts'
 import { buildGateway, credentials, loginAnswer, newAddress } from './gateway.ts'
 
 t.test('two gateways count together; without one server, only for its clients each for itself', async (t) => {
@@ -15,7 +16,7 @@ t.test('two gateways count together; without one server, only for its clients ea
   const users = { authenticateAndLogin: () => loginAnswer() }
 
   async function gateway() {
-    const { redis, servers: masters, close } = openRedis(config, { log: silentLog })
+    const { redis, servers: masters, close } = openRedis(config, { log: silentLog, scripts: rateLimitScripts })
     t.teardown(close)
     const { app } = await buildGateway(t, { users, options: { rateLimit }, parts: { redis } })
     while (masters().length < 3 || !masters().every(({ isReady }) => isReady)) await sleep(20)

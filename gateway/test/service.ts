@@ -14,6 +14,7 @@ import { type Session, SessionSchema, SessionService } from '#gen/session/v1/ses
 import { UserService } from '#gen/user/v1/user_pb.ts'
 import { buildApp } from '../app.ts'
 import { schema } from '../config.ts'
+import { rateLimitScripts } from '../plugins/rate-limit-store.ts'
 import { manyByOne } from './many-by-one.ts'
 
 export const userId = uuidv7()
@@ -65,7 +66,7 @@ export async function buildGateway(
       manyByOne({ validateSession: () => ({ result: { case: 'session', value: session() } }), ...sessions })
     )
   })
-  const redis = connectRedis(redisUrl, silentLog)
+  const redis = connectRedis(redisUrl, silentLog, rateLimitScripts)
   // Until it is connected, requests are counted by the gateway alone.
   if (redisUrl === engineAddress('TEST_REDIS_URL')) await new Promise((resolve) => redis.once('ready', resolve))
   const registry = new Registry()

@@ -1,0 +1,159 @@
+/** The store of the rate limits: local counts while Redis is down, frozen or slow, and one count again afterwards. */
+
+import { request as httpRequest } from 'node:http'
+import t, { type Test } from 'tap'
+import { connectRedis } from '#common/redis/connection.ts'
+import { fieldCase } from '#common/testing/field-cases.ts'
+import { type RedisServer, startRedisServer } from '#common/testing/redis.ts'
+import { silentLog } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
+import { createDenyCache } from '../plugins/deny-cache.ts'
+import { type RateLimitRedis, rateLimitScripts, redisStore } from '../plugins/rate-limit-store.ts'
+import { buildGateway, credentials, listen, loginAnswer, newAddress, workingServices } from './gateway.ts'
+
+const rateLimit = { enabled: true, window: 60_000, max: 4, credentialsMax: 2, sessionMax: 0 }
+type App = Awaited<ReturnType<typeof buildGateway>>['app']
+
+async function logins(apps: App[], remoteAddress = newAddress()): Promise<number[]> {
+  const statuses: number[] = []
+  for (const app of apps) {
+    const answer = await app.inject({ method: 'POST', url: '/auth', payload: credentials, remoteAddress })
+    statuses.push(answer.statusCode)
+  }
+  return statuses
+}
+
+async function connected(t: Test, { address }: Pick<RedisServer, 'address'>) {
+  const redis = connectRedis(`redis://${address}`, silentLog, rateLimitScripts)
+  t.teardown(() => redis.destroy())
+  await until('redis is connected', () => redis.isReady)
+  return redis
+}
+
+const gateway = async (t: Test, redis: RateLimitRedis) =>
+  (await buildGateway(t, { ...workingServices(), options: { rateLimit }, parts: { redis } })).app
+
+/** A store whose Redis client the test writes, and the number of requests in the window after each count. */
+function store(countRequest: () => Promise<{ current: number; ttl: number }>, now: () => number) {
+  const redis = { isReady: true, countRequest } as unknown as RateLimitRedis
+  const counts = new (redisStore(redis, silentLog, now))({})
+  return (key: string) =>
+    new Promise<number | undefined>((resolve, reject) => {
+      counts.incr(key, (error, result) => (error ? reject(error) : resolve(result?.current)), 60_000, 1)
+    })
+}
+
+t.test('calls a Redis that timed out again after a second only', async (t) => {
+  let [nowMs, calls] = [0, 0]
+  const hangs = () => {
+    calls += 1
+    return new Promise<never>(() => {})
+  }
+  const count = store(hangs, () => nowMs)
+  t.same([await count('a'), await count('a'), await count('a'), await count('b')], [1, 2, 3, 1])
+  t.equal(calls, 1)
+  nowMs += 999
+  await count('a')
+  t.equal(calls, 1)
+  nowMs += 1
+  await count('a')
+  t.equal(calls, 2)
+})
+
+t.test('calls a Redis that fails at once for every request: another server of a cluster may work', async (t) => {
+  let calls = 0
+  const count = store(
+    () => {
+      calls += 1
+      return Promise.reject(new Error('CLUSTERDOWN'))
+    },
+    () => 0
+  )
+  t.same([await count('a'), await count('a')], [1, 2])
+  t.equal(calls, 2)
+})
+
+t.test('starts a new local window when the window ends', async (t) => {
+  let nowMs = 0
+  const count = store(
+    () => Promise.reject(new Error('down')),
+    () => nowMs
+  )
+  t.same([await count('a'), await count('a')], [1, 2])
+  nowMs += 60_000
+  t.equal(await count('a'), 1)
+})
+
+t.test('denies a client until its window ends, and evicts the oldest of 10,000', async (t) => {
+  let nowMs = 0
+  const denied = createDenyCache(() => nowMs)
+  t.equal(denied.add('a', 1500), true)
+  t.equal(denied.add('a', 1500), false)
+  t.equal(denied.secondsLeft('a'), 2)
+  t.equal(denied.secondsLeft('b'), 0)
+  nowMs = 1500
+  t.equal(denied.secondsLeft('a'), 0)
+  for (let index = 0; index <= 10_000; index += 1) denied.add(`c${index}`, 1000)
+  t.equal(denied.secondsLeft('c0'), 0)
+  t.equal(denied.secondsLeft('c1'), 1)
+})
+
+t.test('counts locally while Redis is unreachable', async (t) => {
+  const redis = connectRedis('redis://127.0.0.1:1', silentLog, rateLimitScripts)
+  t.teardown(() => redis.destroy())
+  const app = await gateway(t, redis)
+  t.same(await logins([app, app, app]), [200, 200, 429])
+})
+
+t.test('counts locally while Redis is frozen, also for many concurrent requests', async (t) => {
+  const server = await startRedisServer(t)
+  const app = await gateway(t, await connected(t, server))
+  server.signal('SIGSTOP')
+  const remoteAddress = newAddress()
+  const statuses = (await Promise.all(Array.from({ length: 20 }, () => logins([app], remoteAddress)))).flat()
+  t.equal(statuses.filter((status) => status === 200).length, 2)
+  t.equal(statuses.filter((status) => status === 429).length, 18)
+})
+
+fieldCase(t, 7, 'rate limits are counted locally while Redis delays writes', async (t) => {
+  const server = await startRedisServer(t)
+  const app = await gateway(t, await connected(t, server))
+  await server.client.sendCommand(['CLIENT', 'PAUSE', '60000', 'WRITE'])
+  t.same(await logins([app, app, app]), [200, 200, 429])
+})
+
+t.test('calls no service for a client that disconnects while Redis is frozen', async (t) => {
+  const server = await startRedisServer(t)
+  const redis = await connected(t, server)
+  const calls: string[] = []
+  const authenticateAndLogin = ({ email }: { email: string }) => {
+    calls.push(email)
+    return loginAnswer()
+  }
+  const { app } = await buildGateway(t, { users: { authenticateAndLogin }, options: { rateLimit }, parts: { redis } })
+  let arrived = 0
+  app.server.on('request', () => (arrived += 1))
+  const port = await listen(app)
+  server.signal('SIGSTOP')
+  const client = httpRequest({ port, method: 'POST', path: '/auth', headers: { 'content-type': 'application/json' } })
+  client.on('error', () => {}).end(JSON.stringify({ ...credentials, email: 'gone@example.org' }))
+  await until('the request has arrived', () => arrived === 1)
+  client.destroy()
+  await until('the request has ended', () => app.requestsUnderWay() === 0)
+  // A later request passes the same steps.
+  t.same(await logins([app]), [200])
+  t.same(calls, [credentials.email])
+})
+
+t.test('counts for all gateways again after Redis was killed and restarted', async (t) => {
+  const server = await startRedisServer(t)
+  const redis = [await connected(t, server), await connected(t, server)] as const
+  const [one, two] = [await gateway(t, redis[0]), await gateway(t, redis[1])]
+  server.signal('SIGKILL')
+  await until('both gateways have lost Redis', () => redis.every(({ isReady }) => !isReady))
+  const during = newAddress()
+  for (const app of [one, two]) t.same(await logins([app, app, app], during), [200, 200, 429])
+  await server.start()
+  await until('both gateways are connected', () => redis.every(({ isReady }) => isReady))
+  await until('both gateways count together', async () => (await logins([one, two, one]))[2] === 429)
+})
