@@ -49,10 +49,10 @@ export function sessionRoutes(router: ConnectRouter, { sessions, metrics, log }:
 
     async validateSessions({ tokens, traceIds, flat }, context) {
       requireFields(
-        { field: 'tokens', holds: tokens.length <= maxTokens, description: `must be at most ${maxTokens} tokens` },
+        { field: 'tokens', value: tokens.length <= maxTokens, description: `must be at most ${maxTokens} tokens` },
         {
           field: 'trace_ids',
-          holds: traceIds.length === 0 || (traceIds.length === tokens.length && traceIds.every(isTraceId)),
+          value: traceIds.length === 0 || (traceIds.length === tokens.length && traceIds.every(isTraceId)),
           description: 'must be none, or one a token, each 32 hexadecimal digits in lower case'
         }
       )
@@ -72,9 +72,8 @@ export function sessionRoutes(router: ConnectRouter, { sessions, metrics, log }:
         if (ended) call.log.info({ event: 'session_ended', userId, sessionId: id }, 'ended a session')
         return {}
       }
-      const parsed = parseToken(target.value ?? '')
-      requireFields({ field: 'token', holds: parsed !== undefined, description: 'must be a session token' })
-      const { userId, hash } = parsed as NonNullable<typeof parsed>
+      const value = parseToken(target.value ?? '')
+      const [{ userId, hash }] = requireFields({ field: 'token', value, description: 'must be a session token' })
       await sessions.deleteSession(userId, hash, call.signal)
       call.log.info({ event: 'session_ended', userId, sessionId: sessionId(hash) }, 'ended a session')
       return {}

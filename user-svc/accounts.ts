@@ -118,8 +118,8 @@ export function createAccounts({ db, passwords, hashQueue, sessionClient, minPas
       const email = normalizeEmail(request.email)
       const problem = passwordViolation(request.password, email ?? '', minPasswordLength)
       requireFields(
-        { field: 'email', holds: email !== undefined, description: emailRule },
-        { field: 'password', holds: problem === undefined, description: problem ?? '' }
+        { field: 'email', value: email !== undefined, description: emailRule },
+        { field: 'password', value: problem === undefined, description: problem ?? '' }
       )
       const address = email as string
       // What would refuse the registration anyway is asked before the expensive part.
@@ -150,7 +150,7 @@ export function createAccounts({ db, passwords, hashQueue, sessionClient, minPas
     ): Promise<LoggedIn> {
       const startedAt = performance.now()
       const email = normalizeEmail(request.email)
-      requireFields({ field: 'email', holds: email !== undefined, description: emailRule })
+      requireFields({ field: 'email', value: email !== undefined, description: emailRule })
       const [user] = await hashQueue.prepare('login', call, () =>
         Promise.all([findUser(email as string, call), sessionClient.requireAvailable(call)])
       )
@@ -172,7 +172,7 @@ export function createAccounts({ db, passwords, hashQueue, sessionClient, minPas
     /** Ends the session of a token. Needs no database. */
     async logout(token: string, call: Call): Promise<void> {
       const holds = parseToken(token) !== undefined
-      requireFields({ field: 'token', holds, description: 'must be a session token' })
+      requireFields({ field: 'token', value: holds, description: 'must be a session token' })
       await sessions.deleteSession({ target: { case: 'token', value: token } }, onwards(call))
     },
 

@@ -4,26 +4,36 @@ import { type FieldViolation, invalidFields } from './connect-errors.ts'
 
 const canonicalUuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
-/** A rule that a field must hold, and what to say when it does not. */
-export type FieldRule = FieldViolation & { holds: boolean }
+/** A field's value in the form that the code uses, or nothing if the field breaks the rule that `description` states. */
+export type FieldRule<T = unknown> = FieldViolation & { value: T | undefined | false }
 
-/** Throws `invalid_argument` that names every field whose rule does not hold. */
-export function requireFields(...rules: FieldRule[]): void {
-  const violations = rules.filter(({ holds }) => !holds).map(({ field, description }) => ({ field, description }))
+/**
+ * Checks all fields of a request.
+ *
+ * @returns the values, in the order of the rules
+ * @throws ConnectError `invalid_argument` that names every field without a value
+ */
+export function requireFields<T extends unknown[]>(...rules: { [K in keyof T]: FieldRule<T[K]> }): T {
+  const violations = rules
+    .filter(({ value }) => value === undefined || value === false)
+    .map(({ field, description }) => ({ field, description }))
   if (violations.length > 0) throw invalidFields(violations)
+  return rules.map(({ value }) => value) as T
 }
 
 /** The rule for a user id. */
-export function uuidRule(field: string, value: string): FieldRule {
-  return { field, holds: canonicalUuid.test(value), description: 'must be a UUID in its canonical lower-case form' }
+export function uuidRule(field: string, value: string): FieldRule<string> {
+  const description = 'must be a UUID in its canonical lower-case form'
+  return { field, value: canonicalUuid.test(value) && value, description }
 }
 
 /** The rule for a session's id, as tokens give it. */
-export function sessionIdRule(field: string, value: string): FieldRule {
-  return { field, holds: /^[\w-]{22}$/.test(value), description: 'must be the id of a session, 22 characters' }
+export function sessionIdRule(field: string, value: string): FieldRule<string> {
+  return { field, value: /^[\w-]{22}$/.test(value) && value, description: 'must be the id of a session, 22 characters' }
 }
 
 /** The rule for a session epoch. */
-export function epochRule(field: string, value: bigint, max: bigint): FieldRule {
-  return { field, holds: value >= 0n && value <= max, description: `must be from 0 to ${max}` }
+export function epochRule(field: string, value: bigint, max: bigint): FieldRule<bigint> {
+  const isInRange = value >= 0n && value <= max
+  return { field, value: isInRange ? value : undefined, description: `must be from 0 to ${max}` }
 }
