@@ -1,0 +1,60 @@
+/** A clock that a test advances, so that no test waits for time to pass or depends on the speed of a machine. */
+
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { Clock } from '#common/time/clock.ts'
+
+export interface TestClock extends Clock {
+  /** Ends the sleeps of the next `ms` milliseconds in their order; code that continues after one may sleep again within them. */
+  advance(ms: number): Promise<void>
+}
+
+interface Sleeper {
+  endsAt: number
+  wake(): void
+}
+
+/** A clock at 0 that only `advance` moves. */
+export function createTestClock(): TestClock {
+  let nowMs = 0
+  const sleepers = new Set<Sleeper>()
+
+  function nextDue(untilMs: number): Sleeper | undefined {
+    const due = [...sleepers].filter(({ endsAt }) => endsAt <= untilMs)
+    return due.sort((a, b) => a.endsAt - b.endsAt)[0]
+  }
+
+  return {
+    now: () => nowMs,
+
+    sleep(ms, signal) {
+      return new Promise((resolve, reject) => {
+        if (signal?.aborted) return reject(signal.reason)
+        const onAbort = () => {
+          sleepers.delete(sleeper)
+          reject(signal?.reason)
+        }
+        const sleeper: Sleeper = {
+          endsAt: nowMs + Math.max(0, ms),
+          wake() {
+            sleepers.delete(sleeper)
+            signal?.removeEventListener('abort', onAbort)
+            resolve()
+          }
+        }
+        sleepers.add(sleeper)
+        signal?.addEventListener('abort', onAbort, { once: true })
+      })
+    },
+
+    async advance(ms) {
+      const untilMs = nowMs + ms
+      await nextTurn()
+      for (let due = nextDue(untilMs); due; due = nextDue(untilMs)) {
+        nowMs = Math.max(nowMs, due.endsAt)
+        due.wake()
+        await nextTurn()
+      }
+      nowMs = untilMs
+    }
+  }
+}
