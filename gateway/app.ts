@@ -22,6 +22,7 @@ import type { RateLimitRedis } from './plugins/rate-limit-store.ts'
 import { limitRates } from './plugins/rate-limits.ts'
 import { requireSession } from './plugins/session-check.ts'
 import { refuseAmbiguous } from './plugins/strict-http.ts'
+import { shedUnderPressure } from './plugins/under-pressure.ts'
 import { commonHeaders, traceOf } from './request-context.ts'
 import { accountRoutes } from './routes/accounts.ts'
 import { sessionRoutes } from './routes/sessions.ts'
@@ -82,6 +83,7 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
   refuseAmbiguous(app, maxBodyBytes)
   logRequests(app, log)
   await measureRequests(app, registry)
+  await shedUnderPressure(app, registry)
   await limitRates(app, options.rateLimit, { ...parts, clientOf: clientFinder(trusts, log) })
   if (options.docs) await describeRoutes(app)
 

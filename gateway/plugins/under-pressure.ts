@@ -1,0 +1,31 @@
+/** @fastify/under-pressure: sheds requests while the event loop of the gateway itself is overloaded. */
+
+import underPressure from '@fastify/under-pressure'
+import { Counter, type Registry } from '@prometheus-io/client'
+import type { FastifyInstance } from 'fastify'
+import { overloaded } from '#common/errors/connect-errors.ts'
+
+/**
+ * Requests get 503 while the mean delay of the event loop in the last second is above this. At full load on 2 cores
+ * (`make bench ROWS=sessions`), one delay in a hundred is longer than 30 ms.
+ */
+const maxEventLoopDelayMs = 1000
+const retryAfterSeconds = 1
+
+export async function shedUnderPressure(app: FastifyInstance, registry: Registry): Promise<void> {
+  const shed = new Counter({
+    name: 'auth_shed_total',
+    help: 'Requests rejected because the gateway is overloaded, by reason',
+    labelNames: ['reason'],
+    registers: [registry]
+  })
+  shed.inc({ reason: 'event_loop' }, 0)
+  await app.register(underPressure, {
+    maxEventLoopDelay: maxEventLoopDelayMs,
+    exposeStatusRoute: false,
+    pressureHandler: async () => {
+      shed.inc({ reason: 'event_loop' })
+      throw overloaded(retryAfterSeconds)
+    }
+  })
+}

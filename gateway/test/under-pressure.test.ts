@@ -1,0 +1,36 @@
+/** Load shedding by the delay of the gateway's own event loop. */
+
+import t from 'tap'
+import { until } from '#common/testing/until.ts'
+import { buildGateway, credentials, requireForm, workingServices } from './gateway.ts'
+
+const blockMs = 1300
+
+function blockEventLoop(): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, blockMs)
+}
+
+t.test('answers 503 with Retry-After while each turn of the event loop takes longer than a second', async (t) => {
+  const { app, registry, lines } = await buildGateway(t, workingServices())
+  const register = () => app.inject({ method: 'POST', url: '/reg', payload: credentials })
+  requireForm(t, await register(), 201)
+  t.match(await registry.metrics(), /^auth_shed_total\{reason="event_loop"\} 0$/m)
+
+  const blocking = setInterval(blockEventLoop, 0)
+  t.teardown(() => clearInterval(blocking))
+  await until('the gateway sheds', async () => (await app.inject('/nowhere')).statusCode === 503)
+  const shed = await register()
+  const problem = requireForm(t, shed, 503)
+  t.equal(problem.type, 'urn:problem-type:unavailable')
+  t.match(shed.headers['retry-after'], /^\d+$/)
+  clearInterval(blocking)
+
+  await until('the gateway accepts requests', async () => (await register()).statusCode === 201)
+  t.match(await registry.metrics(), /^auth_shed_total\{reason="event_loop"\} [2-9]/m)
+  t.notMatch(lines.join(''), /"event":"request_failed"/, 'shed requests have the access log only')
+})
+
+t.test('has no status route', async (t) => {
+  const { app } = await buildGateway(t)
+  requireForm(t, await app.inject('/status'), 404)
+})
