@@ -1,36 +1,42 @@
-/** The open connections of the gateway, and the responses that each of them waits for. */
+/** The open connections of the gateway, each with the responses that it waits for. */
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { Server as TlsServer } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
 
 /** One open connection. */
 export interface Connection {
   socket: Socket
-  /** In the order of the requests. (A set whose entries churn would keep many of them in memory for long.) */
+  /** In the order of the requests. An array, because a Set with churning entries keeps old entries in memory. */
   responses: ServerResponse[]
   /** The newest request, until it has been received and answered. */
   request: IncomingMessage | undefined
-  /** Since when no response is due, as `performance.now()` counts. */
+  /** The time (`performance.now()`) of the last response. */
   idleSince: number
 }
 
-/** All open connections by their sockets. */
+/** All open connections by the sockets of their requests. */
 export type Connections = Map<Socket, Connection>
 
-/** Whether the request that is being received has been answered already: a second response would answer no request. */
+/** Whether the request that is arriving has its response already: the client would not expect a second one. */
 export function isAnswered(connection: Connection | undefined): boolean {
   return connection?.request?.complete === false && connection.responses.length === 0
 }
 
-/** Records the connections of a server from the moment when they are accepted. */
+/** The event of a new connection, with the socket that its requests have: of TLS, `connection` has the socket below. */
+export function connectionEvent({ server }: Pick<FastifyInstance, 'server'>): 'connection' | 'secureConnection' {
+  return server instanceof TlsServer ? 'secureConnection' : 'connection'
+}
+
+/** Records the connections of a server from the moment when the server accepts them. */
 export function trackConnections(app: FastifyInstance): Connections {
   const connections: Connections = new Map()
-  app.server.on('connection', (socket: Socket) => {
+  app.server.on(connectionEvent(app), (socket: Socket) => {
     connections.set(socket, { socket, responses: [], request: undefined, idleSince: performance.now() })
     socket.once('close', () => connections.delete(socket))
   })
-  // Before Fastify's own listener, whose hooks count the responses.
+  // Before the listener of Fastify, whose hooks count the responses.
   app.server.prependListener('request', (request: IncomingMessage, response: ServerResponse) => {
     const connection = connections.get(request.socket)
     if (connection === undefined) return

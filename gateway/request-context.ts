@@ -1,8 +1,8 @@
-/** What belongs to one request: its trace, and what is left of its time. */
+/** The context of a request: its trace, its deadline, and the headers of its response. */
 
 import type { IncomingMessage } from 'node:http'
 import type { CallOptions } from '@connectrpc/connect'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { continueTrace, type Trace, traceparent } from '#common/ops/trace.ts'
 import { onwards } from '#common/rpc/call-context.ts'
 import { deadlineExceeded } from '#common/time/deadline.ts'
@@ -10,44 +10,47 @@ import { clientClosed } from './problem.ts'
 
 const traceSlot = Symbol('trace')
 
-/** The trace of a request: the one that its `traceparent` names, or a new one. */
+/** The trace of a request: the trace that its `traceparent` names, or a new one. */
 export function traceOf(raw: IncomingMessage & { [traceSlot]?: Trace }): Trace {
   raw[traceSlot] ??= continueTrace(raw.headers.traceparent as string | undefined)
   return raw[traceSlot]
 }
 
-/** The headers that every answer has. */
+/** The headers of every response. */
 export function commonHeaders(trace: Trace): Record<string, string> {
   return { 'cache-control': 'no-store', traceparent: traceparent(trace), 'x-request-id': trace.traceId }
 }
 
+export function addCommonHeaders(app: FastifyInstance): void {
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.headers(commonHeaders(traceOf(request.raw)))
+    done()
+  })
+}
+
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Milliseconds that the route may take, from its first call to another service on. */
+    /** Milliseconds that the route may take from its first upstream call on. */
     budgetMs?: number
   }
 }
 
 const endSlot = Symbol('end')
 
-/** When the time of a request is over, as `performance.now()` counts: its route's budget, from its first call on. */
+/** The deadline of a request (`performance.now()`): the budget of its route, from the first upstream call on. */
 export function budgetEnd(request: FastifyRequest & { [endSlot]?: number }): number {
-  let end = request[endSlot]
-  if (end === undefined) {
-    const { budgetMs } = request.routeOptions.config
-    if (budgetMs === undefined) throw new TypeError('the route has no budget')
-    end = performance.now() + budgetMs
-    request[endSlot] = end
-  }
-  return end
+  const { budgetMs } = request.routeOptions.config
+  if (budgetMs === undefined) throw new TypeError('the route has no budget')
+  request[endSlot] ??= performance.now() + budgetMs
+  return request[endSlot]
 }
 
 const signals = new WeakMap<FastifyRequest, AbortSignal>()
 
 /**
- * The options of a call that a request causes: its trace, and one deadline for all its calls. They end when
- * the budget is used up or the client has gone away. (Fastify's own `request.signal` also aborts as soon as
- * a body has been read, and its `handlerTimeout` ends with it.)
+ * The options of an upstream call: the trace of the request, and one deadline for all of its calls. The signal aborts at
+ * the deadline or when the client disconnects. Fastify 5.12's own `request.signal` also aborts when the body has been
+ * read, and its `handlerTimeout` stops there. No upstream issue known.
  */
 export function callOptions(request: FastifyRequest, reply: FastifyReply): CallOptions {
   const endsAt = budgetEnd(request)

@@ -1,4 +1,4 @@
-/** Bounds connections, pipelined requests, and the time that a connection can hold without reading or asking. */
+/** Limits connections, pipelined requests, and the time that a connection may neither read nor send a request. */
 
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
@@ -9,7 +9,7 @@ import { tooManyRequests } from '#common/errors/connect-errors.ts'
 import type { Logger } from '#common/logging/logger.ts'
 import { affordableConnections } from '#common/process/descriptors.ts'
 import { canonicalAddress } from '../client-address.ts'
-import type { Connection, Connections } from '../connections.ts'
+import { type Connection, type Connections, connectionEvent } from '../connections.ts'
 
 export interface ConnectionLimits {
   max: number
@@ -18,7 +18,10 @@ export interface ConnectionLimits {
   maxPipelined: number
   /** In milliseconds. */
   unreadTimeout: number
-  /** In milliseconds: how long a connection may be idle, a request that is arriving included. */
+  /**
+   * In milliseconds, the time of an arriving request included. Node.js has a timeout for idle connections, which a blank
+   * line restarts: nodejs/node#58140. Remove when Node.js ends such connections.
+   */
   idleTimeout: number
 }
 
@@ -30,105 +33,96 @@ const reasons = {
   idle: 'ended connections that sent bytes, but no request, 10 s after gateway.keepAliveTimeout'
 } as const
 type Reason = keyof typeof reasons
+type End = ReturnType<typeof connectionEnds>
 
 const checkEveryMs = 500
 const logEveryMs = 60_000
 
-/** `trusts` tells proxies, whose connections carry the requests of many clients. */
+interface Parts {
+  registry: Registry
+  log: Logger
+  /** Proxies have no limit of their own: their connections carry the requests of many clients. */
+  isTrusted: (address: string) => boolean
+}
+
 export function limitConnections(
   app: FastifyInstance,
   connections: Connections,
   limits: ConnectionLimits,
-  parts: { registry: Registry; log: Logger; trusts: (address: string) => boolean }
+  parts: Parts
 ): void {
-  const max = affordableConnections(limits.max)
-  const end = connectionEnds(parts)
   new Gauge({
     name: 'http_connections_open',
-    help: 'Connections of clients and proxies that are open',
+    help: 'Open connections of clients and proxies',
     registers: [parts.registry],
     collect() {
       this.set(connections.size)
     }
   })
+  const end = connectionEnds(parts)
+  const max = affordableConnections(limits.max)
+  const exceedsNetwork = networkLimit(limits.maxPerNetwork, parts.isTrusted)
+  app.server.on(connectionEvent(app), (socket: Socket) => {
+    if (connections.size > max) end(socket, 'total')
+    else if (exceedsNetwork(socket)) end(socket, 'network')
+  })
+  limitPipelining(app, connections, limits.maxPipelined, end)
+  endStalled(app, connections, limits, end)
+}
 
+/** Counts a connection in its network until it closes. @returns whether the network has too many connections */
+function networkLimit(max: number, isTrusted: Parts['isTrusted']): (socket: Socket) => boolean {
   const byNetwork = new Map<string, number>()
-  app.server.on('connection', (socket: Socket) => {
-    if (connections.size > max) return end(socket, 'total')
+  return (socket) => {
     const address = canonicalAddress(socket.remoteAddress ?? '')
-    if (address === undefined || parts.trusts(address)) return
+    if (address === undefined || isTrusted(address)) return false
     const network = rateLimit.normalizeIP(address)
     const count = (byNetwork.get(network) ?? 0) + 1
-    if (count > limits.maxPerNetwork) return end(socket, 'network')
+    if (count > max) return true
     byNetwork.set(network, count)
     socket.once('close', () => {
       const left = (byNetwork.get(network) ?? 1) - 1
       if (left > 0) byNetwork.set(network, left)
       else byNetwork.delete(network)
     })
-  })
+    return false
+  }
+}
 
-  const refused = new WeakSet<Socket>()
+/** Rejects the first request above the maximum with 429, and ends the connection after that response. */
+function limitPipelining(app: FastifyInstance, connections: Connections, max: number, end: End): void {
+  const waiting = (socket: Socket) => connections.get(socket)?.responses.length ?? 0
+  const rejected = new WeakSet<Socket>()
   app.addHook('onRequest', ({ raw: { socket } }, reply, done) => {
-    const waiting = connections.get(socket)?.responses.length ?? 0
-    if (waiting <= limits.maxPipelined) return done()
-    // What is behind a refusal that ends the connection is not processed.
-    if (refused.has(socket)) return void reply.hijack()
-    refused.add(socket)
+    if (waiting(socket) <= max) return done()
+    // The requests behind the rejected one get no response.
+    if (rejected.has(socket)) return void reply.hijack()
+    rejected.add(socket)
     reply.header('connection', 'close')
     done(tooManyRequests(1))
   })
   app.server.on('request', ({ socket }: IncomingMessage) => {
-    const waiting = connections.get(socket)?.responses.length ?? 0
-    if (waiting === limits.maxPipelined + 1) end.record('pipelined')
-    if (waiting > 2 * limits.maxPipelined) socket.destroy()
+    if (waiting(socket) === max + 1) end.record('pipelined')
+    if (waiting(socket) > 2 * max) socket.destroy()
   })
+}
 
-  const unread = unreadResponses(limits.unreadTimeout)
+function endStalled(app: FastifyInstance, connections: Connections, limits: ConnectionLimits, end: End): void {
+  const isUnread = unreadResponses(limits.unreadTimeout)
   const timer = setInterval(() => {
     const now = performance.now()
     for (const connection of connections.values()) {
-      if (unread(connection, now)) end(connection.socket, 'unread')
-      else if (connection.responses.length === 0 && now - connection.idleSince > limits.idleTimeout) {
-        end(connection.socket, 'idle')
-      }
+      const { socket, responses, idleSince } = connection
+      if (isUnread(connection, now)) end(socket, 'unread')
+      else if (responses.length === 0 && now - idleSince > limits.idleTimeout) end(socket, 'idle')
     }
   }, checkEveryMs).unref()
   app.addHook('onClose', async () => clearInterval(timer))
 }
 
-/** Destroys connections, counts the reasons, and logs each at most once a minute. */
-function connectionEnds({ registry, log }: { registry: Registry; log: Logger }) {
-  const counter = new Counter({
-    name: 'http_connections_ended_total',
-    help: 'Connections that the gateway rejected or ended because of a limit, by reason',
-    labelNames: ['reason'],
-    registers: [registry]
-  })
-  const unlogged = new Map<Reason, { count: number; nextAt: number }>()
-  for (const reason of Object.keys(reasons) as Reason[]) {
-    counter.inc({ reason }, 0)
-    unlogged.set(reason, { count: 0, nextAt: Number.NEGATIVE_INFINITY })
-  }
-  function record(reason: Reason): void {
-    counter.inc({ reason })
-    const state = unlogged.get(reason) as { count: number; nextAt: number }
-    state.count += 1
-    const now = performance.now()
-    if (now < state.nextAt) return
-    log.warn({ event: 'http_connection_ended', reason, count: state.count }, reasons[reason])
-    unlogged.set(reason, { count: 0, nextAt: now + logEveryMs })
-  }
-  function end(socket: Socket, reason: Reason): void {
-    record(reason)
-    socket.destroy()
-  }
-  return Object.assign(end, { record })
-}
-
 /**
- * Whether the first response of a connection has been sent for longer than its client may take to read it. The others
- * wait behind it; a response is read when the kernel has taken its last byte.
+ * Whether the client of a connection reads its first response for longer than the timeout. Later responses wait behind
+ * the first; a response counts as read when the kernel has taken its last byte.
  */
 function unreadResponses(timeoutMs: number): (connection: Connection, now: number) => boolean {
   const sentSince = new WeakMap<object, number>()
@@ -138,4 +132,33 @@ function unreadResponses(timeoutMs: number): (connection: Connection, now: numbe
     if (since === undefined) sentSince.set(first, now)
     return since !== undefined && now - since > timeoutMs
   }
+}
+
+/** Destroys connections, counts the reasons, and logs each reason at most once a minute. */
+function connectionEnds({ registry, log }: Pick<Parts, 'registry' | 'log'>) {
+  const counter = new Counter({
+    name: 'http_connections_ended_total',
+    help: 'Connections that the gateway rejected or ended because of a limit, by reason',
+    labelNames: ['reason'],
+    registers: [registry]
+  })
+  const unlogged = new Map<Reason, { count: number; logAfter: number }>()
+  for (const reason of Object.keys(reasons) as Reason[]) counter.inc({ reason }, 0)
+
+  function record(reason: Reason): void {
+    counter.inc({ reason })
+    const { count, logAfter } = unlogged.get(reason) ?? { count: 0, logAfter: 0 }
+    const now = performance.now()
+    if (now < logAfter) {
+      unlogged.set(reason, { count: count + 1, logAfter })
+      return
+    }
+    log.warn({ event: 'http_connection_ended', reason, count: count + 1 }, reasons[reason])
+    unlogged.set(reason, { count: 0, logAfter: now + logEveryMs })
+  }
+  function end(socket: Socket, reason: Reason): void {
+    record(reason)
+    socket.destroy()
+  }
+  return Object.assign(end, { record })
 }

@@ -1,49 +1,50 @@
-/** Lets a closing gateway come to its end: it waits for requests that it has, and for nothing else. */
+/** Drains connections while the gateway closes: it finishes the requests that have arrived, and waits for nothing else. */
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import type { Connection, Connections } from '../connections.ts'
 
-// How long a request whose end has not arrived by then is still waited for.
-const arrivalMs = 1000
+/** How long a closing gateway waits for the rest of a request. */
+const arrivalGraceMs = 1000
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** How many requests have been accepted and not answered yet. */
-    requestsUnderWay(): number
+    /** The number of accepted requests without a response. */
+    requestsInFlight(): number
   }
 }
 
 /**
- * Fastify closes the connections that are idle when closing begins. This closes those too that become idle
- * later, that never sent anything, and that do not come to the end of their request.
+ * Fastify 5 closes the connections that are idle when closing starts. This function also ends the connections that become
+ * idle later, that never had a request, or whose request does not arrive. No upstream issue known.
  */
 export function drainConnections(app: FastifyInstance, connections: Connections): void {
   let closing = false
-  app.decorate('requestsUnderWay', () => {
+  app.decorate('requestsInFlight', () => {
     return [...connections.values()].reduce((sum, { responses }) => sum + responses.length, 0)
   })
 
   app.server.on('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
-    if (closing) sayLast(response)
+    if (closing) announceClose(response)
     response.once('close', () => {
       if (closing && connections.get(socket)?.responses.length === 0) socket.destroySoon()
     })
   })
-  function cut(isDone: (connection: Connection) => boolean): void {
+  function destroyWhere(isDone: (connection: Connection) => boolean): void {
     for (const connection of connections.values()) if (isDone(connection)) connection.socket.destroy()
   }
 
   app.addHook('preClose', (done) => {
     closing = true
-    for (const { responses } of connections.values()) for (const response of responses) sayLast(response)
-    cut(({ responses }) => responses.length === 0)
-    setTimeout(() => cut(({ responses }) => responses.every(({ req }) => !req.complete)), arrivalMs).unref()
+    for (const { responses } of connections.values()) for (const response of responses) announceClose(response)
+    destroyWhere(({ responses }) => responses.length === 0)
+    const destroyIncomplete = () => destroyWhere(({ responses }) => responses.every(({ req }) => !req.complete))
+    setTimeout(destroyIncomplete, arrivalGraceMs).unref()
     done()
   })
 }
 
-/** Tells the client that the connection ends with this answer. */
-function sayLast(response: ServerResponse): void {
+/** The connection ends after this response. */
+function announceClose(response: ServerResponse): void {
   if (!response.headersSent) response.setHeader('connection', 'close')
 }

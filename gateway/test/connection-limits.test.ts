@@ -58,9 +58,9 @@ async function endOf(socket: Socket, withinMs: number): Promise<number> {
 t.test('a response that is not read ends its connection', async (t) => {
   const { app, port, lines, ended } = await serve(t, { unreadTimeout: 1000 })
   await open(t, port, bundle.repeat(30))
-  await until('responses wait', () => app.requestsUnderWay() > 0)
+  await until('responses wait', () => app.requestsInFlight() > 0)
   await until('the connection has ended', async () => (await ended('unread')) === 1)
-  await until('nothing waits', () => app.requestsUnderWay() === 0)
+  await until('nothing waits', () => app.requestsInFlight() === 0)
   t.match(lines.join(''), /"level":"warn".*"event":"http_connection_ended".*"reason":"unread"/)
 })
 

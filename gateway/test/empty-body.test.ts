@@ -65,7 +65,7 @@ await fieldCase(t, 4, 'an empty body of any type and framing is no body', async 
       }
     }
   }
-  t.equal(app.requestsUnderWay(), 0)
+  t.equal(app.requestsInFlight(), 0)
 })
 
 await fieldCase(t, 4, '`curl -X DELETE -d ""` and `fetch(url, {body: ""})` log out', async (t) => {

@@ -139,7 +139,7 @@ t.test('calls no service for a client that disconnects while Redis is frozen', a
   client.on('error', () => {}).end(JSON.stringify({ ...credentials, email: 'gone@example.org' }))
   await until('the request has arrived', () => arrived === 1)
   client.destroy()
-  await until('the request has ended', () => app.requestsUnderWay() === 0)
+  await until('the request has ended', () => app.requestsInFlight() === 0)
   // A later request passes the same steps.
   t.same(await logins([app]), [200])
   t.same(calls, [credentials.email])

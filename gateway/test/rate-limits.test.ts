@@ -146,7 +146,7 @@ t.test('counts no server error for a connection that is reset before its respons
     await new Promise((resolve) => setTimeout(resolve, index % 4))
     socket.resetAndDestroy()
   }
-  await until('the gateway has seen every reset', () => resets === count && app.requestsUnderWay() === 0)
+  await until('the gateway has seen every reset', () => resets === count && app.requestsInFlight() === 0)
   const metrics = await registry.metrics()
   t.notMatch(metrics, /request_errors_total\{error_class="server",code="\w+"\} [1-9]/)
   const seen = [...metrics.matchAll(/^http_request_duration_seconds_count\{.* (\d+)$/gm)]

@@ -1,11 +1,9 @@
 /** A gateway in operation: what it logs and measures of requests, and how it comes to its end. */
 
-import { Agent, request } from 'node:http'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
 import { allCodes, codeName, errorMeaning } from '#common/errors/codes.ts'
-import { buildGateway, credentials, listen, loginAnswer, newSession, requireForm } from './gateway.ts'
+import { buildGateway, credentials, loginAnswer, newSession, requireForm } from './gateway.ts'
 
 t.test('requests are timed by method, route and status, errors counted by whose they are', async (t) => {
   const { app, registry } = await buildGateway(t, {
@@ -106,46 +104,6 @@ t.test("only the server's own errors have a line of their own, with what happene
       })
     }
   }
-})
-
-t.test('closing lets a running request finish, accepts no other, and does not wait for idle connections', async (t) => {
-  let begun = () => {}
-  const started = new Promise<void>((resolve) => {
-    begun = resolve
-  })
-  const { app } = await buildGateway(t, {
-    users: {
-      async registerAndLogin() {
-        begun()
-        await sleep(500)
-        return loginAnswer()
-      }
-    }
-  })
-  const port = await listen(app)
-  const agent = new Agent({ keepAlive: true })
-  t.teardown(() => agent.destroy())
-  const idle = await new Promise<number | undefined>((resolve) => {
-    request({ port, path: '/nope', agent }, (response) =>
-      response.resume().on('end', () => resolve(response.statusCode))
-    ).end()
-  })
-  t.equal(idle, 404)
-  const running = fetch(`http://127.0.0.1:${port}/reg`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(credentials)
-  })
-  await started
-  const startedAt = performance.now()
-  const closed = app.close()
-  await sleep(50)
-  await t.rejects(fetch(`http://127.0.0.1:${port}/session`), 'a new connection is refused')
-  const answer = await running
-  t.equal(answer.status, 201)
-  t.match(await answer.json(), { session: { token: /^ses_/ } })
-  await closed
-  t.ok(performance.now() - startedAt < 1500, `${Math.round(performance.now() - startedAt)} ms`)
 })
 
 t.test('the documentation is described, found, and can be left out', async (t) => {

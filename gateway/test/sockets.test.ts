@@ -70,7 +70,7 @@ t.test('a request with a type of body, but without one, is answered as one that 
       t.equal(answersIn(answer).length, 1, 'one answer')
     }
   }
-  t.equal(app.requestsUnderWay(), 0)
+  t.equal(app.requestsInFlight(), 0)
 })
 
 t.test('an unknown path or method is 404 or 405, whatever its body is', async (t) => {

@@ -1,0 +1,64 @@
+/** Creates the Fastify instance of the gateway: its logging, its HTTP limits, and the validation of bodies. */
+
+import type { Server } from 'node:http'
+import Fastify, { type FastifyBaseLogger, type FastifyHttpOptions, type FastifyInstance, LogController } from 'fastify'
+import { invalidFields } from '#common/errors/connect-errors.ts'
+import type { Logger } from '#common/logging/logger.ts'
+import { listenOnEveryAddress } from '#common/process/listen.ts'
+import { type Connections, isAnswered, trackConnections } from './connections.ts'
+import { answerClientError } from './plugins/client-errors.ts'
+import type { ErrorHandling } from './plugins/errors.ts'
+import { traceOf } from './request-context.ts'
+import { violationsOf } from './schema-errors.ts'
+
+export const maxBodyBytes = 16 * 1024
+/** A client must send its request within this time. The budget of the route bounds the response. */
+export const receiveTimeoutMs = 10_000
+
+export function createFastify(log: Logger, errors: ErrorHandling, keepAliveTimeout: number) {
+  const app: FastifyInstance = Fastify({
+    ...logging(log),
+    ...httpLimits,
+    ...bodyValidation,
+    keepAliveTimeout,
+    // The gateway finishes accepted requests while it closes.
+    return503OnClosing: false,
+    clientErrorHandler: (error, socket) =>
+      answerClientError(error, socket, isAnswered(connections.get(socket)), errors),
+    frameworkErrors: (error, request, reply) => void errors.handle(error, request, reply)
+  })
+  app.setErrorHandler(errors.handle)
+  const connections: Connections = trackConnections(app)
+  listenOnEveryAddress(app)
+  return { app, connections }
+}
+
+/** plugins/access-log.ts writes one line for each request; a child logger for each request would cost more than that line. */
+function logging(log: Logger) {
+  const logger = log as unknown as FastifyBaseLogger
+  return {
+    loggerInstance: logger,
+    childLoggerFactory: () => logger,
+    logController: new LogController({ disableRequestLogging: true }),
+    genReqId: (raw) => traceOf(raw).traceId
+  } satisfies FastifyHttpOptions<Server>
+}
+
+const httpLimits = {
+  bodyLimit: maxBodyBytes,
+  requestTimeout: receiveTimeoutMs,
+  http: {
+    headersTimeout: receiveTimeoutMs,
+    connectionsCheckingInterval: 1000,
+    // plugins/strict-http.ts rejects such requests with a problem.
+    requireHostHeader: false,
+    // A tenth of the work of a request without a body.
+    optimizeEmptyRequests: true
+  }
+} satisfies FastifyHttpOptions<Server>
+
+/** Validates bodies as they are: no coercion, no defaults, no dropped fields, and every error. */
+const bodyValidation = {
+  ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false, allErrors: true } },
+  schemaErrorFormatter: (problems) => invalidFields(violationsOf(problems))
+} satisfies FastifyHttpOptions<Server>

@@ -1,0 +1,51 @@
+/** Answers requests that are not well-formed HTTP, which reach no route, on the bare socket. */
+
+import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { Code, ConnectError } from '@connectrpc/connect'
+import { newTrace } from '#common/ops/trace.ts'
+import { answerTo, HttpRefusal } from '../problem.ts'
+import { commonHeaders } from '../request-context.ts'
+import type { ErrorHandling } from './errors.ts'
+
+const refusals: Record<string, Error> = {
+  HPE_HEADER_OVERFLOW: new HttpRefusal(431),
+  ERR_HTTP_REQUEST_TIMEOUT: new HttpRefusal(408)
+}
+const malformed = new ConnectError('The request is not well-formed HTTP.', Code.InvalidArgument)
+
+/**
+ * The error can occur in the middle of a body, while a handler processes the request. This function never throws: an
+ * exception here would end the process.
+ *
+ * `_httpMessage` is internal to Node.js 24, which answers client errors by itself with the same check. No upstream issue known.
+ *
+ * @param isAnswered whether the request that is arriving has its response already
+ */
+export function answerClientError(
+  error: Error & { code?: string },
+  socket: Socket & { _httpMessage?: ServerResponse },
+  isAnswered: boolean,
+  errors: Pick<ErrorHandling, 'record' | 'log'>
+): void {
+  // A client would read a second response as a part of the first one.
+  if (error.code === 'ECONNRESET' || !socket.writable || socket._httpMessage?.headersSent || isAnswered) {
+    socket.destroy()
+    return
+  }
+  const { traceId, ...trace } = newTrace()
+  const answer = answerTo(refusals[error.code ?? ''] ?? malformed)
+  errors.record(answer, error, errors.log, 'unmatched')
+  const { status, title } = answer.problem
+  const reason = error.code && { reason: error.code }
+  errors.log.info({ event: 'http_refused', traceId, statusCode: status, ...reason }, 'rejected a malformed request')
+  const body = JSON.stringify({ ...answer.problem, traceId })
+  const headers = {
+    ...commonHeaders({ traceId, ...trace }),
+    connection: 'close',
+    'content-type': 'application/problem+json; charset=utf-8',
+    'content-length': String(Buffer.byteLength(body))
+  }
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
+  socket.end(`HTTP/1.1 ${status} ${title}\r\n${lines.join('\r\n')}\r\n\r\n${body}`)
+}

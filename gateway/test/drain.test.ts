@@ -1,0 +1,137 @@
+/** Closing: the gateway finishes accepted requests, also under TLS, and waits for no idle or incomplete connection. */
+
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { Agent, request } from 'node:http'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TLSSocket, connect as tlsConnect } from 'node:tls'
+import Fastify, { type FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import { until } from '#common/testing/until.ts'
+import { trackConnections } from '../connections.ts'
+import { drainConnections } from '../plugins/drain.ts'
+import { head } from './bytes.ts'
+import { buildGateway, credentials, listen, loginAnswer, workingServices } from './gateway.ts'
+
+/** A promise that the test resolves. */
+function gate() {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  return { opened: promise, open: resolve }
+}
+
+t.test('finishes an accepted request, and accepts no connection meanwhile', async (t) => {
+  const [started, finish] = [gate(), gate()]
+  const { app } = await buildGateway(t, {
+    users: {
+      async registerAndLogin() {
+        started.open()
+        await finish.opened
+        return loginAnswer()
+      }
+    }
+  })
+  const port = await listen(app)
+  const agent = new Agent({ keepAlive: true })
+  t.teardown(() => agent.destroy())
+  const idle = await new Promise<number | undefined>((resolve) => {
+    request({ port, path: '/nope', agent }, (response) =>
+      response.resume().on('end', () => resolve(response.statusCode))
+    ).end()
+  })
+  t.equal(idle, 404)
+  const running = fetch(`http://127.0.0.1:${port}/reg`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(credentials)
+  })
+  await started.opened
+  t.equal(app.requestsInFlight(), 1)
+  const closed = app.close()
+  await until('a new connection is refused', async () => isRefused(port))
+  finish.open()
+  const answer = await running
+  t.equal(answer.status, 201)
+  t.match(await answer.json(), { session: { token: /^ses_/ } })
+  await closed
+})
+
+t.test('ends connections without a complete request', async (t) => {
+  const { app } = await buildGateway(t, workingServices())
+  const port = await listen(app)
+  let accepted = 0
+  app.server.on('connection', () => (accepted += 1))
+  const body = ['Content-Type: application/json', 'Content-Length: 80']
+  const texts = ['', 'GET /session HT', `${head('POST /auth HTTP/1.1', ...body)}{"em`]
+  for (const text of texts) {
+    const socket = connect(port, '127.0.0.1').on('error', () => {})
+    t.teardown(() => socket.destroy())
+    socket.write(text || Buffer.alloc(0))
+  }
+  await until('the requests arrive', () => accepted === texts.length && app.requestsInFlight() === 1)
+  const timeoutMs = 5000
+  const timer = setTimeout(() => t.fail(`not closed within ${timeoutMs} ms`), timeoutMs)
+  await app.close()
+  clearTimeout(timer)
+})
+
+const noOpenssl = spawnSync('openssl', ['version']).status !== 0 && 'openssl is not installed'
+
+t.test('counts and drains the requests of TLS connections', { skip: noOpenssl }, async (t) => {
+  const finish = gate()
+  const { app, connections, open } = await tlsServer(t, finish.opened)
+  const [idle, active] = [await open(), await open()]
+  const response = new Promise<string>((resolve) => {
+    let text = ''
+    active.on('data', (chunk) => (text += chunk)).once('close', () => resolve(text))
+  })
+  active.write(head('GET / HTTP/1.1'))
+  await until('the request is counted', () => app.requestsInFlight() === 1)
+  t.equal(connections.size, 2)
+  const idleEnded = new Promise((resolve) => idle.once('close', resolve))
+  const closed = app.close()
+  await idleEnded
+  t.equal(app.requestsInFlight(), 1)
+  finish.open()
+  t.match(await response, /^HTTP\/1\.1 200[\s\S]*connection: close[\s\S]*finished$/)
+  await closed
+  await until('no connection is open', () => connections.size === 0)
+})
+
+function isRefused(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1')
+      .once('connect', () => resolve(false))
+      .once('error', () => resolve(true))
+    socket.once('connect', () => socket.destroy())
+  })
+}
+
+/** An HTTPS server with one route, whose response waits for `finished`. */
+async function tlsServer(t: Test, finished: Promise<void>) {
+  const directory = mkdtempSync(join(tmpdir(), 'tls-'))
+  const [key, cert] = [join(directory, 'key.pem'), join(directory, 'cert.pem')]
+  const subject = ['-subj', '/CN=localhost', '-days', '1']
+  execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', key, '-out', cert, ...subject], {
+    stdio: 'ignore'
+  })
+  const https = { key: readFileSync(key), cert: readFileSync(cert) }
+  rmSync(directory, { recursive: true })
+  const app = Fastify({ https }) as unknown as FastifyInstance
+  const connections = trackConnections(app)
+  drainConnections(app, connections)
+  app.get('/', async () => {
+    await finished
+    return 'finished'
+  })
+  const port = await listen(app)
+  t.teardown(() => app.close())
+  async function open(): Promise<TLSSocket> {
+    const socket = tlsConnect({ port, host: '127.0.0.1', rejectUnauthorized: false })
+    t.teardown(() => socket.destroy())
+    await new Promise((resolve) => socket.once('secureConnect', resolve))
+    return socket.on('error', () => {})
+  }
+  return { app, connections, open }
+}
