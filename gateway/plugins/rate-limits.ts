@@ -11,6 +11,13 @@ import { traceOf } from '../request-context.ts'
 import { createDenyCache } from './deny-cache.ts'
 import { type RateLimitRedis, redisStore } from './rate-limit-store.ts'
 
+/**
+ * Tarpit: the delay of a rejection whose client is known to be over its limit. Without it, a client that ignores
+ * `Retry-After` is rejected as fast as it can send, and the event loop serves nothing else: `make bench QUICK=1 ROWS=storm`,
+ * 64 such clients: p99 of `GET /session` 26 to 90 ms with the tarpit, 207 to 441 ms without; 24 to 42 logins succeed, or 4 to 5.
+ */
+const tarpitMs = 25
+
 /** A route names its policy in `config.rateLimitPolicy`; the other routes and unknown paths have `default`. */
 export type RateLimitPolicy = 'default' | 'credentials' | 'session'
 
@@ -92,7 +99,7 @@ export async function limitRates(app: FastifyInstance, options: RateLimitOptions
     if (seconds === 0) return void enforce(count, policy, request, reply).then(() => done(), done)
     setHeaders(reply, policy, 0, seconds)
     limited.inc({ policy })
-    done(tooManyRequests(seconds))
+    setTimeout(() => done(tooManyRequests(seconds)), tarpitMs)
   })
 }
 
