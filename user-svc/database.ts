@@ -1,123 +1,107 @@
-/** The connections to PostgreSQL: none is waited for without end, and one that leaves a statement unanswered is given up. */
+/** user-svc's connection pool: every wait for PostgreSQL has a deadline, and unresponsive connections are closed. */
 
 import pg from 'pg'
 import { postgresAddress } from '#common/config/postgres-url.ts'
-import { TimeoutError, withinMs } from '#common/time/timeout.ts'
+import { withinMs } from '#common/time/timeout.ts'
 import { drizzle } from './drizzle.ts'
-import { paced } from './paced-connects.ts'
-import { cancelling } from './statement-cancel.ts'
+import { poolClient } from './postgres-client.ts'
 
-/** What queries go through. */
+/** The interface of queries. */
 export type Database = ReturnType<typeof connectDatabase>['db']
 
-export const connectMs = 2000
-// For the answer to a cancellation. A server that does not answer that either is frozen or unreachable.
+export const connectTimeoutMs = 2000
+// Extra time for the server's response to a cancel request. Without one, the connection counts as unresponsive.
 const cancelGraceMs = 500
-// For an answer that needs nothing but the connection.
-const silentMs = 500
-// So that the network keeps a connection that is idle, and a dead one is found.
+// A ping needs no lock and no disk. Readiness gives a probe 2 s, so this leaves time for its other query.
+const pingTimeoutMs = 1500
+// Keeps NAT entries of idle connections alive, and finds dead connections.
 export const keepAlive = { keepAlive: true, keepAliveInitialDelayMillis: 10_000 } as const
 
 // idle_session_timeout, and a backend that the operator terminated
-const endedIdle = new Set<unknown>(['57P05', '57P01'])
+const endedWhileIdle = new Set<unknown>(['57P05', '57P01'])
+// node-postgres 8.23 gives this error no code.
+const queryTimeoutMessage = 'Query read timeout'
 
 /**
- * Opens a pool that connects when it is first used, or filled, and keeps what it has opened. A statement is
- * cancelled after `queryTimeout` milliseconds; if the server does not answer that, the connection is abandoned and its
- * place in the pool is free. No connection has state or startup parameters of its own (`statement_timeout`), so a pooler
- * may give each transaction another server connection.
+ * Creates a pool that opens connections on demand (or by `warmUp`) and keeps them. A statement is cancelled after
+ * `queryTimeout` milliseconds. If the server does not respond to that either, the connection and all idle ones are
+ * closed, since they share its fate. No connection has state or startup parameters of its own (`statement_timeout`), so a
+ * pooler may give each transaction another server connection.
  *
- * @param lost told when a connection that nobody was using is gone
+ * @param onIdleLost called when an idle connection has ended
  */
 export function connectDatabase(
   options: { url: string; maxConnections: number; queryTimeout: number },
-  lost: () => void = () => {}
+  onIdleLost: () => void = () => {}
 ) {
   const pool = new pg.Pool({
     application_name: 'user-svc',
     ...postgresAddress(options.url),
     max: options.maxConnections,
-    connectionTimeoutMillis: connectMs,
+    connectionTimeoutMillis: connectTimeoutMs,
     query_timeout: options.queryTimeout + cancelGraceMs,
     idleTimeoutMillis: 0,
     ...keepAlive,
-    Client: paced(cancelling(pg.Client, options.queryTimeout, cancelGraceMs))
+    Client: poolClient(options.queryTimeout, cancelGraceMs)
   })
-  const query = pool.query.bind(pool) as (...args: unknown[]) => Promise<unknown>
-  // A server that ended an idle connection has not read the statement that met its end.
-  const queryAgain = (...args: unknown[]) =>
-    query(...args).catch((error) => {
-      if (!endedIdle.has(error?.code)) throw error
-      return query(...args)
-    })
-  Object.assign(pool, { query: queryAgain })
-  // It has left the pool; without a listener it would end the process.
-  pool.on('error', lost)
+  // The pool has removed the connection. Without a listener, the error would end the process.
+  pool.on('error', onIdleLost)
 
-  let filling: Promise<void> | undefined
+  const queryOnce = pool.query.bind(pool) as (...args: unknown[]) => Promise<pg.QueryResult>
+  async function query(...args: unknown[]): Promise<pg.QueryResult> {
+    try {
+      return await queryOnce(...args)
+    } catch (error) {
+      const { code, message } = error as { code?: unknown; message?: unknown }
+      if (message === queryTimeoutMessage) evictIdle()
+      // The server ended an idle connection before it read the statement.
+      if (endedWhileIdle.has(code)) return queryOnce(...args)
+      throw error
+    }
+  }
+  Object.assign(pool, { query })
 
-  async function openMissing(): Promise<void> {
-    pool.options.max = options.maxConnections
-    const missing = options.maxConnections - pool.totalCount
-    // Those at rest are given first, so they are asked, too.
-    const asked = missing > 0 ? pool.idleCount + missing : 0
-    const answers = await Promise.allSettled(Array.from({ length: asked }, () => pool.query('select')))
-    const errors = answers.flatMap((answer) => (answer.status === 'rejected' ? [answer.reason] : []))
-    if (errors.length === 0) return
-    const refusal = errors.find(isRefusal)
-    // Until it is tried again, calls wait for one of those that there are.
-    if (refusal) pool.options.max = Math.max(1, pool.totalCount)
-    throw refusal ?? errors[0]
+  /** Otherwise each later statement would find out about one more dead connection. */
+  function evictIdle(): void {
+    for (let count = pool.idleCount; count > 0; count -= 1) {
+      pool.connect((error, _client, release) => release?.(error ?? true))
+    }
   }
 
   return {
     db: drizzle(pool),
 
     /**
-     * Opens the connections that are missing, so that no call has to wait for one: on a busy machine the log-in at the
-     * server can take seconds. Whoever asks meanwhile waits for the same.
+     * Opens all connections, so that no call waits for one: on a busy machine, the login at the server can take seconds.
      *
-     * @throws the error of one that could not be opened, above all the server's refusal (see `isRefusal`)
+     * @throws the first error of a connection that could not be opened; the others are used
      */
-    fill(): Promise<void> {
-      filling ??= openMissing().finally(() => {
-        filling = undefined
-      })
-      return filling
+    async warmUp(): Promise<void> {
+      await Promise.all(Array.from({ length: options.maxConnections }, () => query('select 1')))
     },
 
-    /** @throws the error of a connection that could not be opened, while those that are open may work */
+    /** @returns whether the database rejects writes, as a standby does @throws if it does not respond in time */
+    async isReadOnly(): Promise<boolean> {
+      const text = `select current_setting('transaction_read_only') as value`
+      const { rows } = await query({ text, query_timeout: pingTimeoutMs })
+      return rows[0]?.value === 'on'
+    },
+
+    /** Opens a connection outside the pool. @throws the error of the connect, while the pool's connections may work */
     async checkNewConnection(): Promise<void> {
       const client = new pg.Client({
         application_name: 'user-svc check',
         ...postgresAddress(options.url),
-        connectionTimeoutMillis: connectMs
+        connectionTimeoutMillis: connectTimeoutMs
       })
       client.on('error', () => {})
       try {
         await client.connect()
       } finally {
-        await withinMs(connectMs, client.end()).catch(() => {})
+        await withinMs(connectTimeoutMs, client.end()).catch(() => {})
       }
     },
 
-    /** Gives up the connections that nobody uses, if the server does not answer on one of them either. */
-    async dropIdleIfSilent(): Promise<void> {
-      if (pool.idleCount === 0) return
-      await withinMs(silentMs, pool.query('select')).catch((error) => {
-        // Whatever else is wrong with it, it has left the pool, and the look tells how the server is.
-        if (!(error instanceof TimeoutError)) return
-        for (let count = pool.idleCount; count > 0; count -= 1) {
-          pool.connect((error, _client, release) => release?.(error ?? true))
-        }
-      })
-    },
-
-    close: () => withinMs(connectMs, pool.end())
+    close: () => withinMs(connectTimeoutMs, pool.end())
   }
-}
-
-/** Whether the server, or a limit of the role or the database, gives no more connections. */
-export function isRefusal(error: unknown): boolean {
-  return (error as { code?: unknown }).code === '53300'
 }

@@ -1,4 +1,4 @@
-/** Brings the database to the newest schema once and ends; for a job that runs before user-svc does. */
+/** Migrates the database once and exits; for a job that runs before user-svc starts. */
 
 import '#common/process/no-native-driver.ts'
 import { ConfigError, loadConfig, requireAddress } from '#common/config/load.ts'
@@ -18,13 +18,13 @@ try {
   dropDriverVariables()
   const log = createLogger('user-svc', config.log.level)
   await migrateDatabase(url, log).then(
-    () => log.info({ event: 'database_migrated' }, 'the database has the newest schema'),
+    () => log.info({ event: 'database_migrated' }, 'migrated the database to the newest schema'),
     (error) => {
       const reason =
         error.code === noSuchDatabase ? 'the database that userSvc.postgres.url names does not exist' : undefined
       log.error(
         { event: 'database_migration_failed', ...(reason && { reason }), err: error },
-        'the database could not be migrated'
+        'failed to migrate the database'
       )
       process.exitCode = 1
     }
