@@ -1,4 +1,4 @@
-/** Finds out whose session a request carries, for the routes that need one. */
+/** Authenticates a request by its session token, for the routes that need a session. */
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
@@ -17,7 +17,7 @@ interface BearerToken {
   userId: string
 }
 
-/** The well-formed session token in `Authorization: Bearer`, if there is one; it is taken from nowhere else. */
+/** The well-formed session token in `Authorization: Bearer`, if there is one. No other source counts. */
 export function bearerToken(request: FastifyRequest): BearerToken | undefined {
   const token = /^Bearer +(\S+) *$/i.exec(request.headers.authorization ?? '')?.[1]
   const userId = token && tokenUserId(token)
@@ -28,13 +28,13 @@ export function bearerToken(request: FastifyRequest): BearerToken | undefined {
 export function requireToken(request: FastifyRequest): BearerToken {
   const bearer = bearerToken(request)
   if (bearer !== undefined) return bearer
-  // RFC 6750, 3.1: a request without any credential is not told an error code.
+  // RFC 6750, 3.1: the challenge to a request without any credential has no error code.
   throw request.headers.authorization === undefined
-    ? notAuthenticated('This needs `Authorization: Bearer <token>`.', 'Bearer')
+    ? notAuthenticated('This route needs `Authorization: Bearer <token>`.', 'Bearer')
     : notAuthenticated('The credential in `Authorization` is not a session token.', 'Bearer error="invalid_token"')
 }
 
-/** The session that the check found. */
+/** The session of a request that `requireSession` has accepted. */
 export function sessionOf(request: CheckedRequest): CurrentSession {
   const session = request[sessionSlot]
   if (session === undefined) throw new TypeError('the route has no session check')
@@ -42,30 +42,42 @@ export function sessionOf(request: CheckedRequest): CurrentSession {
 }
 
 /**
- * How old a session is, in milliseconds. The clock of this process counts only beside an older session-svc, which does
- * not report the age; a use that it reports bounds the age from below.
+ * The age of a session, in milliseconds. The clock of this process counts only if an older session-svc does not report
+ * the age; the session is then at least as old as at its last use.
  */
 export function ageOf({ age, createdAt, lastSeenAt }: CurrentSession, now: number): number {
   return age ?? Math.max(now, lastSeenAt) - createdAt
 }
 
 /**
- * The hook: 401 only when the session is known not to be valid; whatever keeps that from
- * being known is 503, so that an outage never looks like a log-out. A session of another user than the token names is no
- * answer.
+ * The hook: 401 only if the session is known to be invalid. If its validity cannot be determined, 503, so that an outage
+ * never looks like a logout. A session of another user than that of the token does not count.
  */
 export function requireSession(validate: Validate): onRequestAsyncHookHandler {
   return async (request: CheckedRequest) => {
     const { token, userId } = requireToken(request)
     const { raw } = request
-    const question = { token, trace: traceOf(raw), endsAt: budgetEnd(request), isAborted: () => raw.socket.destroyed }
-    const validation = await validate(question).catch((error) => {
-      throw unavailable('It cannot be known at the moment whether the session is valid.', 1, error)
+    const validation = { token, trace: traceOf(raw), endsAt: budgetEnd(request), isAborted: () => raw.socket.destroyed }
+    const outcome = await validate(validation).catch((error) => {
+      throw undetermined(error)
     })
-    if (typeof validation === 'object' && validation.userId === userId) request[sessionSlot] = validation
-    else if (validation === 'invalid') throw notAuthenticated('The session has ended.', 'Bearer error="invalid_token"')
-    else throw unavailable('It cannot be known at the moment whether the session is valid.')
+    switch (outcome.kind) {
+      case 'valid':
+        if (outcome.session.userId !== userId) throw undetermined()
+        request[sessionSlot] = outcome.session
+        return
+      case 'invalid':
+        throw notAuthenticated('The session has ended.', 'Bearer error="invalid_token"')
+      case 'unknown':
+        throw undetermined()
+      default:
+        outcome satisfies never
+    }
   }
+}
+
+function undetermined(cause?: unknown): ConnectError {
+  return unavailable('The validity of the session cannot be determined at the moment.', 1, cause)
 }
 
 function notAuthenticated(sentence: string, challenge: string): ConnectError {

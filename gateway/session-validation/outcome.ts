@@ -1,13 +1,9 @@
-/** What session-svc says of a token, in whichever form it comes. */
+/** The outcome of a validation, decoded from the response of session-svc in either of its forms. */
 
-import { type Duration, durationMs, type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt'
-import {
-  InvalidReason,
-  type ValidateSessionResponse,
-  type Validation as ValidationMessage
-} from '#gen/session/v1/session_pb.ts'
+import { durationMs, type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt'
+import { InvalidReason, type ValidateSessionResponse, type Validation } from '#gen/session/v1/session_pb.ts'
 
-/** The session that a token stands for; times in milliseconds since 1970 (UTC). */
+/** The session of a token; times in milliseconds since 1970 (UTC). */
 export interface CurrentSession {
   id: string
   userId: string
@@ -18,41 +14,48 @@ export interface CurrentSession {
   age: number | undefined
 }
 
-/** A session, that there is none, or nothing: it cannot be known, as by a reply that does not say everything. */
-export type ValidationOutcome = CurrentSession | 'invalid' | undefined
+/** `unknown`: the validity cannot be determined, also because the response is incomplete. It authorises no request. */
+export type ValidationOutcome = { kind: 'valid'; session: CurrentSession } | { kind: 'invalid' } | { kind: 'unknown' }
 
-/** In the form of older servers. */
-export function fromResponse({ result }: ValidateSessionResponse): ValidationOutcome {
-  if (result.case === 'invalid') return 'invalid'
-  if (result.case !== 'session') return undefined
-  const { id, userId, createdAt, lastSeenAt, expiresAt, age } = result.value
-  const times = { createdAt: ms(createdAt), lastSeenAt: ms(lastSeenAt), expiresAt: ms(expiresAt) }
-  return whole({ id, userId, ...times, age: ageMs(age) })
+export const invalid: ValidationOutcome = { kind: 'invalid' }
+export const unknown: ValidationOutcome = { kind: 'unknown' }
+
+/** Decodes an element of `results`, as a session-svc without `flat` sends it. */
+export function decodeResponse({ result }: ValidateSessionResponse): ValidationOutcome {
+  switch (result.case) {
+    case 'invalid':
+      return invalid
+    case 'session': {
+      const { id, userId, createdAt, lastSeenAt, expiresAt, age } = result.value
+      const times = { createdAt: ms(createdAt), lastSeenAt: ms(lastSeenAt), expiresAt: ms(expiresAt) }
+      return validIfComplete({ id, userId, ...times, age: age && durationMs(age) })
+    }
+    case undefined:
+      return unknown
+  }
 }
 
-/** In the flat form. */
-export function fromMessage(message: ValidationMessage): ValidationOutcome {
-  if (message.invalidReason !== InvalidReason.UNSPECIFIED) return 'invalid'
+/** Decodes an element of `validations`, the flat form. */
+export function decodeFlat(message: Validation): ValidationOutcome {
+  if (message.invalidReason !== InvalidReason.UNSPECIFIED) return invalid
   const { sessionId: id, userId, createdAtMs: createdAt, lastSeenAtMs: lastSeenAt, expiresAtMs: expiresAt } = message
-  return whole({ id, userId, createdAt, lastSeenAt, expiresAt, age: message.ageMs })
+  return validIfComplete({ id, userId, createdAt, lastSeenAt, expiresAt, age: message.ageMs })
 }
 
-/** Half an answer authorises nobody. */
-function whole(session: CurrentSession): CurrentSession | undefined {
+function validIfComplete(session: CurrentSession): ValidationOutcome {
   const { id, userId, createdAt, lastSeenAt, expiresAt, age } = session
   const isAge = age === undefined || (age >= 0 && age <= maxTimeMs)
   return id !== '' && userId !== '' && isTime(createdAt) && isTime(lastSeenAt) && isTime(expiresAt) && isAge
-    ? session
-    : undefined
+    ? { kind: 'valid', session }
+    : unknown
 }
 
-// What a Date can hold (ECMA-262, 21.4.1.1).
+// The largest time of a Date (ECMA-262, 21.4.1.1).
 const maxTimeMs = 8.64e15
 
-/** 0 is what stands where nothing was sent. */
+/** A field that was not sent is 0. */
 function isTime(time: number): boolean {
   return Number.isInteger(time) && time > 0 && time <= maxTimeMs
 }
 
 const ms = (timestamp: Timestamp | undefined) => (timestamp === undefined ? 0 : timestampMs(timestamp))
-const ageMs = (age: Duration | undefined) => (age === undefined ? undefined : durationMs(age))
