@@ -10,7 +10,8 @@ import { sessionRoutes } from './connect.ts'
 import { sessionMetrics } from './metrics.ts'
 import { readDependency, writeDependency } from './redis-probes.ts'
 import type { SessionRedis } from './scripts.ts'
-import { createSessions, type SessionRules } from './sessions.ts'
+import type { SessionRules } from './session-types.ts'
+import { createSessions } from './sessions.ts'
 
 const writes = new Set(['CreateSession', 'DeleteSession', 'DeleteUserSessions'])
 

@@ -1,6 +1,5 @@
-/** The handlers of `session.v1.SessionService`: check the request, call the domain, count what happened. */
+/** The handlers of `session.v1.SessionService`: each checks the request, calls the domain, and counts and logs the result. */
 
-import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt'
 import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect'
 import { epochRule, requireFields, sessionIdRule, uuidRule } from '#common/errors/field-rules.ts'
 import type { Logger } from '#common/logging/logger.ts'
@@ -9,12 +8,13 @@ import { callOf, lineKey } from '#common/rpc/call-context.ts'
 import { maxEpoch, maxRevokedEpoch } from '#common/session/session-epoch.ts'
 import { parseToken, sessionId } from '#common/session/session-token.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
+import { flatValidation, sessionMessage, validationResponse } from './messages.ts'
 import type { SessionMetrics } from './metrics.ts'
-import type { Session, Sessions, ValidationResult } from './sessions.ts'
+import type { ValidationResult } from './session-types.ts'
+import type { Sessions } from './sessions.ts'
 
 const maxTokens = 256
 
-/** What the handlers work with. */
 export interface SessionRouteParts {
   sessions: Sessions
   metrics: SessionMetrics
@@ -23,11 +23,9 @@ export interface SessionRouteParts {
 
 export function sessionRoutes(router: ConnectRouter, { sessions, metrics, log }: SessionRouteParts): void {
   function count(validations: ValidationResult[]): void {
-    const valid = validations.filter((each) => typeof each === 'object').length
-    const unknown = validations.filter((each) => each === undefined).length
-    metrics.validations.inc({ result: 'valid' }, valid)
-    metrics.validations.inc({ result: 'unknown' }, unknown)
-    metrics.validations.inc({ result: 'invalid' }, validations.length - valid - unknown)
+    const counts = { valid: 0, invalid: 0, unknown: 0 }
+    for (const { kind } of validations) counts[kind] += 1
+    for (const result of ['valid', 'invalid', 'unknown'] as const) metrics.validations.inc({ result }, counts[result])
   }
 
   router.service(SessionService, {
@@ -38,13 +36,13 @@ export function sessionRoutes(router: ConnectRouter, { sessions, metrics, log }:
       const { token, session } = await sessions.createSession(request.userId, request.epoch, replaces, call.signal)
       metrics.created.inc()
       call.log.info({ event: 'session_created', userId: session.userId, sessionId: session.id }, 'created a session')
-      return { session: message(session), token }
+      return { session: sessionMessage(session), token }
     },
 
     async validateSession({ token }, context) {
-      const validations = await sessions.validate([token], context.signal)
-      count(validations)
-      return answer(validations[0])
+      const [validation = { kind: 'unknown' as const }] = await sessions.validate([token], context.signal)
+      count([validation])
+      return validationResponse(validation)
     },
 
     async validateSessions({ tokens, traceIds, flat }, context) {
@@ -53,14 +51,14 @@ export function sessionRoutes(router: ConnectRouter, { sessions, metrics, log }:
         {
           field: 'trace_ids',
           value: traceIds.length === 0 || (traceIds.length === tokens.length && traceIds.every(isTraceId)),
-          description: 'must be none, or one a token, each 32 hexadecimal digits in lower case'
+          description: 'must be empty, or one for each token: 32 hexadecimal digits in lower case'
         }
       )
       metrics.batchSize.observe(tokens.length)
       context.values.set(lineKey, { count: tokens.length, ...(traceIds.length > 0 && { traceIds }) })
       const validations = await sessions.validate(tokens, context.signal)
       count(validations)
-      return flat ? { validations: validations.map(flatAnswer) } : { results: validations.map(answer) }
+      return flat ? { validations: validations.map(flatValidation) } : { results: validations.map(validationResponse) }
     },
 
     async deleteSession({ target }, context) {
@@ -73,8 +71,9 @@ export function sessionRoutes(router: ConnectRouter, { sessions, metrics, log }:
         return {}
       }
       const value = parseToken(target.value ?? '')
-      const [{ userId, hash }] = requireFields({ field: 'token', value, description: 'must be a session token' })
-      await sessions.deleteSession(userId, hash, call.signal)
+      const [parsed] = requireFields({ field: 'token', value, description: 'must be a session token' })
+      await sessions.deleteSession(parsed, call.signal)
+      const { userId, hash } = parsed
       call.log.info({ event: 'session_ended', userId, sessionId: sessionId(hash) }, 'ended a session')
       return {}
     },
@@ -90,33 +89,7 @@ export function sessionRoutes(router: ConnectRouter, { sessions, metrics, log }:
 
     async listSessions({ userId }, context) {
       requireFields(uuidRule('user_id', userId))
-      return { sessions: (await sessions.list(userId, context.signal)).map(message) }
+      return { sessions: (await sessions.list(userId, context.signal)).map(sessionMessage) }
     }
   } satisfies ServiceImpl<typeof SessionService>)
-}
-
-function message({ id, userId, createdAt, lastSeenAt, expiresAt, age }: Session) {
-  return {
-    id,
-    userId,
-    createdAt: timestampFromMs(createdAt),
-    lastSeenAt: timestampFromMs(lastSeenAt),
-    expiresAt: timestampFromMs(expiresAt),
-    age: durationFromMs(age)
-  }
-}
-
-function answer(validation: ValidationResult) {
-  if (validation === undefined) return {}
-  return typeof validation === 'object'
-    ? { result: { case: 'session' as const, value: message(validation) } }
-    : { result: { case: 'invalid' as const, value: { reason: validation } } }
-}
-
-function flatAnswer(validation: ValidationResult) {
-  if (validation === undefined) return {}
-  if (typeof validation !== 'object') return { invalidReason: validation }
-  const { id, userId, createdAt, lastSeenAt, expiresAt, age } = validation
-  const times = { createdAtMs: createdAt, lastSeenAtMs: lastSeenAt, expiresAtMs: expiresAt, ageMs: age }
-  return { sessionId: id, userId, ...times }
 }

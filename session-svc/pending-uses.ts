@@ -1,6 +1,6 @@
 /**
- * Uses of sessions, recorded beside the validations that found them: no validation waits for a write. A use that cannot
- * be written counts here until it can be, so that a session in use does not end while Redis refuses writes.
+ * Uses of sessions that are not yet written to Redis. No validation waits for the write of a use. A use that cannot be
+ * written still counts on this instance, so that a session in use does not end while Redis refuses writes.
  */
 
 import type { Logger } from '#common/logging/logger.ts'
@@ -11,61 +11,65 @@ interface Use {
   hash: string
   /** By the clock of Redis, in milliseconds. */
   usedAt: number
-  isWriting: boolean
+  isInFlight: boolean
 }
 
 const maxPending = 50_000
 const maxInFlight = 64
-const answerWithinMs = 1000
+const writeTimeoutMs = 1000
 const retryAfterMs = 1000
 
-/** @param write writes a use; it must not go through the connection that validations use */
+export type PendingUses = ReturnType<typeof createPendingUses>
+
+/** @param write writes a use to Redis, over another connection than that of validations */
 export function createPendingUses(write: (use: Readonly<Use>) => Promise<unknown>, log: Logger) {
+  // In the order in which they are written.
   const pending = new Map<string, Use>()
   let inFlight = 0
   let isFailing = false
-  let isRetrying = false
+  let isRetryScheduled = false
 
-  async function attempt(use: Use): Promise<void> {
+  async function writeUse(use: Use): Promise<void> {
     const { hash, usedAt } = use
-    use.isWriting = true
+    use.isInFlight = true
     inFlight += 1
     try {
-      await withinMs(answerWithinMs, write(use))
+      await withinMs(writeTimeoutMs, write(use))
       isFailing = false
       if (use.usedAt === usedAt) pending.delete(hash)
     } catch (error) {
       if (!isFailing) log.warn({ event: 'session_touch_failed', err: error }, 'failed to record the use of sessions')
       isFailing = true
-      // Behind the others: one server of a cluster holds up no other.
+      // Move it to the end, so that a failed server of a cluster does not delay the uses of the others.
       if (pending.delete(hash)) pending.set(hash, use)
     } finally {
-      use.isWriting = false
+      use.isInFlight = false
       inFlight -= 1
-      if (!isFailing) writePending()
-      else retryLater()
+      if (isFailing) scheduleRetry()
+      else writePending()
     }
   }
 
-  function retryLater(): void {
-    if (isRetrying || pending.size === 0) return
-    isRetrying = true
+  function scheduleRetry(): void {
+    if (isRetryScheduled || pending.size === 0) return
+    isRetryScheduled = true
     setTimeout(() => {
-      isRetrying = false
+      isRetryScheduled = false
       writePending()
     }, retryAfterMs).unref()
   }
 
   function writePending(): void {
-    const waiting: Use[] = []
+    const next: Use[] = []
     for (const use of pending.values()) {
-      if (waiting.length >= maxInFlight - inFlight) break
-      if (!use.isWriting) waiting.push(use)
+      if (next.length >= maxInFlight - inFlight) break
+      if (!use.isInFlight) next.push(use)
     }
-    for (const use of waiting) void attempt(use)
+    for (const use of next) void writeUse(use)
   }
 
   return {
+    /** Records a use. If too many are pending, the oldest is dropped. */
     record(userId: string, hash: string, usedAt: number): void {
       const known = pending.get(hash)
       if (known !== undefined) {
@@ -73,12 +77,12 @@ export function createPendingUses(write: (use: Readonly<Use>) => Promise<unknown
         return
       }
       if (pending.size >= maxPending) pending.delete(pending.keys().next().value as string)
-      const use = { userId, hash, usedAt, isWriting: false }
+      const use = { userId, hash, usedAt, isInFlight: false }
       pending.set(hash, use)
-      if (inFlight < maxInFlight) void attempt(use)
+      if (inFlight < maxInFlight) void writeUse(use)
     },
 
-    /** The last use that is not written yet; 0 if all are. */
+    /** The time of the last use of a session that is not written yet; 0 if there is none. */
     lastUse(hash: string): number {
       return pending.size === 0 ? 0 : (pending.get(hash)?.usedAt ?? 0)
     }

@@ -3,8 +3,6 @@
 import type { RedisScripts } from 'redis'
 import { unavailable } from '#common/errors/connect-errors.ts'
 import type { Logger } from '#common/logging/logger.ts'
-import { deadlineExceeded } from '#common/time/deadline.ts'
-import { withinMs } from '#common/time/timeout.ts'
 import { connectRedis, type Redis, type RedisClient } from './connection.ts'
 
 /** The section `redis` of the configuration, as far as connections need it. */
@@ -96,40 +94,4 @@ export function routedCommands<S extends RedisScripts>(
     evalSha: keyed('evalSha', optionsKey)
   }
   return commands as unknown as Redis<S>
-}
-
-// Hundreds of times what a server takes; one that hangs is known to do so a little later.
-const patienceMs = 500
-
-/**
- * Asks about many things in as few commands as Redis takes: in one, or on a cluster in one for each slot. What a
- * server that is away or hangs would have to say is `undefined`, unless nothing else is left.
- */
-export async function batchBySlot<T, R>(
-  { slotOf }: Pick<Redis, 'slotOf'>,
-  items: T[],
-  keyOf: (item: T) => string,
-  ask: (items: T[]) => Promise<R[]>
-): Promise<(R | undefined)[]> {
-  if (slotOf === undefined) return ask(items)
-  const slots = [...Map.groupBy(items.keys(), (index) => slotOf(keyOf(items[index] as T))).values()]
-  const results: (R | undefined)[] = items.map(() => undefined)
-  let answered = 0
-  let failure: unknown = deadlineExceeded()
-
-  async function askSlot(indexes: number[]): Promise<void> {
-    try {
-      const own = await ask(indexes.map((index) => items[index] as T))
-      for (const [place, result] of own.entries()) results[indexes[place] as number] = result
-      answered += 1
-    } catch (error) {
-      failure = error
-    }
-  }
-
-  // One timer for all: one for each slot would cost more than the command.
-  await withinMs(patienceMs, Promise.all(slots.map(askSlot))).catch(() => {})
-  if (answered === 0 && slots.length > 0) throw failure
-  // Late answers change nothing any more.
-  return [...results]
 }

@@ -12,7 +12,7 @@ import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { buildApp } from '../app.ts'
 import type { sessionScripts } from '../scripts.ts'
 import { openSessionStore } from '../session-store.ts'
-import type { SessionRules } from '../sessions.ts'
+import type { SessionRules } from '../session-types.ts'
 
 export const rules: SessionRules = { idleTimeout: 60_000, lifetime: 3_600_000, maxPerUser: 100 }
 
