@@ -1,4 +1,4 @@
-/** A gateway whose clock differs from that of Redis: rules about the age of a session use the age that session-svc reports. */
+/** A clock of the gateway that differs from the clock of Redis: the age of a session is the age that session-svc reports. */
 
 import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt'
 import t, { type Test } from 'tap'
@@ -9,7 +9,7 @@ import { asOlderServer } from './many-by-one.ts'
 const minute = 60_000
 
 interface Clock {
-  /** How far the gateway's clock is ahead of that of Redis. */
+  /** The gateway's clock minus the clock of Redis. */
   aheadMs: number
   ageMs: number
   windowMs: number
@@ -17,7 +17,7 @@ interface Clock {
   reports?: boolean
 }
 
-/** What `DELETE /delete` answers beside a session-svc of this version and beside an older one. */
+/** The statuses of `DELETE /delete` with a session-svc of this version and with an older one. */
 async function statuses(t: Test, { aheadMs, ageMs, windowMs, reports = true }: Clock): Promise<number[]> {
   const { session, headers } = newSession()
   const createdAt = Date.now() - aheadMs - ageMs

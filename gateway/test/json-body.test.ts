@@ -1,4 +1,4 @@
-/** The reader of bodies: takes every valid body as it is, refuses the rest, and is never slow. */
+/** The parser of JSON bodies: it accepts every valid body unchanged, rejects all others, and takes linear time. */
 
 import { Code } from '@connectrpc/connect'
 import fc from 'fast-check'
@@ -7,11 +7,11 @@ import { parseJsonBody } from '../plugins/json-body.ts'
 
 const bytes = (text: string) => Buffer.from(text, 'utf8')
 const text = fc.string({ unit: 'binary', maxLength: 40 }).filter((value) => value.isWellFormed())
-// The characters that a reader of keys could trip over.
+// Characters that a scanner of keys could misread.
 const tricky = fc.string({ unit: fc.constantFrom('"', '\\', ':', ',', '{', '}', ' ', '\n', 'a', '\u2028', 'é', '😀') })
 const value = fc.oneof(text, tricky)
 
-t.test('every valid body is read as JSON.parse reads it', async (t) => {
+t.test('parses every valid body as JSON.parse does', async (t) => {
   const property = fc.property(value, value, fc.constantFrom(0, 1, '\t'), (email, password, indent) => {
     const body = { email, password }
     const read = parseJsonBody(bytes(JSON.stringify(body, null, indent))) as typeof body
@@ -20,7 +20,7 @@ t.test('every valid body is read as JSON.parse reads it', async (t) => {
   t.doesNotThrow(() => fc.assert(property, { numRuns: 2000 }))
 })
 
-t.test('a key that stands twice is refused wherever it stands and however it is written', async (t) => {
+t.test('rejects a duplicate key in every position and spelling', async (t) => {
   const spelled = fc.constantFrom('"password"', '"passwor\\u0064"', '"\\u0070assword"', '"password" ', '"password"\n\t')
   const property = fc.property(value, value, spelled, fc.boolean(), (first, second, key, atEnd) => {
     const pair = `${key}:${JSON.stringify(second)}`
@@ -35,7 +35,7 @@ t.test('a key that stands twice is refused wherever it stands and however it is 
   t.doesNotThrow(() => fc.assert(property, { numRuns: 2000 }))
 })
 
-t.test('no bytes make it throw anything but a refusal without the text', async (t) => {
+t.test('throws only invalid_argument, without the text, for any bytes', async (t) => {
   const property = fc.property(fc.uint8Array({ maxLength: 60 }), (array) => {
     try {
       parseJsonBody(Buffer.from(array))
@@ -47,28 +47,27 @@ t.test('no bytes make it throw anything but a refusal without the text', async (
   t.doesNotThrow(() => fc.assert(property, { numRuns: 2000 }))
 })
 
-t.test('the time that a body of 16 KiB takes does not depend on what is in it', async (t) => {
-  const fastestMs = (body: Buffer) => {
-    const times = Array.from({ length: 5 }, () => {
-      const startedAt = performance.now()
-      try {
-        parseJsonBody(body)
-      } catch {
-        // A refusal must be quick too.
-      }
-      return performance.now() - startedAt
-    })
-    return Math.min(...times)
-  }
+t.test('counts no key inside a string', async (t) => {
+  t.same(parseJsonBody(bytes('{"a":["x",":"],"b":{"a":"\\":"}}')), { a: ['x', ':'], b: { a: '":' } })
+})
+
+t.test('takes linear time: bodies of 1.6 MB, a hundred times the limit, take less than 10 s', async (t) => {
+  const count = 800_000
   const bodies = {
-    'escaped quotes': JSON.stringify({ email: 'a', password: '"'.repeat(8100) }),
-    backslashes: JSON.stringify({ email: 'a', password: '\\'.repeat(8100) }),
-    'empty strings': `[${'"",'.repeat(5400)}""]`,
-    keys: `{${Array.from({ length: 1800 }, (_, index) => `"${index}":0`).join(',')}}`,
-    nesting: '['.repeat(8100) + ']'.repeat(8100)
+    'escaped quotes': JSON.stringify({ email: 'a', password: '"'.repeat(count) }),
+    backslashes: JSON.stringify({ email: 'a', password: '\\'.repeat(count) }),
+    'empty strings': `[${'"",'.repeat(count / 2)}""]`,
+    keys: `{${Array.from({ length: count / 10 }, (_, index) => `"${index}":0`).join(',')}}`,
+    'an unclosed string': `{"email":"${'\\"'.repeat(count)}`
   }
   for (const [what, body] of Object.entries(bodies)) {
-    const ms = fastestMs(bytes(body))
-    t.ok(ms < 10, `${what}: ${ms.toFixed(1)} ms keep everybody else waiting`)
+    const startedAt = performance.now()
+    try {
+      parseJsonBody(bytes(body))
+    } catch (error) {
+      t.equal((error as { code?: Code }).code, Code.InvalidArgument)
+    }
+    const ms = performance.now() - startedAt
+    t.ok(ms < 10_000, `${what}: ${Math.round(ms)} ms`)
   }
 })

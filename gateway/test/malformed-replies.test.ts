@@ -1,4 +1,4 @@
-/** Replies of the services that lack a part or contradict themselves: they authorise nobody and log nobody in. */
+/** Incomplete or contradictory replies of the services: none of them authorises a request or logs a user in. */
 
 import { clone, create, type MessageInitShape } from '@bufbuild/protobuf'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
@@ -35,7 +35,7 @@ function changed(parts: Partial<Session>): Pick<ValidateSessionResponse, 'result
   return { result: { case: 'session', value: Object.assign(clone(SessionSchema, session), parts) } }
 }
 
-t.test('the session as it should be is let through', async (t) => {
+t.test('accepts a complete session', async (t) => {
   validated = changed({})
   for (const gateway of [app, besideOlder]) {
     requireForm(t, await gateway.inject({ url: '/session', headers }), 200)
@@ -47,19 +47,19 @@ const malformed: Record<string, Pick<ValidateSessionResponse, 'result'>> = {
   'an empty session': { result: { case: 'session', value: create(SessionSchema) } },
   'no user id': changed({ userId: '' }),
   'no session id': changed({ id: '' }),
-  'another user than the one in the token': changed({ userId: newSession().userId }),
-  'no time of creation': changed({ createdAt: undefined }),
-  'no end': changed({ expiresAt: undefined }),
-  'a time that is none': changed({ expiresAt: timestampFromMs(Number.MAX_SAFE_INTEGER) })
+  'another user than the token': changed({ userId: newSession().userId }),
+  'no creation time': changed({ createdAt: undefined }),
+  'no expiry': changed({ expiresAt: undefined }),
+  'an invalid time': changed({ expiresAt: timestampFromMs(Number.MAX_SAFE_INTEGER) })
 }
 for (const [what, reply] of Object.entries(malformed)) {
-  t.test(`a validation that says: ${what}`, async (t) => {
+  t.test(`answers 503 to a validation with ${what}`, async (t) => {
     validated = reply
     for (const gateway of [app, besideOlder]) {
       const answer = await gateway.inject({ url: '/session', headers })
       requireForm(t, answer, 503, what)
       t.match(answer.headers['retry-after'], /^\d+$/)
-      t.notOk('x-user-id' in answer.headers || 'x-session-id' in answer.headers, 'no proxy takes it for a yes')
+      t.notOk('x-user-id' in answer.headers || 'x-session-id' in answer.headers, 'a proxy must not see an identity')
       const deletion = await gateway.inject({ method: 'DELETE', url: '/delete', headers })
       t.not(deletion.statusCode, 204, 'nothing is deleted')
       t.not(deletion.statusCode, 401)
@@ -69,7 +69,7 @@ for (const [what, reply] of Object.entries(malformed)) {
   })
 }
 
-t.test('a log-in or registration that lacks a part is no success', async (t) => {
+t.test('answers 500 to a login or registration with a missing field', async (t) => {
   const whole = loginAnswer()
   const lacking: Record<string, LoggedIn> = {
     everything: {},

@@ -1,9 +1,11 @@
-/** The five routes when all is well, and what they do with the token that a request carries or should carry. */
+/** The responses of the routes while every service works, and the token of a request. */
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
 import { reasoned } from '#common/errors/connect-errors.ts'
 import { createToken } from '#common/session/session-token.ts'
+import { InvalidReason } from '#gen/session/v1/session_pb.ts'
+import { routes } from './all-routes.ts'
 import { buildGateway, credentials, loginAnswer, newSession, requireForm } from './gateway.ts'
 
 const login = loginAnswer()
@@ -12,7 +14,7 @@ const loginBody = {
   session: { id: login.session.id, token: login.token, createdAt: /Z$/, expiresAt: /Z$/ }
 }
 
-t.test('registration answers 201 with the account and its session', async (t) => {
+t.test('POST /reg answers 201 with the account and its session', async (t) => {
   const seen: unknown[] = []
   const registerAndLogin = ({ email, password }: typeof credentials) => {
     seen.push({ email, password })
@@ -24,10 +26,10 @@ t.test('registration answers 201 with the account and its session', async (t) =>
   t.match(body, loginBody)
   t.same(Object.keys(body.user), ['id', 'email', 'createdAt'])
   t.same(Object.keys(body.session), ['id', 'token', 'createdAt', 'expiresAt'])
-  t.same(seen, [odd], 'nothing is trimmed, changed or coerced on the way')
+  t.same(seen, [odd], 'user-svc gets the credentials unchanged')
 })
 
-t.test('a log-in answers 200, and passes a well-formed old token on, but not garbage', async (t) => {
+t.test('POST /auth answers 200, and passes on the token that the login replaces if it is well-formed', async (t) => {
   const replaced: unknown[] = []
   const { app } = await buildGateway(t, {
     users: {
@@ -47,7 +49,7 @@ t.test('a log-in answers 200, and passes a well-formed old token on, but not gar
   t.same(replaced, [undefined, token, token, undefined, undefined, undefined])
 })
 
-t.test('the session answers its owner in body and headers', async (t) => {
+t.test('GET /session answers 200 with the session, also in X-User-Id and X-Session-Id', async (t) => {
   const { token, session, userId, headers } = newSession()
   const { app } = await buildGateway(t, {
     sessions: {
@@ -72,7 +74,7 @@ t.test('the session answers its owner in body and headers', async (t) => {
   t.match([head.statusCode, head.headers['x-user-id'], head.body], [200, userId, ''])
 })
 
-t.test('log-out answers 204 without asking whose session it is', async (t) => {
+t.test('DELETE /logout answers 204 without a validation', async (t) => {
   const ended: string[] = []
   const { app } = await buildGateway(t, {
     users: {
@@ -83,7 +85,7 @@ t.test('log-out answers 204 without asking whose session it is', async (t) => {
     }
   })
   const { token, headers } = newSession()
-  // Clients that set it on everything send a type without a body.
+  // Some clients send the type with every request.
   for (const more of [{}, { 'content-type': 'application/json' }]) {
     const answer = await app.inject({ method: 'DELETE', url: '/logout', headers: { ...headers, ...more } })
     requireForm(t, answer, 204)
@@ -92,7 +94,7 @@ t.test('log-out answers 204 without asking whose session it is', async (t) => {
   t.same(ended, [token, token])
 })
 
-t.test('a fresh session deletes its own account, an old one is 403, an ended one 401', async (t) => {
+t.test('DELETE /delete answers 204 to a recent session, 403 to an old one, 401 to an ended one', async (t) => {
   const deleted: string[] = []
   const sessions = [newSession(1000), newSession(16 * 60_000)] as const
   const { app } = await buildGateway(t, {
@@ -116,7 +118,18 @@ t.test('a fresh session deletes its own account, an old one is 403, an ended one
   t.same(deleted, [fresh.userId])
 })
 
-t.test('without a well-formed token nobody is asked, and it is 401 with a challenge', async (t) => {
+t.test('GET /session answers 401 for every reason why a session is invalid', async (t) => {
+  const { headers } = newSession()
+  for (const reason of [InvalidReason.NOT_FOUND, InvalidReason.REVOKED, InvalidReason.MALFORMED]) {
+    const validateSession = () => ({ result: { case: 'invalid' as const, value: { reason } } })
+    const { app } = await buildGateway(t, { sessions: { validateSession } })
+    const answer = await app.inject({ url: '/session', headers })
+    requireForm(t, answer, 401, `reason ${reason}`)
+    t.equal(answer.headers['www-authenticate'], 'Bearer error="invalid_token"')
+  }
+})
+
+t.test('answers 401 with a challenge, without any call, to a request without a well-formed token', async (t) => {
   let calls = 0
   const count = () => {
     calls += 1
@@ -130,11 +143,7 @@ t.test('without a well-formed token nobody is asked, and it is 401 with a challe
   const flipped = token.slice(0, -1) + (token.endsWith('A') ? 'B' : 'A')
   const bad = ['Bearer', `Bearer ${token.slice(0, -1)}`, `Bearer ${flipped}`, `Bearer ${token}=`, `Bearer x${token}`]
   bad.push(`Basic ${token}`, token, `Bearer ${token} x`, `Bearer,${token}`, `Bearer ${token.toLowerCase()}`, '')
-  for (const [method, path] of [
-    ['GET', '/session'],
-    ['DELETE', '/logout'],
-    ['DELETE', '/delete']
-  ] as const) {
+  for (const { method, url: path } of routes.filter(({ needsToken }) => needsToken)) {
     const bare = await app.inject({ method, url: `${path}?token=${token}&access_token=${token}` })
     requireForm(t, bare, 401, path)
     t.equal(bare.headers['www-authenticate'], 'Bearer', 'RFC 6750, 3.1: no error code without a credential')
@@ -148,10 +157,10 @@ t.test('without a well-formed token nobody is asked, and it is 401 with a challe
     requireForm(t, cookie, 401, `${path} by cookie`)
   }
   t.equal(calls, 0)
-  t.notMatch(lines.join(''), token.slice(4, -1), 'a token in a URL is in no line')
+  t.notMatch(lines.join(''), token.slice(4, -1), 'no line contains the token of a URL')
 })
 
-t.test('refusals of credentials and of taken addresses keep their sentence', async (t) => {
+t.test('keeps the sentence of user-svc for rejected credentials and taken addresses', async (t) => {
   const { app } = await buildGateway(t, {
     users: {
       registerAndLogin: () => {

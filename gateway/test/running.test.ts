@@ -1,11 +1,12 @@
-/** A gateway in operation: what it logs and measures of requests, and how it comes to its end. */
+/** The logs and metrics of requests, and the documentation that the gateway serves. */
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
 import { allCodes, codeName, errorMeaning } from '#common/errors/codes.ts'
+import { routes } from './all-routes.ts'
 import { buildGateway, credentials, loginAnswer, newSession, requireForm } from './gateway.ts'
 
-t.test('requests are timed by method, route and status, errors counted by whose they are', async (t) => {
+t.test('measures requests by method, route and status, and counts errors by class', async (t) => {
   const { app, registry } = await buildGateway(t, {
     users: {
       registerAndLogin: () => loginAnswer(),
@@ -15,14 +16,8 @@ t.test('requests are timed by method, route and status, errors counted by whose 
     }
   })
   const zero = await registry.metrics()
-  for (const [method, route, status] of [
-    ['GET', '/session', 200],
-    ['POST', '/reg', 201],
-    ['POST', '/auth', 200],
-    ['DELETE', '/logout', 204],
-    ['DELETE', '/delete', 204]
-  ]) {
-    const series = `http_request_duration_seconds_count{method="${method}",route="${route}",status_code="${status}"} 0`
+  for (const { method, url, success } of routes) {
+    const series = `http_request_duration_seconds_count{method="${method}",route="${url}",status_code="${success}"} 0`
     t.ok(zero.includes(series), series)
   }
   for (const { name, errorClass } of allCodes.map(errorMeaning)) {
@@ -55,7 +50,7 @@ t.test('requests are timed by method, route and status, errors counted by whose 
   t.notMatch(metrics, /hunter2|example/)
 })
 
-t.test('a request is one line, which holds nothing that a client wrote', async (t) => {
+t.test('logs one line for each request, without any text of the client', async (t) => {
   const { token, headers } = newSession()
   const { app, lines } = await buildGateway(t, { users: { registerAndLogin: () => loginAnswer() } })
   const injected = 'x\r\n{"level":"fatal","msg":"hunter2"}\u2028\u001b[31mhunter2'
@@ -80,7 +75,7 @@ t.test('a request is one line, which holds nothing that a client wrote', async (
   t.notMatch(lines.join(''), token.slice(4))
 })
 
-t.test("only the server's own errors have a line of their own, with what happened and the trace", async (t) => {
+t.test('logs a second line, with the error and the trace, for server errors only', async (t) => {
   for (const code of allCodes) {
     const { app, lines } = await buildGateway(t, {
       users: {
@@ -106,7 +101,7 @@ t.test("only the server's own errors have a line of their own, with what happene
   }
 })
 
-t.test('the documentation is described, found, and can be left out', async (t) => {
+t.test('serves the documentation, unless gateway.docs is off', async (t) => {
   const { app } = await buildGateway(t)
   const page = await app.inject({ url: '/docs/' })
   t.equal(page.statusCode, 200)
@@ -114,7 +109,7 @@ t.test('the documentation is described, found, and can be left out', async (t) =
   t.ok([200, 301, 302].includes((await app.inject('/docs')).statusCode))
   for (const url of ['/docs/', '/docs/json', '/docs/static/swagger-ui.css', '/openapi.json']) {
     const { headers } = await app.inject(url)
-    t.equal(headers['cache-control'], 'no-store', `${url}: every answer has it`)
+    t.equal(headers['cache-control'], 'no-store', `${url}: Cache-Control`)
     t.match(headers['x-request-id'], /^[0-9a-f]{32}$/)
   }
   const bundle = await app.inject('/docs/static/swagger-ui-bundle.js')

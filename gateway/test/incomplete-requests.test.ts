@@ -1,4 +1,4 @@
-/** Requests that break off or stall after they began: they get at most one whole answer, and the process lives on. */
+/** Requests that break or stall after their start: each gets at most one complete response, and the process survives. */
 
 import t, { type Test } from 'tap'
 import { answersIn, firstAnswer, head, sendBytes } from './bytes.ts'
@@ -21,12 +21,12 @@ const body = JSON.stringify(credentials)
 const requireProblem = (t: Test, answer: string, status: number, what: string) =>
   requireForm(t, firstAnswer(answer), status, `${what.slice(0, 60)} =>`)
 
-/** Others are still served. */
+/** The gateway still answers other requests. */
 async function requireAlive(t: Test) {
   t.equal((await app.inject({ url: '/session', headers })).statusCode, 200)
 }
 
-t.test('a body that breaks after its request began does not end the process', async (t) => {
+t.test('survives a body with a malformed chunk', async (t) => {
   const chunked = ['Content-Type: application/json', 'Transfer-Encoding: chunked']
   for (const start of [head('POST /reg HTTP/1.1', ...chunked), head('DELETE /nope HTTP/1.1', ...chunked)]) {
     const answer = await sendBytes(port, `${start}5\r\n{"ema\r\nZZ\r\n`, 500)
@@ -37,13 +37,13 @@ t.test('a body that breaks after its request began does not end the process', as
   await requireAlive(t)
 })
 
-t.test('garbage behind a request does not end the process', async (t) => {
+t.test('survives malformed bytes behind a request', async (t) => {
   const answer = await sendBytes(port, `${head('GET /session HTTP/1.1', authorization)}garbage\r\n\r\n`, 500)
   t.ok(answersIn(answer).length <= 2, answer)
   await requireAlive(t)
 })
 
-t.test('a request that does not arrive in time is 408, whether its header or its body is late', async (t) => {
+t.test('answers 408 to a request whose header or body does not arrive within 10 s', async (t) => {
   const late = [
     'GET /session HTTP/1.1\r\nHost: x\r\n',
     `${head('POST /reg HTTP/1.1', 'Content-Type: application/json', `Content-Length: ${body.length}`)}{`
