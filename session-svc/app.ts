@@ -1,4 +1,4 @@
-/** Builds session-svc from its parts; knows no port and no environment. */
+/** Builds the app of session-svc from its parts; it does not listen and reads no environment. */
 
 import type { DescMethod } from '@bufbuild/protobuf'
 import type { Registry } from '@prometheus-io/client'

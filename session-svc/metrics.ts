@@ -8,7 +8,7 @@ export function sessionMetrics(registry: Registry) {
   const registers = [registry]
   const validations = new Counter({
     name: 'auth_session_validations_total',
-    help: 'Sessions validated, by what was found',
+    help: 'Validated tokens by result: valid, invalid, or unknown',
     labelNames: ['result'] as const,
     registers
   })
@@ -18,7 +18,7 @@ export function sessionMetrics(registry: Registry) {
     created: new Counter({ name: 'auth_sessions_created_total', help: 'Sessions created', registers }),
     batchSize: new Histogram({
       name: 'auth_validation_batch_size',
-      help: 'Tokens that are validated together',
+      help: 'Tokens per call of ValidateSessions',
       buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256],
       registers
     })

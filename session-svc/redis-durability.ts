@@ -1,18 +1,17 @@
-/** Redis must not forget a deletion: with snapshots alone, a killed Redis brings ended sessions back. */
+/** Checks that Redis never loses the end of a session: with snapshots alone, a killed Redis restores ended sessions. */
 
 import { engineReason } from '#common/errors/engine-reason.ts'
 import { ProbeError } from '#common/ops/readiness.ts'
 
-/** What the check asks of a connection. */
 interface Inspectable {
   info(section: string): Promise<string>
   configGet(parameter: string): Promise<Record<string, string>>
 }
 
 /**
- * Inspects each connection once, and again after it was made anew: then another server may answer.
+ * Inspects each connection once, and again after a reconnection, which may lead to another server.
  *
- * @param mode `assured`: the operator guarantees it, and nothing is inspected
+ * @param mode `assured`: the operator guarantees durability; nothing is inspected
  */
 export function createDurabilityCheck(mode: 'check' | 'assured') {
   const durable = new WeakSet<Inspectable>()
@@ -27,8 +26,7 @@ export function createDurabilityCheck(mode: 'check' | 'assured') {
 }
 
 /**
- * Throws unless Redis either appends every write to a file or keeps nothing at all over a restart,
- * and never evicts keys.
+ * Throws a ProbeError unless Redis never evicts keys and either appends every write to a file or has no persistence.
  */
 export async function requireDurability(redis: Inspectable): Promise<void> {
   const persistence = await permitted(redis.info('persistence'))
@@ -39,13 +37,13 @@ export async function requireDurability(redis: Inspectable): Promise<void> {
   }
   if (field('aof_enabled') === '1') return
   const { save } = await permitted(redis.configGet('save'))
-  if (save !== '') throw new ProbeError(`appendonly is no with save "${save}": a crash would bring ended sessions back`)
+  if (save !== '') throw new ProbeError(`appendonly is no with save "${save}": a crash would restore ended sessions`)
 }
 
 const remedy =
-  'permit INFO and CONFIG GET to the user (ACL SETUSER <user> +info +config|get), or set redis.durability to assured if Redis keeps every write and never evicts'
+  'permit the user INFO and CONFIG GET (ACL SETUSER <user> +info +config|get), or set redis.durability to assured if Redis keeps every write and never evicts'
 
-/** The reply, or a ProbeError with the remedy if Redis does not permit the command. */
+/** Returns the reply; throws a ProbeError with the remedy if Redis does not permit the command. */
 function permitted<T>(reply: Promise<T>): Promise<T> {
   return reply.catch((error) => {
     const refusal = engineReason(error)?.message

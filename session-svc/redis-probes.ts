@@ -1,66 +1,61 @@
-/** The probes of Redis: whether sessions can be read, and whether they can be written. */
+/** The readiness probes of Redis: whether sessions can be read, and whether they can be created and ended. */
 
 import type { Dependency } from '#common/ops/readiness.ts'
 import { ProbeError, reasonOf } from '#common/ops/readiness.ts'
-import { type ProbeCommand, probeMasters, probeRedis } from '#common/redis/store.ts'
+import { type ProbeCommand, probeMasters, probeRedis } from '#common/redis/probe.ts'
 import { TimeoutError } from '#common/time/timeout.ts'
 import type { sessionScripts } from './scripts.ts'
 import type { SessionStore } from './session-store.ts'
 
-type Probe = ProbeCommand<typeof sessionScripts>
+type Command = ProbeCommand<typeof sessionScripts>
 
-/** What validations need. */
+/** Every RPC needs it. */
 export const readDependency = 'redis'
-/** What creations and ends of sessions need besides. */
+/** RPCs that create or end sessions need it too. */
 export const writeDependency = 'redis-writes'
 
-const delaysWrites = 'gives no answer to writes (CLIENT PAUSE, as in a planned failover?)'
+const delaysWrites = 'does not respond to writes (CLIENT PAUSE, as in a planned failover?)'
 
-const reads: Probe = (client, key) => client.readSessions([`s:${key}`, `e:${key}`], '')
-const ends: Probe = (client, key) => client.probeEnds([`s:${key}`, `e:${key}`])
-const creations: Probe = (client, key) => client.probeCreations([`s:${key}`, `e:${key}`])
+const read: Command = (client, key) => client.readSessions([`s:${key}`, `e:${key}`], '')
+const end: Command = (client, key) => client.probeEnds([`s:${key}`, `e:${key}`])
+const create: Command = (client, key) => client.probeCreations([`s:${key}`, `e:${key}`])
 
 /**
- * Validations are served while Redis refuses or delays writes: the service is then ready, and `redis-writes` is down.
+ * While Redis rejects or delays writes, `redis-writes` is down and the service is ready, because it validates sessions.
  *
- * @param inspect throws a ProbeError if sessions must not be trusted to a server
+ * @param inspect throws a ProbeError if a server must not store sessions
  */
 export function redisDependencies(
   store: SessionStore,
   topology: string,
-  inspect: (client: Parameters<Probe>[0]) => Promise<void>
+  inspect: (client: Parameters<Command>[0]) => Promise<void>
 ): Dependency[] {
   async function probeReads(): Promise<void> {
     await probeRedis(store, async (client, key) => {
-      await reads(client, key)
+      await read(client, key)
       await inspect(client)
     })
   }
 
   async function probeWrites(): Promise<void> {
-    await probeRedis(store.writes, ends).catch((error) => {
+    await probeRedis(store.writes, end).catch((error) => {
       throw error instanceof TimeoutError ? new ProbeError(delaysWrites, true) : error
     })
-    // Sessions can still be ended, so calls are not refused here: each is answered by Redis.
-    await probeRedis(store.writes, creations).catch((error) => {
+    // Sessions can still be ended, so this error does not make calls fail fast: Redis accepts or rejects each of them.
+    await probeRedis(store.writes, create).catch((error) => {
       throw new ProbeError(reasonOf(error))
     })
   }
 
-  return [
+  async function probeAllMasters(): Promise<void> {
+    await probeMasters(store, read)
+    await probeMasters(store.writes, create)
+  }
+
+  const dependencies: Dependency[] = [
     { name: readDependency, required: 'always', probe: probeReads },
-    { name: writeDependency, required: 'never', probe: probeWrites },
-    ...(topology === 'cluster'
-      ? [
-          {
-            name: 'redis-masters',
-            required: 'never' as const,
-            async probe() {
-              await probeMasters(store, reads)
-              await probeMasters(store.writes, creations)
-            }
-          }
-        ]
-      : [])
+    { name: writeDependency, required: 'never', probe: probeWrites }
   ]
+  if (topology === 'cluster') dependencies.push({ name: 'redis-masters', required: 'never', probe: probeAllMasters })
+  return dependencies
 }

@@ -13,12 +13,12 @@ await runService('session-svc', load, (config, { log, registry, logDependencies 
   const durability = createDurabilityCheck(config.redis.durability)
   const store = openSessionStore(config.redis, {
     log,
-    connected(client) {
+    onReady(client) {
       durability.forget(client)
       readiness.lookNow()
     },
-    // Nobody should hash a password for a session that cannot be created, so the loss is told at once.
-    failed: () => readiness.lookNow()
+    // Notify user-svc at once, so that it hashes no password for a session that cannot be created.
+    onError: () => readiness.lookNow()
   })
   const readiness = watchReadiness(
     [...redisDependencies(store, config.redis.topology, durability.require), ...logDependencies],

@@ -1,27 +1,22 @@
-/** Writes that are answered when replicas have them, so that a failover to one of these forgets no end of a session. */
+/** The Redis store of sessions: one connection for reads and one for writes to each server, one more for replicated writes. */
 
-import { Code, ConnectError } from '@connectrpc/connect'
-import { unavailable } from '#common/errors/connect-errors.ts'
 import type { RedisConfig, RedisStore, RedisStoreOptions } from '#common/redis/routing.ts'
 import { openRedis } from '#common/redis/store.ts'
+import { replicatedWrites } from './replicated-writes.ts'
 import { type SessionRedis, sessionScripts } from './scripts.ts'
 
 type Scripts = typeof sessionScripts
 
-const waitMs = 1000
-// While replicas are away each write takes all of that time, and what comes after it waits.
-const maxPending = 100
-
-/** The store of sessions: its own servers are those that are read. */
+/** Its own servers are the connections for reads. */
 export interface SessionStore extends RedisStore<Scripts> {
   redis: SessionRedis
-  /** The same servers, through the connections that writes use. */
+  /** The same servers, over the connections for writes. */
   writes: RedisStore<Scripts>
 }
 
 /**
- * The store of sessions that the configuration asks for. Reads and writes have connections of their own: a write that
- * Redis delays (CLIENT PAUSE WRITE) delays all commands behind it on its connection.
+ * Opens the store of the configured topology. Reads and writes have connections of their own, because a write that Redis
+ * delays (CLIENT PAUSE WRITE) delays all later commands of its connection.
  */
 export function openSessionStore(
   config: RedisConfig & { minReplicas: number },
@@ -30,11 +25,11 @@ export function openSessionStore(
   const reads = openRedis(config, { ...options, scripts: sessionScripts })
   const writes = openRedis(config, { ...options, scripts: sessionScripts })
   const stores = [reads, writes]
-  let redis = Object.assign(Object.create(reads.redis), commandsOf(writes.redis)) as SessionRedis
+  let redis = Object.assign(Object.create(reads.redis), writeCommands(writes.redis)) as SessionRedis
   if (config.minReplicas > 0) {
-    const confirmers = openRedis(config, { log: options.log, scripts: sessionScripts })
-    stores.push(confirmers)
-    redis = confirmedWrites(redis, confirmers, config.minReplicas)
+    const replicated = openRedis(config, { log: options.log, scripts: sessionScripts })
+    stores.push(replicated)
+    redis = Object.assign(Object.create(redis), replicatedWrites(replicated, config.minReplicas)) as SessionRedis
   }
   function close(): void {
     for (const store of stores) store.close()
@@ -42,60 +37,11 @@ export function openSessionStore(
   return { ...reads, redis, writes, close }
 }
 
-function commandsOf(redis: SessionRedis): Pick<SessionRedis, Write | 'touchSession'> {
+function writeCommands(redis: SessionRedis) {
   return {
     createSession: (...args) => redis.createSession(...args),
     touchSession: (...args) => redis.touchSession(...args),
     revokeSessions: (...args) => redis.revokeSessions(...args),
     hDel: (...args) => redis.hDel(...args)
-  }
-}
-
-/**
- * The commands of a store, of which those that create or end sessions reject with `deadline_exceeded` (the outcome
- * is unknown) unless so many replicas have them in time.
- *
- * Each of them is followed by a write that always changes something: of one that changes nothing, such as a log-out
- * that is repeated, Redis does not wait for the replicas, though these may still lack what the first try did.
- *
- * @param writers a store of its own, since WAIT holds up every command behind it on its connection
- */
-function confirmedWrites(redis: SessionRedis, writers: RedisStore<Scripts>, replicas: number): SessionRedis {
-  let pending = 0
-
-  function confirmed(name: Write) {
-    return async (keys: string | string[], ...args: string[]) => {
-      if (pending >= maxPending) throw unavailable('Too many writes wait for replicas.')
-      pending += 1
-      try {
-        const [key] = [keys].flat() as [string]
-        const [reply, , copies] = await writers.route(key, (client) => {
-          const pipeline = client.multi() as unknown as Pipeline
-          return pipeline[name](keys, ...args)
-            .set(`w${key.slice(1)}`, '1', { PX: waitMs })
-            .wait(replicas, waitMs)
-            .execAsPipeline()
-        })
-        if (Number(copies) >= replicas) return reply
-        throw new ConnectError('It is not known whether this outlasts a failover.', Code.DeadlineExceeded)
-      } finally {
-        pending -= 1
-      }
-    }
-  }
-
-  const writes = {
-    createSession: confirmed('createSession'),
-    hDel: confirmed('hDel'),
-    revokeSessions: confirmed('revokeSessions')
-  }
-  return Object.assign(Object.create(redis), writes) as SessionRedis
-}
-
-type Write = 'createSession' | 'revokeSessions' | 'hDel'
-
-type Pipeline = Record<Write, (keys: string | string[], ...args: string[]) => Pipeline> & {
-  set(key: string, value: string, options: { PX: number }): Pipeline
-  wait(replicas: number, timeoutMs: number): Pipeline
-  execAsPipeline(): Promise<unknown[]>
+  } satisfies Partial<SessionRedis>
 }

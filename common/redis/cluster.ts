@@ -1,14 +1,17 @@
 /**
- * A Redis Cluster: a connection to each master, and which of them has which slots. (The driver's own cluster client
- * lets commands wait for a master that it has not reached yet, and a start for all of them.)
+ * A Redis Cluster: a connection to each master, and the map of slots to masters.
+ *
+ * node-redis's own cluster client is not used (@redis/client 6.3; no upstream issue known): its start waits for every
+ * master, and its commands wait for a master that is down instead of failing, so that a caller would get a timeout
+ * (outcome unknown) instead of "certainly not applied". Remove when it rejects such commands at once.
  */
 
 import type { RedisScripts } from 'redis'
 import { withinMs } from '#common/time/timeout.ts'
+import { addressOf, addressUrl, hostOf } from './addresses.ts'
 import { connectionFailure, connectRedis, type RedisClient } from './connection.ts'
+import { slotCount, slotOf } from './hash-slot.ts'
 import {
-  addressOf,
-  addressUrl,
   connectObserved,
   type RedisConfig,
   type RedisStore,
@@ -18,101 +21,76 @@ import {
   routedCommands
 } from './routing.ts'
 
-const slotCount = 16_384
 const refreshEveryMs = 1000
-const answerWithinMs = 1000
-// Longer than any call waits: whatever was sent to a master that is none any more has been answered by then.
-const retireAfterMs = 60_000
+const replyTimeoutMs = 1000
 
-interface Master<S extends RedisScripts> {
-  client: RedisClient<S>
-  usedAt: number
-}
-
-/** A store over the cluster that the configured nodes belong to. */
+/** A store on the cluster of the configured nodes. */
 export function connectCluster<S extends RedisScripts>(
   config: RedisConfig,
   options: RedisStoreOptions<S>
 ): RedisStore<S> {
   const seeds = config.nodes.map((address) => connectRedis(addressUrl(config, address), options.log))
-  const masters = new Map<string, Master<S>>()
+  const masters = createMasterConnections(config, { ...options, onError: onMasterError })
   let owners: (RedisClient<S> | undefined)[] = []
   let servers: RedisClient<S>[] = []
   let refreshing: Promise<void> | undefined
-  let closed = false
+  let isClosed = false
 
-  function connection(address: string): RedisClient<S> {
-    let master = masters.get(address)
-    if (master === undefined) {
-      const client = connectObserved(addressUrl(config, address), { ...options, failed: lost })
-      master = { client, usedAt: 0 }
-      masters.set(address, master)
-    }
-    master.usedAt = performance.now()
-    return master.client
-  }
-
-  function lost(): void {
-    options.failed?.()
+  function onMasterError(): void {
+    options.onError?.()
     void refresh()
   }
 
-  /** Asks for the slots whoever answers, each time another one first: one that is cut off knows old ones. */
-  async function findSlots(): Promise<void> {
+  /** Reads the slots from any node that responds, starting at a random one: a node that is cut off has an old map. */
+  async function readSlots(): Promise<void> {
     const nodes = [...servers, ...seeds].filter(({ isReady }) => isReady)
     const start = Math.floor(Math.random() * nodes.length)
     for (const node of [...nodes.slice(start), ...nodes.slice(0, start)]) {
-      const reply = await withinMs(answerWithinMs, node.sendCommand(['CLUSTER', 'SLOTS'])).catch(() => undefined)
+      const reply = await withinMs(replyTimeoutMs, node.sendCommand(['CLUSTER', 'SLOTS'])).catch(() => undefined)
       if (!Array.isArray(reply) || reply.length === 0) continue
-      if (!closed) take(reply as SlotRange[], hostOf(node))
+      if (!isClosed) assignSlots(reply as SlotRange[], hostOf(node))
       return
     }
   }
 
-  function take(ranges: SlotRange[], askedHost: string): void {
+  function assignSlots(ranges: SlotRange[], nodeHost: string): void {
     owners = new Array(slotCount)
     for (const [from, to, [host, port]] of ranges) {
-      // A node that does not know its own address is where it was asked.
-      owners.fill(connection(addressOf(String(host ?? '') || askedHost, port)), from, to + 1)
+      // A node that does not know its own address has the host of this connection.
+      owners.fill(masters.connection(addressOf(String(host ?? '') || nodeHost, port)), from, to + 1)
     }
     servers = [...new Set(owners.filter((owner) => owner !== undefined))]
-    for (const [address, { client, usedAt }] of masters) {
-      if (performance.now() - usedAt < retireAfterMs) continue
-      masters.delete(address)
-      client.destroy()
-    }
+    masters.closeUnused()
   }
 
-  /** One at a time; who asks meanwhile gets the one that runs. */
+  /** One refresh at a time; concurrent callers share it. */
   function refresh(): Promise<void> {
-    refreshing ??= findSlots().finally(() => {
+    refreshing ??= readSlots().finally(() => {
       refreshing = undefined
     })
     return refreshing
   }
 
-  const route: Route<S> = async (key, ask) => {
+  const route: Route<S> = async (key, send) => {
     const owner = requireReady(owners[slotOf(key)])
     try {
-      return await ask(owner)
+      return await send(owner)
     } catch (error) {
       const [, kind, host, port] = /^(MOVED|ASK) \d+ (\S*):(\d+)$/.exec((error as Error).message) ?? []
       if (port === undefined) throw error
       void refresh()
-      const other = requireReady(connection(addressOf(host || hostOf(owner), port)), error)
-      // It holds for the very next command.
-      if (kind === 'ASK') other.sendCommand(['ASKING']).catch(() => {})
-      return ask(other)
+      const target = requireReady(masters.connection(addressOf(host || hostOf(owner), port)), error)
+      // It applies to the next command of the connection.
+      if (kind === 'ASK') target.sendCommand(['ASKING']).catch(() => {})
+      return send(target)
     }
   }
 
   const timer = setInterval(() => void refresh(), refreshEveryMs)
   for (const seed of seeds) seed.once('ready', () => void refresh())
+  const isReady = () => servers.some((server) => server.isReady)
   return {
-    redis: Object.assign(
-      routedCommands({ route, isReady: () => servers.some(({ isReady }) => isReady) }, options.scripts),
-      { slotOf }
-    ),
+    redis: Object.assign(routedCommands({ route, isReady }, options.scripts), { slotOf }),
     route,
     servers: () => servers,
     keyOn(client) {
@@ -121,26 +99,38 @@ export function connectCluster<S extends RedisScripts>(
     },
     failure: () => seeds.map(connectionFailure).find((error) => error !== undefined),
     close() {
-      closed = true
+      isClosed = true
       clearInterval(timer)
-      for (const client of [...seeds, ...[...masters.values()].map((master) => master.client)]) client.destroy()
+      for (const seed of seeds) seed.destroy()
+      masters.close()
     }
   }
 }
 
-type SlotRange = [from: number, to: number, master: [host: string | null, port: number, ...rest: unknown[]]]
+type SlotRange = [from: number, to: number, master: [host: string | null, port: number, ...others: unknown[]]]
 
-function hostOf(client: { options: { url?: string } }): string {
-  return new URL(client.options.url ?? 'redis://any').hostname.replaceAll(/[[\]]/g, '')
-}
+// Longer than the deadline of any call: all commands that were sent to a former master have ended by then.
+const closeUnusedAfterMs = 60_000
 
-/** The slot of a key: CRC-16 (XMODEM) of its hash tag, or of all of it. @see https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/ */
-export function slotOf(key: string): number {
-  const tag = /^[^{]*\{([^}]+)\}/.exec(key)?.[1] ?? key
-  let crc = 0
-  for (const byte of Buffer.from(tag)) {
-    crc ^= byte << 8
-    for (let bit = 0; bit < 8; bit += 1) crc = (crc & 0x8000 ? (crc << 1) ^ 0x1021 : crc << 1) & 0xffff
+/** The connections to masters, by address; a master that lost its slots keeps its connection for a minute. */
+function createMasterConnections<S extends RedisScripts>(config: RedisConfig, options: RedisStoreOptions<S>) {
+  const masters = new Map<string, { client: RedisClient<S>; usedAt: number }>()
+  return {
+    connection(address: string): RedisClient<S> {
+      const usedAt = performance.now()
+      const client = masters.get(address)?.client ?? connectObserved(addressUrl(config, address), options)
+      masters.set(address, { client, usedAt })
+      return client
+    },
+    closeUnused(): void {
+      for (const [address, { client, usedAt }] of masters) {
+        if (performance.now() - usedAt < closeUnusedAfterMs) continue
+        masters.delete(address)
+        client.destroy()
+      }
+    },
+    close(): void {
+      for (const { client } of masters.values()) client.destroy()
+    }
   }
-  return crc % slotCount
 }

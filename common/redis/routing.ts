@@ -1,4 +1,4 @@
-/** The commands over the servers of a store, each sent to the server that has its key. */
+/** A store of one or more Redis servers: each command is sent to the server that has its key. */
 
 import type { RedisScripts } from 'redis'
 import { unavailable } from '#common/errors/connect-errors.ts'
@@ -14,72 +14,59 @@ export interface RedisConfig {
   sentinelPassword: string
 }
 
-/** What a store is made of. */
 export interface RedisStoreOptions<S extends RedisScripts> {
   log: Logger
   scripts?: S
-  /** Told of each connection to a server that takes writes, also when it is made anew. */
-  connected?: (client: RedisClient<S>) => void
-  /** Told when something may have been lost. */
-  failed?: () => void
+  /** Called for each connection and each reconnection to a server that accepts writes. */
+  onReady?: (client: RedisClient<S>) => void
+  /** Called when a connection fails. */
+  onError?: () => void
 }
 
-/** The servers that take writes, and the commands over them. */
+/** The servers that accept writes, and the commands that are routed to them. */
 export interface RedisStore<S extends RedisScripts> {
   redis: Redis<S>
   route: Route<S>
-  /** The connections to the servers that take writes, ready or not; more than one on a cluster only. */
+  /** The connections to the servers that accept writes, ready or not; more than one on a cluster only. */
   servers(): RedisClient<S>[]
-  /** A key that a server has the slot of. */
+  /** A key in a slot of this server. */
   keyOn(client: RedisClient<S>): string
-  /** Why there are no servers, as far as that is known. */
+  /** The reason why there are no servers, if it is known. */
   failure(): Error | undefined
   close(): void
 }
 
 /**
- * Asks the server that has a key; `ask` sends its commands before it waits for anything.
+ * Sends commands to the server that has a key. `send` writes its commands before it awaits anything.
  *
- * @throws ConnectError `unavailable` while that server is away
+ * @throws ConnectError `unavailable` while that server is down
  */
-export type Route<S extends RedisScripts> = <T>(key: string, ask: (client: RedisClient<S>) => Promise<T>) => Promise<T>
+export type Route<S extends RedisScripts> = <T>(key: string, send: (client: RedisClient<S>) => Promise<T>) => Promise<T>
 
-/** A connection whose coming and going is told. */
+/** A connection that notifies of its state. */
 export function connectObserved<S extends RedisScripts>(url: string, options: RedisStoreOptions<S>): RedisClient<S> {
   const client = connectRedis(url, options.log, options.scripts)
-  client.on('ready', () => options.connected?.(client))
-  client.on('error', () => options.failed?.())
+  client.on('ready', () => options.onReady?.(client))
+  client.on('error', () => options.onError?.())
   return client
 }
 
-/** The client, if it is connected. @throws ConnectError `unavailable` */
+/** Returns the client if it is connected. @throws ConnectError `unavailable` */
 export function requireReady<S extends RedisScripts>(client: RedisClient<S> | undefined, cause?: unknown) {
   if (client?.isReady) return client
   throw unavailable('A part of the service is not available at the moment.', 1, cause)
 }
 
-/** A server's address as `nodes` has it. */
-export function addressOf(host: string, port: unknown): string {
-  return `${host.includes(':') ? `[${host}]` : host}:${port}`
-}
-
-/** The configured URL with the address of another server: scheme, user and password are the same for all. */
-export function addressUrl({ url }: Pick<RedisConfig, 'url'>, address: string): string {
-  const other = new URL(url || 'redis://any')
-  other.host = address
-  return other.href
-}
-
-/** Commands as a single connection has them. */
+/** The commands of a single connection, each routed by its first key. */
 export function routedCommands<S extends RedisScripts>(
   { route, isReady }: { route: Route<S>; isReady: () => boolean },
   scripts: S | undefined
 ): Redis<S> {
-  type Call = (...args: unknown[]) => Promise<unknown>
-  const call = (client: RedisClient<S>, name: string, args: unknown[]) =>
-    (client as unknown as Record<string, Call>)[name]?.(...args) as Promise<unknown>
-  const keyed = (name: string, keyOf: (args: unknown[]) => unknown) => {
-    return (...args: unknown[]) => route(keyOf(args) as string, (client) => call(client, name, args))
+  type Command = (...args: unknown[]) => Promise<unknown>
+  const send = (client: RedisClient<S>, name: string, args: unknown[]) =>
+    (client as unknown as Record<string, Command>)[name]?.(...args) as Promise<unknown>
+  const routed = (name: string, keyOf: (args: unknown[]) => unknown) => {
+    return (...args: unknown[]) => route(keyOf(args) as string, (client) => send(client, name, args))
   }
   const firstKey = ([keys]: unknown[]) => [keys].flat()[0]
   const optionsKey = ([, options]: unknown[]) => (options as { keys: string[] }).keys[0]
@@ -88,10 +75,10 @@ export function routedCommands<S extends RedisScripts>(
       return isReady()
     },
     ...Object.fromEntries(
-      ['hDel', 'hKeys', ...Object.keys(scripts ?? {})].map((name) => [name, keyed(name, firstKey)])
+      ['hDel', 'hKeys', ...Object.keys(scripts ?? {})].map((name) => [name, routed(name, firstKey)])
     ),
-    eval: keyed('eval', optionsKey),
-    evalSha: keyed('evalSha', optionsKey)
+    eval: routed('eval', optionsKey),
+    evalSha: routed('evalSha', optionsKey)
   }
   return commands as unknown as Redis<S>
 }

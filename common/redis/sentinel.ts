@@ -1,16 +1,18 @@
 /**
- * The master that Redis Sentinels name. It is used only while most of the Sentinels have named it within the last
- * seconds: one that a network split has left behind would show sessions that have ended elsewhere. (The driver's own
- * Sentinel client lets commands wait while there is no master, and sends them again when it cannot know whether they were done.)
+ * The master that Redis Sentinels name. It is used only while more than half of the Sentinels have named it within the
+ * last 3 s: a former master behind a network partition still has sessions that have ended at the new one.
+ *
+ * node-redis's own Sentinel client is not used (@redis/client 6.3; no upstream issue known): its commands wait while
+ * there is no master, and it runs a command again when its connection is "not ready" (sentinel/index.js), that is, when the
+ * outcome of the first attempt is unknown. Remove when it does neither.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RedisScripts } from 'redis'
 import { withinMs } from '#common/time/timeout.ts'
+import { addressOf, addressUrl } from './addresses.ts'
 import { connectionFailure, connectRedis, type RedisClient } from './connection.ts'
 import {
-  addressOf,
-  addressUrl,
   connectObserved,
   type RedisConfig,
   type RedisStore,
@@ -20,106 +22,84 @@ import {
   routedCommands
 } from './routing.ts'
 
-const lookEveryMs = 500
-const answerWithinMs = 1000
-// Shorter than a Sentinel takes to give a master up (`down-after-milliseconds`), so that two are never used at once.
-const namedWithinMs = 3000
-// Longer than any call waits: whatever was sent to a former master has been answered by then.
-const retireAfterMs = 60_000
+const pollEveryMs = 500
+const replyTimeoutMs = 1000
+// Below the time after which Sentinels replace a master (`down-after-milliseconds`), so that two are never in use at once.
+const majorityValidMs = 3000
+// Longer than the deadline of any call: all commands that were sent to a former master have ended by then.
+const closeFormerAfterMs = 60_000
 
 interface Master<S extends RedisScripts> {
   address: string
   client: RedisClient<S>
-  /** Whether the server itself says that it is a master, asked anew on each connection. */
-  confirmed: boolean
+  /** Whether the server itself reports the role of a master, checked on each connection. */
+  isConfirmed: boolean
 }
 
-/** A store over the master that the configured Sentinels name. */
+/** A store on the master that the configured Sentinels name. */
 export function connectSentinel<S extends RedisScripts>(
   config: RedisConfig,
   options: RedisStoreOptions<S>
 ): RedisStore<S> {
-  const { sentinelName, sentinelPassword } = config
-  const sentinels = config.nodes.map((address) => {
-    const url = new URL(addressUrl(config, address))
-    Object.assign(url, { username: '', password: sentinelPassword, pathname: '' })
-    return connectRedis(url.href, options.log)
-  })
-  const retired = new Set<RedisClient<S>>()
+  const sentinels = connectSentinels(config, options)
+  const former = new Set<RedisClient<S>>()
   const closing = new AbortController()
   let master: Master<S> | undefined
   let namedAt = Number.NEGATIVE_INFINITY
 
-  /** The address that more than half of all Sentinels name. */
-  async function namedAddress(): Promise<string | undefined> {
-    const replies = await Promise.all(
-      sentinels.map((sentinel) =>
-        withinMs(answerWithinMs, sentinel.sendCommand(['SENTINEL', 'GET-MASTER-ADDR-BY-NAME', sentinelName])).catch(
-          () => undefined
-        )
-      )
-    )
-    const votes = Map.groupBy(
-      replies.filter((reply) => Array.isArray(reply)).map(([host, port]) => addressOf(String(host), port)),
-      (address) => address
-    )
-    return [...votes].find(([, named]) => named.length > sentinels.length / 2)?.[0]
-  }
-
-  function follow(address: string): void {
+  function connectMaster(address: string): void {
     if (master !== undefined) retire(master.client)
     const client = connectObserved(addressUrl(config, address), {
       ...options,
-      connected: () => void confirm(next),
-      failed() {
-        next.confirmed = false
-        options.failed?.()
+      onReady: () => void confirmRole(next),
+      onError() {
+        next.isConfirmed = false
+        options.onError?.()
       }
     })
-    const next = { address, client, confirmed: false }
+    const next = { address, client, isConfirmed: false }
     master = next
   }
 
-  async function confirm(candidate: Master<S>): Promise<void> {
-    const role = await withinMs(answerWithinMs, candidate.client.sendCommand(['ROLE'])).catch(() => undefined)
-    const confirmed = Array.isArray(role) && String(role[0]) === 'master'
-    if (confirmed && !candidate.confirmed) options.connected?.(candidate.client)
-    candidate.confirmed = confirmed
+  async function confirmRole(candidate: Master<S>): Promise<void> {
+    const role = await withinMs(replyTimeoutMs, candidate.client.sendCommand(['ROLE'])).catch(() => undefined)
+    const isMaster = Array.isArray(role) && String(role[0]) === 'master'
+    if (isMaster && !candidate.isConfirmed) options.onReady?.(candidate.client)
+    candidate.isConfirmed = isMaster
   }
 
   function retire(client: RedisClient<S>): void {
-    retired.add(client)
-    setTimeout(() => retired.delete(client) && client.destroy(), retireAfterMs).unref()
+    former.add(client)
+    setTimeout(() => former.delete(client) && client.destroy(), closeFormerAfterMs).unref()
   }
 
-  async function keepLooking(): Promise<void> {
+  async function pollSentinels(): Promise<void> {
     while (!closing.signal.aborted) {
-      const askedAt = performance.now()
-      const address = await namedAddress()
+      const polledAt = performance.now()
+      const address = await majorityAddress(sentinels, config.sentinelName)
       if (closing.signal.aborted) return
       if (address !== undefined) {
-        namedAt = askedAt
-        if (address !== master?.address) follow(address)
-        else await confirm(master)
+        namedAt = polledAt
+        if (address !== master?.address) connectMaster(address)
+        else await confirmRole(master)
       }
-      await sleep(lookEveryMs, undefined, { signal: closing.signal }).catch(() => {})
+      await sleep(pollEveryMs, undefined, { signal: closing.signal }).catch(() => {})
     }
   }
 
-  /** The master, if it may be used now. */
-  function usable(): RedisClient<S> | undefined {
-    if (!master?.confirmed || performance.now() - namedAt > namedWithinMs) return undefined
+  function usableMaster(): RedisClient<S> | undefined {
+    if (!master?.isConfirmed || performance.now() - namedAt > majorityValidMs) return undefined
     return master.client
   }
 
-  const route: Route<S> = async (_key, ask) => ask(requireReady(usable()))
+  const route: Route<S> = async (_key, send) => send(requireReady(usableMaster()))
 
-  void keepLooking()
+  void pollSentinels()
   return {
-    redis: routedCommands({ route, isReady: () => usable()?.isReady === true }, options.scripts),
+    redis: routedCommands({ route, isReady: () => usableMaster()?.isReady === true }, options.scripts),
     route,
     servers() {
-      const client = usable()
+      const client = usableMaster()
       return client ? [client] : []
     },
     keyOn: () => '{0}',
@@ -129,7 +109,28 @@ export function connectSentinel<S extends RedisScripts>(
     },
     close() {
       closing.abort()
-      for (const client of [...sentinels, ...retired, ...(master ? [master.client] : [])]) client.destroy()
+      for (const client of [...sentinels, ...former, ...(master ? [master.client] : [])]) client.destroy()
     }
   }
+}
+
+function connectSentinels(config: RedisConfig, { log }: Pick<RedisStoreOptions<RedisScripts>, 'log'>): RedisClient[] {
+  return config.nodes.map((address) => {
+    const url = new URL(addressUrl(config, address))
+    Object.assign(url, { username: '', password: config.sentinelPassword, pathname: '' })
+    return connectRedis(url.href, log)
+  })
+}
+
+/** The address that more than half of all Sentinels name, if there is one. */
+async function majorityAddress(sentinels: RedisClient[], name: string): Promise<string | undefined> {
+  const replies = await Promise.all(
+    sentinels.map((sentinel) =>
+      withinMs(replyTimeoutMs, sentinel.sendCommand(['SENTINEL', 'GET-MASTER-ADDR-BY-NAME', name])).catch(
+        () => undefined
+      )
+    )
+  )
+  const addresses = replies.flatMap((reply) => (Array.isArray(reply) ? [addressOf(String(reply[0]), reply[1])] : []))
+  return addresses.find((address) => addresses.filter((each) => each === address).length > sentinels.length / 2)
 }

@@ -1,23 +1,26 @@
-/** The bearer token of a session: `ses_` and base64url of user id, secret and checksum; garbage is told without asking anyone. */
+/**
+ * The bearer token of a session: `ses_` and base64url of user id, secret and checksum. The checksum lets a service reject
+ * a malformed token without a call. (common/session/ is the only domain code in common/: three services use it.)
+ */
 
 import { hash, randomBytes } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 
-// user id 16 bytes, secret 32 bytes, CRC-32 of both 4 bytes: 52 bytes are 70 characters, of which the last
-// has four bits to spare. They are zero, so that no token can be written in two ways.
+// user id 16 bytes, secret 32 bytes, CRC-32 of both 4 bytes: 52 bytes are 70 characters. The last four bits of the last
+// character are unused and must be zero, so that each token has one encoding.
 const secretStart = 16
 const checksumStart = 48
 const tokenPattern = /^ses_[A-Za-z0-9_-]{69}[AQgw]$/
 
-/** What a token says about itself, and the digest under which its session is stored. */
+/** The parts of a token that services use. */
 export interface ParsedToken {
   /** The account's id: a UUID in its canonical form. */
   userId: string
-  /** SHA-256 of the secret, base64url: all that is ever stored of a token. */
+  /** SHA-256 of the secret, base64url. Redis stores it instead of the token. */
   hash: string
 }
 
-/** Makes a token for a user from 256 random bits (OWASP ASVS 7.2.3). */
+/** Creates a token of 256 random bits for a user (OWASP ASVS 7.2.3). */
 export function createToken(userId: string): { token: string; hash: string } {
   const bytes = Buffer.alloc(checksumStart + 4)
   uuidBytes(userId).copy(bytes)
@@ -27,13 +30,13 @@ export function createToken(userId: string): { token: string; hash: string } {
   return { token: `ses_${bytes.toString('base64url')}`, hash: digest(secret) }
 }
 
-/** Reads a token, or returns nothing if it is none: wrong form, wrong checksum, or not the one canonical encoding. */
+/** Parses a token; returns undefined if its form, its checksum or its encoding is wrong. */
 export function parseToken(token: string): ParsedToken | undefined {
   const bytes = tokenBytes(token)
   return bytes && { userId: uuidText(bytes), hash: digest(bytes.subarray(secretStart, checksumStart)) }
 }
 
-/** The account that a token names, or nothing if it is no token. Says nothing about whether the session is valid. */
+/** The account in a token, or undefined if the token is malformed. The session need not be valid. */
 export function tokenUserId(token: string): string | undefined {
   const bytes = tokenBytes(token)
   return bytes && uuidText(bytes)
@@ -45,7 +48,7 @@ function tokenBytes(token: string): Buffer | undefined {
   return crc32(bytes.subarray(0, checksumStart)) === bytes.readUInt32BE(checksumStart) ? bytes : undefined
 }
 
-/** The public handle of a session: the first 128 bits of the hash under which it is stored. */
+/** The public id of a session: the first 128 bits of the hash in Redis. */
 export function sessionId(hash: string): string {
   return Buffer.from(hash, 'base64url').subarray(0, 16).toString('base64url')
 }
@@ -55,7 +58,7 @@ export function uuidBytes(uuid: string): Buffer {
   return Buffer.from(uuid.replaceAll('-', ''), 'hex')
 }
 
-/** The canonical text of the UUID at the beginning of some bytes. */
+/** The canonical text of the UUID in the first 16 bytes. */
 function uuidText(bytes: Buffer): string {
   const hex = bytes.toString('hex', 0, secretStart)
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`

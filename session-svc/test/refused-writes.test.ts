@@ -156,7 +156,7 @@ async function validatesThroughPause(t: Test, service: Service, topology: string
   t.same([...seen], ['session'])
   t.match(await statesOf(service, topology)(), {
     redis: 'up',
-    'redis-writes': /^gives no answer to writes .CLIENT PAUSE/
+    'redis-writes': /^does not respond to writes .CLIENT PAUSE/
   })
   // By a connection of its own: a delayed write holds up its connection.
   for (const { client } of servers) await client.sendCommand(['CLIENT', 'UNPAUSE'])
