@@ -5,10 +5,10 @@ export PATH := $(CURDIR)/.tools/node_modules/.bin:$(CURDIR)/node_modules/.bin:$(
 .DEFAULT_GOAL := help
 .PHONY: help run logs test test-containers test-faults check generate clean install bench
 
-run: install ## start engines and services, stay in the foreground until Ctrl-C; takes KAFKA=off GATEWAYS=2 USER_SVCS= SESSION_SVCS= LOG_SINKS=
+run: install ## start engines and services in the foreground until Ctrl-C; takes KAFKA=off GATEWAYS=2 USER_SVCS= SESSION_SVCS= LOG_SINKS=
 	@exec sh stack/run.sh --from-make
 
-# Lines alone go to standard output: what is installed is said on the other one.
+# Standard output has only log lines: the installation writes to standard error.
 logs: ## show the logs of all services, merged by time; takes TRACE=<trace id> SERVICE= LEVEL= SINCE=2h FOLLOW=1
 	@sh stack/install.sh >&2
 	@exec node stack/logs.ts --from-make
@@ -16,10 +16,10 @@ logs: ## show the logs of all services, merged by time; takes TRACE=<trace id> S
 test: install ## run all checks and tests; FILES=path/to/one.test.ts runs some, PAGE=1 writes docs/reference/field-cases.md
 	@exec node test/run.ts $(if $(PAGE),--page) $(FILES)
 
-test-containers: install ## test make run with Docker and compose.yaml on a Docker daemon of its own; Linux, as root; takes FILES=
+test-containers: install ## test make run and compose.yaml on a separate Docker daemon; Linux, as root; takes FILES=
 	@exec node test/containers/run.ts $(FILES)
 
-test-faults: install ## break things at random under load; takes SECONDS=600 SEED=<number>; PAGE=1 writes docs/faults.md
+test-faults: install ## inject random faults under load; takes SECONDS=600 SEED=<number>; PAGE=1 writes docs/faults.md
 	@exec node test/faults/run.ts --seconds=$(SECONDS) --seed=$(SEED) $(if $(PAGE),--page)
 
 bench: install ## measure the product against its own limits; takes QUICK=1 (a minute) ROWS=logins,sessions
@@ -31,7 +31,7 @@ check: install ## lint, types, format and stale generated code, without the test
 generate: install ## lint, format and compare the contracts, write gen/ and the configuration reference
 	@sh stack/generate.sh
 
-clean: ## remove what was installed or generated outside git; the data in .data/ stay
+clean: ## remove installed and generated files; keep the data in .data/
 	@rm -rf node_modules .tools .tap coverage .data/test
 
 help: ## list the targets

@@ -9,7 +9,7 @@ import type { Product } from './product.ts'
 export type Cost = Record<CpuName, number>
 
 /** Measures the cost of operations at a product, or at several that share their engines. */
-export interface CostMeter {
+interface CostMeter {
   /** Does some operations, and waits until the services have shipped what they logged about them. */
   measure<T>(work: () => Promise<T>, count: (result: T) => number): Promise<{ result: T; cost: Cost }>
 }

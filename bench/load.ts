@@ -8,7 +8,7 @@ import { runTool } from '../stack/tool.ts'
 import { graceMs, hasWrk, readOutcome, runWrk } from './wrk.ts'
 
 /** What is sent. */
-export interface Load {
+interface Load {
   connections: number
   seconds: number
   /** Each request carries the next of them. Without any, it carries none. */
@@ -33,7 +33,7 @@ export interface LoadResult {
 }
 
 /** The percentiles that are asked for, beside the slowest. */
-export const percentiles = [1, 10, 25, 50, 75, 90, 95, 97.5, 99, 99.5, 99.9, 99.95, 99.99]
+const percentiles = [1, 10, 25, 50, 75, 90, 95, 97.5, 99, 99.5, 99.9, 99.95, 99.99]
 
 /** Sends requests for a time. */
 export async function load(url: string, what: Load): Promise<LoadResult> {

@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline'
 import type { Bench } from './bench.ts'
 
 /** A no-op that runs. */
-export interface NoOp {
+interface NoOp {
   url: string
   stop(): Promise<void>
 }

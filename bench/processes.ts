@@ -21,7 +21,7 @@ const programs = {
 }
 
 /** A service, or an engine that was started without Docker. */
-export type ProgramName = keyof typeof programs
+type ProgramName = keyof typeof programs
 
 /** Everything that takes CPU: the programs, and apart from user-svc its threads that hash. */
 export type CpuName = ProgramName | 'hash threads'

@@ -4,7 +4,7 @@
 export type ScaleKind = 'linear' | 'log' | 'percentile'
 
 /** An axis from 0, its start, to 1, its end. */
-export interface Scale {
+interface Scale {
   at(value: number): number
   ticks: { value: number; text: string }[]
 }

@@ -7,12 +7,12 @@ import type { StormAnswer, StormOptions } from './storm-client.ts'
 const graceMs = 30_000
 
 /** When an answer came (ms since the epoch), and its status (0: none came). */
-export type Answered = readonly [at: number, status: number, ...unknown[]]
+type Answered = readonly [at: number, status: number, ...unknown[]]
 
 let networks = 0
 
 /** The second number of the addresses of another storm. */
-export function nextNetwork(): number {
+function nextNetwork(): number {
   networks = (networks % 255) + 1
   return networks
 }

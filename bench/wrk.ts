@@ -2,11 +2,11 @@
 
 import { join } from 'node:path'
 import { installPackages } from '../stack/engines/debian-package.ts'
-import { Unavailable } from '../stack/engines/engine.ts'
+import { UnavailableError } from '../stack/engines/engine.ts'
 import { isInstalled, runTool } from '../stack/tool.ts'
 
 /** What wrk is to do. */
-export interface WrkRun {
+interface WrkRun {
   url: string
   connections: number
   seconds: number
@@ -32,7 +32,7 @@ async function install(): Promise<boolean> {
     await installPackages(['wrk'], console.error, new AbortController().signal)
     return true
   } catch (error) {
-    if (!(error instanceof Unavailable)) throw error
+    if (!(error instanceof UnavailableError)) throw error
     console.error(`${error.message}; going on with clients that take more of the processor themselves`)
     return false
   }

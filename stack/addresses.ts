@@ -1,4 +1,4 @@
-/** The table of addresses that is shown when everything is ready. */
+/** The table of addresses that `make run` prints when the stack is ready. */
 
 import { join, relative } from 'node:path'
 import type { Config } from './config.ts'
@@ -6,9 +6,9 @@ import type { Engines } from './engines.ts'
 import { type Instance, portKey } from './instances.ts'
 import { authority } from './services.ts'
 
-type Row = [name: string, address: string, what: string]
+type Row = [name: string, address: string, description: string]
 
-/** The table, one aligned line for each address. Of a configured URL it shows the scheme only. */
+/** The table, one aligned line for each address. It shows only the scheme of a configured URL. */
 export function addressTable(
   config: Config,
   instances: Instance[],
@@ -28,12 +28,14 @@ export function addressTable(
     ...(config.kafka.enabled
       ? [['kafka', engines.kafkaBrokers.join(',') || '-', engines.kafkaBrokers.length > 0 ? 'Kafka' : 'no Kafka']]
       : [['logs', file('spool/'), 'logs, shown by make logs']]),
-    ['output', file('run/'), 'what each process prints, <name>.log'],
+    ['output', file('run/'), 'output of each process, <name>.log'],
     ['rpc token', file('rpc-token'), 'credential of the RPC ports']
   ] as Row[]
   const width = (column: 0 | 1) => Math.max(...rows.map((row) => row[column].length))
   const [first, second] = [width(0), width(1)]
-  return rows.map(([name, address, what]) => `${name.padEnd(first)}  ${address.padEnd(second)}  ${what}`).join('\n')
+  return rows
+    .map(([name, address, description]) => `${name.padEnd(first)}  ${address.padEnd(second)}  ${description}`)
+    .join('\n')
 }
 
 function serviceRows(instance: Instance, config: Config, ports: ReadonlyMap<string, number>): Row[] {
@@ -54,7 +56,7 @@ function redisAddress({ redis }: Config, engines: Engines): string {
   return redis.topology === 'single' ? shownUrl(engines.redisUrl, redis.url) : redis.nodes.join(',')
 }
 
-/** The address of an engine that `make run` has started; of a configured one the scheme only. */
+/** The address of an engine that `make run` started, or the scheme of a configured one. */
 function shownUrl(address: string, configured: string): string {
   if (configured !== '') return `${configured.slice(0, configured.indexOf(':'))}://...`
   const { protocol, host, pathname } = new URL(address)

@@ -1,4 +1,4 @@
-/** How many processes of each service are run, what they are called, and where each listens. */
+/** The processes of each service: their number, names, ports and environment. */
 
 import { ConfigError, environmentName } from '#common/config/load.ts'
 import type { Config } from './config.ts'
@@ -8,11 +8,11 @@ import { type Service, services } from './services.ts'
 
 /** One process of a service. */
 export interface Instance extends Service {
-  /** The first has the name and the ports of the service; the second is `gateway 2` and has the next free ports. */
+  /** From 1. The first has the name and the ports of the service; the second is `gateway 2` on the next free ports. */
   number: number
 }
 
-const most = 32
+const maxInstances = 32
 const variables = {
   gateway: 'GATEWAYS',
   userSvc: 'USER_SVCS',
@@ -21,10 +21,10 @@ const variables = {
 } as const satisfies Record<string, (typeof runVariables)[number]>
 
 /**
- * The processes that the environment asks for, `GATEWAYS=2` for example, in the order in which they are started.
+ * The processes that the environment requests, such as `GATEWAYS=2`, in the order in which they start.
  *
- * @param usesKafka without Kafka there is nothing for log-sink to collect
- * @throws {ConfigError} for a number that is none
+ * @param usesKafka without Kafka, log-sink does not run
+ * @throws {ConfigError} for an invalid number
  */
 export function wantedInstances(usesKafka: boolean, environment: NodeJS.ProcessEnv = process.env): Instance[] {
   return services.flatMap((service) => {
@@ -39,29 +39,25 @@ export function wantedInstances(usesKafka: boolean, environment: NodeJS.ProcessE
 }
 
 /**
- * Whether Kafka is used: `KAFKA=off` on the command line is `kafka.enabled: false` for one run.
+ * Whether Kafka is used: `KAFKA=off` on the command line overrides `kafka.enabled` for one run.
  *
- * @throws {ConfigError} for another value, and for one that contradicts `KAFKA_ENABLED`
+ * @throws {ConfigError} for another value than `on` and `off`
  */
 export function usesKafka(enabled: boolean, environment: NodeJS.ProcessEnv = process.env): boolean {
-  const { KAFKA = '', KAFKA_ENABLED } = environment
+  const { KAFKA = '' } = environment
   if (KAFKA === '') return enabled
-  if (KAFKA !== 'on' && KAFKA !== 'off') throw new ConfigError(`KAFKA: got ${JSON.stringify(KAFKA)}, takes on or off`)
-  const wanted = KAFKA === 'on'
-  if (KAFKA_ENABLED !== undefined && enabled !== wanted) {
-    throw new ConfigError(`KAFKA: got ${JSON.stringify(KAFKA)}, which contradicts KAFKA_ENABLED=${KAFKA_ENABLED}`)
-  }
-  return wanted
+  if (KAFKA !== 'on' && KAFKA !== 'off') throw new ConfigError(`KAFKA: must be on or off, got ${JSON.stringify(KAFKA)}`)
+  return KAFKA === 'on'
 }
 
 function countOf(variable: string, environment: NodeJS.ProcessEnv): number {
-  const written = environment[variable] || '1'
-  const count = /^\d{1,2}$/.test(written) ? Number(written) : 0
-  if (count >= 1 && count <= most) return count
-  throw new ConfigError(`${variable}: got ${JSON.stringify(written)}, takes a whole number from 1 to ${most}`)
+  const value = environment[variable] || '1'
+  const count = /^\d{1,2}$/.test(value) ? Number(value) : 0
+  if (count >= 1 && count <= maxInstances) return count
+  throw new ConfigError(`${variable}: must be a whole number from 1 to ${maxInstances}, got ${JSON.stringify(value)}`)
 }
 
-/** The name under which a port of an instance is kept: its configuration key, and which instance it is if not the first. */
+/** Names a port of an instance: its configuration key, and the number of the instance unless it is the first. */
 export function portKey({ section, number }: Instance, name: 'port' | 'opsPort'): string {
   return `${section}.${name}${number > 1 ? ` of instance ${number}` : ''}`
 }
@@ -74,7 +70,7 @@ export function instancePorts(instance: Instance, config: Config): WantedPort[] 
   return 'port' in own ? [{ key: portKey(instance, 'port'), host: own.host, port: own.port, orNext }, ops] : [ops]
 }
 
-/** What an instance reads beside what all services do: its own ports, and what tells it from the others. */
+/** The environment that differs between instances: the ports, and the name of a log-sink. */
 export function instanceEnvironment(
   instance: Instance,
   config: Config,

@@ -1,10 +1,10 @@
-/** Where the logs are. */
+/** The folders of the logs. */
 
 import { join } from 'node:path'
 import type { Config } from './config.ts'
 import { schema } from './config.ts'
 
-/** The folders of the collected lines and of those that are not collected yet: in the data directory, unless configured otherwise. */
+/** The folders of the collected lines and of the spool: in the data directory, unless configured. */
 export function logDirectories(config: Pick<Config, 'log' | 'logSink' | 'stack'>): {
   collected: string
   spool: string

@@ -1,4 +1,4 @@
-/** The variables that the make commands read beside the configuration's keys, and those that a command line misspells. */
+/** The variables of the make commands, and a check for misspelt ones on make's command line. */
 
 import { isForeign } from '#common/config/foreign-variables.ts'
 import { ConfigError, environmentName, forEachKey } from '#common/config/load.ts'
@@ -11,11 +11,11 @@ export const runVariables = ['GATEWAYS', 'USER_SVCS', 'SESSION_SVCS', 'LOG_SINKS
 /** Of `make logs`. */
 export const logsVariables = ['TRACE', 'SERVICE', 'LEVEL', 'SINCE', 'FOLLOW'] as const
 
-// Of the runtime: whatever follows.
+// Variables of Node.js and of the operating system.
 const runtime = /^(NODE_|UV_|LC_|JAVA_|HTTPS?_PROXY$|NO_PROXY$|NO_COLOR$|FORCE_COLOR$|LANG$|TZ$|CONFIG_FILE$)/
 
 /**
- * Refuses a variable on make's command line that nothing reads, such as `make logs TRACES=...`.
+ * Rejects a variable on make's command line that no code reads, such as `make logs TRACES=...`.
  *
  * @throws {ConfigError} that names the variable and the nearest one
  */
@@ -31,7 +31,7 @@ export function requireKnownMakeVariables(commandVariables: readonly string[], e
   }
 }
 
-/** The names that make's command line sets; make passes them on after ` -- `, with a backslash before each blank of a value. */
+/** The names that make's command line sets. MAKEFLAGS lists them after ` -- `, with a backslash before each blank of a value. */
 function makeVariables(flags: string): string[] {
   const [, assignments = ''] = /(?:^|\s)-- (.*)$/s.exec(flags) ?? []
   const words = assignments.match(/(?:\\[\s\S]|[^\s\\])+/g) ?? []

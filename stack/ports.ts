@@ -1,32 +1,34 @@
-/** Makes sure, before anything is started, that every port is free, and chooses those that are left to choose. */
+/** Checks that every port is free before the first process starts, and chooses the ports that are not fixed. */
 
 import { createServer, type Server } from 'node:net'
 import { listenerOf } from './process-table.ts'
 
-/** A port that something is going to listen on; `key` is its configuration key, port 0 means any free one. */
+/** A port that a process will listen on. */
 export interface WantedPort {
+  /** Its configuration key. */
   key: string
   host: string
+  /** 0: any free port. */
   port: number
-  /** Takes the next free one instead of a port that is taken. */
+  /** Whether the next free port replaces a port that is in use. */
   orNext?: boolean
 }
 
-/** Why the ports cannot be had; its message is one line. */
+/** A port cannot be used; the message is one line. */
 export class PortError extends Error {
   override name = 'PortError'
 }
 
 /**
- * The ports by their key, all of them free a moment ago.
+ * The ports by their key. All of them were free a moment ago.
  *
- * @throws {PortError} naming the key, the port, and who has it where that can be known.
+ * @throws {PortError} that names the key, the port and, on Linux, the process that uses it
  */
 export async function findPorts(wanted: readonly WantedPort[]): Promise<Map<string, number>> {
   const held = new Map<string, Server>()
   const ports = new Map<string, number>()
   try {
-    // Those that are to be found give way to those that are given.
+    // Fixed ports first.
     for (const want of [...wanted.filter(({ orNext }) => !orNext), ...wanted.filter(({ orNext }) => orNext)]) {
       const server = await hold(want, ports)
       held.set(want.key, server)
@@ -51,9 +53,9 @@ async function hold(want: WantedPort, ports: ReadonlyMap<string, number>): Promi
     const { code } = error as NodeJS.ErrnoException
     if (orNext && code === 'EADDRINUSE' && port < 65_535) return hold({ ...want, port: port + 1 }, ports)
     const twin = [...ports].find(([, other]) => other === port)?.[0]
-    const owner = twin ? `also the value of ${twin}` : `taken${by(listenerOf(port))}`
-    const reason = code === 'EADDRINUSE' ? `is ${owner}` : `cannot be listened on at ${host}: ${code}`
-    throw new PortError(`${key}: port ${port} ${reason}`)
+    if (code !== 'EADDRINUSE') throw new PortError(`${key}: cannot listen on port ${port} of ${host}: ${code}`)
+    const user = twin ? `is also the value of ${twin}` : `is in use${by(listenerOf(port))}`
+    throw new PortError(`${key}: port ${port} ${user}`)
   }
 }
 
@@ -65,6 +67,6 @@ function listen(host: string, port: number): Promise<Server> {
   })
 }
 
-function by(owner: string | undefined): string {
-  return owner ? ` by ${owner}` : ''
+function by(listener: string | undefined): string {
+  return listener ? ` by ${listener}` : ''
 }

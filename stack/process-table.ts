@@ -1,8 +1,8 @@
-/** Which process listens on a port, as far as the operating system says; Linux says more than other systems. */
+/** Finds the process that listens on a port. Linux only. */
 
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 
-/** Who listens on a TCP port, as `redis-server (process 4711)`; undefined where that cannot be known. */
+/** The process that listens on a TCP port, as `redis-server (process 4711)`; undefined if it is unknown. */
 export function listenerOf(port: number): string | undefined {
   const inodes = new Set(['/proc/net/tcp', '/proc/net/tcp6'].flatMap((table) => listeningInodes(table, port)))
   if (inodes.size === 0) return undefined

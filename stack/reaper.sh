@@ -1,5 +1,5 @@
-# Ends what a supervisor started when the supervisor itself is gone. It reads from a pipe which process groups and
-# containers live; when the pipe closes without a goodbye, it ends them: politely, and after $1 seconds by force.
+# Ends the processes of a killed supervisor. Standard input lists the process groups and containers that run. When it closes
+# without `dismiss`, the script sends each group its stop signal, kills it after $1 seconds, and removes the containers.
 trap '' HUP INT TERM
 grace_seconds=$1
 groups=
@@ -16,7 +16,7 @@ while read -r event id signal; do
     started) groups="$groups $id:$signal" ;;
     ended) groups=$(without "$id" "$groups") ;;
     container) containers="$containers $id" ;;
-    goodbye) exit 0 ;;
+    dismiss) exit 0 ;;
   esac
 done
 

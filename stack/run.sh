@@ -1,6 +1,6 @@
-# Runs the stack: `make run` in a process that keeps little for itself. Takes the arguments of run.ts.
+# Runs the stack with little memory for `make run` itself. Takes the arguments of run.ts.
 #
-# With the compile cache Node.js need not load its TypeScript compiler, which takes 17 MB; the services share the cache.
+# With the compile cache Node.js does not load its TypeScript compiler, which takes 17 MB. The services share the cache.
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 export NODE_COMPILE_CACHE="${NODE_COMPILE_CACHE:-$root/.tools/compile-cache}"

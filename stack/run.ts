@@ -1,4 +1,4 @@
-/** What `make run` does: everything in the foreground until Ctrl-C. */
+/** The program of `make run`: runs the stack in the foreground until Ctrl-C. */
 
 import { join } from 'node:path'
 import { ConfigError, loadConfig } from '#common/config/load.ts'
@@ -11,9 +11,9 @@ import { runStack } from './stack.ts'
 
 // Paths in the configuration are relative to the project.
 process.chdir(join(import.meta.dirname, '..'))
-// What the stack writes is for its owner alone.
+// Only the owner can read the data.
 process.umask(0o077)
-// A closed terminal is no reason to fail: its hang-up stops the stack in order.
+// A write to a closed terminal does not end the process: SIGHUP stops the stack in order.
 process.stdout.on('error', () => {})
 process.stderr.on('error', () => {})
 

@@ -1,95 +1,86 @@
-/** The life of the stack: checked, started, ready, stopped. */
+/** A run of the stack: takes the data directory, starts the engines and the services, and stops them in order. */
 
 import { chmodSync, mkdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { ConfigError } from '#common/config/load.ts'
 import { collectGarbage } from '#common/process/start-garbage.ts'
 import { addressTable } from './addresses.ts'
 import type { Config } from './config.ts'
 import { type Engines, isOwnRedis, StartError, startEngines } from './engines.ts'
 import { type Instance, instanceEnvironment, instancePorts, portKey } from './instances.ts'
 import { findPorts, PortError, type WantedPort } from './ports.ts'
+import { untilReady, untilSinkReady } from './readiness.ts'
 import { type RunLock, takeRunLock } from './run-lock.ts'
 import { keepSecret, keptSecret } from './secret-file.ts'
-import {
-  authority,
-  rpcUrls,
-  type Service,
-  serviceEnvironment,
-  serviceProgram,
-  untilReady,
-  whyNotReady
-} from './services.ts'
+import { authority, rpcUrls, type Service, serviceEnvironment, serviceProgram, stopOrder } from './services.ts'
 import { onStop } from './stop-signals.ts'
 import { createSupervisor, type Supervisor } from './supervisor.ts'
 
-const stopOrder = ['gateway', 'userSvc', 'sessionSvc', 'logSink']
+const print = (line: string) => console.log(line)
 
-// PostgreSQL takes paths of up to 1,023 bytes, those of its own files included.
-const longestDataDirBytes = 800
-
-const say = (line: string) => console.log(line)
-
-/** Runs the stack until something stops it, and resolves to the exit code. A data directory takes one run at a time. */
+/**
+ * Runs the stack until a signal or a failed start stops it, and resolves to the exit code.
+ *
+ * @throws {ConfigError} if the data directory cannot be used, or if another run uses it
+ */
 export async function runStack(config: Config, instances: Instance[]): Promise<number> {
   const dataDir = resolve(config.stack.dataDir)
-  const runDir = join(dataDir, 'run')
-  const bytes = Buffer.byteLength(dataDir)
-  if (bytes > longestDataDirBytes) {
-    console.error(`stack.dataDir: the path has ${bytes} bytes, takes at most ${longestDataDirBytes}`)
-    return 1
-  }
-  const cannotBeUsed = ({ code, message }: NodeJS.ErrnoException) =>
-    console.error(`stack.dataDir: ${dataDir} cannot be used: ${code ?? message}`)
-  try {
-    mkdirSync(runDir, { recursive: true })
-    // PostgreSQL may run as a user of its own, who has to pass through here to its data.
-    chmodSync(dataDir, 0o711)
-  } catch (error) {
-    cannotBeUsed(error as Error)
-    return 1
-  }
-  const supervisor = createSupervisor(runDir, say)
-  let lock: RunLock | number
-  try {
-    lock = await takeRunLock(join(runDir, 'lock'), supervisor.reaperPid, say)
-  } catch (error) {
-    // A full disk, above all.
-    cannotBeUsed(error as Error)
-    await supervisor.stop([])
-    return 1
-  }
-  if (typeof lock === 'number') {
-    console.error(`stack.dataDir: process ${lock} already runs on ${dataDir}`)
-    await supervisor.stop([])
-    return 1
-  }
+  const runDir = createDirectories(dataDir)
+  const supervisor = createSupervisor(runDir, print)
+  const lock = await lockDataDir(dataDir, runDir, supervisor.reaperPid)
   let exitCode = 0
   const starting = new AbortController()
-  await new Promise<void>((done) => {
-    function stop(why: string): void {
-      say(`${why}: stopping`)
-      done()
+  await new Promise<void>((stopped) => {
+    function onFirstSignal(reason: string): void {
+      print(`${reason}: stopping`)
+      stopped()
     }
-    function hurry(): void {
-      say('killing what is left')
+    function onLaterSignal(): void {
+      print('killing all processes')
       exitCode = 130
-      supervisor.hurry()
+      supervisor.killAll()
     }
-    function fail(error: Error): void {
+    function onFailedStart(error: Error): void {
       if (starting.signal.aborted) return
       console.error(error instanceof StartError || error instanceof PortError ? error.message : error)
       exitCode = 1
-      done()
+      stopped()
     }
-    onStop(stop, hurry)
-    startStack(config, instances, dataDir, supervisor, starting.signal).catch(fail)
+    onStop(onFirstSignal, onLaterSignal)
+    startStack(config, instances, dataDir, supervisor, starting.signal).catch(onFailedStart)
   })
   starting.abort()
-  const bySection = stopOrder.flatMap((section) => instances.filter((instance) => instance.section === section))
-  await supervisor.stop([...bySection.map(({ name }) => name), 'kafka', 'redis', 'postgres'])
+  const inOrder = stopOrder.flatMap((section) => instances.filter((instance) => instance.section === section))
+  await supervisor.stop([...inOrder.map(({ name }) => name), 'kafka', 'redis', 'postgres'])
   lock.release()
   return exitCode
+}
+
+/** Creates the data directory. @returns the folder in it for the lock and the processes' output */
+function createDirectories(dataDir: string): string {
+  const runDir = join(dataDir, 'run')
+  try {
+    mkdirSync(runDir, { recursive: true })
+    // PostgreSQL may run as a user of its own, which passes through this folder to its data.
+    chmodSync(dataDir, 0o711)
+  } catch (error) {
+    throw unusable(dataDir, error)
+  }
+  return runDir
+}
+
+async function lockDataDir(dataDir: string, runDir: string, reaperPid: number): Promise<RunLock> {
+  // A full disk, for example.
+  const lock = await takeRunLock(join(runDir, 'lock'), reaperPid, print).catch((error) => {
+    throw unusable(dataDir, error)
+  })
+  if (typeof lock === 'number') throw new ConfigError(`stack.dataDir: process ${lock} already runs on ${dataDir}`)
+  return lock
+}
+
+function unusable(dataDir: string, error: unknown): ConfigError {
+  const { code, message } = error as NodeJS.ErrnoException
+  return new ConfigError(`stack.dataDir: ${dataDir} cannot be used: ${code ?? message}`)
 }
 
 async function startStack(
@@ -101,45 +92,27 @@ async function startStack(
 ): Promise<void> {
   const startedAt = performance.now()
   const { userSvc, redis, kafka } = config
-  const kafkaBrokers = kafka.enabled ? kafka.brokers : undefined
-  const configured = { postgresUrl: userSvc.postgres.url, redis, kafkaBrokers }
-  const ports = await findPorts([
-    ...enginePorts(config),
-    ...instances.flatMap((instance) => instancePorts(instance, config))
-  ])
-  const portsOfEngines = {
-    postgres: ports.get('stack.postgresPort') ?? 0,
-    redis: ports.get('stack.redisPort') ?? 0,
-    kafka: ports.get('stack.kafkaPort') ?? 0
-  }
+  const own = instances.flatMap((instance) => instancePorts(instance, config))
+  const ports = await findPorts([...enginePorts(config), ...own])
+  const enginePort = (name: string) => ports.get(`stack.${name}Port`) ?? 0
   const engines = await startEngines({
-    configured,
-    ports: portsOfEngines,
+    configured: { postgresUrl: userSvc.postgres.url, redis, kafkaBrokers: kafka.enabled ? kafka.brokers : undefined },
+    ports: { postgres: enginePort('postgres'), redis: enginePort('redis'), kafka: enginePort('kafka') },
     dataDir,
     supervisor,
-    say,
+    print,
     signal,
     isKafkaBackground: true
   })
-  const portsOf = (section: Service['section']) =>
-    instances.filter((each) => each.section === section).map((each) => ports.get(portKey(each, 'port')) as number)
-  const urls = {
-    userSvc: rpcUrls('userSvc', config, portsOf('userSvc')),
-    sessionSvc: rpcUrls('sessionSvc', config, portsOf('sessionSvc'))
-  }
-  const env = serviceEnvironment(config, urls, engines, rpcToken(config, dataDir))
-  for (const instance of instances) {
-    const own = { ...env, ...instanceEnvironment(instance, config, ports) }
-    supervisor.start(serviceProgram(instance, config, own))
-  }
+  startServices(config, instances, ports, engines, rpcToken(config, dataDir), supervisor)
   await allReady(config, instances, ports, engines, signal)
-  say(`everything answers after ${((performance.now() - startedAt) / 1000).toFixed(1)} s\n`)
-  say(`${addressTable(config, instances, ports, engines, dataDir)}\n`)
-  say('ready')
+  print(`started in ${((performance.now() - startedAt) / 1000).toFixed(1)} s\n`)
+  print(`${addressTable(config, instances, ports, engines, dataDir)}\n`)
+  print('ready')
   await collectGarbage()
 }
 
-/** The ports of the engines that are not there yet. */
+/** The ports of the engines that have no configured address. */
 function enginePorts(config: Config): WantedPort[] {
   const { userSvc, redis, kafka, stack } = config
   const host = '127.0.0.1'
@@ -150,7 +123,7 @@ function enginePorts(config: Config): WantedPort[] {
   ]
 }
 
-/** The credential between the services: the configured one, or one that is made once. Either way it is in the file. */
+/** The credential of the RPC ports: the configured one, or a generated one. Either way the file has it. */
 function rpcToken(config: Config, dataDir: string): string {
   const path = join(dataDir, 'rpc-token')
   if (config.rpc.token === '') return keptSecret(path)
@@ -158,10 +131,27 @@ function rpcToken(config: Config, dataDir: string): string {
   return config.rpc.token
 }
 
-// Kafka answers by then; what the sink still lacks is not only slow.
-const sinkGraceMs = 20_000
+function startServices(
+  config: Config,
+  instances: Instance[],
+  ports: ReadonlyMap<string, number>,
+  engines: Engines,
+  token: string,
+  supervisor: Supervisor
+): void {
+  const portsOf = (section: Service['section']) =>
+    instances.filter((each) => each.section === section).map((each) => ports.get(portKey(each, 'port')) as number)
+  const urls = {
+    userSvc: rpcUrls('userSvc', config, portsOf('userSvc')),
+    sessionSvc: rpcUrls('sessionSvc', config, portsOf('sessionSvc'))
+  }
+  const env = serviceEnvironment(config, urls, engines, token)
+  for (const instance of instances) {
+    const own = { ...env, ...instanceEnvironment(instance, config, ports) }
+    supervisor.start(serviceProgram(instance, config, own))
+  }
+}
 
-/** Resolves when all services are ready. The product works without log-sink, so that one is not waited for in vain. */
 async function allReady(
   config: Config,
   instances: Instance[],
@@ -169,35 +159,13 @@ async function allReady(
   engines: Engines,
   signal: AbortSignal
 ): Promise<void> {
-  const opsAuthority = (instance: Instance) =>
-    authority(config[instance.section].opsHost, ports.get(portKey(instance, 'opsPort')))
-
-  /** Resolves when the sink can be gone on without, and why has been said. */
-  async function sinkGivenUp(sink: Instance, settled: AbortSignal): Promise<void> {
-    try {
-      await engines.kafkaReady
-    } catch (error) {
-      if (!signal.aborted)
-        say(`kafka does not answer: ${(error as Error).message}; going on without it, the logs stay on disk`)
-      return
-    }
-    await sleep(sinkGraceMs, undefined, { signal: settled })
-    say(
-      `${sink.name} is not ready; going on without it, the logs stay on disk: ${await whyNotReady(opsAuthority(sink))}`
-    )
-  }
-
   await Promise.all(
-    instances.map(async (instance) => {
+    instances.map((instance) => {
       const { name, section } = instance
-      if (section !== 'logSink') return untilReady(name, opsAuthority(instance), say, signal)
-      const settled = new AbortController()
-      const end = AbortSignal.any([signal, settled.signal])
-      const either = [untilReady(name, opsAuthority(instance), say, end), sinkGivenUp(instance, end)]
-      // The one that is not needed any more fails when it is told to end.
-      for (const each of either) each.catch(() => {})
-      await Promise.race(either)
-      settled.abort()
+      const ops = { name, authority: authority(config[section].opsHost, ports.get(portKey(instance, 'opsPort'))) }
+      return section === 'logSink'
+        ? untilSinkReady(ops, engines.kafkaReady, print, signal)
+        : untilReady(ops, print, signal)
     })
   )
 }

@@ -1,33 +1,33 @@
-/** What makes the stack stop: a signal, or the end of the `make` that started it. */
+/** Stops the stack at a signal, or when the `make` that started it ends. */
 
 const parentCheckMs = 500
-// One stop may arrive twice at once: from a group's signal and, passed on, from make.
+// The terminal signals the whole process group, and make forwards the same signal.
 const sameSignalMs = 500
 
-/** Calls `stop` at the first sign that it is time, and `hurry` at each signal that comes later. */
-export function onStop(stop: (why: string) => void, hurry: () => void): void {
-  let askedAt: number | undefined
+/** Calls `onFirst` with the reason at the first signal, and `onLater` at each signal after that. */
+export function onStop(onFirst: (reason: string) => void, onLater: () => void): void {
+  let stoppedAt: number | undefined
 
-  function ask(why: string): void {
-    if (askedAt === undefined) {
-      askedAt = performance.now()
-      stop(why)
-    } else if (performance.now() - askedAt > sameSignalMs) {
-      hurry()
+  function stop(reason: string): void {
+    if (stoppedAt === undefined) {
+      stoppedAt = performance.now()
+      onFirst(reason)
+    } else if (performance.now() - stoppedAt > sameSignalMs) {
+      onLater()
     }
   }
 
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => ask(signal))
-  if (process.env.MAKELEVEL) watchParent(() => askedAt === undefined && ask('make has ended'))
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop(signal))
+  if (process.env.MAKELEVEL) watchParent(() => stoppedAt === undefined && stop('make has ended'))
 }
 
-/** A killed make tells nobody. */
-function watchParent(ended: () => void): void {
+/** A killed make forwards no signal. */
+function watchParent(onEnd: () => void): void {
   const parent = process.ppid
   const timer = setInterval(() => {
     if (process.ppid === parent) return
     clearInterval(timer)
-    ended()
+    onEnd()
   }, parentCheckMs)
   timer.unref()
 }

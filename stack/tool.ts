@@ -5,8 +5,7 @@ import { promisify } from 'node:util'
 
 const exec = promisify(execFile)
 
-/** What may be said about a tool's run; `signal` ends it. */
-export interface ToolOptions {
+interface ToolOptions {
   cwd?: string
   env?: NodeJS.ProcessEnv
   uid?: number
@@ -15,12 +14,13 @@ export interface ToolOptions {
   timeoutMs?: number
 }
 
-// initdb writes the reason first, and then how it cleans up.
+// initdb prints the reason first, and then its clean-up.
 const reasonLine = /\b(FATAL|PANIC): |^\S+: (error|fatal): /
 
-/** A tool failed; the message is the line that states the reason, or the last one; `output` is all that it wrote. */
+/** A tool failed. The message is the line of its output that states the reason, or the last line. */
 export class ToolError extends Error {
   override name = 'ToolError'
+  /** Everything that the tool wrote. */
   readonly output: string
 
   constructor(output: string, cause: Error) {
@@ -31,9 +31,9 @@ export class ToolError extends Error {
 }
 
 /**
- * Runs a tool and resolves to what it printed.
+ * Runs a tool and resolves to its output.
  *
- * @throws {ToolError} if it cannot be run or fails
+ * @throws {ToolError} if the tool fails or does not exist
  */
 export async function runTool(file: string, args: string[], options: ToolOptions = {}): Promise<string> {
   const { timeoutMs = 0, ...rest } = options

@@ -1,35 +1,25 @@
-/** Waiting for something that another process does. */
+/** Waits for a condition in another process. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
+import { withinMs } from '#common/time/timeout.ts'
+
+const pollMs = 50
+const attemptTimeoutMs = 2000
 
 /**
- * Tries `probe` again and again until it succeeds.
+ * Repeats `attempt` until it succeeds. An attempt that has not settled after two seconds counts as failed.
  *
- * @param timeoutMs after this the last error of `probe` is thrown
- * @param probe one that has not settled after two seconds counts as failed
+ * @param timeoutMs after this time the last error of `attempt` is thrown
  */
-export async function waitUntil<T>(probe: () => Promise<T>, timeoutMs: number, signal?: AbortSignal): Promise<T> {
+export async function waitUntil<T>(attempt: () => Promise<T>, timeoutMs: number, signal?: AbortSignal): Promise<T> {
   const giveUpAt = performance.now() + timeoutMs
   for (;;) {
     signal?.throwIfAborted()
     try {
-      return await within(2000, probe())
+      return await withinMs(attemptTimeoutMs, attempt())
     } catch (error) {
       if (performance.now() > giveUpAt) throw error
     }
-    await sleep(50, undefined, signal ? { signal } : {})
-  }
-}
-
-async function within<T>(timeoutMs: number, result: Promise<T>): Promise<T> {
-  const timer = new AbortController()
-  const late = sleep(timeoutMs, undefined, { signal: timer.signal }).then(() => {
-    throw new Error('no answer')
-  })
-  late.catch(() => {})
-  try {
-    return await Promise.race([result, late])
-  } finally {
-    timer.abort()
+    await sleep(pollMs, undefined, signal ? { signal } : {})
   }
 }

@@ -1,12 +1,12 @@
 /** What can be checked without running anything: lint, format, types, contracts, generated files. */
 
-import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { runTool, ToolError } from '../stack/tool.ts'
 
 /** One check, and what it found: nothing, or what a person needs to see. */
-export interface CheckResult {
+interface CheckResult {
   name: string
   complaint: string | undefined
   tookMs: number
@@ -26,8 +26,7 @@ const checks: Record<string, Check> = {
   'contracts: format': tool('buf', 'format', '--exit-code', '--diff'),
   'generated code': compareGeneratedCode,
   'configuration reference': tool(process.execPath, 'stack/reference.ts', '--check'),
-  'compose file': async (signal) =>
-    existsSync('compose.yaml') && tool('dclint', 'compose.yaml', 'compose.two.yaml')(signal)
+  'compose files': tool('dclint', 'compose.yaml', 'compose.two.yaml')
 }
 
 /** Runs all checks at once; those that fail say why. */

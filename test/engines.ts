@@ -8,7 +8,7 @@ import { findPorts } from '../stack/ports.ts'
 import { createSupervisor } from '../stack/supervisor.ts'
 
 /** Engines that run. */
-export interface TestEngines {
+interface TestEngines {
   /** Where the tests find them. */
   environment: Record<string, string>
   /** Stops them and removes their data. */
@@ -18,14 +18,14 @@ export interface TestEngines {
 /** Starts the engines, except those whose address is in the environment already, and waits until all answer. */
 export async function startTestEngines(
   root: string,
-  say: (line: string) => void,
+  print: (line: string) => void,
   signal: AbortSignal
 ): Promise<TestEngines> {
   const all = join(root, '.data', 'test')
   const dataDir = join(all, String(process.pid))
   removeLeftovers(all)
   mkdirSync(dataDir, { recursive: true })
-  const supervisor = createSupervisor(join(dataDir, 'run'), say)
+  const supervisor = createSupervisor(join(dataDir, 'run'), print)
 
   async function stop(): Promise<void> {
     await supervisor.stop(['kafka', 'redis', 'postgres'])
@@ -44,7 +44,7 @@ export async function startTestEngines(
       ports: { postgres: ports.get('postgres') ?? 0, redis: ports.get('redis') ?? 0, kafka: ports.get('kafka') ?? 0 },
       dataDir,
       supervisor,
-      say,
+      print,
       signal,
       // A power cut may take these data with it.
       postgresSettings: { fsync: 'off', max_connections: '300' }

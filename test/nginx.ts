@@ -4,10 +4,10 @@ import { installPackages } from '../stack/engines/debian-package.ts'
 import { isInstalled } from '../stack/tool.ts'
 
 /** Installs nginx unless it is on the path. Where that is impossible, says that its tests are skipped. */
-export async function installNginx(say: (line: string) => void, signal: AbortSignal): Promise<void> {
+export async function installNginx(print: (line: string) => void, signal: AbortSignal): Promise<void> {
   if (await isInstalled('nginx')) return
-  await installPackages(['nginx'], say, signal).catch((error) => {
+  await installPackages(['nginx'], print, signal).catch((error) => {
     signal.throwIfAborted()
-    say(`the tests that need nginx are skipped: ${error.message}`)
+    print(`the tests that need nginx are skipped: ${error.message}`)
   })
 }

@@ -25,7 +25,7 @@ const needsDocker = files.length === 0 || files.some((file) => file.endsWith('im
 
 onStop(
   (why) => {
-    say(`${why}: stopping`)
+    print(`${why}: stopping`)
     stopped.abort()
   },
   () => process.exit(130)
@@ -35,7 +35,7 @@ const counts = await run().catch((error) => {
   return undefined
 })
 if (counts)
-  say(`${counts.passed} passed, ${counts.failed} failed${counts.skipped ? `, ${counts.skipped} skipped` : ''}`)
+  print(`${counts.passed} passed, ${counts.failed} failed${counts.skipped ? `, ${counts.skipped} skipped` : ''}`)
 process.exit(stopped.signal.aborted ? 130 : counts?.failed === 0 ? 0 : 1)
 
 async function run(): Promise<Counts> {
@@ -53,8 +53,8 @@ async function run(): Promise<Counts> {
 async function check(): Promise<Counts> {
   const results = await runChecks(stopped.signal)
   for (const { name, complaint, tookMs } of results) {
-    say(`${complaint === undefined ? 'ok    ' : 'FAILED'} ${seconds(tookMs).padStart(7)}  ${name}`)
-    if (complaint !== undefined) say(complaint)
+    print(`${complaint === undefined ? 'ok    ' : 'FAILED'} ${seconds(tookMs).padStart(7)}  ${name}`)
+    if (complaint !== undefined) print(complaint)
   }
   const failed = results.filter(({ complaint }) => complaint !== undefined).length
   return { passed: results.length - failed, failed, skipped: 0 }
@@ -63,11 +63,11 @@ async function check(): Promise<Counts> {
 async function test(): Promise<Counts> {
   const [engines] = await step('engines and tools', () =>
     Promise.all([
-      startTestEngines(root, say, stopped.signal),
-      installGrpcurl(root, say, stopped.signal),
-      installNginx(say, stopped.signal),
-      installPgbouncer(say, stopped.signal),
-      needsDocker && installDocker(say, stopped.signal)
+      startTestEngines(root, print, stopped.signal),
+      installGrpcurl(root, print, stopped.signal),
+      installNginx(print, stopped.signal),
+      installPgbouncer(print, stopped.signal),
+      needsDocker && installDocker(print, stopped.signal)
     ])
   )
   const answersFolder = mkdtempSync(join(tmpdir(), 'field-cases-'))
@@ -76,12 +76,12 @@ async function test(): Promise<Counts> {
     // A `make` that a test starts reads its own command line, not the one of `make test`.
     const { MAKEFLAGS, MFLAGS, MAKEOVERRIDES, ...inherited } = process.env
     const environment = { ...inherited, ...engines.environment, PATH: path, FIELD_CASES_DIR: answersFolder }
-    const counts = await runTap(files, environment, say, stopped.signal)
+    const counts = await runTap(files, environment, print, stopped.signal)
     if (files.length > 0 || counts.failed > 0) return counts
     const answers = readAnswers(answersFolder)
     const complaint = writesPage ? writePage(answers) : comparePage(answers, counts.skipped > 0)
     if (complaint !== undefined) {
-      say(`FAILED ${complaint}`)
+      print(`FAILED ${complaint}`)
       counts.failed += 1
     }
     return counts
@@ -95,7 +95,7 @@ async function step<T>(name: string, work: () => Promise<T>): Promise<T> {
   stopped.signal.throwIfAborted()
   const startedAt = performance.now()
   const result = await work()
-  say(`-- ${name}: ${seconds(performance.now() - startedAt)}\n`)
+  print(`-- ${name}: ${seconds(performance.now() - startedAt)}\n`)
   return result
 }
 
@@ -103,6 +103,6 @@ function seconds(ms: number): string {
   return `${(ms / 1000).toFixed(1)} s`
 }
 
-function say(line: string): void {
+function print(line: string): void {
   console.log(line)
 }

@@ -199,6 +199,6 @@ t.test('a number of processes that is none is one line', async (t) => {
   for (const written of ['0', 'two', '100']) {
     const stack = startStack(t, temporaryDataDir(t), { SESSION_SVCS: written })
     t.same(await stack.exited, [1, null])
-    t.same(stack.errors, [`SESSION_SVCS: got ${JSON.stringify(written)}, takes a whole number from 1 to 32`])
+    t.same(stack.errors, [`SESSION_SVCS: must be a whole number from 1 to 32, got ${JSON.stringify(written)}`])
   }
 })

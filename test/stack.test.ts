@@ -72,7 +72,7 @@ t.test('it starts, keeps itself running with its data, and leaves nothing behind
     const victim = descendants(stack.pid).find(([, line]) => line.includes(command))
     t.ok(victim, `${name} runs`)
     process.kill(victim?.[0] as number, 'SIGKILL')
-    await stack.said(new RegExp(`^${name} ended \\(signal SIGKILL\\); starting it again`))
+    await stack.said(new RegExp(`^${name} ended \\(signal SIGKILL\\); restarting it`))
   }
   await until('the account can log in again', async () => (await logIn(base)) === 200, 30_000)
   await until('the session is still valid', async () => (await validate()) === 200)
@@ -127,7 +127,7 @@ t.test('a port that is taken is one line, and nothing is started', async (t) => 
   const stack = startStack(t, dataDir, { USER_SVC_PORT: String(port) })
   t.same(await stack.exited, [1, null])
   t.equal(stack.errors.length, 1)
-  t.match(stack.errors[0], new RegExp(`^userSvc.port: port ${port} is taken by \\S+ \\(process ${process.pid}\\)$`))
+  t.match(stack.errors[0], new RegExp(`^userSvc.port: port ${port} is in use by \\S+ \\(process ${process.pid}\\)$`))
   t.notOk(existsSync(join(dataDir, 'postgres')))
 })
 

@@ -10,8 +10,8 @@ export interface Counts {
 const pointPattern = /^( *)(not )?ok \d+(?: - (.*?))?(?: # (time|SKIP|TODO)\b.*)?$/i
 const subtestPattern = /^( *)# Subtest: (.*)$/
 
-/** Reads TAP to its end, and gives what is worth a person's time to `say`. */
-export async function reportTap(lines: AsyncIterable<string>, say: (text: string) => void): Promise<Counts> {
+/** Reads TAP to its end, and prints failures, skips and comments. */
+export async function reportTap(lines: AsyncIterable<string>, print: (text: string) => void): Promise<Counts> {
   const counts = { passed: 0, failed: 0, skipped: 0 }
   const diagnostic = diagnosticReader()
   /** The names of the open subtests, with the failures counted before each. */
@@ -33,12 +33,12 @@ export async function reportTap(lines: AsyncIterable<string>, say: (text: string
   function fail(depth: number, name: string): void {
     counts.failed += 1
     const path = [...open.slice(0, depth).map((subtest) => subtest.name), name]
-    diagnostic.start(depth, (text) => say(`\nFAILED ${path.join(' > ')}\n${text}`))
+    diagnostic.start(depth, (text) => print(`\nFAILED ${path.join(' > ')}\n${text}`))
   }
 
   function closeFile(failed: boolean, name: string): void {
     const tests = counts.passed + counts.failed + counts.skipped
-    say(`${failed ? 'FAILED' : 'ok    '} ${String(tests - testsBefore).padStart(5)}  ${name}`)
+    print(`${failed ? 'FAILED' : 'ok    '} ${String(tests - testsBefore).padStart(5)}  ${name}`)
     testsBefore = tests
   }
 

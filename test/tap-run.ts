@@ -12,7 +12,7 @@ const patterns = ['{common,gateway,user-svc,session-svc,log-sink,stack,bench}/te
 export async function runTap(
   files: string[],
   env: NodeJS.ProcessEnv,
-  say: (text: string) => void,
+  print: (text: string) => void,
   signal: AbortSignal
 ): Promise<Counts> {
   const chosen = files.length > 0 ? files : globSync(patterns).sort()
@@ -22,10 +22,10 @@ export async function runTap(
     signal
   })
   const exited = once(child, 'exit')
-  const counts = await reportTap(createInterface({ input: child.stdout }), say)
+  const counts = await reportTap(createInterface({ input: child.stdout }), print)
   const [code] = await exited
   if (code !== 0 && counts.failed === 0) {
-    say(`tap ended with exit code ${code}`)
+    print(`tap ended with exit code ${code}`)
     counts.failed = 1
   }
   return counts

@@ -1,4 +1,4 @@
-# Installs Debian packages and leaves none of their services running or due at the next boot.
+# Installs Debian packages without starting or enabling their services.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 
@@ -14,7 +14,7 @@ install() {
   apt-get install --yes --quiet --no-install-recommends -o DPkg::Lock::Timeout=120 "$@"
 }
 
-# The package lists are missing on a new machine and outdated on an old one.
+# The package lists of a new machine are missing, and those of an old one are outdated.
 install "$@" || {
   apt-get update --quiet
   install "$@"

@@ -1,28 +1,26 @@
-/** Chooses for an engine between Docker and a process of its own; the way that made its data is kept to. */
+/** Chooses between Docker and a process for each engine. An engine that has data keeps the runtime that created them. */
 
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Supervisor } from '../supervisor.ts'
+import type { Print, Supervisor } from '../supervisor.ts'
 import { findDocker, pullImage } from './docker.ts'
-import type { Docker } from './engine.ts'
-import { type EngineOptions, Unavailable } from './engine.ts'
+import { type Docker, type EngineOptions, UnavailableError } from './engine.ts'
 
-/** What is the same for all engines. */
-export interface CommonOptions {
+interface CommonOptions {
   dataDir: string
   supervisor: Supervisor
-  say: (line: string) => void
+  print: Print
   signal: AbortSignal
 }
 
-type OptionsFor = (name: string, image: string, port: number) => Promise<EngineOptions>
+type ChooseRuntime = (name: string, image: string, port: number) => Promise<EngineOptions>
 
-/** Returns a function that says how an engine is to be started; Docker is looked for once, when it is first needed. */
-export function engineWays({ dataDir, supervisor, say, signal }: CommonOptions): OptionsFor {
+/** Returns a function that chooses the runtime of an engine. It searches for Docker once, at the first engine that may use it. */
+export function createRuntimeChooser({ dataDir, supervisor, print, signal }: CommonOptions): ChooseRuntime {
   let search: Promise<Docker | undefined> | undefined
 
-  return async function optionsFor(name, image, port) {
-    const common = { supervisor, port, say, signal }
+  return async function chooseRuntime(name, image, port) {
+    const common = { supervisor, port, print, signal }
     const native = { ...common, directory: join(dataDir, name), docker: undefined }
     if (holdsData(native.directory)) return native
     search ??= findDocker(dataDir)
@@ -30,14 +28,14 @@ export function engineWays({ dataDir, supervisor, say, signal }: CommonOptions):
     const contained = { ...common, directory: join(dataDir, 'docker', name), docker }
     if (!docker) {
       if (!holdsData(contained.directory)) return native
-      throw new Unavailable(`its data in ${contained.directory} were made with Docker, and no Docker engine answers`)
+      throw new UnavailableError(`Docker created its data in ${contained.directory}, and no Docker engine answers`)
     }
     try {
-      await pullImage(image, say, signal)
+      await pullImage(image, print, signal)
       return contained
     } catch (error) {
-      if (holdsData(contained.directory)) throw new Unavailable(`no image ${image}: ${(error as Error).message}`)
-      say(`${name}: Docker has no image ${image} (${(error as Error).message}); starting it without Docker`)
+      if (holdsData(contained.directory)) throw new UnavailableError(`no image ${image}: ${(error as Error).message}`)
+      print(`${name}: starting it without Docker, which has no image ${image}: ${(error as Error).message}`)
       return native
     }
   }
@@ -47,7 +45,7 @@ function holdsData(directory: string): boolean {
   try {
     return readdirSync(directory).length > 0
   } catch (error) {
-    // One that cannot be read is there.
+    // A folder that cannot be read may hold data.
     return (error as NodeJS.ErrnoException).code !== 'ENOENT'
   }
 }

@@ -1,22 +1,22 @@
-/** Engines in Docker containers, which run attached, so that they are supervised like any process. */
+/** Engines in Docker containers. `docker run` stays attached, so containers are supervised like processes. */
 
 import { createHash } from 'node:crypto'
 import { chmodSync, statSync } from 'node:fs'
 import type { Program } from '../supervised.ts'
+import type { Print } from '../supervisor.ts'
 import { runTool } from '../tool.ts'
 import { type Docker, engineGraceMs } from './engine.ts'
 
-/** What is run in a container. */
-export interface Contained {
+interface Contained {
   name: string
   image: string
   port: number
   containerPort: number
   directory: string
   containerDirectory: string
-  /** Files that the container only reads: where they are, by where it finds them. */
+  /** Read-only files: the path in the container, and the path on the machine. */
   files?: Record<string, string>
-  /** Given by way of the environment, so that no secret is on a command line. */
+  /** Passed through the environment: a command line would show secrets. */
   env?: Record<string, string>
   args?: string[]
   stopSignal?: NodeJS.Signals
@@ -34,37 +34,37 @@ export async function findDocker(dataDir: string): Promise<Docker | undefined> {
 }
 
 /**
- * Gives a folder of data the mode that the user of an image needs; the umask of `make run` would close it.
- * A folder that an entrypoint has given to its own user is left as it is: only root could change it.
+ * Gives a data folder the mode that the user of an image needs, whatever the umask of `make run`. A folder that an
+ * entrypoint has given to its own user keeps its mode: only root could change it.
  */
 export function openToContainer(directory: string, mode = 0o777): void {
   if (statSync(directory).uid === process.getuid?.()) chmodSync(directory, mode)
 }
 
-/** Makes sure that an image is there. */
-export async function pullImage(image: string, say: (line: string) => void, signal: AbortSignal): Promise<void> {
+/** Pulls an image unless Docker has it. */
+export async function pullImage(image: string, print: Print, signal: AbortSignal): Promise<void> {
   await runTool('docker', ['image', 'inspect', image], { signal }).catch(() => {
-    say(`pulling the Docker image ${image}`)
+    print(`pulling the Docker image ${image}`)
     return runTool('docker', ['pull', '--quiet', image], { signal })
   })
 }
 
 const mount = (source: string, target: string) => ['type=bind', `source=${source}`, `target=${target}`]
 
-/** The fields are a line of CSV: a comma or a quotation mark in a path is quoted. */
+/** Docker parses the fields as a line of CSV, so a path with a comma or a quotation mark is quoted. */
 const mountOption = (fields: string[]) => [
   '--mount',
   fields.map((field) => (/[",]/.test(field) ? `"${field.replaceAll('"', '""')}"` : field)).join(',')
 ]
 
-/** The program that is a container. */
+/** A container as a program of the supervisor. */
 export function containerProgram({ containerPrefix }: Docker, contained: Contained): Program {
   const { name, image, port, containerPort, directory, containerDirectory, stopSignal } = contained
   const { files = {}, env = {}, args = [] } = contained
   const container = `${containerPrefix}-${name}`
   const publish = `127.0.0.1:${port}:${containerPort}`
   const variables = Object.keys(env).flatMap((variable) => ['--env', variable])
-  // Not `--volume`: it divides its value at colons, which a path may hold.
+  // Not `--volume`: it splits its value at colons, which a path may contain.
   const mounts = [
     mount(directory, containerDirectory),
     ...Object.entries(files).map(([target, source]) => [...mount(source, target), 'readonly'])
@@ -81,7 +81,7 @@ export function containerProgram({ containerPrefix }: Docker, contained: Contain
     }),
     container: {
       name: container,
-      // That there is none to remove is no failure; a new one of the same name would fail and say so.
+      // Fails if there is no container. If one cannot be removed, `docker run` reports it.
       remove: async () => void (await runTool('docker', ['rm', '--force', container]).catch(() => ''))
     }
   }

@@ -1,36 +1,37 @@
-/** What starting any engine takes, and how it is said that one cannot be had. */
+/** The options that are common to all engines. */
 
-import type { Supervisor } from '../supervisor.ts'
+import type { Print, Supervisor } from '../supervisor.ts'
 
-/** A Docker engine that answers; containers of one data directory carry its name. */
+/** A Docker engine that answers. */
 export interface Docker {
+  /** Differs between data directories. */
   containerPrefix: string
 }
 
-/** How one engine is to be started. */
+/** How an engine is started. */
 export interface EngineOptions {
   supervisor: Supervisor
-  /** Where its data live; made if missing. */
+  /** The folder of its data; created if missing. */
   directory: string
-  /** It listens on this port of 127.0.0.1. */
+  /** The engine listens on this port of 127.0.0.1. */
   port: number
-  /** Runs it in a container; without, it runs as a process of its own. */
+  /** Runs the engine in a container; without it, the engine is a process. */
   docker: Docker | undefined
-  /** Gets short lines about what takes long. */
-  say: (line: string) => void
-  /** Ends a start that is under way. */
+  /** Reports long steps. */
+  print: Print
+  /** Aborts the start. */
   signal: AbortSignal
-  /** Whether a process of its own yields the CPU to the services. */
+  /** Whether the process yields the CPU to the services. */
   isBackground?: boolean
 }
 
-/** How long an engine may take to stop; none has anything to finish by then. */
+/** How long an engine may take to stop before it is killed. */
 export const engineGraceMs = 15_000
 
-/** How long an engine may take to answer after its start, recovery from a crash included. */
+/** How long an engine may take to answer after its start, including recovery from a crash. */
 export const engineStartMs = 60_000
 
-/** An engine cannot be had here; the message says why. */
-export class Unavailable extends Error {
-  override name = 'Unavailable'
+/** An engine cannot run on this machine; the message is the reason. */
+export class UnavailableError extends Error {
+  override name = 'UnavailableError'
 }

@@ -1,83 +1,82 @@
-/** What Kafka needs to run without Docker: Java, and the broker's jars from Maven Central. */
+/** Kafka without Docker: finds or installs Java, and fetches the broker's jars from Maven Central. */
 
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import type { Command } from '../supervised.ts'
+import type { Print } from '../supervisor.ts'
 import { isInstalled, runTool } from '../tool.ts'
 import { installPackages } from './debian-package.ts'
-import { Unavailable } from './engine.ts'
+import { UnavailableError } from './engine.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 const recipe = join(root, 'stack', 'kafka')
 
-// To standard error, with times, and without the pages of settings that every client in the broker prints.
+// To standard error, with times, and without the settings that each client in the broker prints.
 const logging = [
   'showDateTime=true',
   'dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS',
   'log.org.apache.kafka.common.config=warn'
 ].map((setting) => `-Dorg.slf4j.simpleLogger.${setting}`)
 
-// For a broker that shares its machine with all that it serves, the quick compiler is enough: the thorough one would take
-// as much of the processor as the broker itself for as long as little is asked of it.
+// The broker shares its machine with the services, so it uses the quick compiler only: at a low load the optimizing compiler
+// takes as much CPU as the broker.
 export const heap = '-Xmx256m'
 export const lightCompiler = ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1']
 
 const jarsLink = 'jars'
 
-type Say = (line: string) => void
-
-/** How a class of Kafka's is run in a folder. */
+/** The command that runs a class of Kafka in a folder. */
 export type KafkaCommand = (
   mainClass: string,
   ...args: string[]
 ) => Required<Pick<Command, 'file' | 'args' | 'options'>>
 
 /**
- * Finds what runs Kafka's classes in a folder, which exists. Neither its path nor that of the jars is on a command line or
- * in a file of settings: a comma separates folders of logs, a colon entries of the class path, and a backslash escapes.
+ * Prepares an existing folder to run Kafka's classes in it. Commands and settings use relative paths: in an absolute path, a
+ * comma would separate log folders, a colon entries of the class path, and a backslash would escape.
  *
- * @throws {Unavailable} if Java or the jars cannot be had
+ * @throws {UnavailableError} if Java or the jars are missing and cannot be installed
  */
-export async function findKafka(directory: string, say: Say, signal: AbortSignal): Promise<KafkaCommand> {
-  await requireJava(say, signal)
-  const jars = await fetchJars(say, signal)
+export async function findKafka(directory: string, print: Print, signal: AbortSignal): Promise<KafkaCommand> {
+  await requireJava(print, signal)
+  const jars = await fetchJars(print, signal)
   const link = join(directory, jarsLink)
   rmSync(link, { force: true })
   symlinkSync(jars, link)
   return (mainClass, ...args) => ({
     file: 'java',
     args: [heap, ...lightCompiler, ...logging, '-cp', `${jarsLink}/*`, mainClass, ...args],
-    // In the locale C, Java cannot name a folder that has letters beyond ASCII.
+    // In the locale C, Java cannot open a folder whose name has letters beyond ASCII.
     options: { cwd: directory, env: { ...process.env, LC_ALL: 'C.UTF-8' } }
   })
 }
 
-async function requireJava(say: Say, signal: AbortSignal): Promise<void> {
-  if ((await javaVersion(signal)) === undefined) await installPackages(['default-jre-headless'], say, signal)
+async function requireJava(print: Print, signal: AbortSignal): Promise<void> {
+  if ((await javaVersion(signal)) === undefined) await installPackages(['default-jre-headless'], print, signal)
   const version = (await javaVersion(signal)) ?? 0
-  if (version < 17) throw new Unavailable(`it needs Java 17 or newer, found ${version || 'none'}`)
+  if (version < 17) throw new UnavailableError(`it needs Java 17 or newer, found ${version || 'none'}`)
 }
 
 async function javaVersion(signal: AbortSignal): Promise<number | undefined> {
-  // Where no Java is installed, macOS has a `java` that only says so.
-  const said = await runTool('java', ['-version'], { signal }).catch(() => '')
-  const match = /version "(\d+)/.exec(said)
+  // Without Java, macOS has a `java` that only prints an error.
+  const output = await runTool('java', ['-version'], { signal }).catch(() => '')
+  const match = /version "(\d+)/.exec(output)
   return match ? Number(match[1]) : undefined
 }
 
-/** The folder of the jars; its name changes with the recipe, and it exists only when it is complete. */
-async function fetchJars(say: Say, signal: AbortSignal): Promise<string> {
+/** The folder of the jars. Its name depends on pom.xml, and it is created in one step. */
+async function fetchJars(print: Print, signal: AbortSignal): Promise<string> {
   const pom = join(recipe, 'pom.xml')
   const hash = createHash('sha256').update(readFileSync(pom)).digest('hex').slice(0, 8)
   const folder = join(root, '.tools', `kafka-${hash}`)
   if (existsSync(folder)) return folder
-  if (!(await isInstalled('mvn'))) await installPackages(['maven'], say, signal)
-  say('fetching Apache Kafka from Maven Central')
+  if (!(await isInstalled('mvn'))) await installPackages(['maven'], print, signal)
+  print('fetching Apache Kafka from Maven Central')
   const draft = `${folder}.${process.pid}`
   mkdirSync(join(root, '.tools'), { recursive: true })
   try {
-    // Relative to the pom: the path of the project may hold anything.
+    // Relative to pom.xml: Maven would interpret characters of an absolute path.
     const goal = [
       'dependency:copy-dependencies',
       `-DoutputDirectory=${relative(recipe, draft)}`,
@@ -87,7 +86,7 @@ async function fetchJars(say: Say, signal: AbortSignal): Promise<string> {
     renameSync(draft, folder)
   } catch (error) {
     rmSync(draft, { recursive: true, force: true })
-    if (!existsSync(folder)) throw new Unavailable(`Maven could not fetch it: ${(error as Error).message}`)
+    if (!existsSync(folder)) throw new UnavailableError(`Maven could not fetch it: ${(error as Error).message}`)
   }
   return folder
 }

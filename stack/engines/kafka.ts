@@ -1,4 +1,4 @@
-/** Kafka: one broker in KRaft mode, from Maven Central or in Docker. */
+/** Kafka: one broker in KRaft mode, as a process or in Docker. */
 
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,16 +10,15 @@ import { containerProgram, openToContainer } from './docker.ts'
 import { type EngineOptions, engineGraceMs, engineStartMs } from './engine.ts'
 import { findKafka, heap, type KafkaCommand, lightCompiler } from './kafka-runtime.ts'
 
-/** The image that is used with Docker. */
 export const kafkaImage = 'apache/kafka:4.3.1'
 
-/** A broker that has been started; `ready` settles when it answers, or does not within a minute. */
-export interface StartedKafka {
+/** `ready` resolves when the broker answers, and rejects if it does not within a minute. */
+interface StartedKafka {
   address: string
   ready: Promise<void>
 }
 
-/** Starts a broker, and resolves before it answers: nothing needs to wait for it. */
+/** Starts a broker and resolves before it answers: the services do not wait for Kafka. */
 export async function startKafka(options: EngineOptions): Promise<StartedKafka> {
   const { supervisor, port, signal } = options
   mkdirSync(options.directory, { recursive: true })
@@ -30,9 +29,9 @@ export async function startKafka(options: EngineOptions): Promise<StartedKafka> 
   return { address, ready }
 }
 
-/** Resolves if a Kafka broker answers at one of the addresses. */
+/** Resolves if a Kafka broker answers at one of the addresses, and rejects otherwise. */
 export async function pingKafka(brokers: string[]): Promise<void> {
-  // Loaded when needed: it costs a tenth of a second.
+  // Imported on demand: the import takes a tenth of a second.
   const { createKafka } = await import('#common/kafka/client.ts')
   const admin = createKafka(brokers, 'stack').admin()
   try {
@@ -43,7 +42,7 @@ export async function pingKafka(brokers: string[]): Promise<void> {
   }
 }
 
-/** Settings of a single broker, under `make run` and in compose.yaml: it holds all replicas; a group waits for no more members. */
+/** Settings of a single broker, for `make run` and compose.yaml: it has all replicas, and a group starts with its first member. */
 export const singleBroker = {
   'offsets.topic.replication.factor': '1',
   'transaction.state.log.replication.factor': '1',
@@ -51,10 +50,10 @@ export const singleBroker = {
   'share.coordinator.state.topic.replication.factor': '1',
   'share.coordinator.state.topic.min.isr': '1',
   'group.initial.rebalance.delay.ms': '0',
-  // A killed broker may come back only when its last session is over, by default after nine seconds.
+  // A killed broker cannot register again before its last session expires, by default after nine seconds.
   'broker.session.timeout.ms': '3000',
   'broker.heartbeat.interval.ms': '500',
-  // One controller has no need to tell itself twice a second that nothing has changed.
+  // By default an idle controller writes two records a second.
   'metadata.max.idle.interval.ms': '5000'
 }
 
@@ -72,7 +71,7 @@ function brokerSettings(port: number, controllerPort: number, logs: string): Rec
   }
 }
 
-// Relative to the folder that the broker runs in.
+// Relative to the working directory of the broker.
 const [logs, settingsFile] = ['logs', 'server.properties']
 
 function writeSettings(path: string, settings: Record<string, string>): void {
@@ -80,8 +79,8 @@ function writeSettings(path: string, settings: Record<string, string>): void {
   writeFileSync(path, lines.join(''))
 }
 
-async function native({ directory, port, say, signal, isBackground = false }: EngineOptions): Promise<Program> {
-  const kafka = await findKafka(directory, say, signal)
+async function native({ directory, port, print, signal, isBackground = false }: EngineOptions): Promise<Program> {
+  const kafka = await findKafka(directory, print, signal)
   async function command() {
     writeSettings(join(directory, settingsFile), brokerSettings(port, await findFreePort(), logs))
     return kafka('kafka.Kafka', settingsFile)
@@ -90,7 +89,7 @@ async function native({ directory, port, say, signal, isBackground = false }: En
   return { name: 'kafka', graceMs: engineGraceMs, command, ...(isBackground && { yieldsAfterMs: backgroundAfterMs }) }
 }
 
-/** Prepares the folder of the logs, all or nothing. */
+/** Formats the log folder in one step: a killed attempt leaves only a draft. */
 async function format(kafka: KafkaCommand, directory: string, signal: AbortSignal): Promise<void> {
   const [draft, file] = [`${logs}.new`, 'format.properties']
   rmSync(join(directory, draft), { recursive: true, force: true })
@@ -102,10 +101,10 @@ async function format(kafka: KafkaCommand, directory: string, signal: AbortSigna
   renameSync(join(directory, draft), join(directory, logs))
 }
 
-/** The environment variable by which the image takes a setting of the broker. */
+/** The environment variable of the image for a broker setting. */
 export const settingVariable = (key: string) => `KAFKA_${key.replaceAll('.', '_').toUpperCase()}`
 
-/** How the image runs Java and where its log goes; the same in compose.yaml. */
+/** Java and logging options of the image. compose.yaml repeats them. */
 export const containedJvm = {
   KAFKA_HEAP_OPTS: heap,
   KAFKA_JVM_PERFORMANCE_OPTS: lightCompiler.join(' '),
@@ -114,7 +113,7 @@ export const containedJvm = {
 }
 
 function contained({ docker, directory, port }: EngineOptions): Program {
-  // The image's own user must be able to write here.
+  // For the user of the image.
   openToContainer(directory)
   const listeners = 'CLIENTS://:9092,INSIDE://:9094,CONTROLLER://:9093'
   const settings = {

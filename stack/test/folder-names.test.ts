@@ -1,4 +1,4 @@
-/** Engines in a folder whose name has every character that some file of settings, option or shell takes for its own. */
+/** Engines in a folder whose name has every character that is special in settings, options or shells. */
 
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -16,8 +16,8 @@ fieldCase(t, 16, 'the engines start in a folder of any name, and write nothing o
   const dataDir = join(parent, folder, 'data')
   mkdirSync(dataDir, { recursive: true })
   const checkout = readdirSync('.')
-  const said: string[] = []
-  const supervisor = createSupervisor(join(dataDir, 'run'), (line) => said.push(line))
+  const lines: string[] = []
+  const supervisor = createSupervisor(join(dataDir, 'run'), (line) => lines.push(line))
   t.teardown(() => supervisor.stop(['kafka', 'redis', 'postgres']))
   const ports = await findPorts(['postgres', 'redis', 'kafka'].map((key) => ({ key, host: '127.0.0.1', port: 0 })))
   const port = (key: string) => ports.get(key) as number
@@ -26,15 +26,15 @@ fieldCase(t, 16, 'the engines start in a folder of any name, and write nothing o
     ports: { postgres: port('postgres'), redis: port('redis'), kafka: port('kafka') },
     dataDir,
     supervisor,
-    say: (line) => said.push(line),
+    print: (line) => lines.push(line),
     signal: new AbortController().signal,
     postgresSettings: { fsync: 'off' }
   })
-  t.equal(engines.kafkaBrokers.length, 1, said.join('\n'))
+  t.equal(engines.kafkaBrokers.length, 1, lines.join('\n'))
   await engines.kafkaReady
   if (existsSync(join(dataDir, 'kafka')))
     for (const path of ['kafka/logs/meta.properties', 'redis/appendonlydir', 'postgres/PG_VERSION'])
       t.ok(existsSync(join(dataDir, path)), path)
-  t.same(readdirSync(parent), [folder], 'nothing is beside the folder')
-  t.same(readdirSync('.'), checkout, 'nothing is in the checkout')
+  t.same(readdirSync(parent), [folder], 'no file beside the folder')
+  t.same(readdirSync('.'), checkout, 'no file in the checkout')
 })

@@ -1,10 +1,10 @@
-/** The file that takes a process's output: begins empty, tells the last word, stays bounded. */
+/** The log file of a process: emptied at the start, limited in size, quoted in reports. */
 
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { until } from '#common/testing/until.ts'
 import { openLogFile } from '../log-file.ts'
 
 function open(t: Test, maxBytes?: number) {
@@ -19,13 +19,13 @@ function open(t: Test, maxBytes?: number) {
   return { log, path, write: (text: string) => writeSync(log.fd, text) }
 }
 
-t.test('it begins empty', async (t) => {
+t.test('empties the file of the last run', async (t) => {
   const { log, path } = open(t)
   t.equal(readFileSync(path, 'utf8'), '')
   t.equal(log.lastLine(), '')
 })
 
-t.test('the last line is the one that says why a program ended', async (t) => {
+t.test('lastLine returns the line that explains why a program ended', async (t) => {
   const { log, write } = open(t)
   write('up\n{"level":"fatal","msg":"an error ends the service","err":{"message":"disk full"}}\n')
   t.equal(log.lastLine(), 'an error ends the service: disk full')
@@ -35,10 +35,10 @@ t.test('the last line is the one that says why a program ended', async (t) => {
   t.equal(log.lastLine(), '{"a":1}')
 })
 
-t.test('above its size it is put aside once, and begins anew', async (t) => {
+t.test('moves the content to a second file above the size limit', async (t) => {
   const { path, write } = open(t, 1000)
   write('x'.repeat(2000))
-  while (statSync(path).size > 0) await sleep(20)
+  await until('the file is empty', () => statSync(path).size === 0)
   t.equal(statSync(`${path}.1`).size, 2000)
   write('after')
   t.equal(readFileSync(path, 'utf8'), 'after', 'the same descriptor writes at the beginning')

@@ -1,4 +1,4 @@
-/** Ports are checked before anything starts, and what is wrong is one line. */
+/** Ports are checked before the first process starts; errors are one line. */
 
 import { once } from 'node:events'
 import { createServer } from 'node:net'
@@ -7,7 +7,7 @@ import { findPorts, PortError } from '../ports.ts'
 
 const host = '127.0.0.1'
 
-t.test('free ports are found, and free again afterwards', async (t) => {
+t.test('finds free ports and releases them', async (t) => {
   const first = await findPorts([
     { key: 'a', host, port: 0 },
     { key: 'b', host, port: 0 }
@@ -17,7 +17,7 @@ t.test('free ports are found, and free again afterwards', async (t) => {
   t.same([...(await findPorts([{ key: 'c', host, port: a }]))], [['c', a]])
 })
 
-t.test('a taken port names its key and who has it, and holds no other', async (t) => {
+t.test('names the key and the process of a port in use, and releases the other ports', async (t) => {
   const server = createServer().listen(0, host)
   t.teardown(() => server.close())
   await once(server, 'listening')
@@ -28,12 +28,12 @@ t.test('a taken port names its key and who has it, and holds no other', async (t
     { key: 'b', host, port }
   ]
   await t.rejects(findPorts(wanted), {
-    message: new RegExp(`^b: port ${port} is taken by .+ \\(process ${process.pid}\\)$`)
+    message: new RegExp(`^b: port ${port} is in use by .+ \\(process ${process.pid}\\)$`)
   })
   t.equal((await findPorts(wanted.slice(0, 1))).get('a'), free)
 })
 
-t.test('two keys cannot share a port', async (t) => {
+t.test('rejects two keys with the same port', async (t) => {
   const { a: port } = Object.fromEntries(await findPorts([{ key: 'a', host, port: 0 }])) as { a: number }
   const twins = [
     { key: 'a', host, port },
@@ -42,7 +42,7 @@ t.test('two keys cannot share a port', async (t) => {
   await t.rejects(findPorts(twins), new PortError(`b: port ${port} is also the value of a`))
 })
 
-t.test('a port that may be any later one gives way to those that are given, and to those that are taken', async (t) => {
+t.test('chooses the next port that is neither fixed nor in use', async (t) => {
   const { a: port } = Object.fromEntries(await findPorts([{ key: 'a', host, port: 0 }])) as { a: number }
   const ports = await findPorts([
     { key: 'second', host, port, orNext: true },
@@ -54,8 +54,8 @@ t.test('a port that may be any later one gives way to those that are given, and 
   t.ok((ports.get('third') as number) > (ports.get('second') as number))
 })
 
-t.test('an address that is not of this machine is said', async (t) => {
+t.test('reports an address of another machine', async (t) => {
   await t.rejects(findPorts([{ key: 'gateway.port', host: '192.0.2.1', port: 0 }]), {
-    message: 'gateway.port: port 0 cannot be listened on at 192.0.2.1: EADDRNOTAVAIL'
+    message: 'gateway.port: cannot listen on port 0 of 192.0.2.1: EADDRNOTAVAIL'
   })
 })

@@ -1,4 +1,4 @@
-/** What is shown of a tool that failed. */
+/** The message of a failed tool. */
 
 import t from 'tap'
 import { runTool, type ToolError } from '../tool.ts'
@@ -9,7 +9,7 @@ const messageOf = (output: string) =>
     (error: ToolError) => error.message
   )
 
-t.test('the line that states the reason is shown, not the cleanup that follows', async (t) => {
+t.test('the message is the line with the reason, not the clean-up after it', async (t) => {
   const initdb = (reason: string) =>
     `creating subdirectories ... ${reason}\ninitdb: removing contents of data directory "x"`
   const full = 'initdb: error: could not create directory "x/base": No space left on device'
@@ -21,7 +21,7 @@ t.test('the line that states the reason is shown, not the cleanup that follows',
   )
 })
 
-t.test('of other output, the last line is shown', async (t) => {
+t.test('the message of other output is the last line', async (t) => {
   t.equal(await messageOf('one error\ntwo'), 'two')
   t.match(await messageOf(''), /^Command failed/)
 })

@@ -81,7 +81,7 @@ async function npmValue(key: string): Promise<string> {
 }
 
 /** What an image was made from, or nothing if there is none of the name. */
-export async function labelOf(daemon: Daemon, image: string): Promise<string> {
+async function labelOf(daemon: Daemon, image: string): Promise<string> {
   const format = `{{index .Config.Labels "${label}"}}`
   return (await daemon.docker('image', 'inspect', '--format', format, image).catch(() => '')).trim()
 }

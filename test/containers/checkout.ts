@@ -24,7 +24,7 @@ const patient = {
 }
 
 /** One container, as `docker inspect` describes it. */
-export interface Container {
+interface Container {
   Id: string
   Name: string
   Image: string

@@ -13,7 +13,7 @@ import { removeLeftovers } from './leftovers.ts'
 const root = join(import.meta.dirname, '..', '..')
 
 /** Images and build cache of the tests; `make clean` removes them. */
-export const dataRoot = join(root, '.tools', 'docker')
+const dataRoot = join(root, '.tools', 'docker')
 
 /** Configuration and plugins of the client. */
 export const clientConfig = join(root, '.tools', 'docker-config')

@@ -18,11 +18,11 @@ import { baseImage } from './product-image.ts'
 const recipes = join(import.meta.dirname, 'engines')
 
 /** The image of the load balancer in compose.two.yaml. */
-export const balancerImage = /image: (haproxy:\S+)/.exec(readFileSync('compose.two.yaml', 'utf8'))?.[1] as string
+const balancerImage = /image: (haproxy:\S+)/.exec(readFileSync('compose.two.yaml', 'utf8'))?.[1] as string
 
 interface Build {
   daemon: Daemon
-  say: (line: string) => void
+  print: (line: string) => void
   signal: AbortSignal
 }
 
@@ -42,10 +42,10 @@ const contents: Record<string, { image: string; packages: string[]; fill: Conten
 
 /** Builds the stand-ins under the names that the product uses. The base image is there. */
 export async function buildEngineImages(build: Build): Promise<void> {
-  const { daemon, say, signal } = build
+  const { daemon, print, signal } = build
   for (const [name, { image, packages, fill }] of Object.entries(contents)) {
     const absent = await notInstalled(packages)
-    if (absent.length > 0) await installPackages(absent, say, signal)
+    if (absent.length > 0) await installPackages(absent, print, signal)
     const folder = mkdtempSync(join(tmpdir(), `${name}-image-`))
     try {
       const files = join(folder, 'files')
@@ -97,8 +97,8 @@ async function postgresPrograms(files: string, build: Build): Promise<void> {
   symlinkSync(`../../${version}/bin/psql`, join(programs, 'bin/psql'))
 }
 
-async function kafkaPrograms(files: string, { say, signal }: Build): Promise<void> {
-  await findKafka(files, say, signal)
+async function kafkaPrograms(files: string, { print, signal }: Build): Promise<void> {
+  await findKafka(files, print, signal)
   cpSync(join(files, 'jars'), join(files, 'opt/kafka/libs'), { recursive: true, dereference: true })
   rmSync(join(files, 'jars'))
   const settings = await runTool('java', ['-XshowSettings:properties', '-version'], { signal })

@@ -16,13 +16,13 @@ const plugins = {
  *
  * @throws {NoDaemon} without Go or its modules
  */
-export async function installPlugins(say: (line: string) => void, signal: AbortSignal): Promise<void> {
+export async function installPlugins(print: (line: string) => void, signal: AbortSignal): Promise<void> {
   for (const [name, { module, version, main, variable }] of Object.entries(plugins)) {
     const cached = join(clientConfig, 'compiled', `${name}-${version}`)
     const used = join(clientConfig, 'cli-plugins', `docker-${name}`)
     if (!existsSync(cached)) {
       if (!(await isInstalled('go'))) throw new NoDaemon(`there is no Go to compile the Docker plugin ${name}`)
-      say(`compiling the Docker plugin ${name} ${version}`)
+      print(`compiling the Docker plugin ${name} ${version}`)
       mkdirSync(dirname(cached), { recursive: true })
       // Not `go install`, which refuses a module with exclude directives.
       const download = ['mod', 'download', '-json', `${module}@${version}`]

@@ -6,7 +6,7 @@ import { globSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { installPackages } from '../../stack/engines/debian-package.ts'
-import { Unavailable } from '../../stack/engines/engine.ts'
+import { UnavailableError } from '../../stack/engines/engine.ts'
 import { onStop } from '../../stack/stop-signals.ts'
 import { isInstalled, runTool } from '../../stack/tool.ts'
 import { type Counts, reportTap } from '../tap-report.ts'
@@ -18,7 +18,7 @@ import { installPlugins } from './plugins.ts'
 import { importStandIn } from './product-image.ts'
 
 process.chdir(join(import.meta.dirname, '..', '..'))
-const say = (line: string) => console.log(line)
+const print = (line: string) => console.log(line)
 const stopped = new AbortController()
 const { signal } = stopped
 const named = process.argv.slice(2)
@@ -26,25 +26,25 @@ const files = named.length > 0 ? named : globSync('test/containers/suite/*.ts').
 
 onStop(
   (why) => {
-    say(`${why}: stopping`)
+    print(`${why}: stopping`)
     stopped.abort()
   },
   () => process.exit(130)
 )
 const counts = await run().catch((error): Counts => {
-  if (error instanceof NoDaemon || error instanceof Unavailable) {
-    say(`SKIPPED ${files.length} files: ${error.message}`)
+  if (error instanceof NoDaemon || error instanceof UnavailableError) {
+    print(`SKIPPED ${files.length} files: ${error.message}`)
     return { passed: 0, failed: 0, skipped: files.length }
   }
   if (!signal.aborted) console.error(error)
   return { passed: 0, failed: 1, skipped: 0 }
 })
-if (!signal.aborted) say(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`)
+if (!signal.aborted) print(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`)
 process.exit(signal.aborted ? 130 : counts.failed === 0 ? 0 : 1)
 
 async function run(): Promise<Counts> {
-  await installDocker(say, signal)
-  if (process.platform === 'linux' && !(await isInstalled('ip'))) await installPackages(['iproute2'], say, signal)
+  await installDocker(print, signal)
+  if (process.platform === 'linux' && !(await isInstalled('ip'))) await installPackages(['iproute2'], print, signal)
   await timed('images', buildImages)
   return timed('tests', test)
 }
@@ -53,10 +53,10 @@ async function run(): Promise<Counts> {
 async function buildImages(): Promise<void> {
   const daemon = await startDaemon({ bridged: false })
   try {
-    await installPlugins(say, signal)
+    await installPlugins(print, signal)
     await importStandIn(daemon, signal)
     await composeBuild(daemon)
-    await buildEngineImages({ daemon, say, signal })
+    await buildEngineImages({ daemon, print, signal })
   } finally {
     await daemon.stop()
   }
@@ -77,7 +77,7 @@ async function test(): Promise<Counts> {
     signal
   })
   const exited = once(child, 'exit')
-  const counts = await reportTap(withFigures(createInterface({ input: child.stdout })), say)
+  const counts = await reportTap(withFigures(createInterface({ input: child.stdout })), print)
   const [code] = await exited
   if (code !== 0 && counts.failed === 0) counts.failed = 1
   return counts
@@ -87,7 +87,7 @@ async function test(): Promise<Counts> {
 async function* withFigures(lines: AsyncIterable<string>): AsyncGenerator<string> {
   for await (const line of lines) {
     const figure = /^ *# measured: (.+)/.exec(line)?.[1]
-    if (figure) say(figure)
+    if (figure) print(figure)
     yield line
   }
 }
@@ -96,6 +96,6 @@ async function timed<T>(name: string, work: () => Promise<T>): Promise<T> {
   signal.throwIfAborted()
   const startedAt = performance.now()
   const result = await work()
-  say(`-- ${name}: ${((performance.now() - startedAt) / 1000).toFixed(1)} s\n`)
+  print(`-- ${name}: ${((performance.now() - startedAt) / 1000).toFixed(1)} s\n`)
   return result
 }

@@ -3,7 +3,7 @@
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-export interface AbortedRequests {
+interface AbortedRequests {
   count: number
   perSecond: number
   abortAfterMs: number

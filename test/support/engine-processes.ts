@@ -15,10 +15,10 @@ import type { Program } from '../../stack/supervised.ts'
 import type { Supervisor } from '../../stack/supervisor.ts'
 import { descendants } from './stack-run.ts'
 
-export type EngineName = 'postgres' | 'redis' | 'kafka'
+type EngineName = 'postgres' | 'redis' | 'kafka'
 
 /** An engine in the hands of a test. */
-export interface EngineProcess {
+interface EngineProcess {
   port: number
   /** Starts it with the data that it has, and resolves to its address once it answers. */
   start(): Promise<string>
@@ -54,7 +54,7 @@ export async function createEngineProcesses(t: Pick<Test, 'teardown'>, kafkaAdve
   const supervisor: Supervisor = {
     start: (program) => void launch(program),
     stop: async () => {},
-    hurry: () => {},
+    killAll: () => {},
     reaperPid: reaper.pid
   }
 
@@ -88,7 +88,7 @@ export async function createEngineProcesses(t: Pick<Test, 'teardown'>, kafkaAdve
       directory: data,
       port,
       docker: undefined,
-      say: () => {},
+      print: () => {},
       signal: new AbortController().signal
     }
     const passwordFile = join(directory, `${name}-password`)
@@ -113,7 +113,7 @@ export async function createEngineProcesses(t: Pick<Test, 'teardown'>, kafkaAdve
 
   t.teardown(async () => {
     await Promise.all(([...children.keys()] as EngineName[]).map(kill))
-    reaper.goodbye()
+    reaper.dismiss()
     rmSync(directory, { recursive: true, force: true })
   })
 

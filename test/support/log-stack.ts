@@ -27,7 +27,7 @@ export async function startBroker(t: Teardown) {
   const supervisor = createSupervisor(join(directory, 'run'), () => {})
   t.teardown(() => supervisor.stop([]))
   const port = await freePort()
-  const options = { supervisor, directory: join(directory, 'kafka'), port, docker: undefined, say: () => {} }
+  const options = { supervisor, directory: join(directory, 'kafka'), port, docker: undefined, print: () => {} }
   const { address, ready } = await startKafka({ ...options, signal: new AbortController().signal })
   await ready
   /** The broker runs in its folder, which no argument names; each start gives it another process. */

@@ -25,7 +25,7 @@ export async function startOwnPostgres(t: Teardown) {
     passwordFile: join(directory, 'password'),
     port,
     docker: undefined,
-    say: () => {},
+    print: () => {},
     signal: new AbortController().signal,
     settings: { fsync: 'off' }
   })

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
  * What becomes of connections: bytes pass; they pass late; they are held back, and connections are accepted and never
  * answered; all are reset; none is accepted.
  */
-export type ProxyMode = 'pass' | 'slow' | 'mute' | 'reset' | 'refuse'
+type ProxyMode = 'pass' | 'slow' | 'mute' | 'reset' | 'refuse'
 
 /** Both ways together are a round trip that takes 300 ms longer. */
 const slowMs = 150

@@ -52,7 +52,7 @@ t.test('containers hold the data over a stop, a second run and the death of each
   const before = await containers()
   for (const id of before.values())
     process.kill(Number(await daemon.docker('inspect', '--format', '{{.State.Pid}}', id)), 'SIGKILL')
-  for (const engine of engines) await second.said(new RegExp(`^${engine} ended .*; starting it again`))
+  for (const engine of engines) await second.said(new RegExp(`^${engine} ended .*; restarting it`))
   await until(
     'new containers run',
     async () => {
