@@ -6,12 +6,12 @@ import type { Logger } from '#common/logging/logger.ts'
 import type { Readiness } from '#common/ops/readiness.ts'
 import { buildRpcServer, type RpcServerOptions } from '#common/rpc/server/server.ts'
 import { file_user_v1_user, UserService } from '#gen/user/v1/user_pb.ts'
-import { createAccounts } from './accounts.ts'
+import type { AccountParts } from './accounts/account-parts.ts'
 import { userRoutes } from './connect.ts'
 import type { Database } from './database.ts'
-import { createHashQueue } from './hash-queue.ts'
 import type { AccountMetrics } from './metrics.ts'
-import { createPasswords, type PasswordRules, usualHashMs } from './passwords.ts'
+import { HashQueue } from './passwords/hash-queue.ts'
+import { type HashRules, PasswordHashes, usualHashMs } from './passwords/password-hashes.ts'
 import type { SessionClient } from './session-client.ts'
 
 export interface UserAppParts {
@@ -23,28 +23,30 @@ export interface UserAppParts {
   log: Logger
 }
 
-type PasswordOptions = PasswordRules & { hashesAtATime: number }
+/** The section `userSvc.password`. */
+type PasswordOptions = HashRules & { hashesAtATime: number; minLength: number }
 
-/** How many hashes there may be at a time: as configured, or one a core. */
+/** The number of hashes at a time: as configured, or one per core. */
 export function hashesAtATime(configured: PasswordOptions): number {
   return configured.hashesAtATime || availableParallelism()
 }
 
 export function buildApp(parts: UserAppParts, options: { password: PasswordOptions; rpc: RpcServerOptions['rpc'] }) {
-  const { metrics } = parts
-  const passwords = createPasswords(options.password, (seconds) => metrics.hashSeconds.observe(seconds))
-  const hashQueue = createHashQueue(
-    hashesAtATime(options.password),
-    usualHashMs(options.password.cost),
-    metrics.hashQueue
-  )
-  const accounts = createAccounts({ ...parts, passwords, hashQueue, minPasswordLength: options.password.minLength })
+  const { db, sessionClient, metrics, log } = parts
+  const { password, rpc } = options
+  const accountParts: AccountParts = {
+    db,
+    sessionClient,
+    passwords: new PasswordHashes(password, (seconds) => metrics.hashSeconds.observe(seconds)),
+    hashQueue: new HashQueue(hashesAtATime(password), usualHashMs(password.cost), metrics.hashQueue),
+    minPasswordLength: password.minLength
+  }
   return buildRpcServer({
     ...parts,
-    rpc: options.rpc,
+    rpc,
     services: [UserService],
     needs: (method) => (method === UserService.method.logout ? [] : ['postgres']),
     files: [file_user_v1_user],
-    routes: (router) => userRoutes(router, accounts, metrics, parts.log)
+    routes: (router) => userRoutes(router, accountParts, metrics, log)
   })
 }

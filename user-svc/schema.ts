@@ -1,8 +1,11 @@
-/** The tables that user-svc owns. Changed here, then `npx drizzle-kit generate` writes the migration. */
+/**
+ * The tables that user-svc owns, and the effect of an account's deletion on each. After a change here,
+ * `npx drizzle-kit generate --name <what>` writes the migration.
+ */
 
-import { bigint, index, integer, pgTable, sql, text, timestamp, uniqueIndex, uuid } from './drizzle.ts'
+import { bigint, index, integer, jsonb, pgTable, sql, text, timestamp, uniqueIndex, uuid } from './drizzle.ts'
 
-/** One row an account. */
+/** One row per account. */
 export const users = pgTable(
   'users',
   {
@@ -10,33 +13,35 @@ export const users = pgTable(
     id: uuid().primaryKey(),
     /** The address in its normalised form. */
     email: text().notNull(),
-    /** Scheme, pepper, cost and hash; see passwords.ts. */
+    /** Scheme, pepper, cost and hash; see passwords/password-hashes.ts. */
     passwordHash: text('password_hash').notNull(),
-    /** Raised when all sessions of the account end; sessions of lower epochs are not valid. */
+    /** Raised when all sessions of the account end: sessions of a lower epoch are invalid. */
     sessionEpoch: bigint('session_epoch', { mode: 'bigint' }).notNull(),
     createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull().defaultNow()
   },
   (table) => [uniqueIndex('users_email_key').on(table.email)]
 )
 
-/** What other systems have yet to be told; written in the statement that makes it true. */
+/** Events that the relay has to process, each written by the statement that makes it true. */
 export const outbox = pgTable(
   'outbox',
   {
     id: bigint({ mode: 'bigint' }).primaryKey().generatedAlwaysAsIdentity(),
-    /** What happened, such as `user.deleted`. */
+    /** Selects the handler, such as `user.deleted`; see server.ts. */
     type: text().notNull(),
     userId: uuid('user_id').notNull(),
-    /** The raised session epoch: sessions below it are to end. */
-    sessionEpoch: bigint('session_epoch', { mode: 'bigint' }).notNull(),
+    /** The raised session epoch, for types that end sessions. */
+    sessionEpoch: bigint('session_epoch', { mode: 'bigint' }),
+    /** Further data of the type; no secret, and no personal data besides the user id. */
+    payload: jsonb().$type<Record<string, unknown>>().notNull().default({}),
     createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
-    /** A relay has it until then, or it is tried again after that; rows that were never tried come first. */
+    /** The end of a relay's lease, or of the wait after a failure. Rows that were never tried come first. */
     claimedUntil: timestamp('claimed_until', { withTimezone: true, precision: 3 }),
-    /** When the sessions had been ended. */
+    /** When the sessions had ended. */
     revokedAt: timestamp('revoked_at', { withTimezone: true, precision: 3 }),
-    /** Failures in a row, which decide how long the relay backs off. */
+    /** Consecutive failures, which decide how long the relay backs off. */
     attempts: integer().notNull().default(0),
-    /** When other systems had been told, and with that everything done. */
+    /** When the last step was done. */
     doneAt: timestamp('done_at', { withTimezone: true, precision: 3 })
   },
   (table) => [
@@ -45,8 +50,24 @@ export const outbox = pgTable(
   ]
 )
 
-/** Topics that have been there: one that is gone later is missed, not made again. */
+/** Kafka topics that have existed: one that is missing later was lost, so it is reported instead of created again. */
 export const topics = pgTable('topics', {
   name: text().primaryKey(),
   since: timestamp({ withTimezone: true, precision: 3 }).notNull().defaultNow()
 })
+
+/**
+ * The effect of an account's deletion on a table. `erased`: the statement in accounts/delete-account.ts deletes the rows
+ * of the account. `kept`: they stay, for a reason.
+ */
+export type EffectOfDeletion = { effect: 'erased'; userIdColumn: string } | { effect: 'kept'; reason: string }
+
+/** Every table by its name. A table that is missing here fails test/effect-of-deletion.test.ts. */
+export const effectOfDeletion: Record<string, EffectOfDeletion> = {
+  users: { effect: 'erased', userIdColumn: 'id' },
+  outbox: {
+    effect: 'kept',
+    reason: 'the relay needs the user id to end sessions and publish the event, and deletes the row after 30 days'
+  },
+  topics: { effect: 'kept', reason: 'holds no data of users' }
+}

@@ -7,19 +7,21 @@ import { watchReadiness } from '#common/ops/readiness.ts'
 import { runService } from '#common/process/lifecycle.ts'
 import { createRpcTransport } from '#common/rpc/client/transport.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
-import { createAccountEvents } from './account-events.ts'
 import { buildApp, hashesAtATime } from './app.ts'
 import { load } from './config.ts'
 import { connectDatabase } from './database.ts'
 import { createDatabaseProbe } from './database-probe.ts'
-import { prepareHashThreads } from './hash-threads.ts'
 import { accountMetrics } from './metrics.ts'
 import { keepMigrating } from './migrations.ts'
-import { startRelay } from './relay.ts'
+import { createAccountEvents } from './outbox/account-events.ts'
+import { createOutboxRows } from './outbox/outbox-rows.ts'
+import { startRelay } from './outbox/relay.ts'
+import { handleUserDeleted } from './outbox/user-deleted.ts'
+import { prepareHashThreads } from './passwords/hash-threads.ts'
 import { createSessionClient } from './session-client.ts'
 
 await runService('user-svc', load, async (config, { log, registry, logDependencies }) => {
-  await prepareHashThreads(hashesAtATime(config.userSvc.password))
+  await prepareHashThreads(hashesAtATime(config.userSvc.password), log)
   const { postgres, host, port, opsHost, opsPort } = config.userSvc
   if (config.userSvc.bruteForce.enabled) {
     log.warn({ event: 'brute_force_unavailable' }, 'userSvc.bruteForce.enabled has no effect in this version')
@@ -59,9 +61,8 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
   const events = config.kafka.brokers.length > 0 ? createAccountEvents(db, config.kafka, log) : undefined
   const { sessions } = sessionClient
   const relay = startRelay({
-    db,
-    sessions,
-    events,
+    rows: createOutboxRows(db),
+    handlers: { 'user.deleted': handleUserDeleted({ sessions, events, log }) },
     pending: accounts.outboxPending,
     failing: accounts.outboxFailing,
     log
@@ -72,6 +73,7 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
     closables: [
       { name: 'rpc', close: () => app.close(), underWay: app.callsUnderWay },
       { name: 'relay', close: relay.close },
+      { name: 'account events', close: async () => events?.close() },
       { name: 'migrations', close: async () => migrations.stop() },
       { name: 'postgres', close: pool.close }
     ],

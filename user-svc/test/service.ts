@@ -1,4 +1,4 @@
-/** A user-svc on a database of its own, with session-svc as an in-memory Connect router, for one test file. */
+/** A user-svc on a test database, with session-svc as an in-memory Connect router. */
 
 import { Code, createClient, createRouterTransport } from '@connectrpc/connect'
 import { Registry } from '@prometheus-io/client'
@@ -16,10 +16,10 @@ import { accountMetrics } from '../metrics.ts'
 import { migrateDatabase } from '../migrations.ts'
 import { createSessionClient } from '../session-client.ts'
 
-/** What the in-memory session-svc does and remembers. */
+/** The state of the in-memory session-svc. */
 export interface SessionsDouble {
   serving: boolean
-  /** How often it has been asked whether it serves. */
+  /** The number of health checks. */
   checks: number
   /** User ids by the hash of their token. */
   live: Map<string, string>
@@ -32,7 +32,7 @@ export interface SessionsDouble {
   beforeCreate: (userId: string) => Promise<void> | void
 }
 
-/** A session-svc in memory that serves and has no sessions. */
+/** A session-svc that serves and has no sessions. */
 export function sessionsDouble(): SessionsDouble {
   return {
     serving: true,
@@ -45,7 +45,7 @@ export function sessionsDouble(): SessionsDouble {
   }
 }
 
-/** The way to it. */
+/** The transport to an in-memory session-svc. */
 export function sessionTransport(double: SessionsDouble) {
   const fail = () => {
     if (double.failure) throw double.failure
@@ -88,7 +88,7 @@ export function sessionTransport(double: SessionsDouble) {
   })
 }
 
-/** Starts the service with the cheapest hashes there are; it ends with the test. */
+/** Starts user-svc with the cheapest bcrypt cost; it ends with the test. */
 export async function startUserSvc(t: Pick<Test, 'teardown'>) {
   const url = await createTestDatabase(t)
   await migrateDatabase(url)

@@ -1,0 +1,62 @@
+/** Login by password. Neither the response nor its time shows whether the address or the password was wrong. */
+
+import { requireFields } from '#common/errors/field-rules.ts'
+import type { Call } from '#common/rpc/call-context.ts'
+import { askEngine } from '#common/time/engine-call.ts'
+import type { Database } from '../database.ts'
+import { and, eq } from '../drizzle.ts'
+import { emailRule, normalizeEmail } from '../email.ts'
+import { users } from '../schema.ts'
+import { credentialsRejected } from './account-errors.ts'
+import type { AccountParts, LoggedIn, User } from './account-parts.ts'
+import { openSession } from './open-session.ts'
+
+interface LoginRequest {
+  email: string
+  password: string
+  /** The token of a session that ends when the new one is created. */
+  replacesToken?: string | undefined
+}
+
+/** @throws ConnectError `unauthenticated` CREDENTIALS_REJECTED for a wrong address and a wrong password alike */
+export async function logIn(parts: AccountParts, request: LoginRequest, call: Call): Promise<LoggedIn> {
+  const { db, passwords, hashQueue, sessionClient } = parts
+  const startedAt = performance.now()
+  const [email] = requireFields({ field: 'email', value: normalizeEmail(request.email), description: emailRule })
+  const [user] = await hashQueue.prepare('login', call, () =>
+    Promise.all([findUser(db, email, call), sessionClient.requireAvailable(call)])
+  )
+  const { matches, stale } = await hashQueue.run('login', call, () =>
+    passwords.check(request.password, user?.passwordHash, call.signal)
+  )
+  if (user === undefined || !matches) {
+    // While no session can be created, every login is 503, also with a wrong password.
+    await sessionClient.requireAvailable(call, performance.now() - startedAt)
+    call.log.info({ event: 'authn_login_fail', ...(user && { userId: user.id }) }, 'rejected a login')
+    throw credentialsRejected()
+  }
+  const opened = await openSession(parts, user, call, request.replacesToken)
+  if (stale) await renewHash(parts, user, request.password, call)
+  return { user, ...opened }
+}
+
+async function findUser(db: Database, email: string, call: Call): Promise<User | undefined> {
+  const [user] = await askEngine(call.signal, db.select().from(users).where(eq(users.email, email)))
+  return user
+}
+
+/**
+ * Replaces a hash of an old scheme, pepper or cost by one of the same password. After a failure, or while the hash queue
+ * is busy, the next login does it.
+ */
+async function renewHash(parts: AccountParts, user: User, password: string, call: Call): Promise<void> {
+  const { db, passwords, hashQueue } = parts
+  if (!hashQueue.hasFreeSlot()) return
+  try {
+    const passwordHash = await hashQueue.run('login', call, () => passwords.hash(password, call.signal))
+    const isUnchanged = and(eq(users.id, user.id), eq(users.passwordHash, user.passwordHash))
+    await askEngine(call.signal, db.update(users).set({ passwordHash }).where(isUnchanged), true)
+  } catch (error) {
+    call.log.warn({ event: 'password_rehash_failed', userId: user.id, err: error }, 'failed to renew a password hash')
+  }
+}

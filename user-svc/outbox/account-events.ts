@@ -1,0 +1,87 @@
+/** Publishes the events of accounts to Kafka, as `user/v1/events.proto` documents them. */
+
+import { create, type DescMessage, type MessageInitShape, toJson } from '@bufbuild/protobuf'
+import type { KafkaOptions, Sender } from '#common/kafka/client.ts'
+import { ensureTopic, type TopicMemory, type TopicOptions } from '#common/kafka/topic.ts'
+import type { Logger } from '#common/logging/logger.ts'
+import { askEngine } from '#common/time/engine-call.ts'
+import { withinMs } from '#common/time/timeout.ts'
+import type { Database } from '../database.ts'
+import { eq } from '../drizzle.ts'
+import { topics } from '../schema.ts'
+
+export interface AccountEvent<Schema extends DescMessage> {
+  /** The same for each delivery of the event. */
+  id: string
+  userId: string
+  occurredAt: Date
+  data: MessageInitShape<Schema>
+}
+
+export interface AccountEvents {
+  /** Resolves when the brokers have stored the event; rejects if that is not known. */
+  publish<Schema extends DescMessage>(schema: Schema, event: AccountEvent<Schema>): Promise<void>
+  close(): Promise<void>
+}
+
+export type AccountEventsOptions = Pick<KafkaOptions, 'brokers' | 'compression'> & { accountEvents: TopicOptions }
+
+const topicTimeoutMs = 15_000
+const queryTimeoutMs = 3000
+const disconnectTimeoutMs = 1000
+
+/** Loads the client, connects, and creates the topic if needed, when the first event is published. */
+export function createAccountEvents(db: Database, options: AccountEventsOptions, log: Logger): AccountEvents {
+  const { topic } = options.accountEvents
+  let sender: Sender | undefined
+  let topicExists = false
+
+  async function requireTopic(): Promise<void> {
+    const { createKafka, createSender } = await import('#common/kafka/client.ts')
+    sender ??= createSender(options, 'user-svc')
+    const admin = createKafka(options.brokers, 'user-svc').admin()
+    try {
+      await admin.connect()
+      await ensureTopic(admin, options.accountEvents, topicMemory(db, topic), log)
+      topicExists = true
+    } finally {
+      await withinMs(disconnectTimeoutMs, admin.disconnect()).catch(() => {})
+    }
+  }
+
+  return {
+    async publish(schema, event) {
+      if (!topicExists) await withinMs(topicTimeoutMs, requireTopic())
+      await sender?.send(topic, { key: event.userId, ...cloudEvent(schema, event) }).catch((error) => {
+        topicExists = false
+        throw error
+      })
+    },
+    close: async () => sender?.close()
+  }
+}
+
+/** @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md structured mode */
+function cloudEvent<Schema extends DescMessage>(schema: Schema, event: AccountEvent<Schema>) {
+  const value = JSON.stringify({
+    specversion: '1.0',
+    id: event.id,
+    source: 'user-svc',
+    type: schema.typeName,
+    subject: event.userId,
+    time: event.occurredAt.toISOString(),
+    datacontenttype: 'application/json',
+    data: toJson(schema, create(schema, event.data))
+  })
+  return { value, headers: { 'content-type': 'application/cloudevents+json' } }
+}
+
+/** Remembers the topic in the database, so that its loss by the brokers is noticed. */
+function topicMemory(db: Database, name: string): TopicMemory {
+  const query = <T>(result: PromiseLike<T>) => askEngine(queryTimeoutMs, result)
+  return {
+    wasThere: async () => (await query(db.select().from(topics).where(eq(topics.name, name)))).length > 0,
+    noteThere: async () => void (await query(db.insert(topics).values({ name }).onConflictDoNothing())),
+    remedy: `delete its row from the table topics of user-svc's database`
+  }
+}

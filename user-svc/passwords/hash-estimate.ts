@@ -1,0 +1,41 @@
+/** Estimates how long the next hash takes: a moving average, or the age of a running hash that already exceeds it. */
+
+import type { Clock } from '#common/time/clock.ts'
+
+// The share of the last hash in the average.
+const weight = 0.2
+
+export class HashEstimate {
+  readonly #clock: Clock
+  /** Start times, the oldest first. */
+  readonly #running = new Set<{ startedAt: number }>()
+  #averageMs: number
+
+  /** @param firstHashMs the estimate until a hash has been measured */
+  constructor(firstHashMs: number, clock: Clock) {
+    this.#averageMs = firstHashMs
+    this.#clock = clock
+  }
+
+  averageMs(): number {
+    return this.#averageMs
+  }
+
+  expectedMs(): number {
+    const [oldest] = this.#running
+    return oldest ? Math.max(this.#averageMs, this.#clock.now() - oldest.startedAt) : this.#averageMs
+  }
+
+  async measure<T>(hash: () => Promise<T>): Promise<T> {
+    const run = { startedAt: this.#clock.now() }
+    this.#running.add(run)
+    try {
+      const result = await hash()
+      // Only a computed hash counts: one that was not started for a disconnected caller takes no time.
+      this.#averageMs += weight * (this.#clock.now() - run.startedAt - this.#averageMs)
+      return result
+    } finally {
+      this.#running.delete(run)
+    }
+  }
+}

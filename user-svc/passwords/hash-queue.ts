@@ -1,0 +1,157 @@
+/**
+ * Decides when a password is hashed: at most one hash per core at a time; further calls wait in two lanes, so that
+ * neither logins nor registrations starve the other. A call that cannot be served within its deadline is rejected at once.
+ */
+
+import { overloaded } from '#common/errors/connect-errors.ts'
+import type { Call } from '#common/rpc/call-context.ts'
+import { type Clock, systemClock } from '#common/time/clock.ts'
+import { untilAborted } from '#common/time/deadline.ts'
+import { HashEstimate } from './hash-estimate.ts'
+import { HashLanes, type Lane, otherLane, type WaitingCall } from './hash-lanes.ts'
+
+/** Why a call was rejected: its lane was too long for its deadline, or hashing became slower than expected. */
+export type ShedReason = 'hash_queue_full' | 'hash_slow'
+
+/** Receives what the queue measures. */
+export interface HashQueueObserver {
+  onLength(lane: Lane, waiting: number): void
+  onStart(lane: Lane, waitedSeconds: number): void
+  onShed(reason: ShedReason): void
+}
+
+type Caller = Pick<Call, 'signal' | 'timeoutMs'>
+
+// Time that a call needs after its hash, for the session and the response.
+const reserveMs = 250
+// Other work on the cores can slow hashing down; an admitted call is still served when the wait doubles.
+const waitSafetyFactor = 2
+// Time that the response alone needs.
+const responseMs = 100
+
+export class HashQueue {
+  readonly #slots: number
+  readonly #observer: HashQueueObserver
+  readonly #clock: Clock
+  readonly #estimate: HashEstimate
+  readonly #lanes = new HashLanes()
+  /** Calls with a reserved place that do not wait for a slot yet. */
+  readonly #preparing: Record<Lane, number> = { login: 0, registration: 0 }
+  #running = 0
+
+  /**
+   * @param slots hashes at a time
+   * @param firstHashMs how long a hash takes, until that has been measured
+   */
+  constructor(slots: number, firstHashMs: number, observer: HashQueueObserver, clock: Clock = systemClock) {
+    this.#slots = slots
+    this.#observer = observer
+    this.#clock = clock
+    this.#estimate = new HashEstimate(firstHashMs, clock)
+  }
+
+  /** Whether a hash could start now. */
+  hasFreeSlot(): boolean {
+    return this.#running < this.#slots
+  }
+
+  /**
+   * Does the work before a hash, such as queries, and reserves a place in the queue meanwhile: of a burst of calls, those
+   * without a place are rejected before any work is done for them.
+   *
+   * @throws ConnectError `unavailable`, with the time after which there should be room
+   */
+  async prepare<T>(lane: Lane, caller: Caller, work: () => Promise<T>): Promise<T> {
+    this.#requireRoom(lane, caller)
+    this.#preparing[lane] += 1
+    try {
+      return await work()
+    } finally {
+      this.#preparing[lane] -= 1
+    }
+  }
+
+  /**
+   * Runs the hash as soon as there is a slot. A caller that disconnects leaves the queue.
+   *
+   * @throws ConnectError `unavailable` if the hash could not be computed in time
+   */
+  async run<T>(lane: Lane, caller: Caller, hash: () => Promise<T>): Promise<T> {
+    caller.signal.throwIfAborted()
+    const calledAt = this.#clock.now()
+    if (this.hasFreeSlot()) {
+      this.#running += 1
+      this.#lanes.started(lane)
+    } else {
+      this.#requireRoom(lane, caller)
+      await this.#waitForSlot(lane, caller)
+    }
+    this.#observer.onStart(lane, (this.#clock.now() - calledAt) / 1000)
+    return this.#withinDeadline(lane, caller, this.#runInSlot(hash))
+  }
+
+  #expectedWaitMs(lane: Lane): number {
+    const queued = (each: Lane) => this.#lanes.length(each) + this.#preparing[each]
+    const own = queued(lane)
+    // The lanes take turns, so a call waits for as many calls of the other lane as of its own.
+    const ahead = own + Math.min(queued(otherLane(lane)), own + 1)
+    const startsBefore = Math.max(ahead + this.#running - this.#slots + 1, 0)
+    return (startsBefore * this.#estimate.expectedMs()) / this.#slots
+  }
+
+  #requireRoom(lane: Lane, { timeoutMs }: Caller): void {
+    const waitMs = this.#expectedWaitMs(lane)
+    const neededMs = waitSafetyFactor * waitMs + this.#estimate.expectedMs() + reserveMs
+    if (waitMs > 0 && neededMs > timeoutMs()) throw this.#shed('hash_queue_full', lane)
+  }
+
+  #shed(reason: ShedReason, lane: Lane) {
+    this.#observer.onShed(reason)
+    return overloaded(Math.max(1, Math.ceil(this.#expectedWaitMs(lane) / 1000)))
+  }
+
+  /** Resolves when the call has got a slot. */
+  #waitForSlot(lane: Lane, { signal, timeoutMs }: Caller): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    const timer = new AbortController()
+    const leave = (settle: () => void) => {
+      // It has left the queue already, for another reason.
+      if (!this.#lanes.remove(lane, call)) return
+      timer.abort()
+      signal.removeEventListener('abort', onAbort)
+      this.#observer.onLength(lane, this.#lanes.length(lane))
+      settle()
+    }
+    const call: WaitingCall = { start: () => leave(resolve) }
+    const onAbort = () => leave(() => untilAborted(signal, Promise.resolve()).catch(reject))
+    const onLate = () => leave(() => reject(this.#shed('hash_slow', lane)))
+    this.#lanes.add(lane, call)
+    this.#observer.onLength(lane, this.#lanes.length(lane))
+    signal.addEventListener('abort', onAbort, { once: true })
+    const patienceMs = timeoutMs() - this.#estimate.averageMs() - reserveMs
+    this.#clock.sleep(patienceMs, timer.signal).then(onLate, () => {})
+    return promise
+  }
+
+  async #runInSlot<T>(hash: () => Promise<T>): Promise<T> {
+    try {
+      return await this.#estimate.measure(hash)
+    } finally {
+      // The next call takes over the slot, if there is one.
+      if (!this.#lanes.startNext()) this.#running -= 1
+    }
+  }
+
+  /** A running hash cannot be stopped: it keeps its slot, although its caller gets an error in time. */
+  async #withinDeadline<T>(lane: Lane, { signal, timeoutMs }: Caller, hashed: Promise<T>): Promise<T> {
+    const timer = new AbortController()
+    const late = this.#clock.sleep(Math.max(0, timeoutMs() - responseMs), timer.signal).then(() => {
+      throw this.#shed('hash_slow', lane)
+    })
+    try {
+      return await Promise.race([late, untilAborted(signal, hashed)])
+    } finally {
+      timer.abort()
+    }
+  }
+}

@@ -1,0 +1,114 @@
+/** The events of accounts on the real Kafka: their form, a topic that was lost, brokers that do not respond. */
+
+import { randomBytes, randomUUID } from 'node:crypto'
+import { createServer, type Socket } from 'node:net'
+import { sql } from 'drizzle-orm'
+import t from 'tap'
+import { createKafka } from '#common/kafka/client.ts'
+import { engineAddress, silentLog } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
+import { createAccountEvents } from '../../outbox/account-events.ts'
+import { createOutbox } from './outbox.ts'
+
+const brokers = [engineAddress('TEST_KAFKA_BROKERS')]
+const newTopic = () => `events-${randomBytes(4).toString('hex')}`
+
+function eventOptions(topic: string, addresses = brokers) {
+  const accountEvents = { topic, partitions: 3, replication: 1, retention: 3_600_000, retentionBytes: 2 ** 20 }
+  return { brokers: addresses, compression: 'zstd', accountEvents } as const
+}
+
+/** The first message of a topic. */
+async function firstMessage(topic: string) {
+  // The first group of a new broker waits for its coordinator, and a kafkajs consumer that met that may wait for ever.
+  for (let attempt = 0; ; attempt += 1) {
+    const consumer = createKafka(brokers, 'test').consumer({ groupId: randomUUID(), retry: { retries: 5 } })
+    const found: { key: string; value: unknown; type: string }[] = []
+    try {
+      await consumer.connect()
+      await consumer.subscribe({ topics: [topic], fromBeginning: true })
+      await consumer.run({
+        eachMessage: async ({ message: { key, value, headers } }) =>
+          void found.push({ key: `${key}`, value: JSON.parse(`${value}`), type: `${headers?.['content-type']}` })
+      })
+      await until('a message is read', () => found.length > 0, 10_000)
+      return found[0]
+    } catch (error) {
+      if (attempt === 3) throw error
+    } finally {
+      await consumer.disconnect()
+    }
+  }
+}
+
+t.test('publishes a CloudEvent with the user id as its key', async (t) => {
+  const { db, relay, insertDeletion } = await createOutbox(t)
+  const topic = newTopic()
+  const events = createAccountEvents(db, eventOptions(topic), silentLog)
+  t.teardown(events.close)
+  const userId = await insertDeletion()
+  await relay(events).relayOnce()
+  t.match(await firstMessage(topic), {
+    key: userId,
+    type: 'application/cloudevents+json',
+    value: {
+      specversion: '1.0',
+      id: `${userId}/deleted`,
+      source: 'user-svc',
+      type: 'user.v1.UserDeleted',
+      subject: userId,
+      time: /^\d{4}-.*Z$/,
+      datacontenttype: 'application/json',
+      data: { userId, deletedAt: /^\d{4}-.*Z$/ }
+    }
+  })
+})
+
+t.test('a lost topic is not created again until its row is deleted', async (t) => {
+  const { db, relay, insertDeletion, count, makeDue } = await createOutbox(t)
+  const topic = newTopic()
+  const relayOnce = async () => {
+    const events = createAccountEvents(db, eventOptions(topic), silentLog)
+    await relay(events).relayOnce()
+    await events.close()
+  }
+  await insertDeletion()
+  await relayOnce()
+  t.equal(await count('done_at is not null'), 1)
+  const admin = createKafka(brokers, 'test').admin()
+  await admin.connect()
+  t.teardown(() => admin.disconnect())
+  await admin.deleteTopics({ topics: [topic] })
+  await until('the topic is deleted', async () => !(await admin.listTopics()).includes(topic))
+  await insertDeletion()
+  await relayOnce()
+  t.equal(await count('done_at is null and revoked_at is not null and attempts = 1'), 1, 'the sessions have ended')
+  t.notOk((await admin.listTopics()).includes(topic))
+  await db.execute(sql`delete from topics`)
+  await makeDue()
+  await relayOnce()
+  t.equal(await count('done_at is null'), 0)
+})
+
+t.test('the relay closes while it waits for unresponsive brokers', async (t) => {
+  const { db, runningRelay, insertDeletion, count } = await createOutbox(t)
+  const sockets = new Set<Socket>()
+  const unresponsive = createServer((socket) => sockets.add(socket.on('error', () => {})))
+  await new Promise<void>((done) => unresponsive.listen(0, '127.0.0.1', done))
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    unresponsive.close()
+  })
+  const { port } = unresponsive.address() as { port: number }
+  await insertDeletion()
+  const events = createAccountEvents(db, eventOptions(newTopic(), [`127.0.0.1:${port}`]), silentLog)
+  const running = runningRelay(events)
+  await until('the sessions have ended', async () => (await count('revoked_at is not null')) === 1)
+  await until('the relay has connected to the brokers', () => sockets.size > 0)
+  const startedAt = performance.now()
+  await running.close()
+  await events.close()
+  const tookMs = Math.round(performance.now() - startedAt)
+  t.ok(tookMs < 6000, `${tookMs} ms`)
+  t.equal(await count('done_at is not null'), 0)
+})
