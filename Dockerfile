@@ -20,7 +20,8 @@ COPY gateway gateway
 COPY user-svc user-svc
 COPY session-svc session-svc
 COPY log-sink log-sink
-# What shows the collected logs (`make logs`).
+# `make logs` in the container: `node stack/logs.ts`.
+COPY log-viewer log-viewer
 COPY stack/config.ts stack/log-directories.ts stack/logs.ts stack/make-variables.ts stack/
 # In a checkout under umask 077 only the owner can read the files; in the image the user `node` must.
 RUN chmod -R a+rX .

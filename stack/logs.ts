@@ -1,10 +1,10 @@
-/** What `make logs` does: shows the logs of all services, merged by time. */
+/** `make logs`: shows the logs of all services, merged by time. */
 
 import { join } from 'node:path'
 import { ConfigError, loadConfig } from '#common/config/load.ts'
-import { readQuery } from '../log-sink/viewer/query.ts'
-import { createFormat } from '../log-sink/viewer/readable.ts'
-import { showLogs } from '../log-sink/viewer/show.ts'
+import { readQuery } from '../log-viewer/query.ts'
+import { createFormat } from '../log-viewer/readable.ts'
+import { showLogs } from '../log-viewer/show.ts'
 import { schema } from './config.ts'
 import { logDirectories } from './log-directories.ts'
 import { logsVariables, requireKnownMakeVariables, runVariables } from './make-variables.ts'
@@ -12,7 +12,7 @@ import { logsVariables, requireKnownMakeVariables, runVariables } from './make-v
 // Paths in the configuration are relative to the project.
 process.chdir(join(import.meta.dirname, '..'))
 const out = process.stdout
-// A reader that has gone away is noticed by the write itself.
+// The callback of a failed write has its error, too.
 out.on('error', () => {})
 process.stderr.on('error', () => {})
 
@@ -24,10 +24,11 @@ try {
   // Variables of `make run` may be exported in the same shell.
   const config = loadConfig(schema, process.env, [...logsVariables, ...runVariables])
   const complete = await showLogs({ query, ...logDirectories(config), out, format, say: console.error })
-  // process.exit() can wait for ever for a thread that compiles (nodejs/node#54918: remove when it is closed).
+  // process.exit() can wait forever for a thread that compiles (nodejs/node#54918). Remove when that is fixed.
   process.exitCode = complete ? 0 : 1
 } catch (error) {
   const { code, syscall, message } = error as NodeJS.ErrnoException
+  // The reader of the output, such as `head`, has closed it.
   if (code === 'EPIPE') process.exit(0)
   if (!(error instanceof ConfigError) && syscall === undefined) throw error
   console.error(message)

@@ -8,7 +8,7 @@ import { parse as parseYaml, stringify } from 'yaml'
 import type { Key } from '#common/config/keys.ts'
 import { forEachKey } from '#common/config/load.ts'
 import { allCodes, errorMeaning } from '#common/errors/codes.ts'
-import { filters, readQuery } from '../log-sink/viewer/query.ts'
+import { readQuery } from '../log-viewer/query.ts'
 import { schema } from '../stack/config.ts'
 import { dashboardExpressions, missingMetrics, reads, rules } from './metrics-used.ts'
 import { findPromtool } from './promtool.ts'
@@ -177,7 +177,7 @@ t.test('what a runbook asks of the log can be asked', async (t) => {
     t.equal(line.split(viewer).length - 1, there.length, `${file}: in a form that it takes`)
     for (const [, name = '', written = ''] of here.join(' ').matchAll(new RegExp(`(\\w+)=(${value})`, 'g'))) {
       const asked = name === 'TRACE' ? '0af7651916cd43dd8448eb211c80319c' : written
-      t.ok(filters(readQuery({ [name]: asked }, Date.now())), `${file}: ${name}=${written}`)
+      t.ok(Object.values(readQuery({ [name]: asked }, Date.now())).some(Boolean), `${file}: ${name}=${written}`)
       count += 1
     }
   }

@@ -6,7 +6,10 @@ import { globSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { type Counts, reportTap } from './tap-report.ts'
 
-const patterns = ['{common,gateway,user-svc,session-svc,log-sink,stack,bench}/test/**/*.test.ts', 'test/**/*.test.ts']
+const patterns = [
+  '{common,gateway,user-svc,session-svc,log-sink,log-viewer,stack,bench}/test/**/*.test.ts',
+  'test/**/*.test.ts'
+]
 
 /** Runs the named files, or all there are. A run that fails without a failed test counts as one. */
 export async function runTap(

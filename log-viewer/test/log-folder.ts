@@ -1,4 +1,4 @@
-/** Folders of logs for the tests of the viewer, and what it shows of them. */
+/** Folders of log files for the tests, and the output of the viewer for them. */
 
 import {
   appendFileSync,
@@ -13,19 +13,18 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { Writable } from 'node:stream'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import type { Test } from 'tap'
-import { readQuery } from '../viewer/query.ts'
-import { type Showing, showLogs } from '../viewer/show.ts'
+import { readQuery } from '../query.ts'
+import { type ShowOptions, showLogs } from '../show.ts'
 
-/** A trace id for tests. */
+/** The trace id of the tests. */
 export const traceId = '0af7651916cd43dd8448eb211c80319c'
 
-/** The time that the lines of tests count from. */
+/** The time of `lineAt(0)`. */
 export const startMs = Date.parse('2026-11-24T08:15:00.000Z')
 
-/** A line as the services write it, some milliseconds after the start. */
+/** A line in the form of the services, `afterMs` after `startMs`. */
 export function lineAt(afterMs: number, fields: Record<string, unknown> = {}): string {
   const { level = 'info', time = new Date(startMs + afterMs).toISOString(), service = 'gateway', ...rest } = fields
   const line = { level, time, service, version: '0.1.0', instance: 'host-1a2b3c4d', ...rest }
@@ -42,7 +41,7 @@ export interface LogFolder {
   /** Compresses a collected file as the sinks do. */
   compress(path: string): void
   /** Appends to a segment of the spool, given as `<service>/<instance>` and the position of its first line. */
-  keep(source: string, first: number, ...lines: string[]): string
+  write(source: string, first: number, ...lines: string[]): string
 }
 
 /** Empty folders, removed when the test ends. */
@@ -69,45 +68,28 @@ export function logFolder(t: Test): LogFolder {
       renameSync(`${path}.gz.tmp`, `${path}.gz`)
       unlinkSync(path)
     },
-    keep: (source, first, ...lines) => append(join(spool, source, `${String(first).padStart(16, '0')}.ndjson`), lines)
+    write: (source, first, ...lines) => append(join(spool, source, `${String(first).padStart(16, '0')}.ndjson`), lines)
   }
 }
 
-/** What the viewer writes. */
-export interface Shown {
-  /** The lines, as one text. */
-  text(): string
-  /** What is not a line. */
-  said: string[]
-}
-
-/** Starts the viewer; `done` says whether all files could be read. */
-export function startShow(folder: LogFolder, variables: NodeJS.ProcessEnv = {}, more: Partial<Showing> = {}) {
+/** Starts the viewer; `done` resolves to the result of `showLogs`. */
+export function startShow(folder: LogFolder, variables: NodeJS.ProcessEnv = {}, more: Partial<ShowOptions> = {}) {
   const blocks: string[] = []
-  const said: string[] = []
+  const messages: string[] = []
   const out = new Writable({
-    decodeStrings: true,
     write(block, _encoding, done) {
       blocks.push(block.toString('latin1'))
       done()
     }
   })
   const query = readQuery(variables, Date.now())
-  const done = showLogs({ query, ...folder, out, say: (message) => said.push(message), ...more })
-  return { said, done, text: () => Buffer.from(blocks.join(''), 'latin1').toString() }
+  const done = showLogs({ query, ...folder, out, say: (message) => messages.push(message), ...more })
+  return { messages, done, text: () => Buffer.from(blocks.join(''), 'latin1').toString() }
 }
 
-/** What the viewer shows of what is there. */
-export async function show(folder: LogFolder, variables: NodeJS.ProcessEnv = {}, more: Partial<Showing> = {}) {
+/** Runs the viewer without FOLLOW. */
+export async function show(folder: LogFolder, variables: NodeJS.ProcessEnv = {}, more: Partial<ShowOptions> = {}) {
   const shown = startShow(folder, variables, more)
   const complete = await shown.done
-  return { text: shown.text(), said: shown.said, complete }
-}
-
-/** Waits for something to become true. */
-export async function until(condition: () => boolean): Promise<void> {
-  for (let tries = 0; !condition(); tries++) {
-    if (tries > 500) throw new Error(`not within 10 s: ${condition}`)
-    await sleep(20)
-  }
+  return { text: shown.text(), messages: shown.messages, complete }
 }
