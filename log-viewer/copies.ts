@@ -12,10 +12,9 @@ export function createCopyFilter(limit = 200_000): (entry: Entry) => boolean {
 
   return ({ line, place }) => {
     const digest = hash('sha1', line, 'base64')
-    const inPlace = digest + place
     const passed = get(digest)
-    const count = passed === 0 ? 1 : get(inPlace) + 1
-    recent.set(inPlace, count)
+    const count = passed === 0 ? 1 : get(digest + place) + 1
+    recent.set(digest + place, count)
     recent.set(digest, Math.max(count, passed))
     if (recent.size > 2 * limit) {
       older = recent

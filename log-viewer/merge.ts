@@ -35,9 +35,9 @@ type Head = { stream: Entries; waiting: Entry[] }
 const timeOf = ({ waiting }: Head) => (waiting.at(-1) as Entry).ms
 
 async function refill(head: Head): Promise<void> {
-  for (let done: boolean | undefined; head.waiting.length === 0 && !done; ) {
-    const block = await head.stream.next()
-    head.waiting = block.value?.reverse() ?? []
-    done = block.done
-  }
+  do {
+    const { value, done } = await head.stream.next()
+    if (done) return
+    head.waiting = value.reverse()
+  } while (head.waiting.length === 0)
 }

@@ -27,7 +27,6 @@ export function readQuery(environment: NodeJS.ProcessEnv, nowMs: number) {
     return value
   }
   return {
-    /** 32 hexadecimal digits in lower case. */
     traceId: read(
       'TRACE',
       'a trace id of 32 hexadecimal digits, or a traceparent',
@@ -37,7 +36,6 @@ export function readQuery(environment: NodeJS.ProcessEnv, nowMs: number) {
     /** The least severe level, as its index in `logLevels`. */
     level: read('LEVEL', `one of ${logLevels.join(', ')}`, levelIndex),
     sinceMs: read('SINCE', 'a time span such as 15m, 2h, 7d, or an ISO 8601 time', (text) => parseSince(text, nowMs)),
-    /** Also show lines that are written later. */
     follow: read('FOLLOW', '1 or 0', (text) => (/^[01]$/.test(text) ? text === '1' : undefined)) ?? false
   }
 }

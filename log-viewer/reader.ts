@@ -27,12 +27,13 @@ export type Entries = AsyncGenerator<Entry[], void>
 type OnProblem = (path: string, error: unknown) => void
 
 const blockBytes = 2 ** 20
+const clockToleranceMs = 60_000
 const lineFeed = 0x0a
 
-/**
- * The log files of each folder, oldest first: collected files (`<sink>/partition-<n>/lines-….ndjson`) or segments of the
- * spool (`<service>/<instance>/<position>.ndjson`). The paths lack `.gz`: while a file is compressed, both names exist.
- */
+// Files of a partition that a sink collected, or segments of a source in the spool.
+const logFile = /\/(lines-[^/]+|\d{16})\.ndjson(\.gz)?$/
+
+/** The log files of each folder, oldest first, without `.gz`: while a file is being compressed, both names exist. */
 export function listLogFiles(directory: string, onProblem: OnProblem): string[][] {
   function list(path: string): string[] {
     try {
@@ -45,7 +46,7 @@ export function listLogFiles(directory: string, onProblem: OnProblem): string[][
   }
   const folders = list(directory).flatMap(list)
   return folders.map((folder) => {
-    const paths = list(folder).filter((path) => /\/(lines-[^/]+|\d{16})\.ndjson(\.gz)?$/.test(path))
+    const paths = list(folder).filter((path) => logFile.test(path))
     return [...new Set(paths.map((path) => path.replace(/\.gz$/, '')))].sort()
   })
 }
@@ -68,8 +69,7 @@ export function createReader(query: Query, onProblem: OnProblem) {
       const { size, mtimeMs } = await handle.stat()
       // A sink cuts back lines that it could not commit, and the next owner of the partition collects them again.
       if (name === path && size < file.offset) Object.assign(file, { offset: size, place: `${file.place}+` })
-      // The clocks of two machines may differ by a minute.
-      const isOld = mtimeMs + 60_000 < (query.sinceMs ?? 0)
+      const isOld = mtimeMs + clockToleranceMs < (query.sinceMs ?? 0)
       if (!isOld && (name !== path || size > file.offset)) return read(file, name, handle)
       await handle.close()
     } catch (error) {

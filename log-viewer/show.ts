@@ -60,11 +60,9 @@ export async function showLogs(options: ShowOptions): Promise<boolean> {
   const count = await showUnread()
   const known = new Set([...productServices, ...reader.services])
   const unknown = (query.services ?? []).filter((name) => !known.has(name))
-  if (unknown.length > 0) {
-    say(`SERVICE: no log line of ${unknown.join(', ')}; there are ${[...known].sort().join(', ')}`)
-  } else if (count === 0) {
-    say(`no matching log line${query.follow ? ' yet' : ''} in ${collected} and ${spool}`)
-  }
+  const services = [...known].sort().join(', ')
+  if (unknown.length > 0) say(`SERVICE: no log line of ${unknown.join(', ')}; there are ${services}`)
+  else if (count === 0) say(`no matching log line${query.follow ? ' yet' : ''} in ${collected} and ${spool}`)
   while (query.follow && !signal?.aborted) {
     await sleep(pollMs)
     await showUnread()

@@ -147,9 +147,13 @@ t.test('each line of running services is shown once, whenever the viewer is star
       traffic.step()
       await sleep(1)
     }
-    const lines = shown.text().match(/.+\n/g) ?? []
+    const lines: string[] = shown.text().match(/.+\n/g) ?? []
     t.equal(new Set(lines).size, lines.length, 'no line twice')
-    t.same(before.filter((line) => !lines.includes(line)), [], 'no line missing')
+    t.same(
+      before.filter((line) => !lines.includes(line)),
+      [],
+      'no line missing'
+    )
   }
 })
 
