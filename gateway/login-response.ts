@@ -3,7 +3,6 @@
 import type { Timestamp } from '@bufbuild/protobuf/wkt'
 import { timestampMs } from '@bufbuild/protobuf/wkt'
 import { Code, ConnectError } from '@connectrpc/connect'
-import { isoTime } from '#common/time/iso-time.ts'
 import type { AuthenticateAndLoginResponse, RegisterAndLoginResponse } from '#gen/user/v1/user_pb.ts'
 
 /** Refuses a reply of user-svc that lacks a part: it must never become half a log-in. */
@@ -17,5 +16,5 @@ export function loggedInBody({ user, session, token }: RegisterAndLoginResponse 
 
 function timeText(timestamp: Timestamp | undefined): string {
   if (timestamp === undefined) throw new ConnectError('a reply lacks a time', Code.Internal)
-  return isoTime(timestampMs(timestamp))
+  return new Date(timestampMs(timestamp)).toISOString()
 }

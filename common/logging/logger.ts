@@ -6,7 +6,6 @@ import { codeName } from '#common/errors/codes.ts'
 import { engineReason } from '#common/errors/engine-reason.ts'
 import type { Trace } from '#common/ops/trace.ts'
 import { version } from '#common/process/version.ts'
-import { isoTime } from '#common/time/iso-time.ts'
 
 /** What a line may say besides `time level service version instance msg`. */
 export interface LogFields {
@@ -149,7 +148,7 @@ export function createLogger(
     level,
     base: { service, version, instance },
     messageKey: 'msg',
-    timestamp: () => `,"time":"${isoTime(Date.now())}"`,
+    timestamp: pino.stdTimeFunctions.isoTime,
     formatters: {
       level: (label: string) => ({ level: label }),
       log: onlyKnown

@@ -2,7 +2,6 @@
 
 import type { Client } from '@connectrpc/connect'
 import type { FastifyInstance, onRequestAsyncHookHandler } from 'fastify'
-import { isoTime } from '#common/time/iso-time.ts'
 import type { UserService } from '#gen/user/v1/user_pb.ts'
 import { loggedInBody } from '../login-response.ts'
 import { bearerToken, requireToken, sessionOf } from '../plugins/session-check.ts'
@@ -64,9 +63,9 @@ export function sessionRoutes(app: FastifyInstance, { users, checkSession, budge
         user: { id: session.userId },
         session: {
           id: session.id,
-          createdAt: isoTime(session.createdAt),
-          lastSeenAt: isoTime(session.lastSeenAt),
-          expiresAt: isoTime(session.expiresAt)
+          createdAt: new Date(session.createdAt).toISOString(),
+          lastSeenAt: new Date(session.lastSeenAt).toISOString(),
+          expiresAt: new Date(session.expiresAt).toISOString()
         }
       })
     }
