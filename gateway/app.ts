@@ -20,7 +20,7 @@ import { describeRoutes } from './plugins/openapi.ts'
 import type { RateLimitRedis } from './plugins/rate-limit-store.ts'
 import { limitRates } from './plugins/rate-limits.ts'
 import { requireSession } from './plugins/session-check.ts'
-import { refuseAmbiguous } from './plugins/strict-http.ts'
+import { rejectAmbiguous } from './plugins/strict-http.ts'
 import { shedUnderPressure } from './plugins/under-pressure.ts'
 import { answerUnknownRoutes } from './plugins/unknown-routes.ts'
 import { addCommonHeaders } from './request-context.ts'
@@ -48,7 +48,7 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
   answerUnknownRoutes(app, errors)
   acceptJsonOnly(app)
   drainConnections(app, connections)
-  refuseAmbiguous(app, maxBodyBytes)
+  rejectAmbiguous(app, maxBodyBytes)
   logRequests(app, log)
   await measureRequests(app, registry)
   await shedUnderPressure(app, registry)

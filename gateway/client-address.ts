@@ -1,14 +1,14 @@
-/** Who the client of a request is: its peer, or the hop that the trusted proxies before the gateway name. */
+/** The address of the client: the peer, or the hop before the trusted proxies. */
 
 import { createHash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { BlockList, isIP } from 'node:net'
 import type { Logger } from '#common/logging/logger.ts'
 
-/** The client of a request; undefined if the connection was reset before its peer was known. */
+/** The client of a request; undefined if the connection was reset, so that its peer is not known. */
 export type ClientOf = (request: Pick<IncomingMessage, 'headers' | 'socket'>) => string | undefined
 
-/** Networks in CIDR notation, as a check of addresses. */
+/** @returns whether an address is in one of the networks (CIDR notation) */
 export function networks(cidrs: readonly string[]): (address: string) => boolean {
   const list = new BlockList()
   for (const cidr of cidrs) {
@@ -19,11 +19,10 @@ export function networks(cidrs: readonly string[]): (address: string) => boolean
 }
 
 /**
- * Walks `X-Forwarded-For` from its end as long as the hops are trusted; the first other one is the client.
- * A port is removed from each hop before the hop is compared. A hop that is no address is never trusted; its text, hashed,
- * stands for the client, so that such clients are counted apart.
+ * Reads `X-Forwarded-For` from its end. The client is the first hop that is no trusted proxy. Ports of hops are ignored. A hop
+ * that is no address is never trusted; the client is a hash of its text, so that such clients have separate limits.
  */
-export function clientFinder(trusts: (address: string) => boolean, log: Logger): ClientOf {
+export function clientFinder(isTrusted: (address: string) => boolean, log: Logger): ClientOf {
   const warned = new Set<string>()
   function warnOnce(event: string, message: string): void {
     if (warned.has(event)) return
@@ -34,7 +33,7 @@ export function clientFinder(trusts: (address: string) => boolean, log: Logger):
     let client = canonicalAddress(socket.remoteAddress ?? '')
     const field = headers['x-forwarded-for']
     if (client === undefined || field === undefined) return client
-    if (!trusts(client)) {
+    if (!isTrusted(client)) {
       warnOnce(
         'forwarded_for_ignored',
         'ignored X-Forwarded-For of a peer that is not in gateway.trustedProxies: rate limits count the peer'
@@ -49,13 +48,13 @@ export function clientFinder(trusts: (address: string) => boolean, log: Logger):
         return `unreadable-${createHash('sha256').update(hop.trim()).digest('hex').slice(0, 32)}`
       }
       client = address
-      if (!trusts(client)) break
+      if (!isTrusted(client)) break
     }
     return client
   }
 }
 
-/** The address of a hop, which can be quoted, in brackets, and followed by a port. */
+/** The address of a hop, which can have quotes, brackets and a port. */
 export function hopAddress(hop: string): string | undefined {
   const bare = hop
     .trim()
@@ -66,7 +65,7 @@ export function hopAddress(hop: string): string | undefined {
   return canonicalAddress(bracketed?.trim() ?? beforePort ?? bare)
 }
 
-/** An address in its one spelling, without a zone; IPv4 mapped into IPv6 is IPv4. Undefined if it is no address. */
+/** The canonical form of an address, without a zone; IPv4 for IPv4-mapped IPv6. Undefined if the text is no address. */
 export function canonicalAddress(address: string): string | undefined {
   const [bare = ''] = address.split('%')
   if (isIP(bare) === 4) return bare

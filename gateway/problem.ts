@@ -1,11 +1,11 @@
-/** Problem details (RFC 9457): what every error looks like to a user, whatever it was inside. */
+/** Problem details (RFC 9457): the response of every error. */
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import type { FastifyError } from 'fastify'
 import { errorMeaning } from '#common/errors/codes.ts'
 import { fieldViolations, retryAfterSeconds } from '#common/errors/connect-errors.ts'
 
-/** The body of an error, without the trace id that is added to it. */
+/** The body of an error, without the trace id. */
 export interface Problem {
   type: string
   title: string
@@ -14,18 +14,18 @@ export interface Problem {
   errors?: { field: string; pointer: string; detail: string }[]
 }
 
-/** An error as the gateway answers and counts it. */
+/** The response of an error, and its labels in `request_errors_total`. */
 export interface Answer {
   problem: Problem
   headers: Record<string, string>
   errorClass: 'client' | 'server'
-  /** The label `code` of `request_errors_total`, and the last part of the problem's type. */
+  /** Also the last part of the problem's type. */
   code: string
 }
 
-/** Refusals that are HTTP's own and have no Connect code. */
+/** The errors of HTTP that have no Connect code. */
 const httpRefusals = {
-  405: { code: 'method_not_allowed', title: 'Method not allowed', detail: 'This path does not take this method.' },
+  405: { code: 'method_not_allowed', title: 'Method not allowed', detail: 'This path does not support this method.' },
   408: { code: 'request_timeout', title: 'Request timeout', detail: 'The request did not arrive in time.' },
   413: { code: 'content_too_large', title: 'Content too large', detail: 'The body is larger than 16 KiB.' },
   417: { code: 'expectation_failed', title: 'Expectation failed', detail: 'Only `100-continue` can be expected.' },
@@ -41,7 +41,7 @@ const httpRefusals = {
   }
 } as const
 
-/** An error that is HTTP's own, such as 405. */
+/** An error of HTTP, such as 405. */
 export class HttpRefusal extends Error {
   override name = 'HttpRefusal'
   readonly status: keyof typeof httpRefusals
@@ -53,10 +53,10 @@ export class HttpRefusal extends Error {
   }
 }
 
-// What the server's own errors say: the same sentence for all of a class, so that they tell nothing more.
+// Every server error of a code has the same sentence, so that it reveals nothing else.
 const serverDetails: Partial<Record<Code, string>> = {
-  [Code.Unavailable]: 'It was not done. Try again in a moment.',
-  [Code.DeadlineExceeded]: 'There was no answer in time: it may have been done or not.'
+  [Code.Unavailable]: 'The request was not applied. Try again in a moment.',
+  [Code.DeadlineExceeded]: 'There was no response in time: the request may have been applied or not.'
 }
 
 /** The error of a request whose client closed the connection before the response. */
@@ -69,29 +69,33 @@ function pointerTo(field: string): string {
   return field === 'body' ? '#' : `#/${encodeURIComponent(field.replaceAll('~', '~0').replaceAll('/', '~1'))}`
 }
 
-/** Makes of anything that was thrown what the user is told. */
+/** The response of anything that was thrown. */
 export function answerTo(thrown: unknown): Answer {
   const refusal = thrown instanceof HttpRefusal ? thrown : fromFastify(thrown as Partial<FastifyError>)
   if (refusal instanceof HttpRefusal) return refused(refusal)
-  const bug = () => new ConnectError('internal', Code.Internal)
-  const error = refusal ?? (thrown instanceof ConnectError ? thrown : bug())
+  const error = refusal ?? (thrown instanceof ConnectError ? thrown : new ConnectError('internal', Code.Internal))
   const { name, status, title, errorClass } = errorMeaning(error.code)
   const errors = fieldViolations(error).map(({ field, description }) => {
     return { field, pointer: pointerTo(field), detail: description }
   })
-  const detail =
-    errorClass === 'client' ? error.rawMessage : (serverDetails[error.code] ?? 'Something went wrong here.')
-  const headers: Record<string, string> = {}
-  if (error.code === Code.Unavailable) headers['retry-after'] = String(retryAfterSeconds(error) ?? 1)
-  if (error.code === Code.ResourceExhausted) headers['retry-after'] = String(retryAfterSeconds(error) ?? 60)
-  if (error.code === Code.Unauthenticated)
-    headers['www-authenticate'] = error.metadata.get('www-authenticate') ?? 'Bearer'
+  const detail = errorClass === 'client' ? error.rawMessage : (serverDetails[error.code] ?? 'The server failed.')
   return {
     problem: { type: problemType(name), title, status, detail, ...(errors.length > 0 && { errors }) },
-    headers,
+    headers: headersOf(error),
     errorClass,
     code: name
   }
+}
+
+/** Without a delay of its own, an error of these codes has a default. */
+const defaultRetryAfterSeconds: Partial<Record<Code, number>> = { [Code.Unavailable]: 1, [Code.ResourceExhausted]: 60 }
+
+function headersOf(error: ConnectError): Record<string, string> {
+  if (error.code === Code.Unauthenticated) {
+    return { 'www-authenticate': error.metadata.get('www-authenticate') ?? 'Bearer' }
+  }
+  const defaultSeconds = defaultRetryAfterSeconds[error.code]
+  return defaultSeconds === undefined ? {} : { 'retry-after': String(retryAfterSeconds(error) ?? defaultSeconds) }
 }
 
 function refused({ status, headers }: HttpRefusal): Answer {
@@ -104,12 +108,12 @@ function refused({ status, headers }: HttpRefusal): Answer {
   }
 }
 
-/** The errors that Fastify and its plugins throw; nothing for those that are not theirs. */
+/** The error that Fastify or one of its plugins threw; undefined for any other error. */
 function fromFastify(error: Partial<FastifyError>): ConnectError | HttpRefusal | undefined {
   const { code, statusCode = 500 } = error
   if (typeof code !== 'string' || !code.startsWith('FST_')) return undefined
   if (statusCode in httpRefusals) return new HttpRefusal(statusCode as keyof typeof httpRefusals)
-  // What a plugin says of files that are not to be had.
+  // The errors of @fastify/static for missing and forbidden files.
   if (statusCode === 403 || statusCode === 404) return new ConnectError('There is nothing at this path.', Code.NotFound)
-  return statusCode < 500 ? new ConnectError('The request cannot be read.', Code.InvalidArgument) : undefined
+  return statusCode < 500 ? new ConnectError('The request is malformed.', Code.InvalidArgument) : undefined
 }

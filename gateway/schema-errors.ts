@@ -1,11 +1,11 @@
-/** What the schema validation found, as fields and sentences. The value itself is never named. */
+/** Translates the errors of schema validation into fields and sentences, without the values. */
 
 import type { FastifySchemaValidationError } from 'fastify/types/schema.js'
 import type { FieldViolation } from '#common/errors/connect-errors.ts'
 
 const maxProblems = 20
 
-/** The fields at fault, for people; the first of them, should there be very many. */
+/** The invalid fields, at most `maxProblems`. */
 export function violationsOf(problems: FastifySchemaValidationError[]): FieldViolation[] {
   return problems.slice(0, maxProblems).map(({ keyword, instancePath, params, message }) => {
     const path = instancePath.slice(1)

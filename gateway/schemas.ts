@@ -1,8 +1,8 @@
-/** JSON schemas of what the routes take and give, for validation, serialization and the OpenAPI description. */
+/** JSON schemas of bodies and responses, for validation, serialization and the OpenAPI description. */
 
 const token = {
   type: 'string',
-  description: 'The session token, shown this once. Send it as `Authorization: Bearer <token>`.',
+  description: 'The session token, which no other response contains. Send it as `Authorization: Bearer <token>`.',
   examples: ['ses_AaIIZcOrd2eWnkVhjL8TCfTN0PMav45mh9HYkcoMoKxiDiMHqcNyQ4UR1TWiw37XcBKWfg']
 }
 const userId = {
@@ -19,8 +19,8 @@ const sessionId = {
 const time = (description: string, example: string) => {
   return { type: 'string', format: 'date-time', description, examples: [example] }
 }
-const createdAt = time('When it was created.', '2026-11-23T12:33:36.689Z')
-const expiresAt = time('When the session ends at the latest.', '2026-12-23T12:33:36.689Z')
+const createdAt = time('The creation time.', '2026-11-23T12:33:36.689Z')
+const expiresAt = time('The latest end of the session.', '2026-12-23T12:33:36.689Z')
 
 function object<P extends Record<string, object>>(description: string, properties: P) {
   return { type: 'object', description, additionalProperties: false, required: Object.keys(properties), properties }
@@ -31,24 +31,24 @@ export const credentials = object('An address and a password.', {
   email: {
     type: 'string',
     maxLength: 254,
-    description: 'An e-mail address, ASCII before the `@`; compared without regard to case.',
+    description: 'An email address, ASCII before the `@`, case-insensitive.',
     examples: ['ada@example.org']
   },
   password: {
     type: 'string',
     description:
-      'For a new account, 8 (`userSvc.password.minLength`) to 256 characters of well-formed Unicode without NUL, none of the commonest passwords. Never trimmed.',
+      'For a new account, 8 (`userSvc.password.minLength`) to 256 characters of well-formed Unicode without NUL, not on the list of common passwords. Never trimmed.',
     examples: ['correct horse battery staple']
   }
 })
 
-/** The answer of `POST /reg` and `POST /auth`. */
+/** The response of `POST /reg` and `POST /auth`. */
 export const loggedIn = object('The account and its new session.', {
   user: object('The account.', {
     id: userId,
     email: {
       type: 'string',
-      description: 'The address in its normalised form.',
+      description: 'The normalised address.',
       examples: ['ada@example.org']
     },
     createdAt
@@ -56,60 +56,63 @@ export const loggedIn = object('The account and its new session.', {
   session: object('The new session.', { id: sessionId, token, createdAt, expiresAt })
 })
 
-/** The answer of `GET /session`. */
-export const currentSession = object('Whose session it is.', {
+/** The response of `GET /session`. */
+export const currentSession = object('The valid session and its account.', {
   user: object('The account.', { id: userId }),
   session: object('The session.', {
     id: sessionId,
     createdAt,
-    lastSeenAt: time('When it was last used, to within a tenth of the idle timeout.', '2026-11-23T12:40:02.113Z'),
+    lastSeenAt: time('The last use, accurate to a tenth of the idle timeout.', '2026-11-23T12:40:02.113Z'),
     expiresAt
   })
 })
 
 const problem = {
   type: 'object',
-  description: 'What went wrong (RFC 9457).',
+  description: 'A problem (RFC 9457).',
   required: ['type', 'title', 'status', 'detail', 'traceId'],
   properties: {
-    type: { type: 'string', description: 'Identifies the kind of problem.' },
-    title: { type: 'string', description: 'The kind of problem in words; always the same for a type.' },
+    type: { type: 'string', description: 'The type of the problem.' },
+    title: { type: 'string', description: 'A short text, the same for every problem of a type.' },
     status: { type: 'integer', description: 'The HTTP status.' },
-    detail: { type: 'string', description: 'What can be said about this occurrence.' },
-    traceId: { type: 'string', description: 'Names this request in the logs of all services.' },
+    detail: { type: 'string', description: 'The explanation of this occurrence.' },
+    traceId: { type: 'string', description: 'The trace id of the request in the logs of all services.' },
     errors: {
       type: 'array',
-      description: 'The fields at fault.',
+      description: 'The invalid fields.',
       items: object('One field.', {
-        field: { type: 'string', description: 'Its name.' },
-        pointer: { type: 'string', description: 'Its place, as a JSON pointer in a URI fragment (RFC 6901).' },
-        detail: { type: 'string', description: 'What is wrong with it and what is accepted.' }
+        field: { type: 'string', description: 'The name of the field.' },
+        pointer: {
+          type: 'string',
+          description: 'The position of the field, as a JSON pointer in a URI fragment (RFC 6901).'
+        },
+        detail: { type: 'string', description: 'The error, and the accepted values.' }
       })
     }
   }
 }
 
-const statusWords = {
-  400: 'The input is not acceptable; `errors` names the fields.',
+const statusDescriptions = {
+  400: 'The input is invalid; `errors` names the fields.',
   401: 'The credentials are wrong, or the session has ended.',
   403: 'The session is older than the re-authentication window: log in again.',
   409: 'An account with this address exists.',
   413: 'The body is larger than 16 KiB.',
   415: 'The body is not `application/json` in UTF-8.',
-  429: 'Too many requests from this address; `Retry-After` says how long to wait.',
-  503: 'Certainly not done; `Retry-After` says when to try again.',
-  504: 'The outcome is unknown.'
+  429: 'Too many requests of this address; retry after `Retry-After` seconds.',
+  503: 'The request was not applied; retry after `Retry-After` seconds.',
+  504: 'The outcome is unknown: the request may have been applied or not.'
 }
 
-/** The problem answers of a route, by status, and for anything else that may happen. */
-export function problems(...statuses: (keyof typeof statusWords)[]): Record<string, object> {
+/** The problems of a route by status, and a description of all other problems. */
+export function problems(...statuses: (keyof typeof statusDescriptions)[]): Record<string, object> {
   const answer = (description: string) => ({
     description,
     content: { 'application/problem+json': { schema: problem } }
   })
   return {
-    ...Object.fromEntries(statuses.map((status) => [status, answer(statusWords[status])])),
-    '4xx': answer("Any other fault of the client's."),
-    '5xx': answer("Any other fault of the server's.")
+    ...Object.fromEntries(statuses.map((status) => [status, answer(statusDescriptions[status])])),
+    '4xx': answer('Any other client error.'),
+    '5xx': answer('Any other server error.')
   }
 }

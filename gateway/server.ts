@@ -23,7 +23,7 @@ await runService('gateway', load, async ({ gateway, rpc, redis: redisConfig }, p
   const readiness = watchReadiness(
     [
       { name: 'session-svc', required: 'always', probe: probeHealth(sessionSvc) },
-      // Without it, sessions can still be validated.
+      // Validations work without user-svc.
       { name: 'user-svc', required: 'at-start', probe: probeHealth(userSvc) },
       ...logDependencies
     ],

@@ -1,4 +1,4 @@
-/** Reads JSON bodies as they are: UTF-8 only, each key once, well-formed Unicode. */
+/** Accepts JSON bodies only: UTF-8, each key once, well-formed Unicode. */
 
 import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage } from 'node:http'
@@ -6,32 +6,28 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { invalidFields } from '#common/errors/connect-errors.ts'
 import { HttpRefusal } from '../problem.ts'
 
-// Every string, with the colon behind it if it is a member's name. Matching all of them keeps the scan out of their insides.
+// Every string, and the colon after the name of a member. The match of a whole string skips its contents.
 const strings = /"(?:[^"\\]|\\.)*"([ \t\r\n]*:)?/g
 
-/**
- * Parses a body.
- *
- * @throws ConnectError `invalid_argument` that says what is wrong, never with the text itself
- */
+/** @throws ConnectError `invalid_argument`, without the text of the body */
 export function parseJsonBody(body: Buffer): unknown {
-  if (!isUtf8(body)) throw refuse('must be UTF-8')
+  if (!isUtf8(body)) throw invalidBody('must be UTF-8')
   const text = body.toString('utf8')
   let value: unknown
   try {
     value = JSON.parse(text)
   } catch {
-    throw refuse('must be valid JSON')
+    throw invalidBody('must be valid JSON')
   }
   let keys = 0
   for (const node of nodesOf(value)) {
-    if (typeof node === 'string' && !node.isWellFormed()) throw refuse('must hold well-formed Unicode only')
+    if (typeof node === 'string' && !node.isWellFormed()) throw invalidBody('must hold well-formed Unicode only')
     if (typeof node === 'object' && node !== null && !Array.isArray(node)) keys += Object.keys(node).length
   }
-  // In valid JSON, a string before a colon is a member's name: more of them than keys means that some stand twice.
+  // JSON.parse keeps one of two members with the same name: more names than keys are duplicates.
   let names = 0
   for (const [, colon] of text.matchAll(strings)) if (colon !== undefined) names += 1
-  if (names > keys) throw refuse('must hold each key once')
+  if (names > keys) throw invalidBody('must hold each key once')
   return value
 }
 
@@ -46,14 +42,13 @@ function* nodesOf(root: unknown): Generator<unknown> {
   }
 }
 
-function refuse(description: string) {
+function invalidBody(description: string) {
   return invalidFields([{ field: 'body', description }])
 }
 
 /**
- * Accepts JSON bodies only, and those only on routes whose schema has a body. An empty body has no type on any route,
- * whatever `Content-Type` and framing the client sent with it. The body of a route that takes none must be empty, or `{}`
- * as JSON, which some HTTP libraries send with every DELETE.
+ * Accepts a JSON body on routes whose schema has a body. On the other routes, a body must be empty, or `{}` as JSON, which
+ * some HTTP libraries send with every DELETE. An empty body has no type, whatever `Content-Type` and framing it has.
  */
 export function acceptJsonOnly(app: FastifyInstance): void {
   app.addHook('preParsing', async (request, _reply, payload) => {
@@ -71,13 +66,7 @@ export function acceptJsonOnly(app: FastifyInstance): void {
   })
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
-    const charsets = [...typeOf(request).matchAll(/;\s*charset\s*=\s*"?([^\s;"]+)/gi)]
-    // The gateway decompresses nothing (RFC 9110, 15.5.16).
-    if (!/^(?:identity)?$/i.test(request.headers['content-encoding'] ?? '')) return done(new HttpRefusal(415))
-    // Of two charsets, another reader can follow the other one.
-    if (charsets.length > 1 || !charsets.every(([, name]) => /^utf-?8$/i.test(String(name)))) {
-      return done(new HttpRefusal(415))
-    }
+    if (!isPlainUtf8(request)) return done(new HttpRefusal(415))
     try {
       done(null, parseJsonBody(body as Buffer))
     } catch (error) {
@@ -86,9 +75,9 @@ export function acceptJsonOnly(app: FastifyInstance): void {
   })
 }
 
-// What describes a body; without one, Fastify parses none.
+// Fastify parses no body without these headers.
 const bodyHeaders = ['content-type', 'content-length', 'transfer-encoding'] as const
-// Fastify parses no body of these.
+// Fastify parses no body of these methods.
 const isBodyless = new Set(['GET', 'HEAD'])
 const isJson = /^application\/json\s*(;|$)/i
 
@@ -96,13 +85,23 @@ const typeOf = ({ headers }: FastifyRequest) => headers['content-type'] ?? ''
 
 const takesBody = (request: FastifyRequest) => request.routeOptions.schema?.body !== undefined
 
+/** Without content coding (RFC 9110, 15.5.16) and in UTF-8. Two charsets are ambiguous: a proxy can read the other one. */
+function isPlainUtf8(request: FastifyRequest): boolean {
+  const charsets = [...typeOf(request).matchAll(/;\s*charset\s*=\s*"?([^\s;"]+)/gi)]
+  const isUtf8Only = charsets.length <= 1 && charsets.every(([, name]) => /^utf-?8$/i.test(String(name)))
+  return isUtf8Only && /^(?:identity)?$/i.test(request.headers['content-encoding'] ?? '')
+}
+
 function isEmptyObject(body: unknown): boolean {
   return typeof body === 'object' && body !== null && !Array.isArray(body) && Object.keys(body).length === 0
 }
 
-const unexpectedBody = () => refuse('must be empty: this route takes none')
+const unexpectedBody = () => invalidBody('must be empty: this route takes none')
 
-/** Waits for the first byte of a body only if its length is unknown. */
+/**
+ * Waits for the first byte of a body if its length is unknown. With `optimizeEmptyRequests` of Node.js, the stream of a
+ * request without a body has ended already, and a parser would wait for ever.
+ */
 function isEmpty(raw: IncomingMessage): boolean | Promise<boolean> {
   const { 'content-length': length, 'transfer-encoding': coding } = raw.headers
   if (coding === undefined) return length === undefined || Number(length) === 0

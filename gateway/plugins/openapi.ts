@@ -1,4 +1,4 @@
-/** Describes the routes as OpenAPI 3.1 at `/openapi.json`, with Swagger UI at `/docs`. */
+/** @fastify/swagger and swagger-ui: describe the routes as OpenAPI 3.1 at `/openapi.json`, with a page at `/docs`. */
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -8,7 +8,7 @@ import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
 import { version } from '#common/process/version.ts'
 
-/** Register it before the routes that it is to describe. */
+/** Describes the routes that are registered after this call. */
 export async function describeRoutes(app: FastifyInstance): Promise<void> {
   await app.register(swagger, {
     openapi: {
@@ -16,7 +16,7 @@ export async function describeRoutes(app: FastifyInstance): Promise<void> {
       info: {
         title: 'Accounts and sessions',
         description:
-          'Register, log in, log out, delete the account, and ask whose session a token is. Errors are `application/problem+json` (RFC 9457).',
+          'Register, log in, log out, delete the account, and validate sessions. Errors are `application/problem+json` (RFC 9457).',
         version,
         license: { name: 'Apache-2.0', identifier: 'Apache-2.0' }
       },
@@ -32,11 +32,11 @@ export async function describeRoutes(app: FastifyInstance): Promise<void> {
     }
   })
   await app.register(async (docs) => {
-    // Over what the plugin has to say of its files.
+    // The plugin sets its own value for its files.
     docs.addHook('onSend', async (_request, reply) => {
       reply.header('cache-control', 'no-store')
     })
-    // From memory: a response that is not read holds no file descriptor. Read when the first is asked for: they take 2.6 MB.
+    // From memory, so that an unread response holds no file descriptor. Read at the first request, because they take 2.6 MB.
     let files: ReturnType<typeof staticFiles> | undefined
     docs.addHook('onRequest', async ({ url, method }, reply) => {
       if (!url.startsWith(staticPrefix) || (method !== 'GET' && method !== 'HEAD')) return
@@ -57,7 +57,7 @@ const types: Record<string, string> = {
   '.png': 'image/png'
 }
 
-/** The files of Swagger UI by their paths. */
+/** The files of Swagger UI by path. */
 function staticFiles(): Map<string, { type: string; content: Buffer }> {
   const folder = join(dirname(createRequire(import.meta.url).resolve('@fastify/swagger-ui')), 'static')
   const names = readdirSync(folder).filter((name) => types[extname(name)] !== undefined)

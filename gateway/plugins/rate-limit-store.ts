@@ -6,6 +6,7 @@ import { defineScript } from 'redis'
 import { toConnectError } from '#common/errors/driver-errors.ts'
 import type { Logger } from '#common/logging/logger.ts'
 import type { Redis } from '#common/redis/connection.ts'
+import { type Clock, systemClock } from '#common/time/clock.ts'
 import { withinMs } from '#common/time/timeout.ts'
 
 const redisTimeoutMs = 200
@@ -41,7 +42,7 @@ export type RateLimitRedis = Redis<typeof rateLimitScripts>
 export function redisStore(
   redis: RateLimitRedis,
   log: Logger,
-  now = () => performance.now()
+  { now }: Pick<Clock, 'now'> = systemClock
 ): FastifyRateLimitStoreCtor {
   const countLocally = localCounter(now)
   let redisAfter = 0

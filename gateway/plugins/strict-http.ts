@@ -1,22 +1,22 @@
-/** Refuses what HTTP leaves open to two readings, since a proxy before the gateway may read it the other way. */
+/** Rejects ambiguous requests: a proxy before the gateway could read them in another way (request smuggling). */
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Code, ConnectError } from '@connectrpc/connect'
 import type { FastifyInstance } from 'fastify'
 import { HttpRefusal } from '../problem.ts'
 
-// Node.js takes the first of these and drops the others.
+// Node.js takes the first field of these names and drops the others.
 const singular = new Set(['host', 'authorization', 'content-type'])
 
-/** The error of a request whose header can be read in two ways, or nothing (RFC 9112, 3.2; RFC 9110, 5.3). */
-export function ambiguity(request: IncomingMessage): ConnectError | undefined {
+/** The error of an ambiguous header (RFC 9112, 3.2; RFC 9110, 5.3); undefined for an unambiguous one. */
+export function ambiguityOf(request: IncomingMessage): ConnectError | undefined {
   const { rawHeaders } = request
   const found = new Set<string>()
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index]?.toLowerCase() as string
     if (!singular.has(name)) continue
     if (found.has(name)) {
-      return new ConnectError(`The header field \`${name}\` stands more than once.`, Code.InvalidArgument)
+      return new ConnectError(`The header field \`${name}\` occurs more than once.`, Code.InvalidArgument)
     }
     found.add(name)
   }
@@ -24,17 +24,18 @@ export function ambiguity(request: IncomingMessage): ConnectError | undefined {
     return new ConnectError('The header field `host` is missing.', Code.InvalidArgument)
   }
   const coding = request.headers['transfer-encoding']
-  // Node.js reads `gzip, chunked` as `chunked`, and reads it in HTTP/1.0, where others do not (RFC 9112, 6.1).
+  // Node.js reads `gzip, chunked` as `chunked`, also in HTTP/1.0. Other servers do not (RFC 9112, 6.1).
   if (coding !== undefined && (request.httpVersion !== '1.1' || coding.toLowerCase() !== 'chunked')) {
     return new ConnectError('`Transfer-Encoding` must be `chunked`, in HTTP/1.1.', Code.InvalidArgument)
   }
   return undefined
 }
 
+/** Requests with an `Expect` other than `100-continue`. */
 const unexpected = new WeakSet<IncomingMessage>()
 
-/** `maxBodyBytes`: a larger body is refused before the client is told to go on. */
-export function refuseAmbiguous(app: FastifyInstance, maxBodyBytes: number): void {
+/** @param maxBodyBytes the gateway rejects a larger body before it sends `100 Continue` */
+export function rejectAmbiguous(app: FastifyInstance, maxBodyBytes: number): void {
   app.server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
     if (Number(request.headers['content-length'] ?? 0) <= maxBodyBytes) response.writeContinue()
     app.server.emit('request', request, response)
@@ -44,8 +45,8 @@ export function refuseAmbiguous(app: FastifyInstance, maxBodyBytes: number): voi
     app.server.emit('request', request, response)
   })
   app.addHook('onRequest', ({ raw }, reply, done) => {
-    const error = unexpected.has(raw) ? new HttpRefusal(417) : ambiguity(raw)
-    // What follows on the connection can be read in two ways too.
+    const error = unexpected.has(raw) ? new HttpRefusal(417) : ambiguityOf(raw)
+    // The bytes after an ambiguous request are ambiguous too.
     if (error !== undefined) reply.header('connection', 'close')
     done(error)
   })

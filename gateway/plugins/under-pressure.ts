@@ -6,11 +6,15 @@ import type { FastifyInstance } from 'fastify'
 import { overloaded } from '#common/errors/connect-errors.ts'
 
 /**
- * Requests get 503 while the mean delay of the event loop in the last second is above this. At full load on 2 cores
+ * Requests get 503 while the mean delay of the event loop in the last interval was above this. At full load on 2 cores
  * (`make bench ROWS=sessions`), one delay in a hundred is longer than 30 ms.
  */
 const maxEventLoopDelayMs = 1000
-const retryAfterSeconds = 1
+/**
+ * Longer than the default of 1 s: the plugin takes an interval without a sample for an infinite delay, and the start of
+ * the process or a pause of the machine can fill a second.
+ */
+const sampleIntervalMs = 3000
 
 export async function shedUnderPressure(app: FastifyInstance, registry: Registry): Promise<void> {
   const shed = new Counter({
@@ -22,10 +26,11 @@ export async function shedUnderPressure(app: FastifyInstance, registry: Registry
   shed.inc({ reason: 'event_loop' }, 0)
   await app.register(underPressure, {
     maxEventLoopDelay: maxEventLoopDelayMs,
+    sampleInterval: sampleIntervalMs,
     exposeStatusRoute: false,
     pressureHandler: async () => {
       shed.inc({ reason: 'event_loop' })
-      throw overloaded(retryAfterSeconds)
+      throw overloaded(sampleIntervalMs / 1000)
     }
   })
 }

@@ -1,4 +1,4 @@
-/** The account: `POST /reg` makes one, `DELETE /delete` removes it. */
+/** The routes of accounts: `POST /reg` and `DELETE /delete`. */
 
 import { type Client, Code, ConnectError } from '@connectrpc/connect'
 import type { FastifyInstance, onRequestAsyncHookHandler } from 'fastify'
@@ -13,7 +13,7 @@ export interface AccountRoutes {
   checkSession: onRequestAsyncHookHandler
   /** Milliseconds. */
   budgets: { reg: number; delete: number }
-  /** How old, in milliseconds, a session may be that deletes its account (OWASP ASVS 7.5.3). */
+  /** In milliseconds: the maximum age of a session that deletes its account (OWASP ASVS 7.5.3). */
   reauthenticationWindow: number
 }
 
@@ -49,10 +49,10 @@ export function accountRoutes(app: FastifyInstance, options: AccountRoutes): voi
       schema: {
         summary: 'Delete the account',
         description:
-          'Deletes the account of the session, its personal data and all its sessions. Needs a recent log-in.',
+          'Deletes the account of the session, its personal data and all its sessions. The session must be recent.',
         tags: ['account'],
         security: [{ session: [] }],
-        response: { 204: { type: 'null', description: 'Gone.' }, ...problems(400, 401, 403, 429, 503, 504) }
+        response: { 204: { type: 'null', description: 'Deleted.' }, ...problems(400, 401, 403, 429, 503, 504) }
       }
     },
     async (request, reply) => {

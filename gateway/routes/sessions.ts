@@ -1,4 +1,4 @@
-/** The session: `POST /auth` begins one, `GET /session` tells whose it is, `DELETE /logout` ends it. */
+/** The routes of sessions: `POST /auth`, `GET /session` and `DELETE /logout`. */
 
 import type { Client } from '@connectrpc/connect'
 import type { FastifyInstance, onRequestAsyncHookHandler } from 'fastify'
@@ -23,7 +23,7 @@ export function sessionRoutes(app: FastifyInstance, { users, checkSession, budge
       schema: {
         summary: 'Log in',
         description:
-          'Checks an address and a password and begins a session. A valid token that the call carries ends then.',
+          'Checks an address and a password and creates a session. A session whose token the request has ends.',
         tags: ['session'],
         security: [{}, { session: [] }],
         body: credentials,
@@ -46,9 +46,9 @@ export function sessionRoutes(app: FastifyInstance, { users, checkSession, budge
       config: { budgetMs: budgets.session, rateLimitPolicy: 'session' },
       onRequest: checkSession,
       schema: {
-        summary: 'Whose session is this?',
+        summary: 'Validate a session',
         description:
-          'Answers for the token in `Authorization`, also in the headers `X-User-Id` and `X-Session-Id`, for nginx `auth_request`. 401 only when the session is known not to be valid.',
+          'Validates the token in `Authorization`. The headers `X-User-Id` and `X-Session-Id` repeat the ids, for nginx `auth_request`. 401 only when the session is known to be invalid.',
         tags: ['session'],
         security: [{ session: [] }],
         response: {

@@ -3,6 +3,7 @@
 import { request as httpRequest } from 'node:http'
 import t, { type Test } from 'tap'
 import { connectRedis } from '#common/redis/connection.ts'
+import { createTestClock } from '#common/testing/clock.ts'
 import { fieldCase } from '#common/testing/field-cases.ts'
 import { type RedisServer, startRedisServer } from '#common/testing/redis.ts'
 import { silentLog } from '#common/testing/service.ts'
@@ -34,9 +35,9 @@ const gateway = async (t: Test, redis: RateLimitRedis) =>
   (await buildGateway(t, { ...workingServices(), options: { rateLimit }, parts: { redis } })).app
 
 /** A store whose Redis client the test writes, and the number of requests in the window after each count. */
-function store(countRequest: () => Promise<{ current: number; ttl: number }>, now: () => number) {
+function store(countRequest: () => Promise<{ current: number; ttl: number }>, clock = createTestClock()) {
   const redis = { isReady: true, countRequest } as unknown as RateLimitRedis
-  const counts = new (redisStore(redis, silentLog, now))({})
+  const counts = new (redisStore(redis, silentLog, clock))({})
   return (key: string) =>
     new Promise<number | undefined>((resolve, reject) => {
       counts.incr(key, (error, result) => (error ? reject(error) : resolve(result?.current)), 60_000, 1)
@@ -44,54 +45,49 @@ function store(countRequest: () => Promise<{ current: number; ttl: number }>, no
 }
 
 t.test('calls a Redis that timed out again after a second only', async (t) => {
-  let [nowMs, calls] = [0, 0]
+  const clock = createTestClock()
+  let calls = 0
   const hangs = () => {
     calls += 1
     return new Promise<never>(() => {})
   }
-  const count = store(hangs, () => nowMs)
+  const count = store(hangs, clock)
   t.same([await count('a'), await count('a'), await count('a'), await count('b')], [1, 2, 3, 1])
   t.equal(calls, 1)
-  nowMs += 999
+  await clock.advance(999)
   await count('a')
   t.equal(calls, 1)
-  nowMs += 1
+  await clock.advance(1)
   await count('a')
   t.equal(calls, 2)
 })
 
 t.test('calls a Redis that fails at once for every request: another server of a cluster may work', async (t) => {
   let calls = 0
-  const count = store(
-    () => {
-      calls += 1
-      return Promise.reject(new Error('CLUSTERDOWN'))
-    },
-    () => 0
-  )
+  const count = store(() => {
+    calls += 1
+    return Promise.reject(new Error('CLUSTERDOWN'))
+  })
   t.same([await count('a'), await count('a')], [1, 2])
   t.equal(calls, 2)
 })
 
 t.test('starts a new local window when the window ends', async (t) => {
-  let nowMs = 0
-  const count = store(
-    () => Promise.reject(new Error('down')),
-    () => nowMs
-  )
+  const clock = createTestClock()
+  const count = store(() => Promise.reject(new Error('down')), clock)
   t.same([await count('a'), await count('a')], [1, 2])
-  nowMs += 60_000
+  await clock.advance(60_000)
   t.equal(await count('a'), 1)
 })
 
 t.test('denies a client until its window ends, and evicts the oldest of 10,000', async (t) => {
-  let nowMs = 0
-  const denied = createDenyCache(() => nowMs)
+  const clock = createTestClock()
+  const denied = createDenyCache(clock)
   t.equal(denied.add('a', 1500), true)
   t.equal(denied.add('a', 1500), false)
   t.equal(denied.secondsLeft('a'), 2)
   t.equal(denied.secondsLeft('b'), 0)
-  nowMs = 1500
+  await clock.advance(1500)
   t.equal(denied.secondsLeft('a'), 0)
   for (let index = 0; index <= 10_000; index += 1) denied.add(`c${index}`, 1000)
   t.equal(denied.secondsLeft('c0'), 0)

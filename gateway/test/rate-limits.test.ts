@@ -2,6 +2,7 @@
 
 import { randomInt } from 'node:crypto'
 import { connect } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { until } from '#common/testing/until.ts'
@@ -44,11 +45,17 @@ t.test('counts the requests of a client over all gateways, and reports the rest 
   t.match(await one.registry.metrics(), /auth_rate_limited_total\{policy="credentials"\} 1/)
 })
 
-t.test('counts and answers every further request of a client over the limit', async (t) => {
+t.test('rejects every further request of a client over the limit, after the delay of the tarpit', async (t) => {
   const { app, registry, lines } = await buildGateway(t, limited)
   const remoteAddress = newAddress()
   t.same(await logins(app, Array(5).fill(remoteAddress)), [200, 200, 429, 429, 429])
-  const again = await app.inject({ method: 'POST', url: '/auth', payload: credentials, remoteAddress })
+  const order: string[] = []
+  const rejection = app.inject({ method: 'POST', url: '/auth', payload: credentials, remoteAddress })
+  const earlier = sleep(10).then(() => order.push('10 ms later'))
+  const again = await rejection
+  order.push('rejected')
+  await earlier
+  t.same(order, ['10 ms later', 'rejected'])
   requireForm(t, again, 429)
   t.match(again.headers, {
     'ratelimit-policy': '"credentials";q=2;w=60',

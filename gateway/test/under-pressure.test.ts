@@ -1,5 +1,6 @@
 /** Load shedding by the delay of the gateway's own event loop. */
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { until } from '#common/testing/until.ts'
 import { buildGateway, credentials, requireForm, workingServices } from './gateway.ts'
@@ -28,6 +29,16 @@ t.test('answers 503 with Retry-After while each turn of the event loop takes lon
   await until('the gateway accepts requests', async () => (await register()).statusCode === 201)
   t.match(await registry.metrics(), /^auth_shed_total\{reason="event_loop"\} [2-9]/m)
   t.notMatch(lines.join(''), /"event":"request_failed"/, 'shed requests have the access log only')
+})
+
+t.test('answers requests after a single delay of more than a second, as at the start of the process', async (t) => {
+  const { app } = await buildGateway(t)
+  blockEventLoop()
+  const endsAt = performance.now() + 4000
+  while (performance.now() < endsAt) {
+    t.equal((await app.inject('/nowhere')).statusCode, 404)
+    await sleep(200)
+  }
 })
 
 t.test('has no status route', async (t) => {

@@ -1,11 +1,34 @@
 /**
- * What every route answers under every fault. For each target and fault, what comes at once, and what comes when the
- * fault is known. A cell names the statuses and how long the answer may take: `fast`, or the `budget` of the route.
- * `up` is what `dependency_up` says in the services that call the target.
+ * The fault matrix: the response of every route under every fault. A new route gets a column: an entry in `columns`, and a
+ * cell in each row of the table. Its request can be a line with `ledger.send`, or a function in requests.ts that checks
+ * invariants of its own.
+ *
+ * Each fault has a row for the responses right after the fault (`at once`) and a row for the responses after the services
+ * have detected it (`then`). A cell names the permitted statuses and the permitted time: `fast`, or the `budget` of the
+ * route. `up` is the value of `dependency_up` in the services that call the target.
  */
 
-import type { Fault, Target } from './laboratory.ts'
-import { type ProbeName, probeNames } from './probes.ts'
+import type { Fixtures } from './fixtures.ts'
+import type { Ledger } from './ledger.ts'
+import { deleteAccount, logIn, logOut, register, validate, wrongPassword } from './requests.ts'
+import type { Fault, Target } from './testbed.ts'
+
+interface Column {
+  route: string
+  send(ledger: Ledger, fixtures: Fixtures): Promise<{ status: number }>
+}
+
+export const columns = {
+  'POST /reg': { route: 'POST /reg', send: (ledger) => register(ledger) },
+  'POST /auth': { route: 'POST /auth', send: (ledger, { account }) => logIn(ledger, account) },
+  'wrong password': { route: 'POST /auth', send: (ledger, { account }) => logIn(ledger, account, wrongPassword) },
+  'GET /session': { route: 'GET /session', send: (ledger, { session }) => validate(ledger, session) },
+  'ended session': { route: 'GET /session', send: (ledger, { ended }) => validate(ledger, ended) },
+  'DELETE /logout': { route: 'DELETE /logout', send: (ledger, { toLogOut }) => logOut(ledger, toLogOut) },
+  'DELETE /delete': { route: 'DELETE /delete', send: (ledger, { toDelete }) => deleteAccount(ledger, toDelete) }
+} as const satisfies Record<string, Column>
+export type ProbeName = keyof typeof columns
+export const probeNames = Object.keys(columns) as ProbeName[]
 
 const table = `
                              | up | POST /reg      | POST /auth     | wrong password | GET /session   | ended session  | DELETE /logout | DELETE /delete
@@ -71,13 +94,12 @@ session-svc
   back and empty  | then     | 1  | 201 fast       | 200 fast       | 401 fast       | 200 fast       | 401 fast       | 204 fast       | 204 fast
 `
 
-/** What a request may be answered. */
+/** The permitted statuses and time of a response. */
 export interface Expected {
   statuses: number[]
   time: 'fast' | 'budget'
 }
 
-/** What is expected of one fault. */
 export interface Expectation {
   target: Target
   fault: Fault
@@ -88,33 +110,35 @@ export interface Expectation {
 
 function readCell(text: string): Expected {
   const [, statuses, time] = /^([\d,]+) (fast|budget)$/.exec(text) ?? []
-  if (statuses === undefined) throw new Error(`the table has a cell that cannot be read: ${text}`)
+  if (statuses === undefined) throw new Error(`invalid cell in the fault matrix: ${text}`)
   return { statuses: statuses.split(',').map(Number), time: time as Expected['time'] }
 }
 
 function readTable(): Expectation[] {
   const [heading = '', ...lines] = table.split('\n').filter((line) => line.trim() !== '')
-  const names = heading.split('|').slice(2)
-  if (names.map((name) => name.trim()).join() !== probeNames.join()) throw new Error('the table has other columns')
+  const names = heading
+    .split('|')
+    .slice(2)
+    .map((name) => name.trim())
+  if (names.join() !== probeNames.join()) throw new Error('the columns of the fault matrix differ from `columns`')
   const expectations: Expectation[] = []
-  let target: Target | undefined
+  let target = ''
   let fault = ''
   let atOnce: Expectation['atOnce']
   for (const line of lines) {
+    const [first = '', phase, up, ...cells] = line.split('|').map((cell) => cell.trim())
     if (!line.startsWith(' ')) {
-      target = line.trim() as Target
+      target = first
       continue
     }
-    const [first = '', when, up, ...cells] = line.split('|').map((cell) => cell.trim())
     fault = first || fault
     const expected = Object.fromEntries(probeNames.map((name, index) => [name, readCell(cells[index] ?? '')]))
-    if (when === 'at once') {
-      atOnce = expected as Record<ProbeName, Expected>
-      continue
+    if (phase === 'at once') atOnce = expected as Expectation['then']
+    else {
+      const then = expected as Expectation['then']
+      expectations.push({ target: target as Target, fault: fault as Fault, atOnce, then, up: Number(up) })
+      atOnce = undefined
     }
-    const then = expected as Record<ProbeName, Expected>
-    expectations.push({ target: target as Target, fault: fault as Fault, atOnce, then, up: Number(up) })
-    atOnce = undefined
   }
   return expectations
 }

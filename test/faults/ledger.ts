@@ -1,16 +1,17 @@
-/** Everything that was asked and answered, and what must be true because of it: the invariants, checked with each answer. */
+/** The ledger of a fault test: all accounts, sessions, requests and responses, and the invariants that did not hold. */
 
-import { type Answer, newAddress, password } from '../support/product.ts'
+import { routes } from '../../gateway/test/all-routes.ts'
+import { type Answer, newAddress } from '../support/product.ts'
 
 /**
- * What is known of an account. `never`: its registration was answered by 503; `unknown`: by 504; `leaving`: its deletion
- * was answered by 504, so it may end at any time, also when it was seen since; `lost`: the database came back empty.
+ * `never`: the registration was answered 503; `unknown`: 504; `leaving`: the deletion was answered 504, so the account may
+ * end at any time, even after it was seen again; `lost`: the database was emptied.
  */
 export interface Account {
   email: string
   state: 'new' | 'exists' | 'gone' | 'never' | 'unknown' | 'leaving' | 'lost'
   sessions: Session[]
-  /** What was asked about it, and how that was answered. */
+  /** The requests about the account, with status and trace. */
   history: string[]
 }
 
@@ -20,73 +21,66 @@ export interface Session {
   state: 'valid' | 'ended' | 'unknown'
 }
 
-/** One request and its answer. */
+/** One request and its response; status 0: there was no response. */
 export interface Entry {
-  route: Route
+  route: string
   status: number
   traceId: string
   tookMs: number
   endedAtMs: number
 }
 
-/** What a route may answer to valid input, whatever is broken, and how long it may take. */
-export const contract = {
-  'POST /reg': { statuses: [201, 409, 503, 504], budgetMs: 5000 },
-  'POST /auth': { statuses: [200, 401, 503, 504], budgetMs: 5000 },
-  'GET /session': { statuses: [200, 401, 503], budgetMs: 1000 },
-  'DELETE /logout': { statuses: [204, 503, 504], budgetMs: 3000 },
-  'DELETE /delete': { statuses: [204, 401, 503, 504], budgetMs: 3000 }
-} as const
-export type Route = keyof typeof contract
+export interface Response {
+  status: number
+  // biome-ignore lint/suspicious/noExplicitAny: bodies have many shapes
+  body: any
+  /** Records a broken invariant with the trace and the history of the account. */
+  violated(invariant: string): void
+}
 
-/** What a busy machine may add to any time. */
+/** The time that a busy machine may add. */
 export const slackMs = 2500
-const giveUpMs = 30_000
+const noResponseAfterMs = 30_000
+/** Declared problems that no valid request of a fault test causes. */
+const invalidInput = new Set([400, 403, 413, 415, 429])
+
+/** The statuses that a route may answer to valid input under any fault, and the time that it may take. */
+export function contractOf(name: string): { statuses: number[]; budgetMs: number } {
+  const route = routes.find((each) => each.name === name)
+  if (route === undefined) throw new Error(`the gateway has no route ${name}`)
+  const problems = route.problems.filter((status) => !invalidInput.has(status))
+  return { statuses: [route.success, ...problems], budgetMs: route.budgetMs }
+}
+
+export const newAccount = (): Account => ({ email: newAddress(), state: 'new', sessions: [], history: [] })
+
+type RequestOptions = { token?: string; json?: unknown }
+type Call = (method: string, path: string, options?: RequestOptions) => Promise<Answer>
 
 export type Ledger = ReturnType<typeof createLedger>
-
-type Call = (method: string, path: string, options?: { token?: string; json?: unknown }) => Promise<Answer>
 
 export function createLedger(call: Call) {
   const accounts: Account[] = []
   const journal: Entry[] = []
   const broken: string[] = []
 
-  function violated(what: string, traceId: string): void {
-    broken.push(`${what} (trace ${traceId})`)
-  }
-
-  async function ask(account: Account, route: Route, options: { token?: string; json?: unknown }) {
-    const [method, path] = route.split(' ') as [string, string]
+  /** Sends a request about an account, and checks its response against the contract of the route. */
+  async function send(route: string, account: Account, options: RequestOptions): Promise<Response> {
     const startedAt = performance.now()
-    const answer = await Promise.race([
-      call(method, path, options).catch((error) => ({ status: 0, headers: new Headers(), body: error.cause ?? error })),
-      new Promise<Answer>((resolve) => {
-        const late = () => resolve({ status: 0, headers: new Headers(), body: 'no answer' })
-        setTimeout(late, giveUpMs).unref()
-      })
-    ])
+    const { status, headers, body } = await responseOf(call, route, options)
     const endedAtMs = performance.now()
-    const traceId = answer.headers.get('x-request-id') ?? 'none'
     const tookMs = endedAtMs - startedAt
-    const { status } = answer
+    const traceId = headers.get('x-request-id') ?? 'none'
     journal.push({ route, status, traceId, tookMs, endedAtMs })
-    const { statuses, budgetMs } = contract[route]
-    if (!(statuses as readonly number[]).includes(status)) {
-      violated(`${route} answered ${status || `nothing: ${answer.body}`}`, traceId)
-    }
-    if (tookMs > budgetMs + slackMs) violated(`${route} took ${Math.round(tookMs)} ms`, traceId)
-    if (status === 503 && answer.headers.get('retry-after') === null) violated(`${route}: 503, no Retry-After`, traceId)
     account.history.push(`${route} ${status} ${traceId}`)
-    const tell = (what: string) =>
-      violated(`${route}: ${what}; before: ${account.history.slice(-8).join(', ')}`, traceId)
-    return { status, body: answer.body, violated: tell }
-  }
-
-  function begin(account: Account, token: string): Session {
-    const session: Session = { token, account, state: account.state === 'leaving' ? 'unknown' : 'valid' }
-    account.sessions.push(session)
-    return session
+    function violated(invariant: string): void {
+      broken.push(`${route}: ${invariant}; history: ${account.history.slice(-8).join(', ')} (trace ${traceId})`)
+    }
+    const { statuses, budgetMs } = contractOf(route)
+    if (!statuses.includes(status)) violated(`answered ${status || `nothing: ${body}`}`)
+    if (tookMs > budgetMs + slackMs) violated(`took ${Math.round(tookMs)} ms`)
+    if (status === 503 && headers.get('retry-after') === null) violated('503 without Retry-After')
+    return { status, body, violated }
   }
 
   return {
@@ -94,89 +88,29 @@ export function createLedger(call: Call) {
     journal,
     /** The invariants that did not hold, each with the trace of the request that showed it. */
     broken,
+    send,
 
-    async register(account: Account = { email: newAddress(), state: 'new', sessions: [], history: [] }) {
-      if (account.state === 'new') accounts.push(account)
-      const before = account.state
-      const { status, body, violated } = await ask(account, 'POST /reg', { json: { email: account.email, password } })
-      if (status === 201) {
-        if (before === 'exists') violated('an address was registered twice')
-        account.state = 'exists'
-        begin(account, body.session.token)
-      } else if (status === 409) {
-        if (before === 'new') violated('an address that nobody has is taken')
-        if (before === 'never') violated('a registration that was answered by 503 left an account')
-        if (before === 'gone') violated('an account that was deleted is there')
-        if (before === 'unknown') account.state = 'exists'
-      } else if (before === 'new' || before === 'never' || before === 'gone') {
-        account.state = status === 503 ? 'never' : 'unknown'
-      }
-      return { status, account }
-    },
-
-    async logIn(account: Account, using = password) {
-      const { status, body, violated } = await ask(account, 'POST /auth', {
-        json: { email: account.email, password: using }
-      })
-      if (status === 200) {
-        if (using !== password) violated('a wrong password was taken')
-        if (account.state === 'never') violated('a registration that was answered by 503 left an account')
-        if (account.state === 'gone') violated('an account that was deleted can log in')
-        if (account.state === 'unknown') account.state = 'exists'
-        return { status, session: begin(account, body.session.token) }
-      }
-      if (status === 401 && using === password && account.state === 'exists') {
-        violated('an account that exists cannot log in')
-      }
-      return { status, session: undefined }
-    },
-
-    async validate(session: Session) {
-      const before = session.state
-      const { status, violated } = await ask(session.account, 'GET /session', { token: session.token })
-      // What has been ended meanwhile could be seen either way.
-      if (status === 200 && before === 'ended') violated('a session that has ended is valid')
-      if (status === 401 && before === 'valid' && session.state === 'valid') {
-        violated('a valid session was answered 401')
-      }
-      if (status === 401) session.state = 'ended'
-      return { status }
-    },
-
-    async logOut(session: Session) {
-      const { status } = await ask(session.account, 'DELETE /logout', { token: session.token })
-      if (status === 204) session.state = 'ended'
-      else if (status !== 503 && session.state === 'valid') session.state = 'unknown'
-      return { status }
-    },
-
-    async remove(session: Session) {
-      const { account, state: before } = session
-      const { status, violated } = await ask(account, 'DELETE /delete', { token: session.token })
-      if (status === 204) {
-        if (before === 'ended') violated('a session that has ended deleted an account')
-        account.state = 'gone'
-        for (const each of account.sessions) each.state = 'ended'
-      } else if (status === 401) {
-        if (before === 'valid') violated('a valid session was answered 401')
-        session.state = 'ended'
-      } else if (status !== 503) {
-        if (account.state !== 'gone') account.state = 'leaving'
-        for (const each of account.sessions) if (each.state === 'valid') each.state = 'unknown'
-      }
-      return { status }
-    },
-
-    /** The database came back empty: nobody is known any more, for a reason that is not the product's. */
+    /** For a database that was emptied: the accounts are lost, which is no fault of the product. */
     forgetAccounts(): void {
       for (const account of accounts) if (account.state !== 'never') account.state = 'lost'
     },
 
-    /** Redis came back empty: who was logged in is not any more. */
+    /** For a Redis that was emptied: the sessions may have ended. */
     forgetSessions(): void {
       for (const session of accounts.flatMap((account) => account.sessions)) {
         if (session.state === 'valid') session.state = 'unknown'
       }
     }
   }
+}
+
+async function responseOf(call: Call, route: string, options: RequestOptions): Promise<Answer> {
+  const [method = '', path = ''] = route.split(' ')
+  const nothing = (body: unknown): Answer => ({ status: 0, headers: new Headers(), body })
+  return Promise.race([
+    call(method, path, options).catch((error) => nothing(error.cause ?? error)),
+    new Promise<Answer>((resolve) => {
+      setTimeout(() => resolve(nothing('no response')), noResponseAfterMs).unref()
+    })
+  ])
 }

@@ -1,5 +1,5 @@
-/** What every route answers while redis is absent, killed, frozen, slow, resetting, or back and empty. */
+/** The responses of every route while redis is absent, killed, frozen, slow, resetting, or back and empty. */
 
-import { testMatrix } from './matrix-test.ts'
+import { testMatrix } from './test-matrix.ts'
 
 testMatrix('redis')

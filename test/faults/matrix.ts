@@ -1,161 +1,149 @@
-/** Runs the faults of one target, and holds what is seen against the table of expectations and the invariants. */
+/** Injects the faults of one target, and compares the responses with the fault matrix and the invariants. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
-import { collectionFaults, untilCollected } from './collected.ts'
-import { type Expectation, expectations } from './expectations.ts'
-import { createLaboratory, type Fault, type Laboratory, type Target } from './laboratory.ts'
-import { createLedger, type Ledger, slackMs } from './ledger.ts'
-import {
-  budgetsMs,
-  type Cast,
-  type Outcome,
-  type ProbeName,
-  prepareCast,
-  probeAll,
-  probeNames,
-  untilAllAnswer
-} from './probes.ts'
-import { deletionsComplete, settle } from './settle.ts'
-import { dependencyUp, watch } from './witness.ts'
+import { collectionErrors, untilCollected } from './collected-lines.ts'
+import { columns, type Expectation, expectations, type ProbeName, probeNames } from './expectations.ts'
+import { deletionsComplete, finalChecks } from './final-checks.ts'
+import { createFixtures, type Fixtures } from './fixtures.ts'
+import { contractOf, createLedger, type Ledger, slackMs } from './ledger.ts'
+import { dependencyUp, watchLogAndMetrics } from './log-and-metrics.ts'
+import { type Outcome, probeAll, untilAllAnswer } from './probes.ts'
+import { createTestbed, type Fault, type Target, type Testbed } from './testbed.ts'
 
-/** What was seen of a route under a fault. */
+/** The responses of one column under a fault. */
 export interface Seen {
   statuses: number[]
   slowestMs: number
-  /** From the return of the target to the first answer that is no server's error. */
-  backMs: number
+  /** From the end of the fault to the first response that is no server error. */
+  recoveryMs: number
 }
 
-/** What was seen under a fault. */
-export interface CellResults {
+export interface FaultResult {
   target: Target
   fault: Fault
-  routes: Record<ProbeName, Seen>
+  seen: Record<ProbeName, Seen>
 }
 
 export interface MatrixResult {
-  results: CellResults[]
-  /** What was not as it should be; nothing, if all is well. */
-  complaints: string[]
+  results: FaultResult[]
+  violations: string[]
   requests: number
 }
 
-/** An answer that needs to wait for nothing, on a busy machine. */
-const fastMs = 2000
-/** A return must be noticed within 2 s; the rest is for a busy machine. */
-const backWithinMs = 2000 + slackMs
-const knownWithinMs = 30_000
-// A frozen engine is given up by the driver a second after it is known to be down.
-const restMs: Partial<Record<Fault, number>> = { frozen: 2000 }
+type Outcomes = Record<ProbeName, Outcome>
 
-/** @param brokers for targets other than Kafka, brokers that run already */
+/** A response that waits for no timeout, on a busy machine. */
+const fastMs = 2000
+/** Recovery is promised within 2 s; the slack is for a busy machine. */
+const recoveryLimitMs = 2000 + slackMs
+const detectionTimeoutMs = 30_000
+/** After the detection, drivers still wait for the responses of a frozen engine for a second. */
+const settleMs: Partial<Record<Fault, number>> = { frozen: 2000 }
+
+/** @param brokers running brokers for targets other than Kafka */
 export async function runMatrix(
   target: Target,
   t: Pick<Test, 'teardown'>,
-  say: (line: string) => void,
+  print: (line: string) => void,
   brokers?: string
 ): Promise<MatrixResult> {
-  const laboratory = await createLaboratory(t, { brokers: target === 'kafka' ? undefined : brokers })
-  const ledger = createLedger(laboratory.product.call)
-  const results: CellResults[] = []
-  const complaints: string[] = []
+  const testbed = await createTestbed(t, { brokers: target === 'kafka' ? undefined : brokers })
+  const ledger = createLedger(testbed.product.call)
+  const results: FaultResult[] = []
+  const violations: string[] = []
   for (const expectation of expectations.filter((each) => each.target === target)) {
     const { fault } = expectation
     const startedAt = performance.now()
-    const { seen, wrong } = await runFault(laboratory, ledger, expectation).catch((error) => {
-      throw new Error(`${target} ${fault}: ${laboratory.endings().join()}`, { cause: error })
+    const { seen, errors } = await runFault(testbed, ledger, expectation).catch((error) => {
+      throw new Error(`${target} ${fault}: ${testbed.exits().join()}`, { cause: error })
     })
-    results.push({ target, fault, routes: seen })
-    complaints.push(...wrong.map((each) => `${target} ${fault}: ${each}`))
-    const shown = probeNames.map((name) => `${name} ${seen[name].statuses} ${Math.round(seen[name].slowestMs)} ms`)
-    say(`${target} ${fault} (${Math.round(performance.now() - startedAt)} ms): ${shown.join(', ')}`)
-    const back = probeNames.map((name) => Math.round(seen[name].backMs))
-    say(`  first answers after its return: ${back.join(' ')} ms`)
+    results.push({ target, fault, seen })
+    violations.push(...errors.map((each) => `${target} ${fault}: ${each}`))
+    const responses = probeNames.map((name) => `${name} ${seen[name].statuses} ${Math.round(seen[name].slowestMs)} ms`)
+    print(`${target} ${fault} (${Math.round(performance.now() - startedAt)} ms): ${responses.join(', ')}`)
+    print(`  recovery: ${probeNames.map((name) => Math.round(seen[name].recoveryMs)).join(' ')} ms`)
   }
-  complaints.push(
-    ...(await settle(laboratory, ledger)),
-    ...(await collectionFaults(laboratory, ledger, target === 'kafka'))
+  violations.push(
+    ...(await finalChecks(testbed, ledger)),
+    ...(await collectionErrors(testbed, ledger, target === 'kafka'))
   )
-  return { results, complaints: [...complaints, ...ledger.broken], requests: ledger.journal.length }
+  return { results, violations: [...violations, ...ledger.broken], requests: ledger.journal.length }
 }
 
-async function runFault(laboratory: Laboratory, ledger: Ledger, expectation: Expectation) {
+async function runFault(testbed: Testbed, ledger: Ledger, expectation: Expectation) {
   const { target, fault, up } = expectation
-  const [first, second, last] = (await Promise.all([1, 2, 3].map(() => prepareCast(ledger)))) as [Cast, Cast, Cast]
-  const wrong: string[] = []
-  const isEmpty = fault === 'back and empty'
-  let back: Record<ProbeName, number> | undefined
-  // A broker loses the lines that the sink has not read yet, those of deletions that the relay completes included.
-  if (isEmpty && target === 'kafka') {
-    await deletionsComplete(laboratory)
-    await untilCollected(laboratory, ledger)
-  }
-  if (isEmpty && target === 'postgres') ledger.forgetAccounts()
-  if (isEmpty && target === 'redis') ledger.forgetSessions()
-  // Services that are started anew begin to count anew.
-  const early = fault === 'absent at start' ? undefined : await watch(laboratory, ledger)
-  await laboratory.inject(target, fault)
-  const end = early ?? (await watch(laboratory, ledger))
-  if (isEmpty) back = await untilAllAnswer(ledger, last)
+  const [first, second, last] = (await Promise.all([1, 2, 3].map(() => createFixtures(ledger)))) as [
+    Fixtures,
+    Fixtures,
+    Fixtures
+  ]
+  const errors: string[] = []
+  if (fault === 'back and empty') await expectLoss(testbed, ledger, target)
+  // A restart of the services resets their metrics.
+  const early = fault === 'absent at start' ? undefined : await watchLogAndMetrics(testbed, ledger)
+  await testbed.inject(target, fault)
+  const endWatch = early ?? (await watchLogAndMetrics(testbed, ledger))
+  let recovery = fault === 'back and empty' ? await untilAllAnswer(ledger, last) : undefined
   const atOnce = expectation.atOnce && (await probeAll(ledger, first))
-  const known = await untilKnown(laboratory, target, up)
-  if (known !== up) wrong.push(`dependency_up is ${known} and not ${up}`)
-  await sleep(restMs[fault] ?? 0)
+  const detected = await untilDependencyUp(testbed, target, up)
+  if (detected !== up) errors.push(`dependency_up is ${detected}, must be ${up}`)
+  await sleep(settleMs[fault] ?? 0)
   const then = await probeAll(ledger, second)
-  if (!isEmpty) {
-    await laboratory.heal(target, fault)
-    back = await untilAllAnswer(ledger, last)
+  if (recovery === undefined) {
+    await testbed.heal(target, fault)
+    recovery = await untilAllAnswer(ledger, last)
   }
-  if ((await untilKnown(laboratory, target, 1)) !== 1) wrong.push('dependency_up stays 0 after the return')
-  for (const [phase, expected, outcomes] of [
-    ['at once', expectation.atOnce, atOnce],
-    ['then', expectation.then, then]
-  ] as const) {
-    if (expected && outcomes) wrong.push(...unexpected(expected, outcomes).map((each) => `${phase}: ${each}`))
-  }
-  const seen = Object.fromEntries(
-    probeNames.map((name) => [name, seenOf(name, back as Record<ProbeName, number>, atOnce, then)])
-  ) as Record<ProbeName, Seen>
-  for (const name of probeNames) {
-    const { backMs } = seen[name]
-    if (backMs > backWithinMs) wrong.push(`${name} answers ${Math.round(backMs)} ms after the return`)
-  }
-  wrong.push(...(await end()))
-  return { seen, wrong }
+  if ((await untilDependencyUp(testbed, target, 1)) !== 1) errors.push('dependency_up stays 0 after the fault')
+  errors.push(...unexpected('at once', expectation.atOnce, atOnce), ...unexpected('then', expectation.then, then))
+  errors.push(...slowRecoveries(recovery), ...(await endWatch()))
+  return { seen: seenOf(atOnce ? [atOnce, then] : [then], recovery), errors }
 }
 
-async function untilKnown(laboratory: Laboratory, target: Target, up: number): Promise<number | undefined> {
-  const endsAt = Date.now() + knownWithinMs
+/** Prepares the ledger for a target that loses its data. */
+async function expectLoss(testbed: Testbed, ledger: Ledger, target: Target): Promise<void> {
+  // The broker loses the lines that log-sink has not read, those of deletions in the outbox included.
+  if (target === 'kafka') {
+    await deletionsComplete(testbed)
+    await untilCollected(testbed, ledger)
+  }
+  if (target === 'postgres') ledger.forgetAccounts()
+  if (target === 'redis') ledger.forgetSessions()
+}
+
+async function untilDependencyUp(testbed: Testbed, target: Target, up: number): Promise<number | undefined> {
+  const endsAt = Date.now() + detectionTimeoutMs
   for (;;) {
-    const value = await dependencyUp(laboratory, target)
+    const value = await dependencyUp(testbed, target)
     if (value === up || Date.now() > endsAt) return value
     await sleep(50)
   }
 }
 
-function unexpected(expected: Expectation['then'], outcomes: Record<ProbeName, Outcome>): string[] {
+function unexpected(phase: string, expected: Expectation['atOnce'], outcomes: Outcomes | undefined): string[] {
+  if (expected === undefined || outcomes === undefined) return []
   return probeNames.flatMap((name) => {
     const { statuses, time } = expected[name]
     const { status, tookMs } = outcomes[name]
-    const withinMs = time === 'fast' ? fastMs : budgetsMs[name] + slackMs
+    const limitMs = time === 'fast' ? fastMs : contractOf(columns[name].route).budgetMs + slackMs
     return [
-      ...(statuses.includes(status) ? [] : [`${name} answered ${status} and not ${statuses}`]),
-      ...(tookMs <= withinMs ? [] : [`${name} took ${Math.round(tookMs)} ms and not ${withinMs}`])
+      ...(statuses.includes(status) ? [] : [`${phase}: ${name} answered ${status}, must be ${statuses}`]),
+      ...(tookMs <= limitMs ? [] : [`${phase}: ${name} took ${Math.round(tookMs)} ms, limit ${limitMs} ms`])
     ]
   })
 }
 
-function seenOf(
-  name: ProbeName,
-  back: Record<ProbeName, number>,
-  atOnce: Record<ProbeName, Outcome> | undefined,
-  then: Record<ProbeName, Outcome>
-): Seen {
-  const outcomes = [...(atOnce ? [atOnce[name]] : []), then[name]]
-  return {
-    statuses: outcomes.map(({ status }) => status),
-    slowestMs: Math.max(...outcomes.map(({ tookMs }) => tookMs)),
-    backMs: back[name]
-  }
+function slowRecoveries(recovery: Record<ProbeName, number>): string[] {
+  return probeNames
+    .filter((name) => recovery[name] > recoveryLimitMs)
+    .map((name) => `${name} answered ${Math.round(recovery[name])} ms after the fault, limit ${recoveryLimitMs} ms`)
+}
+
+function seenOf(phases: Outcomes[], recovery: Record<ProbeName, number>): Record<ProbeName, Seen> {
+  const entries = probeNames.map((name) => {
+    const outcomes = phases.map((outcomes) => outcomes[name])
+    const slowestMs = Math.max(...outcomes.map(({ tookMs }) => tookMs))
+    return [name, { statuses: outcomes.map(({ status }) => status), slowestMs, recoveryMs: recovery[name] }] as const
+  })
+  return Object.fromEntries(entries) as Record<ProbeName, Seen>
 }

@@ -1,20 +1,25 @@
-/** The committed page says nothing else than the table of expectations. */
+/** The fault matrix has a column for every route, and the committed page equals it. */
 
 import { readFileSync } from 'node:fs'
 import t from 'tap'
-import { expectations } from './expectations.ts'
+import { routes } from '../../gateway/test/all-routes.ts'
+import { columns, expectations, probeNames } from './expectations.ts'
 import { pagePath, readPage } from './page.ts'
-import { probeNames } from './probes.ts'
 
-t.test('each cell of the page is in the table, and each of the table is on the page', async (t) => {
+t.test('has a column for every route, and no other', async (t) => {
+  const probed = new Set<string>(Object.values(columns).map(({ route }) => route))
+  t.same([...probed].sort(), routes.map(({ name }) => name).sort())
+})
+
+t.test('is on the page, cell by cell', async (t) => {
   const cells = readPage(readFileSync(pagePath, 'utf8'))
-  const keyOf = ({ target, fault, route }: { target: string; fault: string; route: string }) =>
-    `${target}, ${fault}, ${route}`
+  const keyOf = ({ target, fault, probe }: { target: string; fault: string; probe: string }) =>
+    `${target}, ${fault}, ${probe}`
   const wanted = new Map(
     expectations.flatMap(({ target, fault, atOnce, then }) =>
-      probeNames.map((route) => [
-        keyOf({ target, fault, route }),
-        { first: (atOnce ?? then)[route], last: then[route] }
+      probeNames.map((probe) => [
+        keyOf({ target, fault, probe }),
+        { first: (atOnce ?? then)[probe], last: then[probe] }
       ])
     )
   )

@@ -1,72 +1,70 @@
-/** The page `docs/faults.md`: what a run of the matrix has seen. */
+/** Renders and parses the page of the fault matrix: the responses of one run. */
 
-import { targets } from './laboratory.ts'
-import type { CellResults, Seen } from './matrix.ts'
-import { type ProbeName, probeNames } from './probes.ts'
+import { type ProbeName, probeNames } from './expectations.ts'
+import type { FaultResult, Seen } from './matrix.ts'
+import { targets } from './testbed.ts'
 
 export const pagePath = 'docs/faults.md'
 
-const opening = `# What happens when something breaks
+const opening = `# Responses under faults
 
 <!-- Written by \`make test-faults PAGE=1\` from a run against the real engines; do not edit. -->
 
-Each dependency was broken in each of six ways while the product ran, and every route was called: once at once, and once
-more when the fault was known. What may come is laid down in
-[\`test/faults/expectations.ts\`](../test/faults/expectations.ts); \`make test\` runs the same matrix and fails if an answer is
-not in it, or if this page tells something else. The times are those of one run on a small machine; the promises are
-the statuses.
+Each dependency had each of six faults while the product ran. Every route was called right after the fault, and again
+after the services had detected it. [\`test/faults/expectations.ts\`](../test/faults/expectations.ts) defines the permitted
+responses. \`make test\` runs the same matrix, and fails if a response is not permitted or if this page differs from the
+matrix. The times are those of one run on a small machine; the statuses are promises.
 
-- **An outage is a 503 or a 504, a wrong credential is a 401**, and the two are never mixed up: a valid session is never
-  answered 401, whatever is broken.
-- **503: certainly not done, 504: outcome unknown.** A registration that was answered by 503 has left no account.
-- **What was answered stays true.** An account whose 201 was delivered can log in; a session whose log-out or deletion was
-  answered is never valid again.
-- **Kafka changes no answer of any route.** PostgreSQL down leaves \`GET /session\` and \`DELETE /logout\` working.
-- **Nothing needs a restart.** Who was away is used again within two seconds of the return; on a busy machine, some more.
-- Each failure has its line \`request_failed\` with its code and trace, is counted in \`request_errors_total\` by whose fault
-  it was, and \`dependency_up\` says what is away. Every log line is collected once.
+- **An outage is a 503 or a 504, a wrong credential is a 401.** No fault makes a valid session a 401.
+- **503: not applied. 504: outcome unknown.** A registration that was answered 503 has left no account.
+- **A response stays true.** An account whose registration was answered 201 can log in. After a logout or deletion was
+  answered, no response reports the session as valid.
+- **A Kafka outage changes no response.** During a PostgreSQL outage, \`GET /session\` and \`DELETE /logout\` work.
+- **No recovery needs a restart.** The services use a dependency again within two seconds of its return; a busy machine may
+  take longer.
+- Each server error has a log line \`request_failed\` with code and trace, and counts in \`request_errors_total\` by class.
+  \`dependency_up\` is 0 for a dependency that is down. log-sink collects every log line once.
 
-The faults: *absent at start*, the services are started before it; *killed*, \`kill -9\`; *frozen*, \`SIGSTOP\`; *slow*, each
-round trip takes 300 ms longer; *resetting*, every connection is reset; *back and empty*, killed and back without its
-data. \`wrong password\` is \`POST /auth\` with one, \`ended session\` is \`GET /session\` with the token of a session that was
-logged out.
+The faults: *absent at start*, the services start while the dependency is down; *killed*, \`kill -9\`; *frozen*,
+\`SIGSTOP\`; *slow*, each round trip takes 300 ms longer; *resetting*, every connection is reset; *back and empty*, killed
+and restarted without its data. \`wrong password\` is \`POST /auth\` with a wrong password, \`ended session\` is
+\`GET /session\` with the token of a session that has ended.
 
-A cell: the status at once, and then, if that was another one · the slowest answer · the time from the return to the first
-answer that was no server's error.
+A cell: the status right after the fault and, if different, the status after its detection · the slowest response · the
+time from the end of the fault to the first response without a server error.
 `
 
 const notes: Partial<Record<(typeof targets)[number], string>> = {
-  postgres: `Back and empty: the schema is made anew; nobody is known any more, so log-ins are 401. Sessions are in Redis and stay
-valid until they are ended or their account, though unknown, is deleted.`,
-  redis: `Back and empty: all sessions are gone, so 401 is the truth, and the only case in which a session that was valid is
-answered so. Accounts are as they were.`,
-  kafka: `Log lines wait on the disk of each service, events of accounts in PostgreSQL. Back and empty: log-sink says that the
-topic is gone and does not make it again by itself; the run did what its message asks for.`,
-  'user-svc': 'It holds no data: back and empty is a new process.',
-  'session-svc': 'It holds no data: back and empty is a new process.'
+  postgres: `Back and empty: the schema is created again, no account exists, so logins are 401. Sessions are in Redis and stay valid
+until they end or their account, though it does not exist, is deleted.`,
+  redis: `Back and empty: all sessions have ended. This is the only fault after which a session that was valid is answered
+401. The accounts are unchanged.`,
+  kafka: `Log lines wait on the disks of the services, account events in PostgreSQL. Back and empty: log-sink reports that the
+topic was deleted and does not create it again; the run followed the instructions of that message.`,
+  'user-svc': 'It has no data: back and empty is a new process.',
+  'session-svc': 'It has no data: back and empty is a new process.'
 }
 
 const seconds = (ms: number) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`)
 
-function cell({ statuses, slowestMs, backMs }: Seen): string {
-  return `${[...new Set(statuses)].join(', then ')} · ${seconds(slowestMs)} · ${seconds(backMs)}`
+function cell({ statuses, slowestMs, recoveryMs }: Seen): string {
+  return `${[...new Set(statuses)].join(', then ')} · ${seconds(slowestMs)} · ${seconds(recoveryMs)}`
 }
 
-/** The whole page. */
-export function renderPage(results: CellResults[]): string {
+export function renderPage(results: FaultResult[]): string {
   const row = (cells: string[]) => `| ${cells.join(' | ')} |`
   const sections = targets.map((target) => {
     const rows = results
       .filter((each) => each.target === target)
-      .map(({ fault, routes }) => row([fault, ...probeNames.map((name) => cell(routes[name]))]))
+      .map(({ fault, seen }) => row([fault, ...probeNames.map((name) => cell(seen[name]))]))
     const head = [row(['fault', ...probeNames.map((name) => `\`${name}\``)]), row(['', ...probeNames].map(() => '---'))]
     return [`## ${target}`, '', notes[target] ?? '', '', ...head, ...rows, ''].join('\n')
   })
   return [opening, ...sections].join('\n')
 }
 
-/** What the page says was answered: target, fault, route, statuses in their order. */
-export function readPage(text: string): { target: string; fault: string; route: ProbeName; statuses: number[] }[] {
+/** The cells of the page, with their statuses in order. */
+export function readPage(text: string): { target: string; fault: string; probe: ProbeName; statuses: number[] }[] {
   return text
     .split(/^## /m)
     .slice(1)
@@ -81,7 +79,7 @@ export function readPage(text: string): { target: string; fault: string; route: 
         return cells.map((each, index) => ({
           target,
           fault,
-          route: probeNames[index] as ProbeName,
+          probe: probeNames[index] as ProbeName,
           statuses: (each.split('·')[0] ?? '').split(', then ').map(Number)
         }))
       })

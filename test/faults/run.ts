@@ -1,26 +1,26 @@
-/** What `make test-faults` does: random faults under load for a time, or the page of the matrix. */
+/** `make test-faults`: injects random faults under load, or writes the page of the fault matrix. */
 
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { onStop } from '../../stack/stop-signals.ts'
-import { endure } from './endurance.ts'
-import { type Target, targets } from './laboratory.ts'
-import { type CellResults, runMatrix } from './matrix.ts'
+import { type FaultResult, runMatrix } from './matrix.ts'
 import { pagePath, renderPage } from './page.ts'
+import { injectRandomFaults } from './random-faults.ts'
+import { type Target, targets } from './testbed.ts'
 
 process.chdir(join(import.meta.dirname, '..', '..'))
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { seconds: { type: 'string' }, seed: { type: 'string' }, page: { type: 'boolean' } }
 })
-const say = (line: string) => console.log(line)
+const print = (line: string) => console.log(line)
 
 type End = () => unknown
 const ends = new Set<End[]>()
 
-/** Runs a part with a laboratory of its own, which ends with it. */
-async function within<T>(work: (t: { teardown: (end: End) => void }) => Promise<T>): Promise<T> {
+/** Runs `work` with teardowns of its own. */
+async function withTeardown<T>(work: (t: { teardown: (end: End) => void }) => Promise<T>): Promise<T> {
   const own: End[] = []
   ends.add(own)
   try {
@@ -32,33 +32,33 @@ async function within<T>(work: (t: { teardown: (end: End) => void }) => Promise<
 }
 
 async function matrix(chosen: readonly Target[]): Promise<string[]> {
-  const results: CellResults[] = []
-  const complaints: string[] = []
+  const results: FaultResult[] = []
+  const violations: string[] = []
   for (const target of chosen) {
-    const result = await within((t) => runMatrix(target, t as never, say))
+    const result = await withTeardown((t) => runMatrix(target, t as never, print))
     results.push(...result.results)
-    complaints.push(...result.complaints)
+    violations.push(...result.violations)
   }
-  if (values.page && chosen === targets && complaints.length === 0) {
+  if (values.page && chosen === targets && violations.length === 0) {
     mkdirSync(dirname(pagePath), { recursive: true })
     writeFileSync(pagePath, renderPage(results))
-    say(`wrote ${pagePath}`)
+    print(`wrote ${pagePath}`)
   }
-  return complaints
+  return violations
 }
 
 async function random(): Promise<string[]> {
   const seconds = Number(values.seconds || 120)
   const seed = Number(values.seed || Math.floor(Math.random() * 2 ** 31))
-  say(`random faults for ${seconds} s; SEED=${seed} repeats their choice and order`)
-  const broken = await within((t) => endure(t as never, { seconds, seed, say }))
-  say(`SEED=${seed}: ${broken.length} broken invariants`)
+  print(`random faults for ${seconds} s; SEED=${seed} repeats their choice and order`)
+  const broken = await withTeardown((t) => injectRandomFaults(t as never, { seconds, seed, print }))
+  print(`SEED=${seed}: ${broken.length} broken invariants`)
   return broken
 }
 
 onStop(
   async (why) => {
-    say(`${why}: stopping`)
+    print(`${why}: stopping`)
     for (const end of [...ends].flat()) await end()
     process.exit(130)
   },
@@ -67,5 +67,5 @@ onStop(
 const broken = await (values.page || positionals.length > 0
   ? matrix(positionals.length > 0 ? (positionals as Target[]) : targets)
   : random())
-for (const each of broken) say(`BROKEN: ${each}`)
+for (const each of broken) print(`BROKEN: ${each}`)
 process.exit(broken.length > 0 ? 1 : 0)

@@ -1,49 +1,49 @@
-/** Virtual users: each registers, logs in, looks, logs out, looks again, leaves or stays, and begins anew. */
+/** The load of random faults: virtual users that register, log in, validate, log out and delete their accounts. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Account, Ledger } from './ledger.ts'
+import { deleteAccount, logIn, logOut, register, validate, wrongPassword } from './requests.ts'
 
 const thinkMs = 40
 const roundsPerAccount = 3
 
-/** Starts so many of them; the function that it returns lets them finish what they are about. */
+/** Starts virtual users. @returns a function that stops them after their current request */
 export function startUsers(ledger: Ledger, count: number): () => Promise<void> {
-  let over = false
-  const { register, logIn, validate, logOut, remove } = ledger
+  let stopped = false
   const think = () => sleep(Math.random() * 2 * thinkMs)
 
   async function visit(account: Account): Promise<void> {
-    const { session } = await logIn(account)
+    const { session } = await logIn(ledger, account)
     await think()
     if (session === undefined) return
-    await validate(session)
+    await validate(ledger, session)
     await think()
-    await validate(session)
-    if (Math.random() < 0.2) await logIn(account, 'not the password of anyone')
+    await validate(ledger, session)
+    if (Math.random() < 0.2) await logIn(ledger, account, wrongPassword)
     if (Math.random() < 0.7) {
-      await logOut(session)
-      await validate(session)
+      await logOut(ledger, session)
+      await validate(ledger, session)
     }
   }
 
-  /** What was ended must stay ended, and what was not done must still be there. */
+  /** Deletes the account, and checks that its sessions ended, or that it still exists. */
   async function leave(account: Account): Promise<void> {
     const session = account.sessions.findLast(({ state }) => state === 'valid')
     if (session === undefined) return
-    await remove(session)
-    for (const each of account.sessions.slice(-2)) await validate(each)
-    await logIn(account)
-    // The address is free again.
-    if (account.state === 'gone' && Math.random() < 0.3) await register(account)
+    await deleteAccount(ledger, session)
+    for (const each of account.sessions.slice(-2)) await validate(ledger, each)
+    await logIn(ledger, account)
+    // The address of a deleted account is free.
+    if (account.state === 'gone' && Math.random() < 0.3) await register(ledger, account)
   }
 
   async function user(): Promise<void> {
-    while (!over) {
-      const { account } = await register()
+    while (!stopped) {
+      const { account } = await register(ledger)
       await think()
-      // Whoever got no certain answer tries again.
-      if (account.state !== 'exists' && Math.random() < 0.5) await register(account)
-      for (let round = 0; round < roundsPerAccount && !over; round += 1) await visit(account)
+      // Half of the users retry a registration with an unknown outcome.
+      if (account.state !== 'exists' && Math.random() < 0.5) await register(ledger, account)
+      for (let round = 0; round < roundsPerAccount && !stopped; round += 1) await visit(account)
       if (Math.random() < 0.6) await leave(account)
       await think()
     }
@@ -51,7 +51,7 @@ export function startUsers(ledger: Ledger, count: number): () => Promise<void> {
 
   const users = Array.from({ length: count }, user)
   return async () => {
-    over = true
+    stopped = true
     await Promise.all(users)
   }
 }

@@ -1,4 +1,4 @@
-/** The product with engines of its own and a proxy before each engine and service: what can break is broken here, and healed. */
+/** The testbed: the product with engines of its own, and a proxy before each engine and service that injects faults. */
 
 import { randomBytes } from 'node:crypto'
 import { rmSync } from 'node:fs'
@@ -14,7 +14,7 @@ import { startTcpProxy } from '../support/tcp-proxy.ts'
 export const targets = ['postgres', 'redis', 'kafka', 'user-svc', 'session-svc'] as const
 export type Target = (typeof targets)[number]
 
-/** What may happen to a target. `backends killed` is PostgreSQL's alone. */
+/** The faults of a target; `backends killed` is for PostgreSQL alone. */
 export type Fault =
   | 'absent at start'
   | 'killed'
@@ -22,12 +22,12 @@ export type Fault =
   | 'slow'
   | 'resetting'
   | 'back and empty'
-  | 'mute'
+  | 'unresponsive'
   | 'backends killed'
 
-export type Laboratory = Awaited<ReturnType<typeof createLaboratory>>
+export type Testbed = Awaited<ReturnType<typeof createTestbed>>
 
-const proxyFaults = { slow: 'slow', resetting: 'reset', mute: 'mute' } as const
+const proxyFaults = { slow: 'slow', resetting: 'reset', unresponsive: 'mute' } as const
 const answering: ServiceName[] = ['session-svc', 'user-svc', 'gateway']
 // A gateway is ready once it has seen user-svc ready.
 const readyWithout: Record<Target, ServiceName[]> = {
@@ -39,15 +39,15 @@ const readyWithout: Record<Target, ServiceName[]> = {
 }
 const isEngine = (target: Target) => target !== 'user-svc' && target !== 'session-svc'
 
-export interface LaboratoryOptions {
-  /** Brokers that run already, for those who leave Kafka alone; otherwise there is one of its own. */
+export interface TestbedOptions {
+  /** Running brokers, for tests without faults of Kafka. Without this option, the testbed starts a broker. */
   brokers?: string | undefined
-  /** What differs from the services' usual configuration. */
+  /** Overrides the configuration of the services. */
   env?: Record<string, string>
 }
 
-/** Starts engines, proxies and services, the sink of the log included; all of it ends with the test. */
-export async function createLaboratory(t: Pick<Test, 'teardown'>, { brokers, env = {} }: LaboratoryOptions = {}) {
+/** Starts engines, proxies and all services; the test's end stops them. */
+export async function createTestbed(t: Pick<Test, 'teardown'>, { brokers, env = {} }: TestbedOptions = {}) {
   const addresses = Object.fromEntries(targets.map((name) => [name, { host: '127.0.0.1', port: 0 }]))
   const address = (target: Target) => addresses[target] as { host: string; port: number }
   const proxies = new Map(
@@ -86,7 +86,7 @@ export async function createLaboratory(t: Pick<Test, 'teardown'>, { brokers, env
   const database = postgres(postgresUrl as string, { max: 1, onnotice: () => {}, connect_timeout: 5 })
   t.teardown(() => database.end({ timeout: 1 }))
   await product.startAll('log-sink')
-  /** Processes that were ended without a word, by the instance that their lines name. */
+  /** The instances (a field of their log lines) of processes that were killed. */
   const killed = new Set<string>()
 
   const livez = (name: ServiceName) =>
@@ -97,7 +97,7 @@ export async function createLaboratory(t: Pick<Test, 'teardown'>, { brokers, env
 
   async function startService(name: ServiceName): Promise<void> {
     product.start(name)
-    await until(`${name} lives`, () => livez(name), 30_000)
+    await until(`${name} is alive`, () => livez(name), 30_000)
     const port = { 'user-svc': product.ports.users, 'session-svc': product.ports.sessions }[name as string]
     if (port !== undefined) await until(`${name} listens`, () => listens(port))
   }
@@ -112,7 +112,7 @@ export async function createLaboratory(t: Pick<Test, 'teardown'>, { brokers, env
     await proxy(target).become('refuse')
   }
 
-  /** Resolves when it answers; only then can it be reached again. A broker must be reachable in order to answer. */
+  /** Resolves when the target answers. Its proxy passes connections only then; a broker answers through its proxy only. */
   async function start(target: Target): Promise<void> {
     if (target === 'kafka') await proxy('kafka').become('pass')
     if (isEngine(target)) await engines[target as 'redis'].start()
@@ -126,10 +126,10 @@ export async function createLaboratory(t: Pick<Test, 'teardown'>, { brokers, env
     else engines[target as 'redis'].thaw()
   }
 
-  /** All services start while the target is not there. */
+  /** Restarts all services while the target is down. */
   async function startWithout(target: Target): Promise<void> {
     const codes = await Promise.all(answering.map((name) => product.stop(name)))
-    if (codes.some((code) => code !== 0)) throw new Error(`the services ended with ${codes}`)
+    if (codes.some((code) => code !== 0)) throw new Error(`exit codes of the services: ${codes}`)
     if (isEngine(target)) await kill(target)
     else await proxy(target).become('refuse')
     await Promise.all(answering.filter((name) => name !== target).map(startService))
@@ -141,7 +141,7 @@ export async function createLaboratory(t: Pick<Test, 'teardown'>, { brokers, env
     if (isEngine(target)) engines[target as 'redis'].empty()
     await start(target)
     if (target !== 'kafka') return
-    // What their messages tell an operator to do when topics are gone.
+    // The messages of log-sink and user-svc tell an operator to do this when the topics were deleted.
     rmSync(join(product.env.LOG_SINK_DIRECTORY as string, `topic-${topics.logs}.json`), { force: true })
     await database`delete from topics`
   }
@@ -150,10 +150,10 @@ export async function createLaboratory(t: Pick<Test, 'teardown'>, { brokers, env
     product,
     database,
     killed,
-    /** Secrets that belong into no line. */
+    /** Secrets that no log line may contain. */
     secrets: [product.rpcToken, ...[postgresUrl, redisUrl].map((url) => new URL(url as string).password)],
 
-    /** Resolves when the fault is there; of one that is over at once, when the target answers again. */
+    /** Resolves when the fault is active; for `back and empty` and `backends killed`, when the target answers again. */
     async inject(target: Target, fault: Fault): Promise<void> {
       if (fault === 'absent at start') await startWithout(target)
       else if (fault === 'killed') await kill(target)
@@ -171,11 +171,11 @@ export async function createLaboratory(t: Pick<Test, 'teardown'>, { brokers, env
       else if (fault in proxyFaults) await proxy(target).become('pass')
     },
 
-    /** The services that have ended and should not have, with the last that they wrote. */
-    endings: () =>
+    /** The services that have exited, each with the end of its output. */
+    exits: () =>
       answering
         .filter((name) => (product.process(name)?.exitCode ?? null) !== null)
-        .map((name) => `${name} has ended:\n${product.output(name).slice(-4000)}`)
+        .map((name) => `${name} has exited:\n${product.output(name).slice(-4000)}`)
   }
 }
 

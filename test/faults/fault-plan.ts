@@ -1,8 +1,8 @@
-/** Random faults, one after the other, sometimes two at once: the same seed gives the same ones in the same order. */
+/** A plan of random faults, one or two at a time; a seed always gives the same plan. */
 
-import type { Fault, Target } from './laboratory.ts'
+import type { Fault, Target } from './testbed.ts'
 
-/** Some faults that happen together, and the healthy pause behind them. */
+/** Concurrent faults, and the pause without a fault after them. */
 export interface Step {
   faults: { target: Target; fault: Fault }[]
   lastsMs: number
@@ -22,7 +22,7 @@ export function createRandom(seed: number): Random {
   }
 }
 
-const common: Fault[] = ['killed', 'frozen', 'slow', 'resetting', 'mute']
+const common: Fault[] = ['killed', 'frozen', 'slow', 'resetting', 'unresponsive']
 const possible: [Target, Fault][] = [
   ...(['postgres', 'redis', 'user-svc', 'session-svc'] as const).flatMap((target) =>
     common.map((fault) => [target, fault] as [Target, Fault])
@@ -36,7 +36,7 @@ const twoAtOnce = 0.25
 const [shortestMs, longestMs] = [200, 4000]
 const [shortestPauseMs, longestPauseMs] = [500, 2000]
 
-/** Without an end. */
+/** The plan never ends. */
 export function* planOf(seed: number): Generator<Step> {
   const random = createRandom(seed)
   const between = (low: number, high: number) => Math.round(low + random() * (high - low))
