@@ -12,7 +12,7 @@ import { createClient } from '@connectrpc/connect'
 import { Registry } from '@prometheus-io/client'
 import { rpcClientMetrics } from '#common/ops/metrics.ts'
 import { newTrace } from '#common/ops/trace.ts'
-import { onwards } from '#common/rpc/call-context.ts'
+import { propagate } from '#common/rpc/call-context.ts'
 import { createRpcTransport } from '#common/rpc/client/transport.ts'
 import { DeleteSessionRequestSchema, DeleteSessionResponseSchema, SessionService } from '#gen/session/v1/session_pb.ts'
 import type { Listening } from './unary-server.ts'
@@ -68,7 +68,7 @@ function productCalls({ port, rpc }: Listening): () => Promise<unknown> {
   const upstream = { name: 'session-svc', urls: [`http://127.0.0.1:${port}`], rpc }
   const client = createClient(SessionService, createRpcTransport(upstream, rpcClientMetrics(new Registry())))
   const { signal } = new AbortController()
-  return () => client.deleteSession(request, onwards({ signal, timeoutMs: () => timeoutMs, trace: newTrace() }))
+  return () => client.deleteSession(request, propagate({ signal, timeoutMs: () => timeoutMs, trace: newTrace() }))
 }
 
 function bareCalls({ port, rpc }: Listening): () => Promise<unknown> {

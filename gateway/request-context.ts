@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http'
 import type { CallOptions } from '@connectrpc/connect'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { continueTrace, type Trace, traceparent } from '#common/ops/trace.ts'
-import { onwards } from '#common/rpc/call-context.ts'
+import { propagate } from '#common/rpc/call-context.ts'
 import { deadlineExceeded } from '#common/time/deadline.ts'
 import { clientClosed } from './problem.ts'
 
@@ -59,7 +59,7 @@ export function callOptions(request: FastifyRequest, reply: FastifyReply): CallO
     signal = endSignal(endsAt, reply)
     signals.set(request, signal)
   }
-  return onwards({ signal, timeoutMs: () => endsAt - performance.now(), trace: traceOf(request.raw) })
+  return propagate({ signal, timeoutMs: () => endsAt - performance.now(), trace: traceOf(request.raw) })
 }
 
 function endSignal(endsAt: number, reply: FastifyReply): AbortSignal {

@@ -15,10 +15,10 @@ await runService('session-svc', load, (config, { log, registry, logDependencies 
     log,
     onReady(client) {
       durability.forget(client)
-      readiness.lookNow()
+      readiness.probeNow()
     },
     // Notify user-svc at once, so that it hashes no password for a session that cannot be created.
-    onError: () => readiness.lookNow()
+    onError: () => readiness.probeNow()
   })
   const readiness = watchReadiness(
     [...redisDependencies(store, config.redis.topology, durability.require), ...logDependencies],
@@ -31,7 +31,7 @@ await runService('session-svc', load, (config, { log, registry, logDependencies 
     ops: { server: createOpsServer(registry, readiness, log), host: opsHost, port: opsPort },
     listen: () => app.listen({ host, port }),
     closables: [
-      { name: 'rpc', close: () => app.close(), underWay: app.callsUnderWay },
+      { name: 'rpc', close: () => app.close(), underWay: app.callsInFlight },
       { name: 'redis', close: async () => store.close() }
     ],
     readiness

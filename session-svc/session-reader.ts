@@ -3,7 +3,7 @@
 import type { Logger } from '#common/logging/logger.ts'
 import { batchBySlot } from '#common/redis/slot-batches.ts'
 import { type ParsedToken, sessionId } from '#common/session/session-token.ts'
-import { askEngine } from '#common/time/engine-call.ts'
+import { callEngine } from '#common/time/engine-call.ts'
 import { InvalidReason } from '#gen/session/v1/session_pb.ts'
 import type { PendingUses } from './pending-uses.ts'
 import type { SessionRedis } from './scripts.ts'
@@ -35,7 +35,7 @@ export function createSessionReader({ redis, rules, uses, log }: SessionReaderPa
   async function readBatch(tokens: ParsedToken[], isUse: boolean, signal: AbortSignal): Promise<ValidationResult[]> {
     const keys = tokens.flatMap(({ userId }) => userKeys(userId))
     const hashes = tokens.map(({ hash }) => hash)
-    const reply = await askEngine(signal, redis.readSessions(keys, ...hashes))
+    const reply = await callEngine(signal, redis.readSessions(keys, ...hashes))
     const [now, ...fields] = reply as [now: number, ...(string | number | null)[]]
     return tokens.map((token, index) => {
       const [value, lowestEpoch, keyTtlMs] = fields.slice(3 * index, 3 * index + 3)

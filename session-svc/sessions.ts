@@ -1,10 +1,10 @@
 /** The operations on sessions: create, validate, end, revoke, list. */
 
 import { Code } from '@connectrpc/connect'
-import { reasoned } from '#common/errors/connect-errors.ts'
+import { errorWithReason } from '#common/errors/connect-errors.ts'
 import type { Logger } from '#common/logging/logger.ts'
 import { createToken, type ParsedToken, parseToken, sessionId } from '#common/session/session-token.ts'
-import { askEngine } from '#common/time/engine-call.ts'
+import { callEngine } from '#common/time/engine-call.ts'
 import { InvalidReason } from '#gen/session/v1/session_pb.ts'
 import { createPendingUses } from './pending-uses.ts'
 import type { SessionRedis } from './scripts.ts'
@@ -39,7 +39,7 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
     const isSameUser = replaced?.userId === userId
     const times = [String(lifetime), String(idleTimeout)] as const
     const replacedHash = isSameUser ? replaced.hash : ''
-    const reply = await askEngine(
+    const reply = await callEngine(
       signal,
       redis.createSession(userKeys(userId), String(epoch), ...times, hash, String(maxPerUser), replacedHash),
       // If the reply is lost, the new session has no effect, because its token was never sent; the end of another has.
@@ -76,7 +76,7 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
 
   async function deleteSession({ userId, hash }: ParsedToken, signal: AbortSignal): Promise<void> {
     const [key] = userKeys(userId)
-    await askEngine(signal, redis.hDel(key, hash), true)
+    await callEngine(signal, redis.hDel(key, hash), true)
   }
 
   /** Ends the session that has this id in a list. @returns whether there was one */
@@ -89,7 +89,7 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
 
   function listHashes(userId: string, signal: AbortSignal): Promise<string[]> {
     const [key] = userKeys(userId)
-    return askEngine(signal, redis.hKeys(key))
+    return callEngine(signal, redis.hKeys(key))
   }
 
   /**
@@ -100,7 +100,7 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
   async function revoke(userId: string, epoch: bigint, all: boolean, signal: AbortSignal) {
     const times = [String(idleTimeout), String(lifetime), String(longestLifetimeMs)] as const
     const command = redis.revokeSessions(userKeys(userId), String(epoch), all ? '1' : '0', ...times)
-    const [lowestEpoch, ended] = (await askEngine(signal, command, true)) as [number, number]
+    const [lowestEpoch, ended] = (await callEngine(signal, command, true)) as [number, number]
     return { epoch: BigInt(lowestEpoch), ended }
   }
 
@@ -119,5 +119,9 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
 function epochRaised(lowestEpoch: number) {
   const sentence = 'The sessions of this user were revoked while this one was about to be created.'
   const metadata = { lowestEpoch: String(lowestEpoch) }
-  return reasoned(Code.FailedPrecondition, sentence, { domain: 'session.v1', reason: 'SESSION_EPOCH_RAISED', metadata })
+  return errorWithReason(Code.FailedPrecondition, sentence, {
+    domain: 'session.v1',
+    reason: 'SESSION_EPOCH_RAISED',
+    metadata
+  })
 }

@@ -26,7 +26,7 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
   if (config.userSvc.bruteForce.enabled) {
     log.warn({ event: 'brute_force_unavailable' }, 'userSvc.bruteForce.enabled has no effect in this version')
   }
-  const pool = connectDatabase(postgres, () => readiness.lookNow())
+  const pool = connectDatabase(postgres, () => readiness.probeNow())
   const { db } = pool
   const metrics = rpcClientMetrics(registry)
   metrics.announce(SessionService)
@@ -71,7 +71,7 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
     ops: { server: createOpsServer(registry, readiness, log), host: opsHost, port: opsPort },
     listen: () => app.listen({ host, port }),
     closables: [
-      { name: 'rpc', close: () => app.close(), underWay: app.callsUnderWay },
+      { name: 'rpc', close: () => app.close(), underWay: app.callsInFlight },
       { name: 'relay', close: relay.close },
       { name: 'account events', close: async () => events?.close() },
       { name: 'migrations', close: async () => migrations.stop() },

@@ -4,7 +4,7 @@ import { type CallOptions, type Client, Code, ConnectError, createClient, type T
 import { errorMeaning } from '#common/errors/codes.ts'
 import { unavailable } from '#common/errors/connect-errors.ts'
 import { type Probe, ProbeError } from '#common/ops/readiness.ts'
-import { type Call, onwards } from '#common/rpc/call-context.ts'
+import { type Call, propagate } from '#common/rpc/call-context.ts'
 import { probeOptions, requireServing } from '#common/rpc/client/health-probe.ts'
 import { methodHealth } from '#common/rpc/server/health.ts'
 import { ErrorInfoSchema } from '#gen/google/rpc/error_details_pb.ts'
@@ -75,7 +75,7 @@ export function createSessionClient(transport: Transport): SessionClient {
       }),
     async requireAvailable(call, maxAgeMs = knownForMs) {
       if (performance.now() - availableAt < maxAgeMs) return
-      await ask(onwards(call)).catch((error) => {
+      await ask(propagate(call)).catch((error) => {
         throw isOutOfTime(error) ? error : notAvailable(error)
       })
     }

@@ -28,7 +28,7 @@ export interface Reason {
 }
 
 /** An error with a reason. */
-export function reasoned(code: Code, sentence: string, reason: Reason): ConnectError {
+export function errorWithReason(code: Code, sentence: string, reason: Reason): ConnectError {
   return new ConnectError(sentence, code, undefined, [
     { desc: ErrorInfoSchema, value: create(ErrorInfoSchema, { metadata: {}, ...reason }) }
   ])

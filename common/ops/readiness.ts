@@ -48,28 +48,28 @@ export interface Readiness {
   /** From now on not ready, for good: the service is stopping. */
   drain(): void
   /** Looks at all dependencies now, since something seems to have changed. */
-  lookNow(): void
+  probeNow(): void
   stop(): void
 }
 
 /** A probe's error that says in words what an operator should know. */
 export class ProbeError extends Error {
   override name = 'ProbeError'
-  readonly isAway: boolean
+  readonly failsFast: boolean
   /** Whether the service is not ready meanwhile, although it could do without the dependency: a mistake of the operator. */
   readonly blocks: boolean
 
-  /** @param isAway whether calls that need the dependency are refused at once */
-  constructor(message: string, isAway = false, { blocks = false }: { blocks?: boolean } = {}) {
+  /** @param failsFast whether calls that need the dependency are refused at once */
+  constructor(message: string, failsFast = false, { blocks = false }: { blocks?: boolean } = {}) {
     super(message)
-    this.isAway = isAway
+    this.failsFast = failsFast
     this.blocks = blocks
   }
 }
 
 const intervalMs = 1000
 // Until everything is there, its coming should be noticed soon.
-const impatientMs = 200
+const downIntervalMs = 200
 const probeTimeoutMs = 2000
 
 /** Watches dependencies once a second until it is stopped. */
@@ -84,10 +84,10 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
     gauge.set({ dependency: dependency.name }, 0)
     const state = {
       up: false,
-      isAway: false,
+      failsFast: false,
       isMisconfigured: false,
       seen: false,
-      reason: 'not looked at yet' as string | undefined,
+      reason: 'not probed yet' as string | undefined,
       warning: undefined as string | undefined
     }
     return { ...dependency, ...state, begun: 0, ended: 0, timer: undefined as NodeJS.Timeout | undefined }
@@ -96,7 +96,7 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
   let stopped = false
   let next: NodeJS.Immediate | undefined
 
-  async function look(dependency: (typeof watched)[number]): Promise<void> {
+  async function probeOnce(dependency: (typeof watched)[number]): Promise<void> {
     dependency.begun += 1
     const turn = dependency.begun
     let warning: string | undefined
@@ -107,7 +107,7 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
       },
       (error: unknown) => error ?? new Error('it gave no reason')
     )
-    // Looks can overlap; what an older one found is over.
+    // Probes may overlap: discard results that are older than the latest.
     if (turn < dependency.ended) return
     dependency.ended = turn
     const reason = error === undefined ? undefined : reasonOf(error)
@@ -122,7 +122,7 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
       up,
       reason,
       warning,
-      isAway: !up && (error instanceof ProbeError ? error.isAway : true),
+      failsFast: !up && (error instanceof ProbeError ? error.failsFast : true),
       isMisconfigured: error instanceof ProbeError && error.blocks,
       seen: dependency.seen || up
     })
@@ -130,23 +130,23 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
   }
 
   /** Each by itself: one that hangs keeps nobody from looking at the others. */
-  async function keepLooking(dependency: (typeof watched)[number]): Promise<void> {
-    await look(dependency)
-    // Looks can overlap, but only the last to end is followed by another.
+  async function keepProbing(dependency: (typeof watched)[number]): Promise<void> {
+    await probeOnce(dependency)
+    // Of overlapping probes, only the last to finish schedules the next.
     clearTimeout(dependency.timer)
     if (stopped) return
-    dependency.timer = setTimeout(() => void keepLooking(dependency), dependency.up ? intervalMs : impatientMs)
+    dependency.timer = setTimeout(() => void keepProbing(dependency), dependency.up ? intervalMs : downIntervalMs)
   }
 
   /** Once for all that is lost at the same moment. */
-  function lookNow(): void {
+  function probeNow(): void {
     next ??= setImmediate(() => {
       next = undefined
-      for (const dependency of watched) void keepLooking(dependency)
+      for (const dependency of watched) void keepProbing(dependency)
     })
   }
 
-  const first = setTimeout(lookNow, 0)
+  const first = setTimeout(probeNow, 0)
   const blocks = ({ required, up, seen, isMisconfigured }: (typeof watched)[number]) =>
     isMisconfigured || (required === 'always' ? !up : required === 'at-start' && !seen)
   const blocked = () => watched.some(blocks)
@@ -160,13 +160,13 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
         return { name, up, reason, warning, blocks: blocks(dependency) }
       }),
     requireUp(name) {
-      if (watched.some((dependency) => dependency.name === name && dependency.isAway))
+      if (watched.some((dependency) => dependency.name === name && dependency.failsFast))
         throw unavailable('A part of the service is not available at the moment.')
     },
     drain: () => {
       draining = true
     },
-    lookNow,
+    probeNow,
     stop: () => {
       stopped = true
       clearTimeout(first)

@@ -34,7 +34,7 @@ export function callOf(context: HandlerContext, fallback: Logger): Call {
 }
 
 /** The options of a call to another service: the same trace, what is left of the time, and the same end. */
-export function onwards(call: Pick<Call, 'timeoutMs' | 'trace'> & Partial<Pick<Call, 'signal'>>): CallOptions {
+export function propagate(call: Pick<Call, 'timeoutMs' | 'trace'> & Partial<Pick<Call, 'signal'>>): CallOptions {
   return {
     ...(call.signal && { signal: call.signal }),
     timeoutMs: Math.max(1, Math.floor(call.timeoutMs())),

@@ -9,7 +9,7 @@ import {
 } from 'node:http2'
 import { Code, ConnectError } from '@connectrpc/connect'
 import { isUnprocessed } from '#common/rpc/client/http2-guard.ts'
-import { neverProcessed } from '#common/rpc/client/retry.ts'
+import { notProcessed } from '#common/rpc/client/retry.ts'
 
 interface Answer {
   headers: IncomingHttpHeaders
@@ -53,7 +53,7 @@ export function exchange(
     const onAbort = () => fail(signal.reason)
     // Node.js destroys all streams of a session with the same error.
     const onError = (error: unknown) =>
-      fail(session && isUnprocessed(session, stream?.id) ? neverProcessed(error) : error)
+      fail(session && isUnprocessed(session, stream?.id) ? notProcessed(error) : error)
     const onClose = () => onError(streamClosed(stream?.rstCode))
     const onResponse = (received: IncomingHttpHeaders) => {
       headers = received

@@ -76,7 +76,7 @@ function isComplete(info: string, count: number): boolean {
 }
 
 /** A master and its replica, and Sentinels that make the replica the master when that is gone for a second. */
-export async function startGuardedRedis(t: Ending, sentinelCount = 3) {
+export async function startRedisWithSentinels(t: Ending, sentinelCount = 3) {
   const master = await startRedisServer(t)
   const replica = await startRedisServer(t, [`replicaof 127.0.0.1 ${master.port}`])
   const settings = [

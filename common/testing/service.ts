@@ -25,7 +25,7 @@ export const alwaysReady: Readiness = {
   states: () => [],
   requireUp: () => {},
   drain: () => {},
-  lookNow: () => {},
+  probeNow: () => {},
   stop: () => {}
 }
 

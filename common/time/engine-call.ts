@@ -12,7 +12,7 @@ import { withinMs } from './timeout.ts'
  * @param write whether the call may change something, so that a lost answer leaves the outcome unknown
  * @throws ConnectError `unavailable` (certainly not done) or `deadline_exceeded` (outcome unknown), among others
  */
-export async function askEngine<T>(limit: AbortSignal | number, answer: PromiseLike<T>, write = false): Promise<T> {
+export async function callEngine<T>(limit: AbortSignal | number, answer: PromiseLike<T>, write = false): Promise<T> {
   try {
     return await (typeof limit === 'number' ? withinMs(limit, answer) : untilAborted(limit, answer))
   } catch (error) {

@@ -2,7 +2,7 @@
 
 import type { Client } from '@connectrpc/connect'
 import { newTrace, type Trace } from '#common/ops/trace.ts'
-import { onwards } from '#common/rpc/call-context.ts'
+import { propagate } from '#common/rpc/call-context.ts'
 import type { SessionService } from '#gen/session/v1/session_pb.ts'
 import { decodeFlat, decodeResponse, type ValidationOutcome } from './outcome.ts'
 
@@ -32,7 +32,7 @@ export async function callSessionSvc(
   const isSingle = batch.length === 1
   const endsAt = batch.reduce((latest, each) => Math.max(latest, each.endsAt), 0)
   const trace = isSingle ? batch[0].trace : newTrace()
-  const options = onwards({ trace, timeoutMs: () => endsAt - now() })
+  const options = propagate({ trace, timeoutMs: () => endsAt - now() })
   const request = {
     tokens: batch.map(({ token }) => token),
     traceIds: isSingle ? [] : batch.map(({ trace: { traceId } }) => traceId),

@@ -2,7 +2,7 @@
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
-import { reasoned } from '#common/errors/connect-errors.ts'
+import { errorWithReason } from '#common/errors/connect-errors.ts'
 import { createToken } from '#common/session/session-token.ts'
 import { InvalidReason } from '#gen/session/v1/session_pb.ts'
 import { routes } from './all-routes.ts'
@@ -168,7 +168,7 @@ t.test('keeps the sentence of user-svc for rejected credentials and taken addres
       },
       authenticateAndLogin: () => {
         const reason = { domain: 'user.v1', reason: 'CREDENTIALS_REJECTED' }
-        throw reasoned(Code.Unauthenticated, 'The address or the password is wrong.', reason)
+        throw errorWithReason(Code.Unauthenticated, 'The address or the password is wrong.', reason)
       }
     }
   })

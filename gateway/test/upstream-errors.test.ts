@@ -3,7 +3,7 @@
 import type { Socket } from 'node:net'
 import { Code, ConnectError } from '@connectrpc/connect'
 import t, { type Test } from 'tap'
-import { reasoned, tooManyRequests, unavailable } from '#common/errors/connect-errors.ts'
+import { errorWithReason, tooManyRequests, unavailable } from '#common/errors/connect-errors.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
 import { requestOf, routes, statuses, statusOfEach } from './all-routes.ts'
@@ -87,10 +87,13 @@ t.test('answers errors of one code by the same bytes but for the trace id', asyn
 })
 
 t.test('answers 401 only for rejected credentials of the user', async (t) => {
-  const rejected = reasoned(Code.Unauthenticated, 'Wrong.', { domain: 'user.v1', reason: 'CREDENTIALS_REJECTED' })
+  const rejected = errorWithReason(Code.Unauthenticated, 'Wrong.', {
+    domain: 'user.v1',
+    reason: 'CREDENTIALS_REJECTED'
+  })
   const { app } = await failing(t, rejected)
   t.same(await statuses(t, app, headers), unlessValidated(401))
-  const other = reasoned(Code.Unauthenticated, 'hunter2', { domain: 'session.v1', reason: 'SOMETHING_ELSE' })
+  const other = errorWithReason(Code.Unauthenticated, 'hunter2', { domain: 'session.v1', reason: 'SOMETHING_ELSE' })
   t.same(await statuses(t, (await failing(t, other)).app, headers), everyRoute503, 'another reason')
 })
 

@@ -9,7 +9,12 @@ import { Registry } from '@prometheus-io/client'
 import t, { type Test } from 'tap'
 import { watchReadiness } from '#common/ops/readiness.ts'
 import { fieldCase } from '#common/testing/field-cases.ts'
-import { type RedisServer, startGuardedRedis, startRedisCluster, startRedisServer } from '#common/testing/redis.ts'
+import {
+  type RedisServer,
+  startRedisCluster,
+  startRedisServer,
+  startRedisWithSentinels
+} from '#common/testing/redis.ts'
 import { silentLog } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
 import { redisDependencies } from '../redis-probes.ts'
@@ -180,7 +185,7 @@ await fieldCase(t, 7, 'the same on a cluster', async (t) => {
 })
 
 await fieldCase(t, 7, 'the same behind Sentinels, with writes that wait for a replica', async (t) => {
-  const { master, sentinels } = await startGuardedRedis(t)
+  const { master, sentinels } = await startRedisWithSentinels(t)
   const nodes = sentinels.map(({ address }) => address)
   const config = { ...single, topology: 'sentinel' as const, url: '', nodes, sentinelName: 'main', minReplicas: 1 }
   const service = await startSessionSvc(t, rules, silentLog, config)

@@ -4,12 +4,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
 import { probeRedis } from '#common/redis/probe.ts'
-import { startGuardedRedis } from '#common/testing/redis.ts'
+import { startRedisWithSentinels } from '#common/testing/redis.ts'
 import { silentLog } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
 import { newUser, startSessionSvc } from './service.ts'
 
-const { master, replica, sentinels } = await startGuardedRedis(t)
+const { master, replica, sentinels } = await startRedisWithSentinels(t)
 const redis = {
   topology: 'sentinel' as const,
   url: '',

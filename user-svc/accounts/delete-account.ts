@@ -2,10 +2,10 @@
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import { requireFields, uuidRule } from '#common/errors/field-rules.ts'
-import { type Call, onwards } from '#common/rpc/call-context.ts'
+import { type Call, propagate } from '#common/rpc/call-context.ts'
 import { maxCreatedEpoch, maxRevokedEpoch, revokedEpoch } from '#common/session/session-epoch.ts'
 import { deadlineExceeded } from '#common/time/deadline.ts'
-import { askEngine } from '#common/time/engine-call.ts'
+import { callEngine } from '#common/time/engine-call.ts'
 import type { Database } from '../database.ts'
 import { and, eq, sql } from '../drizzle.ts'
 import { outbox, users } from '../schema.ts'
@@ -19,7 +19,7 @@ export async function deleteAccount({ db, sessionClient }: DeletionParts, userId
   const epoch = (await deleteRow(db, userId, call)) ?? (await epochOfDeletion(db, userId, call))
   // A database restored from an older backup may not know the account: no counted epoch is as high as this one.
   const revocation = { userId, epoch: revokedEpoch(epoch ?? maxRevokedEpoch), all: true }
-  await sessionClient.sessions.deleteUserSessions(revocation, onwards(call)).catch((error) => {
+  await sessionClient.sessions.deleteUserSessions(revocation, propagate(call)).catch((error) => {
     // The row is deleted already, so `unavailable`, which means certainly not applied, would be wrong.
     throw ConnectError.from(error).code === Code.Unavailable ? deadlineExceeded() : error
   })
@@ -36,12 +36,12 @@ async function deleteRow(db: Database, userId: string, call: Call): Promise<bigi
     insert into ${outbox} (type, user_id, session_epoch)
     select 'user.deleted', id, least(session_epoch, ${String(maxCreatedEpoch)}::bigint) + 1 from deleted
     returning session_epoch`)
-  const [row] = (await askEngine(call.signal, statement, true)).rows
+  const [row] = (await callEngine(call.signal, statement, true)).rows
   return row && BigInt(row.session_epoch)
 }
 
 async function epochOfDeletion(db: Database, userId: string, call: Call): Promise<bigint | undefined> {
   const isDeletion = and(eq(outbox.userId, userId), eq(outbox.type, 'user.deleted'))
-  const rows = await askEngine(call.signal, db.select({ epoch: outbox.sessionEpoch }).from(outbox).where(isDeletion))
+  const rows = await callEngine(call.signal, db.select({ epoch: outbox.sessionEpoch }).from(outbox).where(isDeletion))
   return rows[0]?.epoch ?? undefined
 }

@@ -2,7 +2,7 @@
 
 import { requireFields } from '#common/errors/field-rules.ts'
 import type { Call } from '#common/rpc/call-context.ts'
-import { askEngine } from '#common/time/engine-call.ts'
+import { callEngine } from '#common/time/engine-call.ts'
 import type { Database } from '../database.ts'
 import { and, eq } from '../drizzle.ts'
 import { emailRule, normalizeEmail } from '../email.ts'
@@ -41,7 +41,7 @@ export async function logIn(parts: AccountParts, request: LoginRequest, call: Ca
 }
 
 async function findUser(db: Database, email: string, call: Call): Promise<User | undefined> {
-  const [user] = await askEngine(call.signal, db.select().from(users).where(eq(users.email, email)))
+  const [user] = await callEngine(call.signal, db.select().from(users).where(eq(users.email, email)))
   return user
 }
 
@@ -55,7 +55,7 @@ async function renewHash(parts: AccountParts, user: User, password: string, call
   try {
     const passwordHash = await hashQueue.run('login', call, () => passwords.hash(password, call.signal))
     const isUnchanged = and(eq(users.id, user.id), eq(users.passwordHash, user.passwordHash))
-    await askEngine(call.signal, db.update(users).set({ passwordHash }).where(isUnchanged), true)
+    await callEngine(call.signal, db.update(users).set({ passwordHash }).where(isUnchanged), true)
   } catch (error) {
     call.log.warn({ event: 'password_rehash_failed', userId: user.id, err: error }, 'failed to renew a password hash')
   }

@@ -1,7 +1,7 @@
 /** Logout: ends the session of a token, without PostgreSQL. */
 
 import { requireFields } from '#common/errors/field-rules.ts'
-import { type Call, onwards } from '#common/rpc/call-context.ts'
+import { type Call, propagate } from '#common/rpc/call-context.ts'
 import { parseToken } from '#common/session/session-token.ts'
 import type { AccountParts } from './account-parts.ts'
 
@@ -12,5 +12,5 @@ export async function logOut(
   call: Call
 ): Promise<void> {
   requireFields({ field: 'token', value: parseToken(token), description: 'must be a session token' })
-  await sessionClient.sessions.deleteSession({ target: { case: 'token', value: token } }, onwards(call))
+  await sessionClient.sessions.deleteSession({ target: { case: 'token', value: token } }, propagate(call))
 }

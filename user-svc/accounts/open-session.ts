@@ -1,8 +1,8 @@
 /** Opens a session for an account whose credentials were checked; a revocation or deletion that comes later ends it. */
 
 import { reasonMetadata, unavailable } from '#common/errors/connect-errors.ts'
-import { type Call, onwards } from '#common/rpc/call-context.ts'
-import { askEngine } from '#common/time/engine-call.ts'
+import { type Call, propagate } from '#common/rpc/call-context.ts'
+import { callEngine } from '#common/time/engine-call.ts'
 import type { Database } from '../database.ts'
 import { sql } from '../drizzle.ts'
 import { users } from '../schema.ts'
@@ -53,7 +53,7 @@ export async function createSession(
   call: Call
 ): Promise<OpenedSession> {
   const optional = replacesToken !== undefined && { replacesToken }
-  const { session, token } = await sessions.createSession({ ...request, ...optional }, onwards(call))
+  const { session, token } = await sessions.createSession({ ...request, ...optional }, propagate(call))
   if (session === undefined) throw new TypeError('session-svc returned no session')
   return { session, token }
 }
@@ -73,7 +73,7 @@ async function adoptEpoch(
       update ${users} set session_epoch = greatest(session_epoch, ${lowestEpoch}::bigint)
       where id = ${id} and password_hash = ${passwordHash} returning session_epoch)
     select (select session_epoch from adopted) from ${users} where id = ${id}`)
-  const [row] = (await askEngine(call.signal, statement, true)).rows
+  const [row] = (await callEngine(call.signal, statement, true)).rows
   if (row === undefined) throw credentialsRejected()
   if (row.session_epoch === null) throw unavailable('The password of this account was just changed. Log in again.')
   return BigInt(row.session_epoch)

@@ -3,8 +3,8 @@
 import { Code, ConnectError } from '@connectrpc/connect'
 import { v7 as uuidv7 } from 'uuid'
 import { requireFields } from '#common/errors/field-rules.ts'
-import { type Call, onwards } from '#common/rpc/call-context.ts'
-import { askEngine } from '#common/time/engine-call.ts'
+import { type Call, propagate } from '#common/rpc/call-context.ts'
+import { callEngine } from '#common/time/engine-call.ts'
 import type { Database } from '../database.ts'
 import { eq } from '../drizzle.ts'
 import { emailRule, normalizeEmail } from '../email.ts'
@@ -37,7 +37,7 @@ export async function register(parts: AccountParts, request: Registration, call:
   const opened = await createSession(sessionClient, { userId: id, epoch: 0n }, call)
   try {
     const statement = db.insert(users).values({ id, email, passwordHash, sessionEpoch: 0n }).returning(userColumns)
-    const [user] = await askEngine(call.signal, statement, true)
+    const [user] = await callEngine(call.signal, statement, true)
     if (user === undefined) throw new TypeError('the insert returned no row')
     return { user, ...opened }
   } catch (error) {
@@ -57,13 +57,13 @@ function requireValid(request: Registration, minPasswordLength: number): Registr
 }
 
 async function requireFree(db: Database, email: string, call: Call): Promise<void> {
-  const rows = await askEngine(call.signal, db.select({ id: users.id }).from(users).where(eq(users.email, email)))
+  const rows = await callEngine(call.signal, db.select({ id: users.id }).from(users).where(eq(users.email, email)))
   if (rows.length > 0) throw addressTaken()
 }
 
 /** Ends the session of a failed registration. Its token was never returned, so this only frees its memory earlier. */
 function discardSession({ sessions }: SessionClient, token: string, { trace, log }: Call): void {
-  const options = onwards({ trace, timeoutMs: () => discardTimeoutMs })
+  const options = propagate({ trace, timeoutMs: () => discardTimeoutMs })
   sessions.deleteSession({ target: { case: 'token', value: token } }, options).catch((error) => {
     log.warn({ event: 'session_orphaned', err: error }, 'failed to delete an orphaned session')
   })

@@ -4,7 +4,7 @@ import { create, type DescMessage, type MessageInitShape, toJson } from '@bufbui
 import type { KafkaOptions, Sender } from '#common/kafka/client.ts'
 import { ensureTopic, type TopicMemory, type TopicOptions } from '#common/kafka/topic.ts'
 import type { Logger } from '#common/logging/logger.ts'
-import { askEngine } from '#common/time/engine-call.ts'
+import { callEngine } from '#common/time/engine-call.ts'
 import { withinMs } from '#common/time/timeout.ts'
 import type { Database } from '../database.ts'
 import { eq } from '../drizzle.ts'
@@ -78,7 +78,7 @@ function cloudEvent<Schema extends DescMessage>(schema: Schema, event: AccountEv
 
 /** Remembers the topic in the database, so that its loss by the brokers is noticed. */
 function topicMemory(db: Database, name: string): TopicMemory {
-  const query = <T>(result: PromiseLike<T>) => askEngine(queryTimeoutMs, result)
+  const query = <T>(result: PromiseLike<T>) => callEngine(queryTimeoutMs, result)
   return {
     wasThere: async () => (await query(db.select().from(topics).where(eq(topics.name, name)))).length > 0,
     noteThere: async () => void (await query(db.insert(topics).values({ name }).onConflictDoNothing())),

@@ -1,6 +1,6 @@
 /** The SQL of the outbox: leases rows to one relay at a time, and records the result of each step. */
 
-import { askEngine } from '#common/time/engine-call.ts'
+import { callEngine } from '#common/time/engine-call.ts'
 import type { Database } from '../database.ts'
 import { eq, inArray, sql } from '../drizzle.ts'
 import { outbox } from '../schema.ts'
@@ -30,7 +30,7 @@ const afterSeconds = (seconds: unknown) => sql`now() + make_interval(secs => ${s
 export type OutboxRows = ReturnType<typeof createOutboxRows>
 
 export function createOutboxRows(db: Database) {
-  const query = <T>(result: PromiseLike<T>) => askEngine(queryTimeoutMs, result, true)
+  const query = <T>(result: PromiseLike<T>) => callEngine(queryTimeoutMs, result, true)
 
   return {
     /**

@@ -4,7 +4,7 @@ import { Code, createClient, createRouterTransport } from '@connectrpc/connect'
 import { Registry } from '@prometheus-io/client'
 import postgres from 'postgres'
 import type { Test } from 'tap'
-import { reasoned } from '#common/errors/connect-errors.ts'
+import { errorWithReason } from '#common/errors/connect-errors.ts'
 import { createToken, parseToken, sessionId } from '#common/session/session-token.ts'
 import { alwaysReady, createTestDatabase, silentLog, testRpc, testTransport } from '#common/testing/service.ts'
 import { Health, HealthCheckResponse_ServingStatus as Status } from '#gen/grpc/health/v1/health_pb.ts'
@@ -65,7 +65,7 @@ export function sessionTransport(double: SessionsDouble) {
         if (epoch < lowestEpoch) {
           const metadata = { lowestEpoch: String(lowestEpoch) }
           const reason = { domain: 'session.v1', reason: 'SESSION_EPOCH_RAISED', metadata }
-          throw reasoned(Code.FailedPrecondition, 'raised', reason)
+          throw errorWithReason(Code.FailedPrecondition, 'raised', reason)
         }
         const { token, hash } = createToken(userId)
         double.live.set(hash, userId)

@@ -7,7 +7,7 @@ import { unavailable } from '#common/errors/connect-errors.ts'
 import { untilAborted } from '#common/time/deadline.ts'
 import { withinMs } from '#common/time/timeout.ts'
 import { Health } from '#gen/grpc/health/v1/health_pb.ts'
-import { isBrokenOff } from './retry.ts'
+import { isOutcomeUnknown } from './retry.ts'
 
 /** Calls pass; calls are refused; a health check decides. */
 export type BreakerState = 'closed' | 'open' | 'half-open'
@@ -135,8 +135,8 @@ export function createBreaker({ probe, reconnect, changed, refused }: BreakerOpt
       failures = 0
       return response
     } catch (error) {
-      if (isLifeless(error, request.signal)) {
-        failures += isSilentOnHealth(error, request.method) ? failuresToSuspect : 1
+      if (isTransportFailure(error, request.signal)) {
+        failures += isHealthTimeout(error, request.method) ? failuresToSuspect : 1
         failedAt = performance.now()
       } else if (answered(error)) failures = 0
       if (failures >= failuresToSuspect && state === 'closed') void check()
@@ -153,13 +153,13 @@ function answered(error: unknown): boolean {
 }
 
 /** Whoever is silent even when asked for its health, which is done once a second, need not fail more often. */
-function isSilentOnHealth(thrown: unknown, method: DescMethod): boolean {
+function isHealthTimeout(thrown: unknown, method: DescMethod): boolean {
   const { code } = ConnectError.from(thrown)
-  return method === Health.method.check && code === Code.DeadlineExceeded && !isBrokenOff(thrown)
+  return method === Health.method.check && code === Code.DeadlineExceeded && !isOutcomeUnknown(thrown)
 }
 
 /** Whether nothing came back: no connection, one that broke, or silence until the deadline. A caller that went away says nothing. */
-function isLifeless(thrown: unknown, signal: AbortSignal): boolean {
+function isTransportFailure(thrown: unknown, signal: AbortSignal): boolean {
   const { code } = ConnectError.from(thrown)
   if (answered(thrown)) return false
   if (code === Code.Unavailable || code === Code.DeadlineExceeded) return true

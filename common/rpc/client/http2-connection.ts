@@ -5,7 +5,7 @@ import { Code, ConnectError } from '@connectrpc/connect'
 import { type ConnectTransportOptions, Http2SessionManager } from '@connectrpc/connect-node'
 import { authorityHeader } from './authority.ts'
 import { isUnprocessed } from './http2-guard.ts'
-import { neverProcessed } from './retry.ts'
+import { notProcessed } from './retry.ts'
 
 /** What a transport asks of its connection. */
 export type SessionManager = NonNullable<Extract<ConnectTransportOptions, { httpVersion: '2' }>['sessionManager']>
@@ -39,7 +39,7 @@ function nameUnprocessed(stream: ClientHttp2Stream): void {
   const session = stream.session as ClientHttp2Session | undefined
   if (session === undefined) return
   const destroy = stream.destroy.bind(stream)
-  stream.destroy = (error) => destroy(error && isUnprocessed(session, stream.id) ? neverProcessed(error) : error)
+  stream.destroy = (error) => destroy(error && isUnprocessed(session, stream.id) ? notProcessed(error) : error)
 }
 
 export function createRpcConnection(baseUrl: string): RpcConnection {
@@ -50,7 +50,7 @@ export function createRpcConnection(baseUrl: string): RpcConnection {
 
   function closeUnlessUsed({ manager, streams, isCurrent }: ReturnType<typeof connect>): void {
     // This fails the calls that wait for it to be established, none of which has been sent.
-    if (!isCurrent && streams === 0) manager.abort(neverProcessed(new Error('The connection was not established.')))
+    if (!isCurrent && streams === 0) manager.abort(notProcessed(new Error('The connection was not established.')))
   }
 
   async function open(...request: Parameters<SessionManager['request']>): Promise<ClientHttp2Stream> {

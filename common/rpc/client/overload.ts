@@ -14,7 +14,7 @@ const cooldownMs = 100
  *
  * @param refused counts a call that is refused here
  */
-export function coolDownAfterOverload(refused: () => void): Interceptor {
+export function overloadCooldown(refused: () => void): Interceptor {
   const cooldowns = new Map<DescMethod, { refusal: unknown; endsAt: number }>()
   return (next) => async (request) => {
     const cooldown = cooldowns.get(request.method)

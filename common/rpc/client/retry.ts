@@ -49,18 +49,18 @@ export function createRetryBudget(nowMs = () => performance.now()): RetryBudget 
   }
 }
 
-const notProcessed = new WeakSet<object>()
+const unprocessed = new WeakSet<object>()
 
 /** The error of a call that certainly reached no handler (RFC 9113, 8.7): it may be repeated, whatever its contract says. */
-export function neverProcessed(cause: unknown, sentence = 'The service took no more calls.'): ConnectError {
+export function notProcessed(cause: unknown, sentence = 'The service took no more calls.'): ConnectError {
   const error = new ConnectError(sentence, Code.Unavailable, undefined, undefined, cause)
-  notProcessed.add(error)
+  unprocessed.add(error)
   return error
 }
 
 /** Whether an error says that its call certainly reached no handler. */
-export function isNeverProcessed(error: unknown): boolean {
-  return notProcessed.has(error as object)
+export function isNotProcessed(error: unknown): boolean {
+  return unprocessed.has(error as object)
 }
 
 const mostRetries = 2
@@ -81,11 +81,11 @@ export function retry(budget: RetryBudget, retried: () => void): Interceptor {
         return await next(request)
       } catch (error) {
         // What an attempt may have done is not undone because another one was refused.
-        if (isBrokenOff(error)) unknown = error
+        if (isOutcomeUnknown(error)) unknown = error
         const failure = ConnectError.from(error).code === Code.Unavailable ? (unknown ?? error) : error
-        const repeatable = request.method.idempotency !== Idempotency.IDEMPOTENCY_UNKNOWN || isNeverProcessed(error)
+        const repeatable = request.method.idempotency !== Idempotency.IDEMPOTENCY_UNKNOWN || isNotProcessed(error)
         if (!repeatable || attempt > mostRetries || request.signal.aborted) throw failure
-        if (!isPassing(error) && !isBrokenOff(error)) throw failure
+        if (!isTransient(error) && !isOutcomeUnknown(error)) throw failure
         if (!budget.mayRetry()) throw failure
         // Full jitter: those who failed together do not come back together.
         const delayMs = Math.random() * Math.min(firstDelayMs * 2 ** attempt, lastDelayMs)
@@ -98,21 +98,21 @@ export function retry(budget: RetryBudget, retried: () => void): Interceptor {
   }
 }
 
-const broken = new WeakSet<object>()
+const unknownOutcomes = new WeakSet<object>()
 
 /** The error of a call whose connection broke under it: it may have been done, which is so also when no repetition helps. */
-export function brokenOff(cause: ConnectError): ConnectError {
+export function outcomeUnknown(cause: ConnectError): ConnectError {
   const error = new ConnectError('The connection broke.', Code.DeadlineExceeded, undefined, undefined, cause)
-  broken.add(error)
+  unknownOutcomes.add(error)
   return error
 }
 
 /** Whether the connection broke under a call, which ends it before its deadline. */
-export function isBrokenOff(error: unknown): boolean {
-  return broken.has(error as object)
+export function isOutcomeUnknown(error: unknown): boolean {
+  return unknownOutcomes.has(error as object)
 }
 
 /** Certainly not done, and not said by the peer itself, which then also says when it is worth another try. */
-function isPassing(error: unknown): boolean {
+function isTransient(error: unknown): boolean {
   return error instanceof ConnectError && error.code === Code.Unavailable && retryAfterSeconds(error) === undefined
 }

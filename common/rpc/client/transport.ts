@@ -16,8 +16,8 @@ import { createBreaker } from './circuit-breaker.ts'
 import { createRpcConnection } from './http2-connection.ts'
 import { guardHttp2Sessions } from './http2-guard.ts'
 import { balance } from './load-balancer.ts'
-import { coolDownAfterOverload } from './overload.ts'
-import { brokenOff, createRetryBudget, isNeverProcessed, neverProcessed, retry } from './retry.ts'
+import { overloadCooldown } from './overload.ts'
+import { createRetryBudget, isNotProcessed, notProcessed, outcomeUnknown, retry } from './retry.ts'
 import { intercepted, sendUnary, type TimedRequest, unaryOf } from './unary-client.ts'
 
 /** An upstream and how it is called. */
@@ -80,7 +80,7 @@ export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcCl
   })
   metrics.retried(name, 0)
   metrics.overloaded(name, 0)
-  const cooldown = coolDownAfterOverload(() => metrics.overloaded(name))
+  const cooldown = overloadCooldown(() => metrics.overloaded(name))
   const retries = retry(createRetryBudget(), () => metrics.retried(name))
   const { choose, call } = balance(instances)
   return {
@@ -127,23 +127,23 @@ const truthful =
       return await next(request)
     } catch (thrown) {
       const error = ConnectError.from(thrown)
-      if (request.signal.aborted || isNeverProcessed(error)) throw error
-      if (isRefused(error)) throw neverProcessed(error)
-      if (isConnectionFailure(error)) throw brokenOff(error)
+      if (request.signal.aborted || isNotProcessed(error)) throw error
+      if (isRefused(error)) throw notProcessed(error)
+      if (isConnectionFailure(error)) throw outcomeUnknown(error)
       if (isUnreachable(error))
         throw new ConnectError('It cannot be reached.', Code.Unavailable, undefined, undefined, error)
       switch (error.code) {
         // The peer died or reset the stream in mid-call, while our own caller is still there.
         case Code.Canceled:
         case Code.Aborted:
-          throw brokenOff(error)
+          throw outcomeUnknown(error)
         // Without a reason that the contract of the service defines, it is our own credential that was refused:
         // a mistake of the operator, never of the user, and nothing was done.
         case Code.Unauthenticated:
         case Code.PermissionDenied:
           if (error.findDetails(ErrorInfoSchema).some(({ domain }) => domain === request.service.file.proto.package))
             throw error
-          throw neverProcessed(error, `${upstream} ${credentialRejected}.`)
+          throw notProcessed(error, `${upstream} ${credentialRejected}.`)
         default:
           throw error
       }

@@ -131,7 +131,7 @@ export function buildRpcServer(options: RpcServerOptions) {
   })
   closeSessions(app)
   const streams = countStreams(app.server)
-  return Object.assign(app, { callsUnderWay: () => streams() + http1.underWay() })
+  return Object.assign(app, { callsInFlight: () => streams() + http1.underWay() })
 }
 
 function requireNeeds({ services, readiness, needs = () => [] }: RpcServerOptions): Interceptor {

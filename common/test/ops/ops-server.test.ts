@@ -116,7 +116,7 @@ t.test('a service that stops is unready for good, and alive', async (t) => {
   await until('the service is ready', () => readiness.ready())
   readiness.drain()
   t.match(await get('/readyz'), { status: 503, body: 'stopping\n' })
-  readiness.lookNow()
+  readiness.probeNow()
   await sleep(100)
   t.equal((await get('/readyz')).status, 503)
   t.equal((await get('/livez')).status, 200)

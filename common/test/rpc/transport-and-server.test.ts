@@ -11,7 +11,7 @@ import { createLogger } from '#common/logging/logger.ts'
 import { rpcClientMetrics } from '#common/ops/metrics.ts'
 import { watchReadiness } from '#common/ops/readiness.ts'
 import { newTrace } from '#common/ops/trace.ts'
-import { onwards } from '#common/rpc/call-context.ts'
+import { propagate } from '#common/rpc/call-context.ts'
 import { probeHealth } from '#common/rpc/client/health-probe.ts'
 import { createRpcTransport } from '#common/rpc/client/transport.ts'
 import { fieldCase } from '#common/testing/field-cases.ts'
@@ -144,7 +144,7 @@ t.test('the trace and what is left of the time go on', async (t) => {
     }
   })
   const trace = newTrace()
-  await caller(port).listSessions({}, onwards({ signal: AbortSignal.timeout(2000), timeoutMs: () => 1234.5, trace }))
+  await caller(port).listSessions({}, propagate({ signal: AbortSignal.timeout(2000), timeoutMs: () => 1234.5, trace }))
   t.match(seen[0]?.traceparent, new RegExp(`^00-${trace.traceId}-(?!${trace.spanId})`))
   t.ok((seen[0]?.timeoutMs ?? 0) > 1000 && (seen[0]?.timeoutMs ?? 0) <= 1234)
   t.match(lines.join(''), trace.traceId)
@@ -199,7 +199,7 @@ t.test('a credential that the upstream rejects', async (t) => {
         const dependency = { name: 'session-svc', required, probe: probeHealth(transport) }
         const readiness = watchReadiness([dependency], log, new Registry())
         t.teardown(readiness.stop)
-        while (readiness.states()[0]?.reason === 'not looked at yet') await sleep(10)
+        while (readiness.states()[0]?.reason === 'not probed yet') await sleep(10)
         t.equal(readiness.ready(), !isRejected, `${required}: ${token}`)
         const reason = 'rejects the credential `rpc.token` of this service'
         t.equal(readiness.states()[0]?.reason, isRejected ? reason : undefined)

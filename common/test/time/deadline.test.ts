@@ -5,7 +5,7 @@ import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
 import { toConnectError } from '#common/errors/driver-errors.ts'
 import { deadlineExceeded, untilAborted } from '#common/time/deadline.ts'
-import { askEngine } from '#common/time/engine-call.ts'
+import { callEngine } from '#common/time/engine-call.ts'
 import { TimeoutError, withinMs } from '#common/time/timeout.ts'
 
 const never = () => new Promise<never>(() => {})
@@ -67,13 +67,13 @@ t.test('a signal that outlives much work keeps nothing of it', async (t) => {
 t.test('an engine that does not answer is a deadline, one that went away depends on what was asked', async (t) => {
   const lost = () => Promise.reject(Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' }))
   const { signal } = new AbortController()
-  await t.rejects(askEngine(AbortSignal.timeout(20), never()), { code: Code.DeadlineExceeded })
-  await t.rejects(askEngine(AbortSignal.timeout(20), never(), true), { code: Code.DeadlineExceeded })
-  await t.rejects(askEngine(20, never(), true), { code: Code.DeadlineExceeded }, 'a limit in milliseconds')
-  t.equal(await askEngine(1000, Promise.resolve(5)), 5)
-  await t.rejects(askEngine(signal, lost()), { code: Code.Unavailable })
-  await t.rejects(askEngine(signal, lost(), true), { code: Code.DeadlineExceeded })
-  await t.rejects(askEngine(signal, Promise.reject(new TypeError('hunter2'))), {
+  await t.rejects(callEngine(AbortSignal.timeout(20), never()), { code: Code.DeadlineExceeded })
+  await t.rejects(callEngine(AbortSignal.timeout(20), never(), true), { code: Code.DeadlineExceeded })
+  await t.rejects(callEngine(20, never(), true), { code: Code.DeadlineExceeded }, 'a limit in milliseconds')
+  t.equal(await callEngine(1000, Promise.resolve(5)), 5)
+  await t.rejects(callEngine(signal, lost()), { code: Code.Unavailable })
+  await t.rejects(callEngine(signal, lost(), true), { code: Code.DeadlineExceeded })
+  await t.rejects(callEngine(signal, Promise.reject(new TypeError('hunter2'))), {
     code: Code.Internal,
     rawMessage: 'Internal error.'
   })

@@ -133,12 +133,12 @@ t.test('a server that closes ends idle connections, and answers what it has acce
   t.equal(await statusOf(post(port, idle)), 200)
   const response = post(port, busy)
   await begun.promise
-  t.equal(app.callsUnderWay(), 1)
+  t.equal(app.callsInFlight(), 1)
   const closed = close()
   await t.rejects(post(port, new Agent()), 'no new connection')
   answer()
   const { statusCode, headers } = (await response).resume()
   t.match({ statusCode, headers }, { statusCode: 200, headers: { connection: 'close' } })
   await closed
-  t.equal(app.callsUnderWay(), 0)
+  t.equal(app.callsInFlight(), 0)
 })
