@@ -19,7 +19,7 @@ test: install ## run all checks and tests; FILES=path/to/one.test.ts runs some, 
 test-containers: install ## test make run and compose.yaml on a separate Docker daemon; Linux, as root; takes FILES=
 	@exec node test/containers/run.ts $(FILES)
 
-test-faults: install ## inject random faults under load; takes SECONDS=600 SEED=<number>; PAGE=1 writes docs/faults.md
+test-faults: install ## inject random faults under load; takes SECONDS=600 SEED=<number>; PAGE=1 writes docs/reference/faults.md
 	@exec node test/faults/run.ts --seconds=$(SECONDS) --seed=$(SEED) $(if $(PAGE),--page)
 
 bench: install ## measure the product against its own limits; takes QUICK=1 (a minute) ROWS=logins,sessions
@@ -28,7 +28,7 @@ bench: install ## measure the product against its own limits; takes QUICK=1 (a m
 check: install ## lint, types, format and stale generated code, without the tests
 	@exec node test/run.ts --checks-only
 
-generate: install ## lint, format and compare the contracts, write gen/ and the configuration reference
+generate: install ## lint, format and compare the contracts, write gen/ and the generated pages of docs/reference/
 	@sh stack/generate.sh
 
 clean: ## remove installed and generated files; keep the data in .data/

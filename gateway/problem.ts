@@ -24,7 +24,7 @@ export interface Answer {
 }
 
 /** The errors of HTTP that have no Connect code. */
-const httpRefusals = {
+export const httpRefusals = {
   405: { code: 'method_not_allowed', title: 'Method not allowed', detail: 'This path does not support this method.' },
   408: { code: 'request_timeout', title: 'Request timeout', detail: 'The request did not arrive in time.' },
   413: { code: 'content_too_large', title: 'Content too large', detail: 'The body is larger than 16 KiB.' },
@@ -62,7 +62,7 @@ const serverDetails: Partial<Record<Code, string>> = {
 /** The error of a request whose client closed the connection before the response. */
 export const clientClosed = () => new ConnectError('The client closed the connection.', Code.Canceled)
 
-const problemType = (code: string) => `urn:problem-type:${code.replaceAll('_', '-')}`
+export const problemType = (code: string) => `urn:problem-type:${code.replaceAll('_', '-')}`
 
 /** A JSON pointer as a URI fragment (RFC 6901, 6); `body` is the whole document. */
 function pointerTo(field: string): string {

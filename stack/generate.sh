@@ -8,4 +8,4 @@ else
   echo 'skipped the check for breaking changes: the branch main has no contracts'
 fi
 buf generate
-node stack/reference.ts
+node docs/generate/run.ts

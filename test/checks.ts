@@ -25,7 +25,7 @@ const checks: Record<string, Check> = {
   'contracts: lint': tool('buf', 'lint'),
   'contracts: format': tool('buf', 'format', '--exit-code', '--diff'),
   'generated code': compareGeneratedCode,
-  'configuration reference': tool(process.execPath, 'stack/reference.ts', '--check'),
+  'generated pages': tool(process.execPath, 'docs/generate/run.ts', '--check'),
   'compose files': tool('dclint', 'compose.yaml', 'compose.two.yaml')
 }
 

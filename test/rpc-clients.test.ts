@@ -149,7 +149,7 @@ t.test('buf curl calls over gRPC, gRPC-Web and Connect', async (t) => {
 })
 
 t.test('curl', { skip: hasCurl ? false : 'curl is not on the path' }, async (t) => {
-  await t.test('calls a method with JSON over HTTP/1.1, as the README says', async (t) => {
+  await t.test('calls a method with JSON over HTTP/1.1', async (t) => {
     const options = ['-sS', '-H', 'content-type: application/json', ...authorized]
     const url = `http://127.0.0.1:${ports.sessions}/session.v1.SessionService/ValidateSession`
     const called = await run('curl', [...options, '-d', '{"token":"ses_"}', url])

@@ -1,4 +1,4 @@
-/** Environment variables of other programs whose names begin like the product's. The README lists them. */
+/** Environment variables of other programs whose names begin like the product's. docs/reference/configuration.md lists them. */
 
 import { isIP } from 'node:net'
 

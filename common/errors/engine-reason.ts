@@ -12,7 +12,7 @@ export interface EngineReason {
 const redisRemedies: Record<string, string> = {
   WRONGPASS: 'check the user and the password in redis.url',
   NOAUTH: 'redis.url needs a password',
-  NOPERM: "grant this to the product's user (ACL SETUSER); the README lists what it needs",
+  NOPERM: "grant this to the product's user (ACL SETUSER); docs/operate/deploy.md lists the permissions",
   DENIED: 'the server is in protected mode: give it a password, or bind it to its own network',
   MISCONF: 'give Redis a disk that it can write to; until then it refuses writes',
   OOM: 'raise maxmemory, or remove other data',

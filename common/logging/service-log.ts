@@ -51,7 +51,7 @@ export function openServiceLog(service: string, config: ServiceLogConfig, regist
   const metrics = logMetrics(registry)
   const retains = config.kafka.enabled === false
   // A buffer that retains is full for good: its size is no limit at which lines are lost.
-  if (!retains) limitMetric(registry).set(options.maxBytes)
+  if (!retains) spoolLimitMetric(registry).set(options.maxBytes)
   const ownership = own(directory)
 
   const segmentMs = retains ? keptSegmentMs : Number.POSITIVE_INFINITY
@@ -146,7 +146,7 @@ function segmentBytes(maxBytes: number): number {
   return Math.min(Math.max(Math.floor(maxBytes / 16), leastSegmentBytes), mostSegmentBytes)
 }
 
-function logMetrics(registry: Registry) {
+export function logMetrics(registry: Registry) {
   const registers = [registry]
   const dropped = new Counter({
     name: 'log_dropped_total',
@@ -162,7 +162,7 @@ function logMetrics(registry: Registry) {
   }
 }
 
-function limitMetric(registry: Registry) {
+export function spoolLimitMetric(registry: Registry) {
   const help = 'Bytes of the disk buffer beyond which lines are lost'
   return new Gauge({ name: 'log_spool_limit_bytes', help, registers: [registry] })
 }

@@ -1,4 +1,4 @@
-/** The sample of the README in a real nginx: what reaches the application, the gateway and the client. */
+/** The sample of docs/guides/protect-an-app.md in a real nginx: what reaches the application, the gateway and the client. */
 
 import t from 'tap'
 import { fieldCase } from '#common/testing/field-cases.ts'
@@ -6,7 +6,7 @@ import { buildGateway, listen, newSession, serveUpstreams } from './gateway.ts'
 import { hasNginx, sendFrom, serveNginx } from './nginx.ts'
 
 if (!hasNginx) {
-  t.comment('nginx is not installed here: the sample of the README is not run')
+  t.comment('nginx is not installed here: the sample of docs/guides/protect-an-app.md is not run')
   t.end()
 } else {
   const { session, token, userId } = newSession()

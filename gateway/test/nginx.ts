@@ -1,4 +1,4 @@
-/** A real nginx with the sample of the README before a gateway and an application. */
+/** A real nginx with the sample of docs/guides/protect-an-app.md before a gateway and an application. */
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -16,9 +16,9 @@ export const hasNginx = spawnSync('nginx', ['-v'], { stdio: 'ignore' }).status =
 
 /** The sample, word by word. */
 function sample(): string {
-  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
-  const blocks = [...readme.matchAll(/```nginx\n([\s\S]*?)```/g)].map(([, block]) => block as string)
-  if (blocks.length !== 1) throw new Error(`README.md has ${blocks.length} nginx blocks, must have one`)
+  const page = readFileSync(new URL('../../docs/guides/protect-an-app.md', import.meta.url), 'utf8')
+  const blocks = [...page.matchAll(/```nginx\n([\s\S]*?)```/g)].map(([, block]) => block as string)
+  if (blocks.length !== 1) throw new Error(`protect-an-app.md has ${blocks.length} nginx blocks, must have one`)
   return blocks[0] as string
 }
 

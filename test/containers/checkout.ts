@@ -58,7 +58,7 @@ export async function composeBuild(daemon: Daemon): Promise<void> {
   }
 }
 
-/** Makes a checkout under umask 077, opens the files that containers read as docs/containers.md says, and runs Compose in it. */
+/** Makes a checkout under umask 077, opens the files that containers read as docs/operate/deploy.md says, and runs Compose in it. */
 export async function composeCheckout(t: Pick<Test, 'teardown'>, daemon: Daemon) {
   const folder = await privateCheckout()
   writeFileSync(join(folder, '.env'), `${secretLines()}PUBLISH_PORT=18080\n`, { mode: 0o600 })
@@ -78,7 +78,7 @@ export async function composeCheckout(t: Pick<Test, 'teardown'>, daemon: Daemon)
     await compose('down --volumes --remove-orphans').catch(() => '')
     rmSync(folder, { recursive: true, force: true })
   })
-  await shell(documented('Permissions'))
+  await shell(documented('deploy.md', 'Permissions'))
 
   async function call(method: string, path: string, options: { token?: string; json?: unknown } = {}): Promise<Answer> {
     const headers: Record<string, string> = {
@@ -104,10 +104,11 @@ export async function composeCheckout(t: Pick<Test, 'teardown'>, daemon: Daemon)
   return { shell, compose, call, containers }
 }
 
-/** The commands that docs/containers.md gives under a heading. */
-export function documented(heading: string): string {
-  const section = readFileSync('docs/containers.md', 'utf8').split(`\n## ${heading}\n`)[1]?.split('\n## ')[0] ?? ''
-  const script = /```sh\n([^`]+)```/.exec(section)?.[1]
-  if (script === undefined) throw new Error(`docs/containers.md has no commands under ${heading}`)
+/** The commands that a page of docs/operate/ gives under a heading. */
+export function documented(page: string, heading: string): string {
+  const file = `docs/operate/${page}`
+  const section = readFileSync(file, 'utf8').split(`\n## ${heading}\n`)[1]?.split('\n## ')[0] ?? ''
+  const script = /```sh[^\n]*\n([^`]+)```/.exec(section)?.[1]
+  if (script === undefined) throw new Error(`${file} has no commands under ${heading}`)
   return script
 }

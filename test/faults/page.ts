@@ -4,14 +4,14 @@ import { type ProbeName, probeNames } from './expectations.ts'
 import type { FaultResult, Seen } from './matrix.ts'
 import { targets } from './testbed.ts'
 
-export const pagePath = 'docs/faults.md'
+export const pagePath = 'docs/reference/faults.md'
 
 const opening = `# Responses under faults
 
 <!-- Written by \`make test-faults PAGE=1\` from a run against the real engines; do not edit. -->
 
 Each dependency had each of six faults while the product ran. Every route was called right after the fault, and again
-after the services had detected it. [\`test/faults/expectations.ts\`](../test/faults/expectations.ts) defines the permitted
+after the services had detected it. [\`test/faults/expectations.ts\`](../../test/faults/expectations.ts) defines the permitted
 responses. \`make test\` runs the same matrix, and fails if a response is not permitted or if this page differs from the
 matrix. The times are those of one run on a small machine; the statuses are promises.
 

@@ -186,16 +186,16 @@ t.test('variables of other programs pass, and a service link is no key', async (
     t.throws(() => load('', { [name]: value }), { message: new RegExp(`^${name}: unknown variable`) }, name)
 })
 
-t.test('no two keys have one variable, and the README names the foreign ones', async (t) => {
+t.test('no two keys have one variable, and the reference names the variables of other programs', async (t) => {
   const names = keyPaths.map(environmentName)
   t.same(
     names.filter((name, index) => names.indexOf(name) !== index),
     []
   )
-  const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8')
+  const reference = readFileSync(new URL('../../../docs/reference/configuration.md', import.meta.url), 'utf8')
   for (const name of Object.values(foreignVariables).flat()) {
     t.notOk(names.includes(name), `${name} is no key`)
-    t.ok(readme.includes(name), `the README has ${name}`)
+    t.ok(reference.includes(name), `the reference has ${name}`)
   }
 })
 

@@ -24,13 +24,13 @@ const ours = [
 ]
 
 t.test('an upgrade by the documented commands loses no request', async (t) => {
-  await shell(documented('Two instances'))
+  await shell(documented('deploy.md', 'Two instances'))
   const before = await containers()
   t.same([...before.keys()].toSorted(), [...ours, 'balancer', 'kafka', 'postgres', 'redis'].toSorted())
   // A new image of the same name, as `docker compose build` makes it from new code.
   const build = `printf 'FROM ${productImage}\\nLABEL upgrade=%s\\n' "$1" | docker build --quiet --tag ${productImage} -`
   await runTool('sh', ['-c', build, 'sh', String(Date.now())], { env: daemon.environment })
-  const [first, ...upgrade] = documented('Upgrade').split('\n')
+  const [first, ...upgrade] = documented('upgrade.md', 'Upgrade order').split('\n')
   t.equal(first, 'docker compose build')
   const failures: string[] = []
   const observed: typeof call = async (...request) => {

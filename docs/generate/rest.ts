@@ -1,0 +1,72 @@
+/** The reference of the REST routes, from the OpenAPI document. */
+
+/** The parts of an OpenAPI document that the page shows. */
+export interface OpenApi {
+  paths: Record<string, Record<string, Operation>>
+}
+
+interface Operation {
+  summary: string
+  description: string
+  security?: Record<string, unknown>[]
+  requestBody?: Body
+  responses: Record<string, Body & { description: string }>
+}
+
+interface Body {
+  content?: Record<string, { schema: Schema }>
+}
+
+interface Schema {
+  type?: string
+  format?: string
+  description?: string
+  properties?: Record<string, Schema>
+}
+
+/** A table of all routes, then one section for each: what it takes and what it returns. */
+export function restReference({ paths }: OpenApi): string {
+  const routes = Object.entries(paths).flatMap(([path, methods]) =>
+    Object.entries(methods)
+      .filter(([method]) => method !== 'head')
+      .map(([method, operation]) => ({ name: `${method.toUpperCase()} ${path}`, operation }))
+  )
+  const rows = routes.map(({ name, operation: { summary, responses } }) => {
+    const statuses = Object.keys(responses).filter((status) => /^\d+$/.test(status))
+    return `| \`${name}\` | ${summary} | ${statuses.join(', ')} |`
+  })
+  const table = ['| route | effect | statuses |', '|---|---|---|', ...rows].join('\n')
+  return [table, ...routes.map(({ name, operation }) => section(name, operation))].join('\n\n')
+}
+
+function section(name: string, { summary, description, security = [], requestBody, responses }: Operation): string {
+  const isRequired = security.length > 0 && security.every((each) => Object.keys(each).length > 0)
+  const credential = security.length === 0 ? 'none' : isRequired ? 'bearer token' : 'bearer token, optional'
+  const rows = Object.entries(responses).map(([status, { description, content }]) => {
+    const [type] = Object.keys(content ?? {})
+    return `| ${status} | ${description} | ${type === undefined ? 'none' : `\`${type}\``} |`
+  })
+  const [success] = Object.values(responses)
+  return [
+    `## \`${name}\``,
+    `${summary}${/[.?!]$/.test(summary) ? '' : '.'} ${description}`,
+    `Credential: ${credential}.`,
+    ...fieldTable('Request body:', requestBody),
+    ['| status | meaning | body |', '|---|---|---|', ...rows].join('\n'),
+    ...fieldTable('Body of a successful response:', success)
+  ].join('\n\n')
+}
+
+function fieldTable(title: string, body: Body | undefined): string[] {
+  const schema = body?.content?.['application/json']?.schema
+  if (!schema) return []
+  return [title, ['| field | type | meaning |', '|---|---|---|', ...fieldRows(schema, '')].join('\n')]
+}
+
+function fieldRows(schema: Schema, prefix: string): string[] {
+  return Object.entries(schema.properties ?? {}).flatMap(([name, property]) => {
+    const { type = '', format, description = '', properties } = property
+    const row = `| \`${prefix}${name}\` | ${format ? `${type} (${format})` : type} | ${description} |`
+    return properties ? [row, ...fieldRows(property, `${prefix}${name}.`)] : [row]
+  })
+}
