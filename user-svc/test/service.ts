@@ -113,5 +113,12 @@ export async function startUserSvc(t: Pick<Test, 'teardown'>) {
     await Promise.all([app.close(), sql.end()])
     await database.close()
   })
-  return { client: createClient(UserService, testTransport(port)), sql, sessions, registry }
+
+  /** The number of bcrypt computations. */
+  async function hashes(): Promise<number> {
+    const text = await registry.getSingleMetricAsString('auth_password_hash_seconds')
+    return Number(/_count (\d+)/.exec(text)?.[1] ?? 0)
+  }
+
+  return { client: createClient(UserService, testTransport(port)), sql, sessions, hashes }
 }

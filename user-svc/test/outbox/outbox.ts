@@ -70,6 +70,14 @@ export async function createOutbox(t: Pick<Test, 'teardown'>, log = silentLog) {
       return userId
     },
 
+    /** Inserts a row of a type that only some tests handle. @returns the user's id */
+    async insertGreeting(language: string): Promise<string> {
+      const userId = randomUUID()
+      const values = sql`('user.greeted', ${userId}, ${JSON.stringify({ language })}::jsonb)`
+      await db.execute(sql`insert into outbox (type, user_id, payload) values ${values}`)
+      return userId
+    },
+
     /** Ends the leases and the waits of all rows. */
     makeDue: async () => void (await db.execute(sql`update outbox set claimed_until = null where done_at is null`)),
 

@@ -8,6 +8,7 @@ import { unavailable } from '#common/errors/connect-errors.ts'
 import { createLogger } from '#common/logging/logger.ts'
 import { fieldCase } from '#common/testing/field-cases.ts'
 import { until } from '#common/testing/until.ts'
+import type { OutboxHandler } from '../../outbox/outbox-handler.ts'
 import { createOutbox, createRecordedEvents } from './outbox.ts'
 
 t.test('ends the sessions, publishes the event, and marks the row as done', async (t) => {
@@ -95,33 +96,36 @@ t.test('leaves a row to the relay that holds its lease, and claims it when the l
   t.equal(await count('done_at is not null'), 1)
 })
 
-t.test('runs the handler of each type, and leaves rows of unknown types to a newer version', async (t) => {
-  const { db, relay, insertDeletion, count, makeDue } = await createOutbox(t)
+t.test('leaves rows of unknown types, and later rows of their users, to a relay of a newer version', async (t) => {
+  const { relay, insertDeletion, insertGreeting, count } = await createOutbox(t)
   const { recorded, events } = createRecordedEvents()
-  const greeted: unknown[] = []
-  const handler = {
-    dependency: 'mail',
-    deliver: async ({ payload }: { payload: unknown }) => void greeted.push(payload),
-    onDone() {}
-  }
-  const userId = randomUUID()
-  await db.execute(
-    sql`insert into outbox (type, user_id, payload) values ('user.greeted', ${userId}, '{"language": "en"}')`
-  )
-  await insertDeletion(userId)
+  const greeted = await insertGreeting('en')
+  await insertDeletion(greeted)
   const other = await insertDeletion()
   await relay(events).relayOnce()
   t.same(
-    recorded.published.map((event) => event.userId),
-    [other],
-    'the later row of the user waits for the unknown one'
+    recorded.published.map(({ userId }) => userId),
+    [other]
   )
+  t.equal(await count('claimed_until is null and attempts = 0'), 2)
+})
+
+t.test('runs the handler of each type, with the payload, while the dependency of another type is down', async (t) => {
+  const { relay, insertDeletion, insertGreeting, count } = await createOutbox(t)
+  const { recorded, events } = createRecordedEvents()
+  const greetings: unknown[] = []
+  const greet: OutboxHandler = {
+    dependency: 'mail',
+    deliver: async ({ payload }) => void greetings.push(payload),
+    onDone() {}
+  }
   recorded.failure = unavailable('Kafka is down')
   await insertDeletion()
-  await makeDue()
-  await relay(events, { 'user.greeted': handler }).relayOnce()
-  t.same(greeted, [{ language: 'en' }], 'the outage of another dependency does not delay it')
+  await insertGreeting('en')
+  await relay(events, { 'user.greeted': greet }).relayOnce()
+  t.same(greetings, [{ language: 'en' }])
   t.equal(await count("type = 'user.greeted' and done_at is not null"), 1)
+  t.equal(await count("type = 'user.deleted' and done_at is null"), 1)
 })
 
 t.test('the loop continues after an error of a handler and of the database', async (t) => {

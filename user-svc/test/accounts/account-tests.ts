@@ -1,0 +1,36 @@
+/** What the tests of the flows of accounts share: a service, addresses, and the error of a rejected call. */
+
+import { ConnectError } from '@connectrpc/connect'
+import type { Test } from 'tap'
+import { reasonMetadata } from '#common/errors/connect-errors.ts'
+import { startUserSvc } from '../service.ts'
+
+export const password = 'correct horse battery staple'
+
+let count = 0
+export const newAddress = () => `user${++count}@example.org`
+
+/** A service whose session-svc is available and without sessions at the start of each test. */
+export async function startAccountTests(t: Pick<Test, 'teardown' | 'beforeEach'>) {
+  const service = await startUserSvc(t)
+  t.beforeEach(() => {
+    Object.assign(service.sessions, { serving: true, failure: undefined, beforeCreate() {} })
+    service.sessions.live.clear()
+  })
+  return service
+}
+
+/** @throws Error if the call succeeds */
+export async function rejection(call: Promise<unknown>): Promise<ConnectError> {
+  return call.then(
+    () => {
+      throw new Error('the call succeeded')
+    },
+    (error) => ConnectError.from(error)
+  )
+}
+
+/** Whether an error says that the address or the password is wrong. */
+export function hasRejectedCredentials(error: ConnectError): boolean {
+  return reasonMetadata(error, 'user.v1', 'CREDENTIALS_REJECTED') !== undefined
+}
