@@ -1,10 +1,11 @@
 /** Reads the topic as a member of the consumer group; whatever fails, it begins anew. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
+import { backoffMs } from '#common/time/backoff.ts'
 import type { GroupHandler } from './group-handler.ts'
 import { type GroupOptions, holdMembership, stopMs } from './group-membership.ts'
 
-const [firstRetryMs, lastRetryMs] = [200, 1000]
+const rejoinBackoff = { baseMs: 200, capMs: 1000 }
 
 /** Reads until `stop` aborts, and leaves the group. */
 export async function consumeGroup(options: GroupOptions, handler: GroupHandler, stop: AbortSignal): Promise<void> {
@@ -15,8 +16,7 @@ export async function consumeGroup(options: GroupOptions, handler: GroupHandler,
       if (!stop.aborted) handler.failed(error)
     })
     if (performance.now() - startedAt > 30_000) failures = 0
-    const delayMs = Math.min(firstRetryMs * 2 ** Math.min(failures, 10), lastRetryMs) * (0.5 + Math.random() / 2)
-    await sleep(delayMs, undefined, { signal: stop }).catch(() => {})
+    await sleep(backoffMs(failures, rejoinBackoff), undefined, { signal: stop }).catch(() => {})
   }
 }
 

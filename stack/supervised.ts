@@ -4,6 +4,7 @@ import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { lowerPriority } from '#common/process/priority.ts'
+import { backoffMs } from '#common/time/backoff.ts'
 import { openLogFile } from './log-file.ts'
 import type { Reaper } from './reaper.ts'
 
@@ -40,8 +41,7 @@ export const backgroundAfterMs = 30_000
 
 // A program that ends earlier failed to start: its next start is delayed longer, and the report quotes its log.
 const steadyMs = 10_000
-const restartDelayMs = 1000
-const longestDelayMs = 10_000
+const restartBackoff = { baseMs: 1000, capMs: 10_000, jitter: 0 }
 
 /** Starts a program and keeps it running; prints a line when it ends. */
 export function supervise(
@@ -84,7 +84,7 @@ export function supervise(
       const ending = await runOnce().catch((error) => `not started, ${error.message}`)
       if (stopping.signal.aborted) break
       const isFailedStart = performance.now() - startedAt < steadyMs
-      const delayMs = isFailedStart ? Math.min(restartDelayMs * 2 ** failedStarts, longestDelayMs) : restartDelayMs
+      const delayMs = backoffMs(isFailedStart ? failedStarts : 0, restartBackoff)
       failedStarts = isFailedStart ? failedStarts + 1 : 0
       const reason = isFailedStart && !ending.startsWith('signal') ? log.lastLine() : ''
       print(

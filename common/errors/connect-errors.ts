@@ -34,28 +34,33 @@ export function errorWithReason(code: Code, sentence: string, reason: Reason): C
   ])
 }
 
-/** Certainly not done; try again after a while. */
+/** Not applied; the caller may retry after `afterSeconds`. */
 export function unavailable(sentence: string, afterSeconds = 1, cause?: unknown): ConnectError {
   return new ConnectError(sentence, Code.Unavailable, undefined, [retryInfo(afterSeconds)], cause)
 }
 
+/** Not applied, because a backing service or another service is down. */
+export function dependencyDown(cause?: unknown): ConnectError {
+  return unavailable('A dependency of this service is unavailable.', 1, cause)
+}
+
 const overload = { domain: 'common', reason: 'OVERLOADED' }
 
-/** Refused without a try, because there is more to do than can be done in time: certainly not done. */
+/** Shed: the work that is queued would not finish within its deadline. Not applied. */
 export function overloaded(afterSeconds: number): ConnectError {
   const details = [
     { desc: ErrorInfoSchema, value: create(ErrorInfoSchema, { metadata: {}, ...overload }) },
     retryInfo(afterSeconds)
   ]
-  return new ConnectError('There is more to do than can be done in time.', Code.Unavailable, undefined, details)
+  return new ConnectError('The service is overloaded.', Code.Unavailable, undefined, details)
 }
 
-/** Whether an error is the refusal of an overloaded service: it is counted, and no failure to look into. */
+/** Whether an overloaded service rejected the call. */
 export function isOverload(error: unknown): boolean {
   return reasonMetadata(error, overload.domain, overload.reason) !== undefined
 }
 
-/** Refused because of too many requests; try again after a while. */
+/** Rejected by a rate limit; the caller may retry after `afterSeconds`. */
 export function tooManyRequests(afterSeconds: number): ConnectError {
   const sentence = `There were too many requests. Try again in ${afterSeconds} s.`
   return new ConnectError(sentence, Code.ResourceExhausted, undefined, [retryInfo(afterSeconds)])
@@ -66,7 +71,7 @@ function retryInfo(afterSeconds: number) {
   return { desc: RetryInfoSchema, value: create(RetryInfoSchema, { retryDelay }) }
 }
 
-/** The fields that an error names, if any. */
+/** The invalid fields that an error names, if any. */
 export function fieldViolations(error: ConnectError): FieldViolation[] {
   return error
     .findDetails(BadRequestSchema)

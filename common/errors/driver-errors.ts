@@ -1,7 +1,8 @@
 /** Translates what the drivers of PostgreSQL and Redis throw into Connect's codes, once for all services. */
 
 import { Code, ConnectError } from '@connectrpc/connect'
-import { unavailable } from './connect-errors.ts'
+import { deadlineExceeded } from '#common/time/deadline.ts'
+import { dependencyDown } from './connect-errors.ts'
 import { sqlMeaning } from './sqlstates.ts'
 
 // Nothing was sent, or the engine said that it did nothing: certainly not done.
@@ -70,25 +71,18 @@ export function toConnectError(thrown: unknown, write = false): ConnectError {
     const { message } = error
     const name = error.constructor.name
     const sql = sqlMeaning(error)
-    if (error instanceof NotConnectedError || sql === 'notApplied') return notNow(thrown)
-    if (sql === 'unknown') return write ? noAnswer(thrown) : notNow(thrown)
-    if (sql === 'late' || name === 'TimeoutError' || message === postgresSilent) return noAnswer(thrown)
+    if (error instanceof NotConnectedError || sql === 'notApplied') return dependencyDown(thrown)
+    if (sql === 'unknown') return write ? deadlineExceeded(thrown) : dependencyDown(thrown)
+    if (sql === 'late' || name === 'TimeoutError' || message === postgresSilent) return deadlineExceeded(thrown)
     if (sql === 'exists')
-      return new ConnectError('It exists already.', Code.AlreadyExists, undefined, undefined, thrown)
-    if (refused.has(code as string) || redisRefused.has(name) || postgresRefused.has(message)) return notNow(thrown)
-    if (redisRefusals.test(message)) return notNow(thrown)
+      return new ConnectError('A unique value already exists.', Code.AlreadyExists, undefined, undefined, thrown)
+    if (refused.has(code as string) || redisRefused.has(name) || postgresRefused.has(message))
+      return dependencyDown(thrown)
+    if (redisRefusals.test(message)) return dependencyDown(thrown)
     if (lost.has(code as string) || redisLost.has(name) || postgresLost.has(message) || redisUnknown.test(message))
-      return write ? noAnswer(thrown) : notNow(thrown)
+      return write ? deadlineExceeded(thrown) : dependencyDown(thrown)
   }
   return new ConnectError('Internal error.', Code.Internal, undefined, undefined, thrown)
-}
-
-function notNow(cause: unknown): ConnectError {
-  return unavailable('A part of the service is not available at the moment.', 1, cause)
-}
-
-function noAnswer(cause: unknown): ConnectError {
-  return new ConnectError('There was no answer in time.', Code.DeadlineExceeded, undefined, undefined, cause)
 }
 
 function causes(thrown: unknown): Error[] {

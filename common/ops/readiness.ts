@@ -2,7 +2,7 @@
 
 import { Code } from '@connectrpc/connect'
 import { Gauge, type Registry } from '@prometheus-io/client'
-import { unavailable } from '#common/errors/connect-errors.ts'
+import { dependencyDown } from '#common/errors/connect-errors.ts'
 import { driverMessage, toConnectError } from '#common/errors/driver-errors.ts'
 import { engineReason } from '#common/errors/engine-reason.ts'
 import { describeError, type Logger } from '#common/logging/logger.ts'
@@ -160,8 +160,7 @@ export function watchReadiness(dependencies: Dependency[], log: Logger, registry
         return { name, up, reason, warning, blocks: blocks(dependency) }
       }),
     requireUp(name) {
-      if (watched.some((dependency) => dependency.name === name && dependency.failsFast))
-        throw unavailable('A part of the service is not available at the moment.')
+      if (watched.some((dependency) => dependency.name === name && dependency.failsFast)) throw dependencyDown()
     },
     drain: () => {
       draining = true

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 // In package.json this is `@redis/client`: `redis` adds commands of Redis Stack, which the product does not use.
 import { createClient, type RedisScripts, SocketTimeoutError } from 'redis'
 import type { Logger } from '#common/logging/logger.ts'
+import { backoffMs } from '#common/time/backoff.ts'
 
 const pingEveryMs = 1000
 // A server that does not respond to a PING for this long is considered dead, and the client reconnects.
@@ -12,10 +13,7 @@ const unresponsiveAfterMs = 3000
 const unreadReplyMs = 100
 const connectTimeoutMs = 2000
 
-/** From 50 ms to 1 s, with jitter, for ever: the client's default gives up after a socket timeout. */
-function reconnectDelayMs(retries: number): number {
-  return Math.min(50 * 2 ** Math.min(retries, 5), 1000) * (0.5 + Math.random() / 2)
-}
+const reconnectBackoff = { baseMs: 50, capMs: 1000 }
 
 const failures = new WeakMap<object, Error>()
 const reconnects = new WeakMap<object, (cause: Error) => void>()
@@ -31,7 +29,8 @@ export function connectRedis<S extends RedisScripts = NoScripts>(url: string, lo
     socket: {
       connectTimeout: connectTimeoutMs,
       socketTimeout: unresponsiveAfterMs,
-      reconnectStrategy: reconnectDelayMs
+      // Without end: the client's default gives up after a socket timeout.
+      reconnectStrategy: (retries) => backoffMs(retries, reconnectBackoff)
     },
     // No timeout for commands that wait to be written: the client creates an AbortSignal for each, which lives for five
     // seconds and costs 21 µs. The deadlines of the callers and `unresponsiveAfterMs` are shorter.

@@ -1,7 +1,7 @@
 /** A store of one or more Redis servers: each command is sent to the server that has its key. */
 
 import type { RedisScripts } from 'redis'
-import { unavailable } from '#common/errors/connect-errors.ts'
+import { dependencyDown } from '#common/errors/connect-errors.ts'
 import type { Logger } from '#common/logging/logger.ts'
 import { connectRedis, type Redis, type RedisClient } from './connection.ts'
 
@@ -54,7 +54,7 @@ export function connectObserved<S extends RedisScripts>(url: string, options: Re
 /** Returns the client if it is connected. @throws ConnectError `unavailable` */
 export function requireReady<S extends RedisScripts>(client: RedisClient<S> | undefined, cause?: unknown) {
   if (client?.isReady) return client
-  throw unavailable('A part of the service is not available at the moment.', 1, cause)
+  throw dependencyDown(cause)
 }
 
 /** The commands of a single connection, each routed by its first key. */

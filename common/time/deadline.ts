@@ -1,23 +1,34 @@
-/** Waiting that ends: nothing in the product waits for an engine or a service without a deadline. */
+/** The deadline and the cancellation of a call: their errors, and waiting that ends with them. */
 
 import { Code, ConnectError } from '@connectrpc/connect'
 
-/** The error of a wait whose time is over. */
-export function deadlineExceeded(): ConnectError {
-  return new ConnectError('There was no answer in time.', Code.DeadlineExceeded)
+/** The deadline passed before a response arrived: the outcome is unknown. */
+export function deadlineExceeded(cause?: unknown): ConnectError {
+  return new ConnectError(
+    'There was no response within the deadline.',
+    Code.DeadlineExceeded,
+    undefined,
+    undefined,
+    cause
+  )
 }
 
-/** The reason of an aborted signal as an error that says whether the time was over or the caller went away. */
+/** The caller canceled the call, or its connection ended. */
+export function callerCanceled(): ConnectError {
+  return new ConnectError('The caller canceled the call.', Code.Canceled)
+}
+
+/** The reason of an aborted signal as the error of a deadline or of a cancellation. */
 function abortError(signal: AbortSignal): ConnectError {
   const { reason } = signal
   if (reason instanceof ConnectError) return reason
   if (reason instanceof Error && reason.name === 'TimeoutError') return deadlineExceeded()
-  return new ConnectError('The caller went away.', Code.Canceled)
+  return callerCanceled()
 }
 
 /**
- * Settles as `work` does, or rejects as soon as the signal aborts. The work itself goes on; its late
- * result is dropped, so this is for work that has no cancellation of its own.
+ * Settles as `work` does, or rejects as soon as the signal aborts. This is for work that cannot be cancelled: it
+ * continues, and its late result is dropped.
  */
 export async function untilAborted<T>(signal: AbortSignal, work: PromiseLike<T>): Promise<T> {
   if (signal.aborted) {

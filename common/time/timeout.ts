@@ -1,6 +1,6 @@
-/** A limit for work that has none of its own. */
+/** A limit in milliseconds for work that has none of its own. */
 
-/** The limit has passed; what became of the work is not known. */
+/** The limit has passed; the outcome of the work is unknown. */
 export class TimeoutError extends Error {
   override name = 'TimeoutError'
 }
@@ -8,11 +8,11 @@ export class TimeoutError extends Error {
 /** Settles as `work` does, or rejects with a TimeoutError after `ms` milliseconds; a late result is dropped. */
 export async function withinMs<T>(ms: number, work: PromiseLike<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new TimeoutError('There was no answer in time.')), ms)
+  const timeout = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new TimeoutError(`timed out after ${ms} ms`)), ms)
   })
   try {
-    return await Promise.race([work, late])
+    return await Promise.race([work, timeout])
   } finally {
     clearTimeout(timer)
   }

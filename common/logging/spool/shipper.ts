@@ -4,6 +4,7 @@ import { mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Ownership, takeOwnership } from '#common/process/directory-lease.ts'
+import { backoffMs } from '#common/time/backoff.ts'
 import type { Batch } from './batch.ts'
 import { writeDeadLetter } from './dead-letters.ts'
 import { namesIn, sourceStaleMs } from './layout.ts'
@@ -52,7 +53,7 @@ const housekeepingMs = 1000
 const adoptMs = 5000
 // A directory without an owner is one that is being made, or one whose owner could not even write that down.
 const ownerlessMs = 60_000
-const [firstRetryMs, lastRetryMs] = [100, 1000]
+const retryBackoff = { baseMs: 100, capMs: 1000 }
 // A connection that closes is most often a broker that stops, behind a proxy for hours: smaller pieces would not help.
 const leastRequestBytes = 128 * 1024
 
@@ -171,7 +172,7 @@ export async function ship(
         }
         events.brokers(error)
         if (stop.aborted || cutOff.aborted) return undefined
-        await pause(Math.min(firstRetryMs * 2 ** Math.min(retry, 10), lastRetryMs) * (0.5 + Math.random() / 2), stop)
+        await pause(backoffMs(retry, retryBackoff), stop)
         housekeep()
         retry += 1
       }

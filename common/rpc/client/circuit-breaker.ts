@@ -3,7 +3,7 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { DescMethod } from '@bufbuild/protobuf'
 import { Code, ConnectError, type Interceptor } from '@connectrpc/connect'
-import { unavailable } from '#common/errors/connect-errors.ts'
+import { dependencyDown } from '#common/errors/connect-errors.ts'
 import { untilAborted } from '#common/time/deadline.ts'
 import { withinMs } from '#common/time/timeout.ts'
 import { Health } from '#gen/grpc/health/v1/health_pb.ts'
@@ -128,7 +128,7 @@ export function createBreaker({ probe, reconnect, changed, refused }: BreakerOpt
   const intercept: Interceptor = (next) => async (request) => {
     if (state !== 'closed' && !(await isBack(request.signal))) {
       refused()
-      throw unavailable('A part of the service is not available at the moment.')
+      throw dependencyDown()
     }
     try {
       const response = await next(request)

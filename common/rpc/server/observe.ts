@@ -7,7 +7,7 @@ import { toConnectError } from '#common/errors/driver-errors.ts'
 import type { LogFields, Logger } from '#common/logging/logger.ts'
 import type { RpcMetrics } from '#common/ops/metrics.ts'
 import { lineKey, logKey } from '#common/rpc/call-context.ts'
-import { untilAborted } from '#common/time/deadline.ts'
+import { callerCanceled, untilAborted } from '#common/time/deadline.ts'
 import { isOpenService } from './credential.ts'
 
 /** Writes the line and counts the metric of a finished call. */
@@ -71,7 +71,5 @@ function shown(error: ConnectError): ConnectError {
 
 function goneAway(signal: AbortSignal): ConnectError {
   const { reason } = signal
-  return reason instanceof ConnectError && reason.code === Code.DeadlineExceeded
-    ? reason
-    : new ConnectError('The caller went away.', Code.Canceled)
+  return reason instanceof ConnectError && reason.code === Code.DeadlineExceeded ? reason : callerCanceled()
 }

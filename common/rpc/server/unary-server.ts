@@ -24,7 +24,7 @@ import {
 } from '@connectrpc/connect/protocol-connect'
 import { intercepted, pathOf, type UnaryCall } from '#common/rpc/client/unary-client.ts'
 import { readBody } from '#common/rpc/unary-exchange.ts'
-import { deadlineExceeded } from '#common/time/deadline.ts'
+import { callerCanceled, deadlineExceeded } from '#common/time/deadline.ts'
 import { HandledResponse, ServedCall } from './served-call.ts'
 
 /** What the direct way shares with connect-fastify. */
@@ -116,7 +116,7 @@ async function serve(
   if (timeoutMs === 0) expire()
   let isAnswered = false
   stream.once('close', () => {
-    if (!isAnswered) end.abort(new ConnectError('The caller went away.', Code.Canceled))
+    if (!isAnswered) end.abort(callerCanceled())
   })
   // Without a listener the process would end; the stream closes after it.
   stream.on('error', () => {})

@@ -27,7 +27,7 @@ async function mute(t: Pick<Test, 'teardown'>, port = 0) {
 
 t.test('the budget is a tenth of the calls of the last ten seconds, and one for whoever makes few', async (t) => {
   let now = 0
-  const budget = createRetryBudget(() => now)
+  const budget = createRetryBudget({ now: () => now })
   const granted = (tries: number) => Array.from({ length: tries }, () => budget.mayRetry()).filter(Boolean).length
   t.equal(granted(10), 1, 'nobody has called yet')
   for (let call = 0; call < 100; call += 1) budget.called()
