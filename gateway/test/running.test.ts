@@ -119,3 +119,13 @@ t.test('serves the documentation, unless gateway.docs is off', async (t) => {
   const { app: bare } = await buildGateway(t, { options: { docs: false } })
   for (const url of ['/docs', '/docs/', '/openapi.json']) requireForm(t, await bare.inject(url), 404)
 })
+
+t.test('`/` is 404 with a link to Swagger UI, where that is served', async (t) => {
+  for (const docs of [true, false]) {
+    const { app } = await buildGateway(t, { options: { docs } })
+    const response = await app.inject('/')
+    requireForm(t, response, 404)
+    t.equal(response.headers.link, docs ? '</docs>; rel="service-doc"' : undefined)
+    t.equal((await app.inject('/none')).headers.link, undefined)
+  }
+})
