@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { runTool } from '../stack/tool.ts'
 import { type Block, blocksOf, brokenLinks, documents, missingFiles } from './documents.ts'
-import { createProduct, newAddress, password } from './support/product.ts'
+import { createProduct, longBudgets, newAddress, password } from './support/product.ts'
 
 const root = join(import.meta.dirname, '..')
 const all = documents()
@@ -21,7 +21,7 @@ t.test('links resolve', async (t) => {
 
 t.test('files that the documents name exist', async (t) => {
   t.same(handWritten.flatMap(missingFiles), [])
-  t.equal(missingFiles({ file: 'a.md', text: '`user-svc/none.ts` and user-svc/accounts.ts' }).length, 1)
+  t.equal(missingFiles({ file: 'a.md', text: '`gateway/none.ts` and gateway/app.ts' }).length, 1)
 })
 
 t.test('the README has at most 150 lines', async (t) => {
@@ -37,7 +37,7 @@ t.test('a block that is not run states the reason in the line before it', async 
   }
 })
 
-const product = await createProduct(t)
+const product = await createProduct(t, longBudgets)
 const { rest, users, sessions } = product.ports
 writeFileSync(join(product.dataDir, 'rpc-token'), product.rpcToken)
 await product.startAll()
