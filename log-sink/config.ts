@@ -1,4 +1,4 @@
-/** The sections of the configuration that log-sink reads. */
+/** The configuration of log-sink. */
 
 import { join } from 'node:path'
 import { directory, duration, integer, text } from '#common/config/keys.ts'
@@ -31,10 +31,10 @@ export const logSink = {
   )
 }
 
-/** Everything that log-sink reads. */
+/** All sections that log-sink reads. */
 export const schema = { logSink, kafka, log, shutdown }
 
-/** The configuration of log-sink, or a ConfigError. */
+/** Loads the configuration. @throws {ConfigError} */
 export function load() {
   const config = loadConfig(schema)
   requireDistinctTopics(config.kafka)

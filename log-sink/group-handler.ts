@@ -1,35 +1,35 @@
-/** What a member of the consumer group is given, and what it may do with it. */
+/** The interface between the consumer group and the collector. */
 
 import type { Committed } from './checkpoint.ts'
 import type { LogRecord } from './records.ts'
 
-/** What came from a partition. */
+/** Consecutive records of a partition. */
 export interface PartitionBatch {
   partition: number
   records: LogRecord[]
   /** The offset behind the records. */
   next: number
-  /** The offset that the next record to be written to the partition gets. */
+  /** The offset behind the last record of the partition. */
   end: number
-  /** When the last of the records came to the brokers, in milliseconds. */
+  /** When the last of the records was written to the topic, in milliseconds since 1970. */
   writtenAt: number
 }
 
-/** What a handler may do while it has a batch. */
+/** The operations of the group during a batch. */
 export interface BatchControl {
-  /** Says that this member lives, and rejects when the group has moved on; for whoever takes long. */
+  /** Keeps the membership alive during a long operation. Rejects if the group has started another generation. */
   heartbeat(): Promise<void>
-  /** Resolves when the group has taken the commit, rejects when it did not or when that cannot be known. */
+  /** Resolves when the group has accepted the commit, rejects if it has not or if the outcome is unknown. */
   commit(offset: number, metadata: string): Promise<void>
 }
 
-/** Gets what the group gives to this member. */
+/** Handles the events of a membership. */
 export interface GroupHandler {
-  /** Called before the first batch of each generation, with what is committed of all partitions of the topic. */
-  assigned(partitions: number[], committed: ReadonlyMap<number, Committed>): Promise<void>
-  /** Rejects to have the same batch again, in a new generation. */
+  /** Called before the first batch of each generation, with the committed offsets of all partitions of the topic. */
+  onAssigned(partitions: number[], committed: ReadonlyMap<number, Committed>): Promise<void>
+  /** Rejects to get the same batch again, in a new generation. */
   collect(batch: PartitionBatch, control: BatchControl): Promise<void>
-  /** Called after each answer of a broker, and with each failure. */
-  alive(): void
-  failed(error: unknown): void
+  /** Called after each response of a broker. */
+  onResponse(): void
+  onFailure(error: unknown): void
 }

@@ -1,35 +1,36 @@
-/** The files of a partition: appended to, made durable, cut back to what counts. */
+/** The files of a partition: appended, made durable, cut back to their committed content. */
 
 import { type FileHandle, open, readdir, rm, stat, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { FileMark } from './checkpoint.ts'
 
-/** What a file holds; its name begins with it. */
+/** The content of a file, and the start of its name. */
 export type FileKind = 'lines' | 'dead-letters'
 
-/** A file that is being appended to. */
+/** A file that is open for appending. */
 export interface LineFile {
   name: string
   path: string
+  /** The length of its collected content. */
   bytes: number
-  /** By the sink's clock, which may have been set since. */
+  /** By the clock of the sink, which may have been set since. */
   openedAt: number
   handle: FileHandle
 }
 
 /**
- * The times in the names of a sink's files. Names are the order of the files: a new one sorts behind every one before,
- * in all partitions, however the clock was set meanwhile.
+ * The times in the names of the files of a sink. Files are ordered by name: a new name sorts behind all earlier names, in
+ * all partitions, even if the clock is set back.
  */
 export interface NameClock {
-  /** The time by the clock, in milliseconds. */
+  /** Milliseconds since 1970. */
   now(): number
-  /** Makes the names that follow sort behind this one. */
+  /** Makes new names sort behind this one. */
   observe(name: string): void
   next(): number
 }
 
-// Later years have a sign, which sorts before every digit.
+// Later years are written with a sign, which sorts before digits.
 const latestName = Date.UTC(9999, 0)
 
 export function createNameClock(now: () => number): NameClock {
@@ -37,7 +38,7 @@ export function createNameClock(now: () => number): NameClock {
   return {
     now,
     observe(name) {
-      const at = begunAt(name)
+      const at = createdAt(name)
       if (at > last) last = at
     },
     next() {
@@ -51,10 +52,10 @@ function fileName(kind: FileKind, time: number): string {
   return `${kind}-${new Date(time).toISOString().replaceAll(':', '-')}.ndjson`
 }
 
-/** When a file was begun, by its name; compressed or not. */
-function begunAt(name: string): number {
-  const [, date, hours, minutes, rest] = /-(\d{4}-\d\d-\d\d)T(\d\d)-(\d\d)-(.+?Z)\.ndjson/.exec(name) ?? []
-  return Date.parse(`${date}T${hours}:${minutes}:${rest}`)
+/** The time in the name of a file, plain or compressed. */
+function createdAt(name: string): number {
+  const [, date, hours, minutes, seconds] = /-(\d{4}-\d\d-\d\d)T(\d\d)-(\d\d)-(.+?Z)\.ndjson/.exec(name) ?? []
+  return Date.parse(`${date}T${hours}:${minutes}:${seconds}`)
 }
 
 /** The names of the files of a kind that are not compressed, the oldest first. */
@@ -63,8 +64,8 @@ export async function plainFiles(directory: string, kind: FileKind): Promise<str
   return names.filter((name) => name.startsWith(`${kind}-`) && name.endsWith('.ndjson')).sort()
 }
 
-/** Begins a file, under a name that none has had. */
-export async function beginFile(directory: string, kind: FileKind, clock: NameClock): Promise<LineFile> {
+/** Creates a file with a new name. */
+export async function createFile(directory: string, kind: FileKind, clock: NameClock): Promise<LineFile> {
   for (;;) {
     const name = fileName(kind, clock.next())
     const path = join(directory, name)
@@ -77,37 +78,37 @@ export async function beginFile(directory: string, kind: FileKind, clock: NameCl
   }
 }
 
-/** Whether a file is older than this. A clock that was set back makes it older, too: then it is closed early, not late. */
+/** Whether a file is older than `ageMs`. A clock that was set back also makes it older: it is then rotated early, not late. */
 export function isOlder({ openedAt }: LineFile, ageMs: number, { now }: NameClock): boolean {
   return Math.abs(now() - openedAt) >= ageMs
 }
 
-/** Goes on with a file at the end of what counts of it; nothing if it has been compressed or removed since. */
+/** Opens a file to append behind its mark; undefined if it has been compressed or removed since. */
 export async function reopenFile(directory: string, { name, bytes }: FileMark): Promise<LineFile | undefined> {
   const path = join(directory, name)
   try {
-    return { name, path, bytes, openedAt: begunAt(name), handle: await open(path, 'r+') }
+    return { name, path, bytes, openedAt: createdAt(name), handle: await open(path, 'r+') }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw error
   }
 }
 
-/** Writes at the end of what counts, and waits until it is on the disk. What counts grows by that only when it succeeds. */
+/** Appends durably. If this fails, `file.bytes` is unchanged and `cutBack` removes a partial write. */
 export async function appendTo(file: LineFile, parts: Buffer[]): Promise<void> {
   const total = parts.reduce((sum, { length }) => sum + length, 0)
-  let rest = parts
+  let unwritten = parts
   let at = file.bytes
-  while (rest.length > 0) {
-    const { bytesWritten } = await file.handle.writev(rest.slice(0, 512), at)
+  while (unwritten.length > 0) {
+    const { bytesWritten } = await file.handle.writev(unwritten.slice(0, 512), at)
     at += bytesWritten
-    rest = after(rest, bytesWritten)
+    unwritten = withoutStart(unwritten, bytesWritten)
   }
   await file.handle.datasync()
   file.bytes += total
 }
 
-function after(parts: Buffer[], bytes: number): Buffer[] {
+function withoutStart(parts: Buffer[], bytes: number): Buffer[] {
   let skipped = 0
   const index = parts.findIndex(({ length }) => {
     if (skipped + length > bytes) return true
@@ -119,12 +120,12 @@ function after(parts: Buffer[], bytes: number): Buffer[] {
   return [first.subarray(bytes - skipped), ...others]
 }
 
-/** Takes back what was written behind what counts. */
+/** Removes a partial write. */
 export async function cutBack(file: LineFile): Promise<void> {
   await file.handle.truncate(file.bytes)
 }
 
-/** Removes from a directory what is behind the marks: the rest of the marked file of a kind, and every later one. */
+/** Removes all content of a kind behind a mark: the end of the marked file, and all later files. */
 export async function cutToMark(directory: string, kind: FileKind, mark: FileMark | undefined): Promise<void> {
   for (const name of await plainFiles(directory, kind)) {
     if (mark === undefined || name > mark.name) await rm(join(directory, name))
@@ -132,7 +133,7 @@ export async function cutToMark(directory: string, kind: FileKind, mark: FileMar
   }
 }
 
-/** The last file of a kind, all of which counts. */
+/** A mark at the end of the last file of a kind. */
 export async function lastMark(directory: string, kind: FileKind): Promise<FileMark | undefined> {
   const name = (await plainFiles(directory, kind)).at(-1)
   return name === undefined ? undefined : { name, bytes: (await stat(join(directory, name))).size }

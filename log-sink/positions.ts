@@ -1,33 +1,33 @@
-/** How far the lines of each source have been collected: what comes again is a duplicate, what is skipped is missing. */
+/** The last collected position of each source: a repeated position is a duplicate, a skipped one is a missing line. */
 
-/** The last positions of the sources of a partition, those heard of longest ago first. */
+/** The last positions of the sources of a partition, the least recent source first. */
 export interface Positions {
-  /** False if some sources may have been forgotten: then one that is not known may have begun anywhere. */
+  /** False if sources may have been forgotten: an unknown source may then start at any position. */
   complete: boolean
   last: [source: string, position: number][]
 }
 
-/** Nothing has been collected of the partition, by anyone. */
+/** The positions of a partition that no sink has collected. */
 export const noPositions: Positions = { complete: true, last: [] }
 
-// A source repeats lines only while it lives or is adopted. A forgotten source that returns starts where its next record
-// starts: no line counts as missing, and a repeated line is collected again.
-const mostSources = 2000
+// A source repeats lines only while it lives or is adopted. A forgotten source that returns starts at its next record:
+// no line counts as missing, and a repeated line is collected again.
+const maxSources = 2000
 
-/** Follows the sources of a partition through one batch. */
+/** Tracks the sources of a partition through one batch. */
 export interface PositionTracker {
   missing: number
   duplicates: number
   /**
-   * Takes `count` lines that begin at a position.
+   * Takes `count` lines that start at a position.
    *
-   * @returns how many of them, at the beginning, had been collected before
+   * @returns the number of lines, from the first one on, that had been collected before
    */
   take(source: string, position: number, count: number): number
   positions(): Positions
 }
 
-/** Goes on from where an earlier batch has come to. */
+/** Continues from the positions of an earlier batch. */
 export function trackPositions({ complete, last }: Positions): PositionTracker {
   const sources = new Map(last)
   return {
@@ -44,7 +44,7 @@ export function trackPositions({ complete, last }: Positions): PositionTracker {
     },
     positions() {
       const all = [...sources]
-      const last = all.slice(-mostSources)
+      const last = all.slice(-maxSources)
       return { complete: complete && last.length === all.length, last }
     }
   }

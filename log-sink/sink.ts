@@ -1,4 +1,4 @@
-/** A sink: the topic, the group, the collected files, and whether all of that works. */
+/** A sink: the topic, the consumer group, the collected files and the readiness of all of them. */
 
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -16,18 +16,18 @@ import { keepFiles } from './keeper.ts'
 import { sinkMetrics } from './metrics.ts'
 import { topicMarker } from './topic-marker.ts'
 
-/** What a sink works with. */
+/** The dependencies of a sink. */
 export interface SinkParts {
   kafka: Kafka
   log: Logger
   registry: Registry
 }
 
-/** The rules of a sink. */
+/** The options of a sink. */
 export interface SinkOptions {
-  /** Of the collected logs of all sinks. */
+  /** The directory of the collected logs of all sinks. */
   directory: string
-  /** Of the sink, and of its folder. */
+  /** The name of the sink and of its folder. */
   name: string
   group: string
   rotate: { bytes: number; age: number }
@@ -42,54 +42,61 @@ export interface Sink {
   dependencies: Dependency[]
 }
 
-// How long the folder of a sink is kept for a process that cannot be seen: longer than the group waits for it.
-const foreignStaleMs = 15_000
+// A folder is kept this long for a process in another container: longer than the group waits for it.
+const leaseStaleMs = 15_000
+const leaseRetryMs = 1000
 
 export function createSink({ kafka, log, registry }: SinkParts, options: SinkOptions): Sink {
   const { name, group, rotate, maxBytes, logs } = options
+  const { topic } = logs
   const directory = join(options.directory, name)
   const stop = new AbortController()
   const metrics = sinkMetrics(registry, () => collector.lagSeconds())
   const keeper = keepFiles(directory, maxBytes, (bytes) => metrics.storedBytes.set(bytes), log)
-  const collector = createCollector({ directory, topic: logs.topic, rotate, keeper, metrics, log }, stop.signal)
-  let trouble: string | undefined = 'the group is not joined yet'
-  let ownership: Ownership | undefined
+  const collector = createCollector({ directory, topic, rotate, keeper, metrics, log }, stop.signal)
+  let failure: string | undefined = 'the group is not joined yet'
+  let lease: Ownership | undefined
   let consuming: Promise<void> = Promise.resolve()
 
   const handler: GroupHandler = {
     ...collector,
-    alive() {
-      trouble = undefined
-      collector.alive()
+    onResponse() {
+      failure = undefined
+      collector.onResponse()
     },
-    failed(error) {
-      const lost = error instanceof TopicLostError
-      const reason = lost
-        ? error.message
-        : error instanceof DiskError
-          ? 'the group is joined again when the disk works'
-          : kafkaTrouble(error, logs.topic)
-      // What else fails is told by the readiness probe, once.
-      if (lost && trouble !== reason)
-        log.error({ event: 'topic_lost', topic: logs.topic, reason }, 'the topic of the log is gone')
-      if (trouble !== reason) log.debug({ event: 'log_sink_failed', reason, err: error }, 'reading the topic failed')
-      trouble = reason
-      collector.failed(error)
+    onFailure(error) {
+      const reason = reasonOf(error)
+      if (failure !== reason) {
+        if (error instanceof TopicLostError) log.error({ event: 'topic_lost', topic, reason }, 'the log topic is gone')
+        // The readiness probe logs all other failures.
+        log.debug({ event: 'log_sink_failed', reason, err: error }, 'reading the topic failed')
+      }
+      failure = reason
+      collector.onFailure(error)
+    }
+  }
+
+  function reasonOf(error: unknown): string {
+    if (error instanceof TopicLostError) return error.message
+    return error instanceof DiskError ? 'the disk fails, the group is joined again later' : kafkaTrouble(error, topic)
+  }
+
+  async function acquireLease(): Promise<void> {
+    while (!stop.signal.aborted) {
+      lease = takeOwnership(directory, leaseStaleMs)
+      if (lease) return
+      failure = `another process owns the folder ${name}: give each sink its own name (logSink.name)`
+      await sleep(leaseRetryMs, undefined, { signal: stop.signal }).catch(() => {})
     }
   }
 
   async function consume(): Promise<void> {
-    while (!stop.signal.aborted) {
-      ownership = takeOwnership(directory, foreignStaleMs)
-      if (ownership) break
-      trouble = `another process has the folder ${name}: give each sink a name of its own (logSink.name)`
-      await sleep(1000, undefined, { signal: stop.signal }).catch(() => {})
-    }
-    if (ownership) keeper.start()
-    const renewal = setInterval(() => ownership?.renew(), renewMs).unref()
-    const marker = topicMarker(options.directory, logs.topic)
+    await acquireLease()
+    if (lease) keeper.start()
+    const renewal = setInterval(() => lease?.renew(), renewMs).unref()
+    const marker = topicMarker(options.directory, topic)
     const prepare = (admin: Parameters<typeof ensureTopic>[0]) => ensureTopic(admin, logs, marker, log)
-    await consumeGroup({ kafka, topic: logs.topic, group, prepare }, handler, stop.signal)
+    await consumeGroup({ kafka, topic, group, prepare }, handler, stop.signal)
     clearInterval(renewal)
   }
 
@@ -102,25 +109,19 @@ export function createSink({ kafka, log, registry }: SinkParts, options: SinkOpt
       await consuming
       await collector.close()
       await keeper.close()
-      ownership?.leave()
+      lease?.leave()
     },
     dependencies: [
-      {
-        name: 'kafka',
-        required: 'always',
-        async probe() {
-          if (trouble !== undefined) throw new ProbeError(trouble)
-          if (collector.isSilent()) throw new ProbeError('the brokers give no answer')
-        }
-      },
-      {
-        name: 'disk',
-        required: 'always',
-        async probe() {
-          const reason = collector.diskTrouble()
-          if (reason !== undefined) throw new ProbeError(reason)
-        }
-      }
+      dependency('kafka', () => failure ?? (collector.isUnresponsive() ? 'the brokers do not respond' : undefined)),
+      dependency('disk', collector.diskFailure)
     ]
   }
+}
+
+function dependency(name: string, failure: () => string | undefined): Dependency {
+  async function probe(): Promise<void> {
+    const reason = failure()
+    if (reason !== undefined) throw new ProbeError(reason)
+  }
+  return { name, required: 'always', probe }
 }

@@ -1,4 +1,4 @@
-/** A file beside the collected logs that tells that their topic has been there. */
+/** A file beside the collected logs that records that their topic has been created. */
 
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'

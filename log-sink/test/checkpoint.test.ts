@@ -1,4 +1,4 @@
-/** Which checkpoint stands: what the group has committed decides, whoever crashed where. */
+/** The committed offset selects a checkpoint, wherever a sink crashed. */
 
 import t from 'tap'
 import {
@@ -6,50 +6,52 @@ import {
   type Committed,
   decodeCommit,
   encodeCommit,
-  keepCheckpoint,
-  readCheckpoints,
-  standing,
-  type Tenures,
-  writeCheckpoint
+  type OwnershipHistory,
+  selectCheckpoint
 } from '../checkpoint.ts'
+import { keepCheckpoint, readCheckpoints, writeCheckpoint } from '../checkpoint-files.ts'
 import type { Positions } from '../positions.ts'
 import { allWait, createProcess, replaceFileOperations } from './stepped-process.ts'
 
 t.teardown(replaceFileOperations())
 
-const checkpoint = (offset: number, tenures: Tenures = [['a', 0]], positions?: Positions): Checkpoint => ({
+const checkpoint = (
+  offset: number,
+  ownershipHistory: OwnershipHistory = [['a', 0]],
+  positions?: Positions
+): Checkpoint => ({
   offset,
   lines: undefined,
   deadLetters: undefined,
   positions: positions ?? { complete: true, last: [] },
-  tenures
+  ownershipHistory
 })
-const committed = (offset: number, tenures: Tenures): Committed => ({
+const committed = (offset: number, ownershipHistory: OwnershipHistory): Committed => ({
   offset,
-  said: { tenures, positions: { complete: true, last: [] } }
+  commitMetadata: { ownershipHistory, positions: { complete: true, last: [] } }
 })
 const own = [checkpoint(20), checkpoint(10)]
 
-t.test('a commit that was taken makes the newer checkpoint stand, one that was not the older', async (t) => {
-  t.equal(standing('a', own, committed(20, [['a', 0]]))?.offset, 20)
-  t.equal(standing('a', own, committed(10, [['a', 0]]))?.offset, 10)
+t.test('selects the newer checkpoint after an accepted commit, the older one after a rejected commit', async (t) => {
+  t.equal(selectCheckpoint('a', own, committed(20, [['a', 0]]))?.offset, 20)
+  t.equal(selectCheckpoint('a', own, committed(10, [['a', 0]]))?.offset, 10)
 })
 
-t.test('where another sink has taken over, that decides', async (t) => {
-  const before: Tenures = [
+t.test('the first offset of the next owner selects the checkpoint', async (t) => {
+  const before: OwnershipHistory = [
     ['z', 0],
     ['a', 5]
   ]
-  t.equal(standing('a', own, committed(99, [...before, ['b', 20]]))?.offset, 20)
-  t.equal(standing('a', own, committed(99, [...before, ['b', 10], ['c', 50]]))?.offset, 10)
+  t.equal(selectCheckpoint('a', own, committed(99, [...before, ['b', 20]]))?.offset, 20)
+  t.equal(selectCheckpoint('a', own, committed(99, [...before, ['b', 10], ['c', 50]]))?.offset, 10)
   t.equal(
-    standing('a', own, committed(60, [...before, ['b', 10], ['a', 60]]))?.offset,
+    selectCheckpoint('a', own, committed(60, [...before, ['b', 10], ['a', 60]]))?.offset,
     20,
-    'only the last tenure counts'
+    'only the last ownership counts'
   )
 })
 
-t.test('a tenure whose first commit was not taken ends where it began', async (t) => {
+t.test('an ownership whose first commit was rejected ends where it began', async (t) => {
   const first = [
     checkpoint(20, [
       ['a', 0],
@@ -60,10 +62,10 @@ t.test('a tenure whose first commit was not taken ends where it began', async (t
       ['b', 10]
     ])
   ]
-  t.equal(standing('b', first, committed(10, [['a', 0]]))?.offset, 10, 'nobody has gone on yet')
-  t.equal(standing('b', first, committed(99, [['a', 0]]))?.offset, 10, 'the one before has gone on')
+  t.equal(selectCheckpoint('b', first, committed(10, [['a', 0]]))?.offset, 10, 'no sink has continued')
+  t.equal(selectCheckpoint('b', first, committed(99, [['a', 0]]))?.offset, 10, 'the previous owner has continued')
   t.equal(
-    standing(
+    selectCheckpoint(
       'b',
       first,
       committed(99, [
@@ -74,7 +76,7 @@ t.test('a tenure whose first commit was not taken ends where it began', async (t
     10
   )
   t.equal(
-    standing(
+    selectCheckpoint(
       'b',
       first,
       committed(99, [
@@ -83,19 +85,22 @@ t.test('a tenure whose first commit was not taken ends where it began', async (t
       ])
     )?.offset,
     10,
-    'an earlier tenure is another one'
+    'an earlier ownership of the same sink'
   )
-  t.equal(standing('b', first, committed(99, [['a', 50]]))?.offset, 20, 'too long ago to be told')
+  t.equal(selectCheckpoint('b', first, committed(99, [['a', 50]]))?.offset, 20, 'the history is too short')
 })
 
-t.test('when nobody can know, the newer one stands: better twice than not at all', async (t) => {
-  t.equal(standing('a', own, { offset: -1, said: undefined })?.offset, 20)
-  t.equal(standing('a', own, { offset: 3, said: undefined })?.offset, 20)
-  t.equal(standing('a', own, committed(99, [['b', 50]]))?.offset, 20)
-  t.equal(standing('a', [], committed(10, [['a', 0]])), undefined)
-})
+t.test(
+  'selects the newer checkpoint without commit metadata: lines are collected twice rather than lost',
+  async (t) => {
+    t.equal(selectCheckpoint('a', own, { offset: -1, commitMetadata: undefined })?.offset, 20)
+    t.equal(selectCheckpoint('a', own, { offset: 3, commitMetadata: undefined })?.offset, 20)
+    t.equal(selectCheckpoint('a', own, committed(99, [['b', 50]]))?.offset, 20)
+    t.equal(selectCheckpoint('a', [], committed(10, [['a', 0]])), undefined)
+  }
+)
 
-t.test('what a commit carries is what it was given', async (t) => {
+t.test('decodes what it has encoded, and nothing else', async (t) => {
   const positions: Positions = {
     complete: true,
     last: [
@@ -103,28 +108,28 @@ t.test('what a commit carries is what it was given', async (t) => {
       ['svc/y', 7]
     ]
   }
-  const tenures: Tenures = [
+  const ownershipHistory: OwnershipHistory = [
     ['a', 0],
     ['b', 20]
   ]
-  t.same(decodeCommit(encodeCommit(checkpoint(30, tenures, positions))), { tenures, positions })
+  t.same(decodeCommit(encodeCommit(checkpoint(30, ownershipHistory, positions))), { ownershipHistory, positions })
   for (const other of [null, '', 'x', '{}', '[]', '{"v":2}', 'null'])
     t.equal(decodeCommit(other), undefined, `${other}`)
 })
 
-t.test('a commit never carries more than brokers take: the latest sources and owners stay', async (t) => {
+t.test('keeps the latest sources and owners within the limit of the brokers', async (t) => {
   const last = Array.from(
     { length: 2000 },
     (_, index) => [`service-${index}/some-host-name-${index}`, index + 1] as [string, number]
   )
-  const tenures = Array.from({ length: 40 }, (_, index) => [`sink-${index}`, index * 1000] as [string, number])
-  const text = encodeCommit(checkpoint(1, tenures, { complete: true, last }))
+  const ownershipHistory = Array.from({ length: 40 }, (_, index) => [`sink-${index}`, index * 1000] as [string, number])
+  const text = encodeCommit(checkpoint(1, ownershipHistory, { complete: true, last }))
   t.ok(Buffer.byteLength(text) <= 4096)
-  const said = decodeCommit(text)
-  t.ok((said?.positions.last.length ?? 0) > 50)
-  t.equal(said?.positions.complete, false)
-  t.same(said?.positions.last.at(-1), last.at(-1))
-  t.same(said?.tenures.at(-1), tenures.at(-1))
+  const decoded = decodeCommit(text)
+  t.ok((decoded?.positions.last.length ?? 0) > 50)
+  t.equal(decoded?.positions.complete, false)
+  t.same(decoded?.positions.last.at(-1), last.at(-1))
+  t.same(decoded?.ownershipHistory.at(-1), ownershipHistory.at(-1))
 })
 
 const writes = {
@@ -132,7 +137,7 @@ const writes = {
   'the older checkpoint is made the only one': (directory: string) => keepCheckpoint(directory, checkpoint(20))
 }
 for (const [title, write] of Object.entries(writes)) {
-  t.test(`a process that is killed while ${title} leaves the checkpoint that stands`, async (t) => {
+  t.test(`a process that is killed while ${title} leaves the selected checkpoint`, async (t) => {
     let isDone = false
     for (let operations = 0; !isDone; operations += 1) {
       const directory = t.testdir({})
@@ -151,7 +156,7 @@ for (const [title, write] of Object.entries(writes)) {
       const at = process.points[0]?.at ?? 'the end'
       process.kill()
       const left = await readCheckpoints(directory)
-      t.equal(standing('a', left, committed(20, [['a', 0]]))?.offset, 20, `before ${at}`)
+      t.equal(selectCheckpoint('a', left, committed(20, [['a', 0]]))?.offset, 20, `before ${at}`)
     }
   })
 }

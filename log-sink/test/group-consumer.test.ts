@@ -1,4 +1,4 @@
-/** A member of a real consumer group, and what it may still do when its session is over. */
+/** Members of a real consumer group, at the end of their sessions. */
 
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -27,34 +27,34 @@ async function write(text: string): Promise<void> {
   await producer.disconnect()
 }
 
-/** A member that takes its time, to settle and for the first batch. @returns what happened to it, in order */
-function join(t: Pick<Test, 'teardown'>, slowMs: number, settleMs = 0): string[] {
+/** A member with a slow first batch or a slow recovery. @returns its events, in order */
+function join(t: Pick<Test, 'teardown'>, slowMs: number, recoveryMs = 0): string[] {
   const happened: string[] = []
   const stop = new AbortController()
   let isFirst = true
-  let settling = 0
+  let recoveries = 0
   const handler: GroupHandler = {
-    async assigned(partitions) {
-      settling += 1
-      if (settling > 1) happened.push('two at once')
-      await sleep(settleMs)
-      settling -= 1
+    async onAssigned(partitions) {
+      recoveries += 1
+      if (recoveries > 1) happened.push('two recoveries at once')
+      await sleep(recoveryMs)
+      recoveries -= 1
       happened.push(`assigned ${partitions.length}`)
     },
     async collect({ next }, { commit }) {
-      happened.push('begun')
+      happened.push('started')
       if (isFirst) await sleep(slowMs)
       isFirst = false
       await commit(next, '').then(
         () => happened.push('committed'),
         (error) => {
-          happened.push('refused')
+          happened.push('rejected')
           throw error
         }
       )
     },
-    alive() {},
-    failed() {}
+    onResponse() {},
+    onFailure() {}
   }
   const consuming = consumeGroup({ kafka, topic, group: topic, prepare }, handler, stop.signal)
   t.teardown(async () => {
@@ -64,36 +64,39 @@ function join(t: Pick<Test, 'teardown'>, slowMs: number, settleMs = 0): string[]
   return happened
 }
 
-t.test('a batch comes to its end before the session does that follows, whatever ended its own', async (t) => {
+t.test('the next session starts after the batch of the previous one has ended', async (t) => {
   const happened = join(t, 15_000)
-  await until('it has all partitions', () => happened.includes('assigned 2'))
+  await until('the member has all partitions', () => happened.includes('assigned 2'))
   await write('x')
-  await until('it has a batch', () => happened.includes('begun'))
+  await until('the member has a batch', () => happened.includes('started'))
   const admin = kafka.admin()
   await admin.connect()
   await admin.deleteTopics({ topics: [topic] })
   await admin.disconnect()
-  await until('the next session has begun', () => happened.filter((each) => each === 'assigned 2').length === 2)
-  t.same(happened, ['assigned 2', 'begun', 'refused', 'assigned 2'])
+  await until('the next session has started', () => happened.filter((each) => each === 'assigned 2').length === 2)
+  t.same(happened, ['assigned 2', 'started', 'rejected', 'assigned 2'])
 })
 
-t.test('a member settles once at a time, whoever joins and leaves meanwhile', async (t) => {
+t.test('recovers once at a time while other members join and leave', async (t) => {
   const first = join(t, 0, 3000)
-  await until('it has all partitions', () => first.includes('assigned 2'))
+  await until('the member has all partitions', () => first.includes('assigned 2'))
   for (let round = 0; round < 2; round += 1) {
     const ends: (() => unknown)[] = []
     join({ teardown: (end) => void ends.push(end as () => unknown) }, 0)
     await sleep(2000)
     for (const end of ends) await end()
   }
-  await until('it has all again', () => first.lastIndexOf('assigned 2') > first.indexOf('assigned 2'))
-  t.notOk(first.includes('two at once'))
+  await until(
+    'the member has all partitions again',
+    () => first.lastIndexOf('assigned 2') > first.indexOf('assigned 2')
+  )
+  t.notOk(first.includes('two recoveries at once'))
 })
 
-t.test('who is told to stop while it joins does so at once', async (t) => {
+t.test('stops at any time during a join', async (t) => {
   for (const delayMs of [0, 20, 60, 150]) {
     const stop = new AbortController()
-    const handler = { assigned: async () => {}, collect: async () => {}, alive() {}, failed() {} }
+    const handler = { onAssigned: async () => {}, collect: async () => {}, onResponse() {}, onFailure() {} }
     const consuming = consumeGroup({ kafka, topic, group: `${topic}-${delayMs}`, prepare }, handler, stop.signal)
     await sleep(delayMs)
     const startedAt = performance.now()

@@ -1,4 +1,4 @@
-/** A member whose commit the group refuses ends its membership; it does not join a second time beside its successor. */
+/** A rejected commit ends the membership, without a second join beside its successor. */
 
 import { randomBytes } from 'node:crypto'
 import type { Consumer, Kafka } from 'kafkajs'
@@ -17,7 +17,7 @@ const topic = `rejoin-${randomBytes(4).toString('hex')}`
 const options = { topic, partitions: 2, replication: 1, retention: 3_600_000, retentionBytes: 2 ** 30 }
 const memory = { wasThere: () => false, noteThere: () => {}, remedy: '' }
 
-/** The client, and what its consumers do: the requests to join, in order, with the number of the consumer. */
+/** A client that records the JoinGroup requests of its consumers, which it numbers. */
 function observedKafka(happened: string[]): Kafka {
   let consumers = 0
   const consumer: Kafka['consumer'] = (config) => {
@@ -32,29 +32,29 @@ function observedKafka(happened: string[]): Kafka {
   return { ...kafka, consumer, admin: () => kafka.admin() } as Kafka
 }
 
-t.test('a refused commit causes no second join', async (t) => {
+t.test('a rejected commit causes no second join', async (t) => {
   const admin = kafka.admin()
   await admin.connect()
   t.teardown(() => admin.disconnect())
   const happened: string[] = []
   const stop = new AbortController()
-  let mayCommit: (() => void) | undefined
+  let releaseCommit: (() => void) | undefined
   const handler: GroupHandler = {
-    async assigned() {},
+    async onAssigned() {},
     async collect({ next }, { commit }) {
-      if (mayCommit === undefined) {
-        happened.push('begun')
+      if (releaseCommit === undefined) {
+        happened.push('started')
         await new Promise<void>((resolve) => {
-          mayCommit = resolve
+          releaseCommit = resolve
         })
       }
       await commit(next, '').catch((error) => {
-        happened.push(`refused: ${error.type}`)
+        happened.push(`rejected: ${error.type}`)
         throw error
       })
     },
-    alive() {},
-    failed() {}
+    onResponse() {},
+    onFailure() {}
   }
   const prepare: Parameters<typeof consumeGroup>[0]['prepare'] = (each) => ensureTopic(each, options, memory, silentLog)
   const consuming = consumeGroup({ kafka: observedKafka(happened), topic, group: topic, prepare }, handler, stop.signal)
@@ -63,34 +63,34 @@ t.test('a refused commit causes no second join', async (t) => {
     await consuming
   })
   const groupMembers = async () => {
-    // The client finds a coordinator once it knows brokers.
+    // kafkajs finds the coordinator after it has read the metadata.
     await admin.listTopics()
     const { groups } = await admin.describeGroups([topic]).catch(() => ({ groups: [] }))
     return groups[0]?.members.map(({ memberId }) => memberId) ?? []
   }
-  await until('it is a member', async () => (await groupMembers()).length === 1)
+  await until('the consumer is a member', async () => (await groupMembers()).length === 1)
   const [expelled = ''] = await groupMembers()
   const producer = kafka.producer()
   await producer.connect()
   await producer.send({ topic, messages: [{ partition: 0, value: 'x' }] })
   await producer.disconnect()
-  await until('it has a batch', () => happened.includes('begun'))
+  await until('the consumer has a batch', () => happened.includes('started'))
 
-  // Another member joins: the group waits for the first one, whose batch takes longer, and expels it.
+  // Another member joins: the group waits for the first member, whose batch takes longer, and expels it.
   const other = kafka.consumer({ groupId: topic, sessionTimeout: 6000, rebalanceTimeout: 6000 })
   t.teardown(() => other.disconnect())
   await other.connect()
   await other.subscribe({ topics: [topic] })
   await other.run({ eachMessage: async () => {} })
   await until('the first member is expelled', async () => !(await groupMembers()).includes(expelled))
-  mayCommit?.()
-  await until('the commit is refused', () => happened.some((each) => each.startsWith('refused')))
-  const refusedAt = happened.findIndex((each) => each.startsWith('refused'))
-  const later = () => happened.slice(refusedAt).filter((each) => each.endsWith('joins'))
-  const own = happened.slice(0, refusedAt).findLast((each) => each.endsWith('joins')) ?? ''
-  t.ok(own, 'the joins of the refused member are seen')
+  releaseCommit?.()
+  await until('the commit is rejected', () => happened.some((each) => each.startsWith('rejected')))
+  const rejectedAt = happened.findIndex((each) => each.startsWith('rejected'))
+  const later = () => happened.slice(rejectedAt).filter((each) => each.endsWith('joins'))
+  const own = happened.slice(0, rejectedAt).findLast((each) => each.endsWith('joins')) ?? ''
+  t.ok(own, 'the joins of the rejected member are recorded')
   await until('its successor joins', () => later().some((each) => each !== own))
-  await until('the group is whole', async () => (await groupMembers()).length === 2)
-  t.match(happened[refusedAt], /UNKNOWN_MEMBER_ID|ILLEGAL_GENERATION/)
-  t.notOk(later().includes(own), 'the refused member does not join again')
+  await until('the group has two members', async () => (await groupMembers()).length === 2)
+  t.match(happened[rejectedAt], /UNKNOWN_MEMBER_ID|ILLEGAL_GENERATION/)
+  t.notOk(later().includes(own), 'the rejected member does not join again')
 })

@@ -1,9 +1,9 @@
-/** A consumer group as a model of partitions sees it: records, owners and commits, of the present generation only. */
+/** A model of a consumer group: records, owners and commits of the present generation. */
 
 import { type Committed, decodeCommit } from '../checkpoint.ts'
 import type { LogRecord } from '../records.ts'
 
-/** Whole numbers below a limit, always the same ones for a seed. */
+/** Whole numbers below a limit, reproducible from a seed. */
 export type Random = (below: number) => number
 
 export function randomFrom(seed: number): Random {
@@ -29,24 +29,24 @@ export interface PartitionRecords {
   broken: number[]
 }
 
-/** Records of one source; some come again, as from a producer that got no answer. */
+/** Records of one source; some are repeated, as by a producer that got no answer. */
 export function recordsOf(random: Random, count: number): PartitionRecords {
   const records: LogRecord[] = []
   const broken = new Set<number>()
-  let reached = 0
+  let last = 0
   while (records.length < count) {
-    const from = random(5) === 0 ? Math.max(reached - random(3), 1) : reached + 1
+    const from = random(5) === 0 ? Math.max(last - random(3), 1) : last + 1
     const numbers = Array.from({ length: 1 + random(3) }, (_, index) => from + index)
-    for (const number of numbers) if (number > reached && random(6) === 0) broken.add(number)
+    for (const number of numbers) if (number > last && random(6) === 0) broken.add(number)
     records.push({
       offset: records.length,
       key: Buffer.from('svc/a'),
       value: Buffer.from(numbers.map((number) => lineOf(number, broken.has(number))).join('')),
       headers: { position: Buffer.from(String(from)) }
     })
-    reached = Math.max(reached, ...numbers)
+    last = Math.max(last, ...numbers)
   }
-  const all = Array.from({ length: reached }, (_, index) => index + 1)
+  const all = Array.from({ length: last }, (_, index) => index + 1)
   return { records, sound: all.filter((number) => !broken.has(number)), broken: [...broken] }
 }
 
@@ -54,7 +54,7 @@ export function recordsOf(random: Random, count: number): PartitionRecords {
 export interface ModelGroup {
   generation: number
   committed: Map<number, Committed>
-  /** Begins a generation: each partition gets an owner. */
+  /** Starts a generation: each partition gets an owner. */
   assign(members: string[], random: Random): void
   owned(member: string): number[]
   /** The coordinator checks the generation of a member, not the owner of the partition. */
@@ -66,7 +66,7 @@ export function createModelGroup(partitions: number): ModelGroup {
   const all = Array.from({ length: partitions }, (_, partition) => partition)
   return {
     generation: 0,
-    committed: new Map(all.map((partition) => [partition, { offset: -1, said: undefined }])),
+    committed: new Map(all.map((partition) => [partition, { offset: -1, commitMetadata: undefined }])),
     assign(members, random) {
       this.generation += 1
       for (const partition of all) owners[partition] = members[random(members.length)] ?? ''
@@ -74,7 +74,7 @@ export function createModelGroup(partitions: number): ModelGroup {
     owned: (member) => all.filter((partition) => owners[partition] === member),
     commit(generation, partition, offset, metadata) {
       if (generation !== this.generation) return false
-      this.committed.set(partition, { offset, said: decodeCommit(metadata) })
+      this.committed.set(partition, { offset, commitMetadata: decodeCommit(metadata) })
       return true
     }
   }

@@ -9,17 +9,17 @@ import { sinkMetrics } from '../metrics.ts'
 import type { ModelGroup, PartitionRecords, Random } from './model-group.ts'
 import { allWait, createProcess, type SteppedProcess } from './stepped-process.ts'
 
-/** What the sinks of a model have in common. */
+/** The shared parts of the sinks of a model. */
 export interface ModelParts {
   group: ModelGroup
   partitions: PartitionRecords[]
   random: Random
   rotate: { bytes: number; age: number }
-  /** Whether the phase without kills and lost answers has begun. */
+  /** Whether the phase without kills and lost answers has started. */
   isCalm: () => boolean
-  /** Called with each event, for the story of a seed that fails. */
+  /** Called with each event; the events of a failing seed are printed. */
   report: (event: string) => void
-  /** Called with errors that no kill and no refused commit explains. */
+  /** Called with errors that no kill and no rejected commit explains. */
   fault: (error: unknown) => void
 }
 
@@ -55,7 +55,7 @@ export const fatalPoints: readonly string[] = [
 ]
 const harmless = /^(list|stat|read|close|open (partition|sink))\b/
 
-const expected = new Set(['refused', 'the answer was lost'])
+const expected = new Set(['rejected', 'the answer was lost'])
 const startOfTime = Date.UTC(2026, 10, 24)
 
 export function createModelSink(name: string, directory: string, parts: ModelParts): ModelSink {
@@ -89,15 +89,15 @@ export function createModelSink(name: string, directory: string, parts: ModelPar
     })
   }
 
-  /** What group-membership.ts does in one generation. */
+  /** One generation of group-membership.ts. */
   async function collect({ wait }: SteppedProcess): Promise<void> {
     const { generation } = group
     const owned = group.owned(name)
     await wait('joined')
     const committed = new Map(group.committed)
     await wait('has read the committed offsets')
-    await collector.assigned(owned, committed)
-    report(`${name} has settled at ${[...committed].map(([partition, { offset }]) => `${partition}:${offset}`)}`)
+    await collector.onAssigned(owned, committed)
+    report(`${name} has recovered at ${[...committed].map(([partition, { offset }]) => `${partition}:${offset}`)}`)
     const next = new Map(owned.map((partition) => [partition, Math.max(committed.get(partition)?.offset ?? 0, 0)]))
     const recordsLeft = (partition: number) => partitions[partition]?.records.slice(next.get(partition)) ?? []
     for (;;) {
@@ -112,8 +112,8 @@ export function createModelSink(name: string, directory: string, parts: ModelPar
       async function commit(offset: number, metadata: string): Promise<void> {
         await wait('commit')
         const taken = group.commit(generation, partition, offset, metadata)
-        report(`${name} commits ${partition}:${offset}${taken ? '' : ', refused'}`)
-        if (!taken) throw new Error('refused')
+        report(`${name} commits ${partition}:${offset}${taken ? '' : ', rejected'}`)
+        if (!taken) throw new Error('rejected')
         await wait('committed')
         if (!isCalm() && random(8) === 0) throw new Error('the answer was lost')
       }

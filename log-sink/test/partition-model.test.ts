@@ -1,7 +1,7 @@
 /**
- * Sinks that are frozen, continued and killed at every wait for the group and in every file operation, in an order that
- * a seed decides, over partitions that change their owners. In the end each line is in the files of one sink, once, and
- * the names of files are the order of their lines.
+ * Sinks are frozen, continued and killed at each wait for the group and in each file operation, in an order that a seed
+ * determines, while partitions change their owners. In the end each line is once in the files of one sink, and files are
+ * ordered by name.
  *
  * `SEEDS=3000 make test FILES=log-sink/test/partition-model.test.ts` is the long form. `SEED=17 SEEDS=1` repeats one.
  */
@@ -103,7 +103,7 @@ function numbersIn(directory: string, partition: number, kind: 'lines' | 'dead-l
 
 const ascending = (numbers: number[]) => numbers.toSorted((x, y) => x - y)
 
-/** What is wrong with the files; nothing if each line is there once, in order, and no draft is left. */
+/** The errors in the files: missing or repeated lines, lines out of order, drafts. */
 function wrongOf({ directory, partitions, faults }: Ending): string[] {
   const wrong = faults.map((error) => `${error} ${(error as Error).cause ?? ''}`)
   for (const [partition, { sound, broken }] of partitions.entries()) {
@@ -121,7 +121,7 @@ function wrongOf({ directory, partitions, faults }: Ending): string[] {
   return [...wrong, ...drafts.map((name) => `a draft is left: ${name}`)]
 }
 
-t.test('each line is collected once, wherever sinks are frozen or killed', async (t) => {
+t.test('collects each line once, wherever sinks are frozen or killed', async (t) => {
   t.setTimeout(timeoutMs)
   for (let seed = firstSeed; seed < firstSeed + seeds; seed += 1) {
     const ending = await play(seed)

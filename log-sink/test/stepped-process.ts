@@ -1,9 +1,9 @@
 /**
- * Processes whose file operations happen one at a time, when a test lets them: each is a point at which the process can
- * be frozen, or killed before the operation, in the middle of a write, or after it. Files are real. A sync is a point
- * and nothing more: what a killed process has written stays in the memory of the system.
+ * Simulated processes whose file operations a test performs one at a time. At each operation the process can be frozen,
+ * or killed before it, in the middle of a write, or after it. Files are real. A sync does nothing: the content that a
+ * killed process has written stays in the memory of the operating system.
  *
- * The functions of node:fs/promises are replaced for the code under test, which needs no seam for it.
+ * The functions of node:fs/promises are replaced while the code under test runs.
  */
 
 import { AsyncLocalStorage } from 'node:async_hooks'
@@ -14,7 +14,7 @@ import { basename } from 'node:path'
 import stream from 'node:stream/promises'
 import { gzipSync } from 'node:zlib'
 
-/** Where a process waits. */
+/** An operation for which a process waits. */
 export interface Point {
   at: string
   /** Performs the operation; `settle` hands its result to the process. */
@@ -30,7 +30,7 @@ export interface SteppedProcess {
   run<T>(code: () => T): T
   /** Waits at a point without a file operation. */
   wait(at: string): Promise<void>
-  /** Ends the process: none of its operations settles any more, and its files are closed. */
+  /** Ends the process: its operations stay pending, and its files are closed. */
   kill(): void
 }
 
@@ -72,7 +72,7 @@ function outcome<T>(perform: () => T, resolve: (value: T) => void, reject: (erro
   }
 }
 
-/** Resolves when all code has run up to its next point. */
+/** Resolves when all code waits at its next point. */
 export function allWait(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }
@@ -80,7 +80,7 @@ export function allWait(): Promise<void> {
 /** The name of a file or folder without its time or number. */
 const kindOf = (path: string) => basename(path).replace(/-\d.*?(?=\.ndjson|$)/, '')
 
-/** What the code under test uses of a file handle. */
+/** The methods of a file handle that the code under test uses. */
 function handleOf(process: Running, descriptor: number, path: string) {
   const { operate } = process
   const kind = kindOf(path)
@@ -113,7 +113,7 @@ function handleOf(process: Running, descriptor: number, path: string) {
   }
 }
 
-// In an order that is the same each time.
+// A reproducible order.
 const nameOf = (entry: string | Dirent) => (typeof entry === 'string' ? entry : `${entry.parentPath}/${entry.name}`)
 const sorted = <E extends string | Dirent>(entries: E[]) => entries.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1))
 
@@ -148,7 +148,7 @@ const replacements: Record<string, Replacement> = {
   stat: ({ operate }, path: string) => operate(`stat ${kindOf(path)}`, () => fs.statSync(path))
 }
 
-/** Replaces the file operations for simulated processes; returns what puts them back. */
+/** Replaces the file operations for simulated processes. @returns a function that restores them */
 export function replaceFileOperations(): () => void {
   const originals: [target: object, original: object][] = []
   function replace(target: object, name: string, replacement: Replacement): void {

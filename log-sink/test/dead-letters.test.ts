@@ -1,0 +1,50 @@
+/** Dead letters: invalid lines and records, with the reason and their place. */
+
+import t from 'tap'
+import type { LogRecord } from '../records.ts'
+import { line, newPartition, record, reject } from './new-partition.ts'
+
+t.test('writes invalid lines and records to the dead-letter file, and keeps the others', async (t) => {
+  const { open, commit, messages, texts } = newPartition(t)
+  const log = await open('a')
+  const mixed = record(7, 1, 'one')
+  mixed.value = Buffer.concat([
+    Buffer.from(
+      `${line('one')}\nnot json\n[1]\n\n{"level":"loud","time":"2026-11-24T08:00:00Z","service":"s","msg":"m"}\n`
+    ),
+    Buffer.from([0xff, 0xfe, 0x0a]),
+    Buffer.from(`{"time":"yesterday"}\n${line('two')}`)
+  ])
+  const invalid: LogRecord[] = [
+    { offset: 8, key: null, value: Buffer.from('x'), headers: undefined },
+    {
+      offset: 9,
+      key: Buffer.from('svc/a'),
+      value: Buffer.from(line('three')),
+      headers: { position: Buffer.from('-1') }
+    },
+    { offset: 10, key: Buffer.from('svc/a'), value: null, headers: { position: Buffer.from('9') } }
+  ]
+  const collected = await log.collect([mixed, ...invalid, record(11, 9, 'four')], 12, commit)
+  t.same(collected, { written: 3, missing: 0, duplicates: 0, deadLetters: 9 })
+  t.same(messages('a'), ['one', 'two', 'four'])
+  const letters = texts('a', 'dead-letters')
+  t.same(
+    letters.map(({ offset, position, reason }) => [offset, position, reason]),
+    [
+      [7, 2, 'the line is not JSON'],
+      [7, 3, 'the line is not a JSON object'],
+      [7, 4, 'the line is not JSON'],
+      [7, 5, 'level is none of trace, debug, info, warn, error, fatal'],
+      [7, 6, 'the line is not UTF-8'],
+      [7, 7, 'time is not an RFC 3339 time'],
+      [8, undefined, 'the key is not a source (service/instance)'],
+      [9, undefined, 'the header position is not a whole number from 1'],
+      [10, undefined, 'the record has no value']
+    ]
+  )
+  t.match(letters[0], { topic: 'logs', partition: 0, line: 'not json', time: /^\d{4}/ })
+  await t.rejects(log.collect([{ ...invalid[0], offset: 12 } as LogRecord], 13, reject))
+  await open('a')
+  t.equal(texts('a', 'dead-letters').length, 9, 'a dead letter that was not committed is removed')
+})
