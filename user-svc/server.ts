@@ -1,4 +1,4 @@
-/** Starts user-svc. */
+/** Starts user-svc: reads the configuration, connects, builds, listens. */
 
 import '#common/process/no-native-driver.ts'
 import { rpcClientMetrics } from '#common/ops/metrics.ts'

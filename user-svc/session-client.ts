@@ -1,4 +1,4 @@
-/** user-svc's view of session-svc. */
+/** user-svc's client of session-svc, with a cached health check that saves hashes while no session can be created. */
 
 import { type CallOptions, type Client, Code, ConnectError, createClient, type Transport } from '@connectrpc/connect'
 import { errorMeaning } from '#common/errors/codes.ts'
@@ -7,86 +7,97 @@ import { type Probe, ProbeError } from '#common/ops/readiness.ts'
 import { type Call, propagate } from '#common/rpc/call-context.ts'
 import { probeOptions, requireServing } from '#common/rpc/client/health-probe.ts'
 import { methodHealth } from '#common/rpc/server/health.ts'
+import { type Clock, systemClock } from '#common/time/clock.ts'
 import { ErrorInfoSchema } from '#gen/google/rpc/error_details_pb.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 
-/** The calls that accounts make. */
 export interface SessionClient {
   sessions: Client<typeof SessionService>
-  /** The probe of readiness. */
+  /** For readiness. Succeeds while sessions can be ended, even if none can be created. */
   probe: Probe
   /**
-   * Requires that sessions can be created, so that no password is hashed in vain. The last probe or creation decides;
-   * session-svc is asked if that failed or is too old.
+   * Requires that sessions can be created. The last health check or creation decides, unless it failed or is too old:
+   * then a new health check does.
    *
-   * @param maxAgeMs how old the last probe or creation may be; a second and a half if omitted
+   * @param maxAgeMs the age of the last result that still counts; 1.5 s if omitted
    * @throws ConnectError `unavailable`
    */
   requireAvailable(call: Pick<Call, 'signal' | 'timeoutMs' | 'trace'>, maxAgeMs?: number): Promise<void>
 }
 
 // The interval of readiness probes, and a margin for a busy machine.
-const knownForMs = 1500
+const defaultMaxAgeMs = 1500
 
-const creations = methodHealth(SessionService.method.createSession)
+const creationHealth = methodHealth(SessionService.method.createSession)
 
-export function createSessionClient(transport: Transport): SessionClient {
-  let availableAt = Number.NEGATIVE_INFINITY
-  let newest = Number.NEGATIVE_INFINITY
+export function createSessionClient(transport: Transport, clock: Clock = systemClock): SessionClient {
+  const availability = createAvailability(clock)
 
-  /** Calls can overlap: the result of an older one does not replace that of a newer one. */
-  function record(askedAt: number, isAvailable: boolean): void {
-    if (askedAt < newest) return
-    newest = askedAt
-    availableAt = isAvailable ? askedAt : Number.NEGATIVE_INFINITY
-  }
-
-  /** Records whether sessions can be created; a call that ran out of time says nothing about it. */
-  async function recorded<T>(work: () => Promise<T>): Promise<T> {
-    const askedAt = performance.now()
-    try {
-      const result = await work()
-      record(askedAt, true)
-      return result
-    } catch (error) {
-      if (ConnectError.from(error).code === Code.Unavailable || error instanceof ProbeError) record(askedAt, false)
-      throw error
-    }
-  }
-
-  /** Older instances answer for the service as a whole only. */
-  async function requireCreations(options: CallOptions): Promise<void> {
-    await requireServing(transport, creations, options).catch((error) => {
+  async function checkCreations(options: CallOptions): Promise<void> {
+    await requireServing(transport, creationHealth, options).catch((error) => {
       if (ConnectError.from(error).code !== Code.NotFound) throw error
+      // An instance of an older version reports the health of the service as a whole only.
       return requireServing(transport, SessionService.typeName, options)
     })
   }
 
-  const ask = (options: CallOptions) => recorded(() => requireCreations(options))
-  const { createSession, ...others } = createClient(SessionService, ownFaults(transport))
+  const checkAndRecord = (options: CallOptions) => availability.recordResultOf(() => checkCreations(options))
+  const { createSession, ...others } = createClient(SessionService, hideClientErrors(transport))
 
   return {
-    sessions: { ...others, createSession: (...call) => recorded(() => createSession(...call)) },
-    // While no session can be created, sessions may still be ended.
+    sessions: { ...others, createSession: (...call) => availability.recordResultOf(() => createSession(...call)) },
+
     probe: () =>
-      ask(probeOptions).catch((error) => {
+      checkAndRecord(probeOptions).catch((error) => {
         if (!(error instanceof ProbeError)) throw error
         return requireServing(transport, SessionService.typeName, probeOptions)
       }),
-    async requireAvailable(call, maxAgeMs = knownForMs) {
-      if (performance.now() - availableAt < maxAgeMs) return
-      await ask(propagate(call)).catch((error) => {
-        throw isOutOfTime(error) ? error : notAvailable(error)
+
+    async requireAvailable(call, maxAgeMs = defaultMaxAgeMs) {
+      if (availability.ageMs() < maxAgeMs) return
+      await checkAndRecord(propagate(call)).catch((error) => {
+        throw isOutOfTime(error) ? error : unavailable('Sessions are not available at the moment.', 1, error)
       })
     }
   }
 }
 
+/** Remembers when sessions could be created for the last time. */
+function createAvailability(clock: Clock) {
+  let availableAt = Number.NEGATIVE_INFINITY
+  let lastCallAt = Number.NEGATIVE_INFINITY
+
+  /** Calls may overlap: the result of an older call does not replace that of a newer one. */
+  function record(calledAt: number, isAvailable: boolean): void {
+    if (calledAt < lastCallAt) return
+    lastCallAt = calledAt
+    availableAt = isAvailable ? calledAt : Number.NEGATIVE_INFINITY
+  }
+
+  return {
+    /** Infinite after a failure. */
+    ageMs: () => clock.now() - availableAt,
+
+    /** A call that runs out of time is not recorded: it shows nothing about session-svc. */
+    async recordResultOf<T>(call: () => Promise<T>): Promise<T> {
+      const calledAt = clock.now()
+      try {
+        const result = await call()
+        record(calledAt, true)
+        return result
+      } catch (error) {
+        if (ConnectError.from(error).code === Code.Unavailable || error instanceof ProbeError) record(calledAt, false)
+        throw error
+      }
+    }
+  }
+}
+
 /**
- * Turns client errors of session-svc into `internal`: the request was user-svc's, so no field that it names is one of a
- * user's request. An error with a reason of the contract is for the caller to handle.
+ * Turns client errors of session-svc into `internal`: the request was user-svc's, so a field that it names is not a field
+ * of the user's request. An error with a reason of the contract is for the caller to handle.
  */
-function ownFaults(transport: Transport): Transport {
+function hideClientErrors(transport: Transport): Transport {
   const unary: Transport['unary'] = async (...call) => {
     try {
       return await transport.unary(...call)
@@ -104,8 +115,4 @@ function ownFaults(transport: Transport): Transport {
 function isOutOfTime(error: unknown): boolean {
   const { code } = ConnectError.from(error)
   return code === Code.DeadlineExceeded || code === Code.Canceled
-}
-
-function notAvailable(cause?: unknown): ConnectError {
-  return unavailable('Sessions are not available at the moment.', 1, cause)
 }

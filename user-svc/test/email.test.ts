@@ -1,17 +1,17 @@
-/** E-mail addresses: which are accepted, and in which one form. */
+/** The rules for e-mail addresses and their normal form. */
 
 import fc from 'fast-check'
 import t from 'tap'
 import { normalizeEmail } from '../email.ts'
 
-t.test('addresses that are the same are made the same', async (t) => {
+t.test('spellings of the same address have one normal form', async (t) => {
   const same = { 'Ada@Example.ORG': 'ada@example.org', "o'brien+x@a-b.co.uk": "o'brien+x@a-b.co.uk" }
   for (const [written, normalized] of Object.entries(same)) t.equal(normalizeEmail(written), normalized)
   t.equal(normalizeEmail('ada@BÜCHER.example'), 'ada@xn--bcher-kva.example')
   t.equal(normalizeEmail('ada@xn--bcher-kva.example'), 'ada@xn--bcher-kva.example')
 })
 
-t.test('what is no address is refused', async (t) => {
+t.test('rejects malformed addresses', async (t) => {
   const refused = [
     '',
     '@',
@@ -46,7 +46,7 @@ t.test('what is no address is refused', async (t) => {
   for (const written of refused) t.equal(normalizeEmail(written), undefined, JSON.stringify(written))
 })
 
-t.test('normalising twice is normalising once, and the result is ASCII in lower case', async (t) => {
+t.test('the normal form is ASCII in lower case, and its own normal form', async (t) => {
   const property = fc.property(fc.oneof(fc.emailAddress(), fc.string({ unit: 'binary' })), (written) => {
     const normalized = normalizeEmail(written)
     return (

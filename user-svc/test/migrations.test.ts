@@ -1,4 +1,4 @@
-/** Migrations: many instances at once, a database that comes later, and a connection that dies in the middle. */
+/** Migrations: concurrent instances, an unavailable database, a connection that is lost during a migration. */
 
 import { globSync } from 'node:fs'
 import { join } from 'node:path'
@@ -9,15 +9,13 @@ import postgres from 'postgres'
 import t from 'tap'
 import { toConnectError } from '#common/errors/driver-errors.ts'
 import { createTestDatabase, silentLog } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
 import { connectDatabase } from '../database.ts'
 import { keepMigrating, migrateDatabase } from '../migrations.ts'
 
-async function migrated({ done }: ReturnType<typeof keepMigrating>): Promise<void> {
-  for (let waited = 0; !done() && waited < 8000; waited += 50) await new Promise((r) => setTimeout(r, 50))
-  if (!done()) throw new Error('it is not migrated')
-}
+const migrated = ({ done }: ReturnType<typeof keepMigrating>) => until('the database is migrated', done)
 
-t.test('four instances that start at once migrate once', async (t) => {
+t.test('of four instances that start at the same time, one migrates', async (t) => {
   const migrations = globSync('*.sql', { cwd: join(import.meta.dirname, '../migrations') }).length
   const url = await createTestDatabase(t)
   await Promise.all(Array.from({ length: 4 }, () => migrateDatabase(url)))
@@ -26,49 +24,48 @@ t.test('four instances that start at once migrate once', async (t) => {
   await sql.end()
 })
 
-t.test('a database that cannot be reached is tried again until it can', async (t) => {
+t.test('retries until the database is available', async (t) => {
   const url = new URL(await createTestDatabase(t))
   const name = url.pathname.slice(1)
   const admin = postgres(process.env.TEST_POSTGRES_URL as string, { max: 1 })
   await admin`alter database ${admin(name)} allow_connections false`
   const migrations = keepMigrating({ url: url.href, migrate: true }, silentLog)
   t.teardown(migrations.stop)
-  await sleep(500)
+  await until('an attempt failed', () => /not migrated yet \(unavailable\)/.test(migrations.state()))
   t.notOk(migrations.done())
-  t.match(migrations.state(), /not migrated/)
   await admin`alter database ${admin(name)} allow_connections true`
   await admin.end()
   await migrated(migrations)
 })
 
-t.test('a database that came back empty is migrated again', async (t) => {
+t.test('migrates again when a query finds that the tables are missing', async (t) => {
   const url = await createTestDatabase(t)
   const migrations = keepMigrating({ url, migrate: true }, silentLog)
   t.teardown(migrations.stop)
   await migrated(migrations)
   const { db, close } = connectDatabase({ url, maxConnections: 1, queryTimeout: 3000 })
   t.teardown(close)
-  const ask = () => db.execute(sql`select from users limit 0`)
+  const query = () => db.execute(sql`select from users limit 0`)
   await db.execute(sql`drop schema public cascade`)
   await db.execute(sql`drop schema drizzle cascade`)
   await db.execute(sql`create schema public`)
-  const error = await ask().catch((thrown) => thrown)
-  t.equal(toConnectError(error).code, Code.Unavailable, 'until then nothing can be done')
+  const error = await query().catch((thrown) => thrown)
+  t.equal(toConnectError(error).code, Code.Unavailable, 'until then, calls are 503')
   migrations.onQueryError(new Error('something else'))
   t.ok(migrations.done())
   migrations.onQueryError(error)
   t.notOk(migrations.done())
   await migrated(migrations)
-  await ask()
+  await query()
 })
 
 t.test(
-  'a connection that dies inside the migration: nothing is half done, no lock is left, the next attempt succeeds',
+  'a connection lost during a migration leaves no partial change and no lock, and the next attempt succeeds',
   async (t) => {
     const url = await createTestDatabase(t)
     const sql = postgres(url, { max: 2, onnotice: () => {} })
     t.teardown(() => sql.end())
-    // A table of the same name, not committed yet, holds the migration in the middle of its transaction.
+    // An uncommitted table of the same name blocks the migration in the middle of its transaction.
     const held = Promise.withResolvers<void>()
     const release = Promise.withResolvers<void>()
     const blocker = sql.begin(async (transaction) => {
@@ -95,8 +92,7 @@ t.test(
     t.notOk(migrations.done())
     release.resolve()
     await blocker
-    for (let waited = 0; !migrations.done() && waited < 8000; waited += 50) await sleep(50)
-    t.ok(migrations.done())
+    await migrated(migrations)
     t.equal((await sql`select from users`).length, 0)
     t.match(await sql`select count(*)::int as held from pg_locks where locktype = 'advisory'`, [{ held: 0 }])
   }

@@ -1,4 +1,4 @@
-/** How user-svc learns whether sessions can be created. */
+/** The cached health check of session-svc. */
 
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Code, ConnectError, createRouterTransport } from '@connectrpc/connect'
@@ -7,6 +7,7 @@ import { v7 as uuidv7 } from 'uuid'
 import { unavailable } from '#common/errors/connect-errors.ts'
 import { newTrace } from '#common/ops/trace.ts'
 import { methodHealth } from '#common/rpc/server/health.ts'
+import { createTestClock } from '#common/testing/clock.ts'
 import { Health, HealthCheckResponse_ServingStatus as Status } from '#gen/grpc/health/v1/health_pb.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { createSessionClient } from '../session-client.ts'
@@ -14,35 +15,37 @@ import { sessionsDouble, sessionTransport } from './service.ts'
 
 const call = { signal: new AbortController().signal, timeoutMs: () => 5000, trace: newTrace() }
 
-t.test('session-svc is asked before a hash only if nothing is known of the last second and a half', async (t) => {
-  let now = 1000
-  t.intercept(performance, 'now', { value: () => now })
+t.test('checks session-svc before a hash only if the last result is older than 1.5 s or failed', async (t) => {
+  const clock = createTestClock()
   const double = sessionsDouble()
-  const { requireAvailable } = createSessionClient(sessionTransport(double))
-  const refusal = () => requireAvailable(call).then(() => undefined, ConnectError.from)
+  const { requireAvailable } = createSessionClient(sessionTransport(double), clock)
+  const codeOf = () =>
+    requireAvailable(call).then(
+      () => undefined,
+      (error) => ConnectError.from(error).code
+    )
   await requireAvailable(call)
   double.serving = false
-  now += 1499
-  t.equal(await refusal(), undefined)
+  await clock.advance(1499)
+  t.equal(await codeOf(), undefined)
   t.equal(double.checks, 1)
-  now += 1
+  await clock.advance(1)
   for (const checks of [2, 3]) {
-    t.equal((await refusal())?.code, Code.Unavailable)
-    t.equal(double.checks, checks, 'after a refusal it is asked each time')
+    t.equal(await codeOf(), Code.Unavailable)
+    t.equal(double.checks, checks, 'after a failure, each call checks')
   }
   double.serving = true
-  t.equal(await refusal(), undefined)
+  t.equal(await codeOf(), undefined)
 })
 
-t.test('probes of readiness and creations of sessions count for log-ins', async (t) => {
-  let now = 1000
-  t.intercept(performance, 'now', { value: () => now })
+t.test('readiness probes and created sessions count as checks', async (t) => {
+  const clock = createTestClock()
   const double = sessionsDouble()
-  const { probe, requireAvailable, sessions } = createSessionClient(sessionTransport(double))
+  const { probe, requireAvailable, sessions } = createSessionClient(sessionTransport(double), clock)
   await probe()
-  now += 1400
+  await clock.advance(1400)
   await sessions.createSession({ userId: uuidv7() })
-  now += 1400
+  await clock.advance(1400)
   await requireAvailable(call)
   t.equal(double.checks, 1, 'by the probe')
   double.serving = false
@@ -51,8 +54,8 @@ t.test('probes of readiness and creations of sessions count for log-ins', async 
   t.equal(double.checks, 4, 'of creations, of the service as a whole, and of creations for the login')
 })
 
-t.test('after a creation that session-svc refused, it is asked before the next hash', async (t) => {
-  let isFull = true
+t.test('a rejected creation makes the next call check', async (t) => {
+  let isFull = false
   const transport = createRouterTransport(({ service }) => {
     service(Health, { check: () => ({ status: isFull ? Status.NOT_SERVING : Status.SERVING }) })
     service(SessionService, {
@@ -62,7 +65,6 @@ t.test('after a creation that session-svc refused, it is asked before the next h
     })
   })
   const { probe, requireAvailable, sessions } = createSessionClient(transport)
-  isFull = false
   await probe()
   isFull = true
   await requireAvailable(call)
@@ -70,57 +72,55 @@ t.test('after a creation that session-svc refused, it is asked before the next h
   await t.rejects(requireAvailable(call), { code: Code.Unavailable })
 })
 
-t.test('what an older question is answered later does not count', async (t) => {
+t.test('a late result of an older check does not replace that of a newer one', async (t) => {
   const late = Promise.withResolvers<void>()
-  let asked = 0
+  let checks = 0
   const transport = createRouterTransport(({ service }) => {
     service(Health, {
       async check() {
-        asked += 1
-        if (asked > 1) return { status: Status.NOT_SERVING }
+        checks += 1
+        if (checks > 1) return { status: Status.NOT_SERVING }
         await late.promise
         return { status: Status.SERVING }
       }
     })
   })
-  const { probe, requireAvailable } = createSessionClient(transport)
+  const clock = createTestClock()
+  const { probe, requireAvailable } = createSessionClient(transport, clock)
   const older = probe()
   await nextTurn()
+  await clock.advance(1)
   await t.rejects(probe(), { message: 'answers that it is not ready' })
   late.resolve()
   await older
   await t.rejects(requireAvailable(call), { code: Code.Unavailable })
 })
 
-t.test('a check that ran out of time says nothing about session-svc', async (t) => {
-  let now = 1000
-  t.intercept(performance, 'now', { value: () => now })
+t.test('a check that ran out of time is not recorded', async (t) => {
+  const clock = createTestClock()
   const double = sessionsDouble()
-  const { probe, requireAvailable } = createSessionClient(sessionTransport(double))
-  now += 1000
+  const { probe, requireAvailable } = createSessionClient(sessionTransport(double), clock)
   await t.rejects(requireAvailable({ ...call, signal: AbortSignal.abort() }), { code: Code.Canceled })
   await probe()
+  await t.rejects(requireAvailable({ ...call, signal: AbortSignal.abort() }, 0), { code: Code.Canceled })
   const { checks } = double
   await requireAvailable(call)
   t.equal(double.checks, checks)
 })
 
-t.test(
-  'while sessions can be validated only, no password is hashed, and user-svc stays ready for logouts',
-  async (t) => {
-    const creations = methodHealth(SessionService.method.createSession)
-    const transport = createRouterTransport((router) => {
-      router.service(Health, {
-        check: ({ service }) => ({ status: service === creations ? Status.NOT_SERVING : Status.SERVING })
-      })
+t.test('while no session can be created, no password is hashed, and user-svc stays ready for logouts', async (t) => {
+  const creations = methodHealth(SessionService.method.createSession)
+  const transport = createRouterTransport((router) => {
+    router.service(Health, {
+      check: ({ service }) => ({ status: service === creations ? Status.NOT_SERVING : Status.SERVING })
     })
-    const { probe, requireAvailable } = createSessionClient(transport)
-    await probe()
-    await t.rejects(requireAvailable(call), { code: Code.Unavailable })
-  }
-)
+  })
+  const { probe, requireAvailable } = createSessionClient(transport)
+  await probe()
+  await t.rejects(requireAvailable(call), { code: Code.Unavailable })
+})
 
-t.test('an older session-svc, which answers for the service as a whole only, is asked for that', async (t) => {
+t.test('an older session-svc is checked as a whole, because it knows no health of a method', async (t) => {
   let status: Status = Status.SERVING
   const transport = createRouterTransport((router) => {
     router.service(Health, {
