@@ -1,14 +1,15 @@
-/** The five routes of the running product, from registration to deletion. */
+/** The routes of the running product, from registration to deletion. */
 
 import t from 'tap'
+import { until } from '#common/testing/until.ts'
 import { createProduct, longBudgets, newAddress, password } from './support/product.ts'
 
-// A test reads the lines that the services print.
+// The test of the traces reads the lines that the services print.
 const product = await createProduct(t, { ...longBudgets, LOG_STDOUT: 'trace' })
 await product.startAll()
 const { call } = product
 
-t.test('a person registers, is recognised, logs out, logs in again, and leaves', async (t) => {
+t.test('registers, validates, logs out, logs in again, and deletes the account', async (t) => {
   const email = newAddress()
   const registered = await call('POST', '/reg', { json: { email, password } })
   t.equal(registered.status, 201)
@@ -31,7 +32,11 @@ t.test('a person registers, is recognised, logs out, logs in again, and leaves',
   const first = await call('POST', '/auth', { json: { email: email.toUpperCase(), password } })
   t.equal(first.status, 200)
   const second = await call('POST', '/auth', { json: { email, password }, token: first.body.session.token })
-  t.equal((await call('GET', '/session', { token: first.body.session.token })).status, 401, 'a log-in replaces')
+  t.equal(
+    (await call('GET', '/session', { token: first.body.session.token })).status,
+    401,
+    'the login replaced the session'
+  )
   const { token } = second.body.session
 
   t.equal((await call('DELETE', '/delete', { token })).status, 204)
@@ -41,7 +46,7 @@ t.test('a person registers, is recognised, logs out, logs in again, and leaves',
   t.equal((await call('POST', '/reg', { json: { email, password } })).status, 201, 'the address is free again')
 })
 
-t.test('a taken address is 409; a wrong address and a wrong password are the same 401', async (t) => {
+t.test('answers 409 to a taken address, and the same 401 to a wrong address and a wrong password', async (t) => {
   const email = newAddress()
   await call('POST', '/reg', { json: { email, password } })
   t.equal((await call('POST', '/reg', { json: { email, password } })).status, 409)
@@ -58,7 +63,7 @@ t.test('a taken address is 409; a wrong address and a wrong password are the sam
   t.same(forms[2], forms[0])
 })
 
-t.test('one request is one trace in every service', async (t) => {
+t.test('logs a request with its trace in every service', async (t) => {
   const traceId = '0af7651916cd43dd8448eb211c80319c'
   const response = await fetch(`http://127.0.0.1:${product.ports.rest}/reg`, {
     method: 'POST',
@@ -67,11 +72,12 @@ t.test('one request is one trace in every service', async (t) => {
   })
   t.equal(response.status, 201)
   t.match(response.headers.get('traceparent'), new RegExp(`^00-${traceId}-`))
-  await new Promise((resolve) => setTimeout(resolve, 100))
-  for (const service of ['gateway', 'user-svc', 'session-svc'] as const) t.match(product.output(service), traceId)
+  for (const service of ['gateway', 'user-svc', 'session-svc'] as const) {
+    await until(`${service} has logged the trace`, () => product.output(service).includes(traceId))
+  }
 })
 
-t.test('two registrations of one address at once: one account', async (t) => {
+t.test('registers an address once, of ten concurrent registrations', async (t) => {
   const email = newAddress()
   const answers = await Promise.all(
     Array.from({ length: 10 }, () => call('POST', '/reg', { json: { email, password } }))

@@ -1,8 +1,8 @@
-/** Sends bytes to a gateway as they are, and reads what comes back. */
+/** Sends bytes to a gateway, and reads its responses. */
 
 import { connect } from 'node:net'
 
-/** What comes back for some bytes until the gateway closes the connection, or until `ms` have passed. */
+/** Sends bytes. @returns the responses until the gateway closes the connection, or until `ms` have passed */
 export function sendBytes(port: number, text: string, ms = 1000): Promise<string> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = []
@@ -17,13 +17,13 @@ export function sendBytes(port: number, text: string, ms = 1000): Promise<string
   })
 }
 
-/** A request up to its body. */
+/** The head of a request. */
 export const head = (line: string, ...fields: string[]) => `${[line, 'Host: x', ...fields].join('\r\n')}\r\n\r\n`
 
-/** The status lines of all answers, which stand directly behind each other's bodies. */
+/** The status lines of all responses. */
 export const answersIn = (text: string): string[] => text.match(/HTTP\/1\.1 \d+/g) ?? []
 
-/** The first answer. */
+/** The first response. */
 export function firstAnswer(text: string) {
   const [top = '', body = ''] = text.split('\r\n\r\n', 2)
   const [status = '', ...fields] = top.split('\r\n')

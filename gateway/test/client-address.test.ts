@@ -1,4 +1,4 @@
-/** Who the client is behind proxies: hops in every spelling, with ports, and what is no address. */
+/** The address of the client behind proxies: hops in every spelling, with ports, and hops that are no address. */
 
 import type { IncomingMessage } from 'node:http'
 import t from 'tap'
@@ -8,73 +8,68 @@ import { silentLog } from '#common/testing/service.ts'
 import { clientFinder, networks } from '../client-address.ts'
 import { buildGateway, credentials, loginAnswer, newAddress } from './gateway.ts'
 
-const trusts = networks(['10.0.0.0/8', '2001:db8:aaaa::/48'])
+const isTrusted = networks(['10.0.0.0/8', '2001:db8:aaaa::/48'])
 const request = (remoteAddress: string | undefined, forwarded?: string) =>
   ({
     socket: { remoteAddress },
     headers: forwarded === undefined ? {} : { 'x-forwarded-for': forwarded }
   }) as IncomingMessage
 
-fieldCase(
-  t,
-  27,
-  'a hop is compared without its port, so that each client behind two proxies has its own limits',
-  async (t) => {
-    const clientOf = clientFinder(trusts, silentLog)
-    const inner = [
-      '10.0.0.5:4711',
-      '"10.0.0.5:4711"',
-      ' 10.0.0.5 ',
-      '::ffff:10.0.0.5',
-      '[::ffff:10.0.0.5]:4711',
-      '::FFFF:a00:5'
-    ]
-    inner.push(
-      '"[2001:db8:aaaa::1]:4711"',
-      '[2001:db8:aaaa::1]',
-      '2001:DB8:AAAA:0:0::1',
-      '[10.0.0.5]:80',
-      '::ffff:10.0.0.5%eth0'
-    )
-    const clients = {
-      '203.0.113.1': '203.0.113.1',
-      '203.0.113.1:99': '203.0.113.1',
-      '"[2001:db8::1]:4711"': '2001:db8::1'
-    }
-    for (const hop of inner) {
-      for (const peer of ['10.9.9.9', '::ffff:10.9.9.9']) {
-        for (const [written, client] of Object.entries(clients)) {
-          t.equal(clientOf(request(peer, `198.51.100.7, ${written},${hop}`)), client, `${written}, ${hop}`)
-        }
+fieldCase(t, 27, 'each client behind two proxies has its own limits, with and without ports', async (t) => {
+  const clientOf = clientFinder(isTrusted, silentLog)
+  const inner = [
+    '10.0.0.5:4711',
+    '"10.0.0.5:4711"',
+    ' 10.0.0.5 ',
+    '::ffff:10.0.0.5',
+    '[::ffff:10.0.0.5]:4711',
+    '::FFFF:a00:5'
+  ]
+  inner.push(
+    '"[2001:db8:aaaa::1]:4711"',
+    '[2001:db8:aaaa::1]',
+    '2001:DB8:AAAA:0:0::1',
+    '[10.0.0.5]:80',
+    '::ffff:10.0.0.5%eth0'
+  )
+  const clients = {
+    '203.0.113.1': '203.0.113.1',
+    '203.0.113.1:99': '203.0.113.1',
+    '"[2001:db8::1]:4711"': '2001:db8::1'
+  }
+  for (const hop of inner) {
+    for (const peer of ['10.9.9.9', '::ffff:10.9.9.9']) {
+      for (const [written, client] of Object.entries(clients)) {
+        t.equal(clientOf(request(peer, `198.51.100.7, ${written},${hop}`)), client, `${written}, ${hop}`)
       }
-    }
-    t.equal(clientOf(request('10.9.9.9', ' , 203.0.113.1 , ,')), '203.0.113.1', 'empty hops')
-    t.equal(clientOf(request('10.9.9.9', '10.0.0.1:1, 10.0.0.2')), '10.0.0.1', 'all of them trusted')
-    t.equal(clientOf(request(undefined, '10.0.0.1')), undefined)
-
-    const proxies = [newAddress(), newAddress()] as const
-    const { app } = await buildGateway(t, {
-      users: { authenticateAndLogin: () => loginAnswer() },
-      options: {
-        trustedProxies: proxies.map((address) => `${address}/32`),
-        rateLimit: { enabled: true, window: 60_000, max: 9, credentialsMax: 2, sessionMax: 0 }
-      }
-    })
-    const login = async (client: string) => {
-      const headers = { 'x-forwarded-for': `${client}, ${proxies[1]}:4711` }
-      const call = { method: 'POST', url: '/auth', payload: credentials, remoteAddress: proxies[0], headers } as const
-      return (await app.inject(call)).statusCode
-    }
-    for (const client of [newAddress(), newAddress(), `${newAddress()}:80`]) {
-      t.same([await login(client), await login(client), await login(client)], [200, 200, 429])
     }
   }
-)
+  t.equal(clientOf(request('10.9.9.9', ' , 203.0.113.1 , ,')), '203.0.113.1', 'empty hops')
+  t.equal(clientOf(request('10.9.9.9', '10.0.0.1:1, 10.0.0.2')), '10.0.0.1', 'every hop is trusted')
+  t.equal(clientOf(request(undefined, '10.0.0.1')), undefined)
 
-fieldCase(t, 27, 'a hop that is no address is never trusted, and its clients are counted apart', async (t) => {
+  const proxies = [newAddress(), newAddress()] as const
+  const { app } = await buildGateway(t, {
+    users: { authenticateAndLogin: () => loginAnswer() },
+    options: {
+      trustedProxies: proxies.map((address) => `${address}/32`),
+      rateLimit: { enabled: true, window: 60_000, max: 9, credentialsMax: 2, sessionMax: 0 }
+    }
+  })
+  const login = async (client: string) => {
+    const headers = { 'x-forwarded-for': `${client}, ${proxies[1]}:4711` }
+    const call = { method: 'POST', url: '/auth', payload: credentials, remoteAddress: proxies[0], headers } as const
+    return (await app.inject(call)).statusCode
+  }
+  for (const client of [newAddress(), newAddress(), `${newAddress()}:80`]) {
+    t.same([await login(client), await login(client), await login(client)], [200, 200, 429])
+  }
+})
+
+fieldCase(t, 27, 'a hop that is no address is never trusted, and has limits of its own', async (t) => {
   const lines: string[] = []
   const clientOf = clientFinder(
-    trusts,
+    isTrusted,
     createLogger('gateway', 'info', { write: (line: string) => void lines.push(line) })
   )
   const garbage = [

@@ -4,7 +4,7 @@ import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt'
 import t, { type Test } from 'tap'
 import { fieldCase } from '#common/testing/field-cases.ts'
 import { buildGateway, newSession } from './gateway.ts'
-import { asOlderServer } from './many-by-one.ts'
+import { asOlderServer } from './validate-each.ts'
 
 const minute = 60_000
 

@@ -1,4 +1,4 @@
-/** Connections that read nothing, ask nothing or ask too much: each is bounded, counted and logged. */
+/** Limits of connections: in total, per network, pipelined, unread and idle; each is counted and logged. */
 
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -34,7 +34,7 @@ async function serve(
   return { app, port, lines, ended }
 }
 
-/** A connection that reads nothing until it is resumed. */
+/** Opens a connection that reads nothing until it is resumed. */
 async function open(t: Test, port: number, text = '', localAddress = '127.0.0.1'): Promise<Socket> {
   const socket = connect({ port, host: '127.0.0.1', localAddress })
   t.teardown(() => socket.destroy())
@@ -44,27 +44,22 @@ async function open(t: Test, port: number, text = '', localAddress = '127.0.0.1'
   return socket
 }
 
-/** Waits for the end of a connection; in milliseconds. */
-async function endOf(socket: Socket, withinMs: number): Promise<number> {
-  const startedAt = performance.now()
+/** Waits until the gateway closes a connection. */
+async function untilClosed(socket: Socket): Promise<void> {
   socket.resume()
-  await Promise.race([
-    new Promise((resolve) => socket.once('close', resolve)),
-    sleep(withinMs, undefined, { ref: false })
-  ])
-  return performance.now() - startedAt
+  await until('the gateway has closed the connection', () => socket.closed)
 }
 
-t.test('a response that is not read ends its connection', async (t) => {
+t.test('ends a connection whose response is not read', async (t) => {
   const { app, port, lines, ended } = await serve(t, { unreadTimeout: 1000 })
   await open(t, port, bundle.repeat(30))
-  await until('responses wait', () => app.requestsInFlight() > 0)
+  await until('responses are in flight', () => app.requestsInFlight() > 0)
   await until('the connection has ended', async () => (await ended('unread')) === 1)
-  await until('nothing waits', () => app.requestsInFlight() === 0)
+  await until('no response is in flight', () => app.requestsInFlight() === 0)
   t.match(lines.join(''), /"level":"warn".*"event":"http_connection_ended".*"reason":"unread"/)
 })
 
-t.test('a response that is read in time is whole, also behind others', async (t) => {
+t.test('sends complete responses to a client that reads slowly', async (t) => {
   const { port, ended } = await serve(t, { unreadTimeout: 2000 })
   const slow = await open(t, port, bundle + head('GET /nowhere HTTP/1.1', 'Connection: close'))
   let bytes = 0
@@ -78,22 +73,22 @@ t.test('a response that is read in time is whole, also behind others', async (t)
   t.equal(await ended('unread'), 0)
 })
 
-t.test('more pipelined requests than the maximum are refused, and the connection ends', async (t) => {
+t.test('answers 429 to pipelined requests above the maximum, and ends the connection', async (t) => {
   const { port, ended, lines } = await serve(t, { maxPipelined: 4 })
   t.equal(answersIn(await sendBytes(port, small.repeat(4), 500)).length, 4)
   const answers = answersIn(await sendBytes(port, small.repeat(7), 3000))
-  t.same(answers, [...Array(4).fill('HTTP/1.1 404'), 'HTTP/1.1 429'], 'nothing behind the refusal is processed')
+  t.same(answers, [...Array(4).fill('HTTP/1.1 404'), 'HTTP/1.1 429'], 'the requests behind it have no response')
   t.equal(await ended('pipelined'), 1)
   const socket = await open(t, port, bundle.repeat(590))
-  t.ok((await endOf(socket, 10_000)) < 10_000)
+  await untilClosed(socket)
   t.equal(await ended('pipelined'), 2)
   t.match(lines.join(''), /"reason":"pipelined"/)
 })
 
-t.test('connections of one network are bounded, those of a trusted proxy are not', async (t) => {
+t.test('limits the connections of a network, but not of a trusted proxy', async (t) => {
   const { port, ended } = await serve(t, { maxPerNetwork: 3 }, 75_000, ['127.0.7.0/24'])
   const first = await Promise.all(Array.from({ length: 3 }, () => open(t, port)))
-  t.ok((await endOf(await open(t, port), 5000)) < 5000, 'the fourth is rejected')
+  await untilClosed(await open(t, port))
   t.equal(await ended('network'), 1)
   const answers = async (localAddress: string) => {
     const socket = await open(t, port, small, localAddress)
@@ -101,42 +96,48 @@ t.test('connections of one network are bounded, those of a trusted proxy are not
       socket.once('data', () => resolve(true)).once('close', () => resolve(false))
     })
   }
-  t.equal(await answers('127.0.0.9'), true, 'another address has its own bound')
-  for (let count = 0; count < 6; count += 1) t.equal(await answers('127.0.7.1'), true, 'a trusted proxy has none')
+  t.equal(await answers('127.0.0.9'), true, 'another address has its own limit')
+  for (let count = 0; count < 6; count += 1) t.equal(await answers('127.0.7.1'), true, 'a trusted proxy has no limit')
   first[0]?.destroy()
-  await until('a place is free again', async () => (await answers('127.0.0.1')) === true)
+  await until('the network may open another connection', async () => (await answers('127.0.0.1')) === true)
 })
 
-t.test('connections are bounded in total, below the limit of descriptors', async (t) => {
+t.test('limits all connections, below the limit of descriptors', async (t) => {
   const { port, ended } = await serve(t, { max: 16, maxPerNetwork: 1 }, 75_000, ['127.0.7.0/24'])
   for (let count = 0; count < 16; count += 1) await open(t, port, '', '127.0.7.1')
-  t.ok((await endOf(await open(t, port, '', '127.0.7.1'), 5000)) < 5000, 'the 17th is rejected')
+  await untilClosed(await open(t, port, '', '127.0.7.1'))
   t.equal(await ended('total'), 1)
   t.equal(affordableConnections(10_000, 300), 108)
   t.equal(affordableConnections(50, 300), 50)
   t.equal(affordableConnections(10_000, 100), 16)
 })
 
-fieldCase(t, 28, 'an idle connection lives for `gateway.keepAliveTimeout`, and every response says so', async (t) => {
-  const { port } = await serve(t, {}, 2000)
-  const answer = firstAnswer(await sendBytes(port, small, 300))
-  requireForm(t, answer, 404)
-  t.equal(answer.headers['keep-alive'], 'timeout=2')
-  const socket = await open(t, port, small)
-  await new Promise((resolve) => socket.once('data', resolve))
-  await sleep(1500)
-  socket.write(small)
-  await new Promise((resolve) => socket.once('data', resolve))
-  const ms = await endOf(socket, 15_000)
-  t.ok(ms > 1900 && ms < 15_000, `${Math.round(ms)} ms`)
-})
+fieldCase(
+  t,
+  28,
+  'a connection stays open for `gateway.keepAliveTimeout`, which every response announces',
+  async (t) => {
+    const { port } = await serve(t, {}, 2000)
+    const answer = firstAnswer(await sendBytes(port, small, 300))
+    requireForm(t, answer, 404)
+    t.equal(answer.headers['keep-alive'], 'timeout=2')
+    const socket = await open(t, port, small)
+    await new Promise((resolve) => socket.once('data', resolve))
+    await sleep(1000)
+    const sentAt = performance.now()
+    socket.write(small)
+    await new Promise((resolve) => socket.once('data', resolve))
+    await untilClosed(socket)
+    const ms = performance.now() - sentAt
+    t.ok(ms >= 2000, `${Math.round(ms)} ms after the second request`)
+  }
+)
 
 fieldCase(t, 28, 'blank lines do not keep an idle connection open', async (t) => {
   const { port, ended } = await serve(t, {}, 1000)
   const socket = await open(t, port, small)
   const timer = setInterval(() => socket.write('\r\n'), 100)
   t.teardown(() => clearInterval(timer))
-  const ms = await endOf(socket, 20_000)
-  t.ok(ms < 20_000, `${Math.round(ms)} ms`)
+  await untilClosed(socket)
   t.equal(await ended('idle'), 1)
 })

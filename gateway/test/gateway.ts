@@ -22,7 +22,7 @@ import { file_user_v1_user, UserService } from '#gen/user/v1/user_pb.ts'
 import { buildApp, type GatewayParts } from '../app.ts'
 import { gateway } from '../config.ts'
 import { rateLimitScripts } from '../plugins/rate-limit-store.ts'
-import { manyByOne } from './many-by-one.ts'
+import { validateEach } from './validate-each.ts'
 
 type Options = Values<typeof gateway>
 type Ending = Pick<Test, 'teardown'>
@@ -42,7 +42,7 @@ export interface Setup extends Upstreams {
 const routes = ({ users = {}, sessions = {} }: Upstreams) => {
   return (router: ConnectRouter) => {
     router.service(UserService, users)
-    router.service(SessionService, manyByOne(sessions))
+    router.service(SessionService, validateEach(sessions))
   }
 }
 

@@ -6,7 +6,7 @@ import t from 'tap'
 import { type Session, SessionSchema, type ValidateSessionResponse } from '#gen/session/v1/session_pb.ts'
 import type { AuthenticateAndLoginResponseSchema } from '#gen/user/v1/user_pb.ts'
 import { buildGateway, credentials, loginAnswer, newSession, requireForm, serveUpstreams } from './gateway.ts'
-import { asOlderServer } from './many-by-one.ts'
+import { asOlderServer } from './validate-each.ts'
 
 type LoggedIn = Omit<MessageInitShape<typeof AuthenticateAndLoginResponseSchema>, '$typeName'>
 

@@ -1,4 +1,4 @@
-/** The sample of docs/guides/protect-an-app.md in a real nginx: what reaches the application, the gateway and the client. */
+/** The nginx sample of the documentation: the requests of the application and the gateway, and the responses to the client. */
 
 import t from 'tap'
 import { fieldCase } from '#common/testing/field-cases.ts'
@@ -6,7 +6,7 @@ import { buildGateway, listen, newSession, serveUpstreams } from './gateway.ts'
 import { hasNginx, sendFrom, serveNginx } from './nginx.ts'
 
 if (!hasNginx) {
-  t.comment('nginx is not installed here: the sample of docs/guides/protect-an-app.md is not run')
+  t.comment('nginx is not installed: the sample was not tested')
   t.end()
 } else {
   const { session, token, userId } = newSession()
@@ -31,7 +31,7 @@ if (!hasNginx) {
     sendFrom(client, port, [path(method), ...fields], body)
   const statusOf = (answer: string) => Number(answer.split(' ')[1])
 
-  /** What the application got under each name, as frameworks that replace `_` and `.` by `-` read it. */
+  /** The header fields of the last request, as frameworks read them that replace `_` and `.` by `-`. */
   function seen(): Record<string, string[]> {
     const { rawHeaders } = requests.at(-1) ?? { rawHeaders: [] }
     const fields: Record<string, string[]> = {}
@@ -45,61 +45,56 @@ if (!hasNginx) {
   }
   const identity = { 'x-user-id': [userId], 'x-session-id': [session.id] }
 
-  await fieldCase(
-    t,
-    20,
-    'identity headers of a client do not reach the application through nginx, in no spelling',
-    async (t) => {
-      const spellings = [
-        (name: string) => name,
-        (name: string) => name.toLowerCase(),
-        (name: string) => name.toUpperCase(),
-        (name: string) => name.replaceAll('-', '_'),
-        (name: string) => name.toUpperCase().replaceAll('-', '_'),
-        (name: string) => name.replaceAll('-', '.'),
-        (name: string) => name.toLowerCase().replaceAll('-', '.'),
-        (name: string) => name.replace('-', '_'),
-        (name: string) => name.replaceAll('-', '+'),
-        (name: string) => `${name} `
-      ]
-      for (const name of ['X-User-Id', 'X-Session-Id']) {
-        for (const spell of spellings) {
-          const field = `${spell(name)}: forged`
-          const answer = await send([field, authorization, field])
-          if (statusOf(answer) === 400) continue
-          t.equal(statusOf(answer), 200, field)
-          const { 'x-user-id': user, 'x-session-id': id } = seen()
-          t.same({ 'x-user-id': user, 'x-session-id': id }, identity, field)
-          t.notMatch(requests.at(-1)?.rawHeaders, ['forged'])
-        }
+  await fieldCase(t, 20, 'nginx removes the identity headers of a client in every spelling', async (t) => {
+    const spellings = [
+      (name: string) => name,
+      (name: string) => name.toLowerCase(),
+      (name: string) => name.toUpperCase(),
+      (name: string) => name.replaceAll('-', '_'),
+      (name: string) => name.toUpperCase().replaceAll('-', '_'),
+      (name: string) => name.replaceAll('-', '.'),
+      (name: string) => name.toLowerCase().replaceAll('-', '.'),
+      (name: string) => name.replace('-', '_'),
+      (name: string) => name.replaceAll('-', '+'),
+      (name: string) => `${name} `
+    ]
+    for (const name of ['X-User-Id', 'X-Session-Id']) {
+      for (const spell of spellings) {
+        const field = `${spell(name)}: forged`
+        const answer = await send([field, authorization, field])
+        if (statusOf(answer) === 400) continue
+        t.equal(statusOf(answer), 200, field)
+        const { 'x-user-id': user, 'x-session-id': id } = seen()
+        t.same({ 'x-user-id': user, 'x-session-id': id }, identity, field)
+        t.notMatch(requests.at(-1)?.rawHeaders, ['forged'])
       }
-      const chunked = ['Transfer-Encoding: chunked', 'Trailer: X-User-Id', authorization, 'Connection: X-User-Id']
-      t.equal(statusOf(await send(chunked, '2\r\nab\r\n0\r\nX-User-Id: forged\r\n\r\n', 'POST')), 200)
-      t.same(seen()['x-user-id'], [userId], 'in trailers')
-      t.same(requests.at(-1)?.rawTrailers, [])
-      const before = requests.length
-      for (const credential of [
-        [],
-        ['Authorization: Bearer nonsense'],
-        [`Authorization: Bearer ${newSession().token}`]
-      ]) {
-        const answer = await send([...credential, 'X-User-Id: forged', 'X-Session-Id: forged'])
-        t.equal(statusOf(answer), 401)
-        t.match(answer, /www-authenticate: bearer/i)
-      }
-      t.equal(requests.length, before, 'without a session, nothing reaches the application')
-      t.equal(
-        statusOf(await sendFrom(newClient(), port, ['GET /whose-session HTTP/1.1', authorization])),
-        404,
-        'internal'
-      )
     }
-  )
+    const chunked = ['Transfer-Encoding: chunked', 'Trailer: X-User-Id', authorization, 'Connection: X-User-Id']
+    t.equal(statusOf(await send(chunked, '2\r\nab\r\n0\r\nX-User-Id: forged\r\n\r\n', 'POST')), 200)
+    t.same(seen()['x-user-id'], [userId], 'in trailers')
+    t.same(requests.at(-1)?.rawTrailers, [])
+    const before = requests.length
+    for (const credential of [
+      [],
+      ['Authorization: Bearer nonsense'],
+      [`Authorization: Bearer ${newSession().token}`]
+    ]) {
+      const answer = await send([...credential, 'X-User-Id: forged', 'X-Session-Id: forged'])
+      t.equal(statusOf(answer), 401)
+      t.match(answer, /www-authenticate: bearer/i)
+    }
+    t.equal(requests.length, before, 'the application gets no request without a session')
+    t.equal(
+      statusOf(await sendFrom(newClient(), port, ['GET /whose-session HTTP/1.1', authorization])),
+      404,
+      'internal'
+    )
+  })
 
   await fieldCase(
     t,
     20,
-    'neither the token nor cookies reach the application, and 20 kB of cookies are no error',
+    'nginx passes neither the token nor cookies to the application, and accepts 20 kB of cookies',
     async (t) => {
       const cookies = Array.from({ length: 3 }, (_, index) => `Cookie: c${index}=${'x'.repeat(6_700)}`)
       t.equal(statusOf(await send([authorization, ...cookies])), 200)
@@ -110,7 +105,7 @@ if (!hasNginx) {
     }
   )
 
-  await fieldCase(t, 19, 'a request of any method and body is validated by nginx with GET', async (t) => {
+  await fieldCase(t, 19, 'nginx validates a request of any method and body with GET', async (t) => {
     for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']) {
       t.equal(
         statusOf(await send([authorization, 'Content-Type: text/plain', 'Content-Length: 2'], 'ab', method)),
@@ -123,24 +118,29 @@ if (!hasNginx) {
     t.ok(gatewayMethods.every(({ method, route }) => method === 'GET' && route === '/session'))
   })
 
-  await fieldCase(t, 20, 'X-Forwarded-For holds the address of the client, whatever the client sent', async (t) => {
-    const client = newClient()
-    const forged = ['X-Forwarded-For: 203.0.113.9', 'X-Real-IP: 203.0.113.9', 'Forwarded: for=203.0.113.9']
-    t.equal(statusOf(await send([authorization, ...forged], '', 'GET', client)), 200)
-    t.same(seen()['x-forwarded-for'], [client])
-    t.notMatch(JSON.stringify(requests.at(-1)?.rawHeaders), '203.0.113.9')
-    // The gateway counts the client, not nginx and not a forged address; over the limit, nginx has no identity to pass on.
-    const statuses = []
-    for (let count = 0; count < 41; count += 1) {
-      const fields = [authorization, `X-Forwarded-For: 203.0.113.${count}`]
-      statuses.push(statusOf(await send(fields, '', 'GET', client)))
+  await fieldCase(
+    t,
+    20,
+    'X-Forwarded-For is the address of the client, also when the client sent the field',
+    async (t) => {
+      const client = newClient()
+      const forged = ['X-Forwarded-For: 203.0.113.9', 'X-Real-IP: 203.0.113.9', 'Forwarded: for=203.0.113.9']
+      t.equal(statusOf(await send([authorization, ...forged], '', 'GET', client)), 200)
+      t.same(seen()['x-forwarded-for'], [client])
+      t.notMatch(JSON.stringify(requests.at(-1)?.rawHeaders), '203.0.113.9')
+      // The gateway limits the client by its address, not nginx and not a forged address. nginx answers 500 to a 429.
+      const statuses = []
+      for (let count = 0; count < 41; count += 1) {
+        const fields = [authorization, `X-Forwarded-For: 203.0.113.${count}`]
+        statuses.push(statusOf(await send(fields, '', 'GET', client)))
+      }
+      t.same(statuses.slice(0, 39), Array(39).fill(200))
+      t.equal(statuses.at(-1), 500, 'over its limit')
+      t.equal(statusOf(await send([authorization])), 200, 'another client has its own limit')
     }
-    t.same(statuses.slice(0, 39), Array(39).fill(200))
-    t.equal(statuses.at(-1), 500, 'its own limit is used up')
-    t.equal(statusOf(await send([authorization])), 200, 'another client has its own')
-  })
+  )
 
-  await fieldCase(t, 20, 'a stopped session-svc is a 5xx through nginx, never a 401', async (t) => {
+  await fieldCase(t, 20, 'nginx answers 5xx, never 401, while session-svc or the gateway is down', async (t) => {
     await upstreams.server.close()
     for (const fields of [[authorization], [authorization, 'Cookie: a=b']]) {
       const status = statusOf(await send(fields))

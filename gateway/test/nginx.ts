@@ -1,4 +1,4 @@
-/** A real nginx with the sample of docs/guides/protect-an-app.md before a gateway and an application. */
+/** Runs a real nginx, with the configuration of the documentation, before a gateway and an application. */
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -7,14 +7,14 @@ import { createServer, type IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { freePort } from '#common/testing/ports.ts'
+import { until } from '#common/testing/until.ts'
 
-/** Whether nginx is on this machine. */
+/** Whether nginx is installed. */
 export const hasNginx = spawnSync('nginx', ['-v'], { stdio: 'ignore' }).status === 0
 
-/** The sample, word by word. */
+/** The nginx block of docs/guides/protect-an-app.md. */
 function sample(): string {
   const page = readFileSync(new URL('../../docs/guides/protect-an-app.md', import.meta.url), 'utf8')
   const blocks = [...page.matchAll(/```nginx\n([\s\S]*?)```/g)].map(([, block]) => block as string)
@@ -22,13 +22,13 @@ function sample(): string {
   return blocks[0] as string
 }
 
-/** Replaces one address of the sample, which must be there. */
+/** @throws Error if the sample lacks the address */
 function replaced(text: string, from: string, to: string): string {
   if (!text.includes(from)) throw new Error(`the sample lacks "${from}"`)
   return text.replaceAll(from, to)
 }
 
-/** The application behind nginx: it answers 200 and keeps the requests that reached it. */
+/** The application behind nginx: it answers 200 and records its requests. */
 async function serveApplication(t: Test) {
   const requests: IncomingMessage[] = []
   const server = createServer((request, response) => {
@@ -44,7 +44,7 @@ async function serveApplication(t: Test) {
   return { requests, port: (server.address() as { port: number }).port }
 }
 
-/** Starts nginx with the sample; only its three addresses are replaced. It ends with the test. */
+/** Starts nginx with the sample, whose three addresses are replaced; stops it when the test ends. */
 export async function serveNginx(t: Test, gatewayPort: number) {
   const application = await serveApplication(t)
   const port = await freePort()
@@ -72,9 +72,11 @@ export async function serveNginx(t: Test, gatewayPort: number) {
     if (child.exitCode === null && child.signalCode === null) await exited
     rmSync(folder, { recursive: true, force: true })
   })
-  for (const endsAt = performance.now() + 20_000; !(await isOpen(port)); await sleep(30)) {
-    if (child.exitCode !== null || performance.now() > endsAt) throw new Error(`nginx did not start: ${output}`)
+  const isStarted = () => {
+    if (child.exitCode !== null) throw new Error(`nginx did not start: ${output}`)
+    return isOpen(port)
   }
+  await until('nginx is started', isStarted)
   return { port, requests: application.requests }
 }
 
@@ -86,7 +88,7 @@ function isOpen(port: number): Promise<boolean> {
   })
 }
 
-/** Sends bytes from an address of this machine; the connection ends with the answer. */
+/** Sends a request from a local address. @returns the response */
 export function sendFrom(localAddress: string, port: number, lines: string[], body = ''): Promise<string> {
   return new Promise((resolve, reject) => {
     const text = `${[...lines, 'Host: app.example.org', 'Connection: close'].join('\r\n')}\r\n\r\n${body}`

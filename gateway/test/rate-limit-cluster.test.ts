@@ -1,14 +1,14 @@
-/** Rate limits counted on a real Redis Cluster: by all gateways together, also while one of its servers is away. */
+/** Rate limits on a Redis Cluster, also while one of its servers is down. */
 
-import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { openRedis } from '#common/redis/store.ts'
 import { startRedisCluster } from '#common/testing/redis.ts'
 import { silentLog } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
 import { rateLimitScripts } from '../plugins/rate-limit-store.ts'
 import { buildGateway, credentials, loginAnswer, newAddress } from './gateway.ts'
 
-t.test('two gateways count together; without one server, only for its clients each for itself', async (t) => {
+t.test('counts for all gateways; each gateway counts the clients of a server that is down', async (t) => {
   const servers = await startRedisCluster(t)
   const nodes = servers.map(({ address }) => address)
   const config = { topology: 'cluster' as const, url: '', nodes, sentinelName: '', sentinelPassword: '' }
@@ -19,7 +19,7 @@ t.test('two gateways count together; without one server, only for its clients ea
     const { redis, servers: masters, close } = openRedis(config, { log: silentLog, scripts: rateLimitScripts })
     t.teardown(close)
     const { app } = await buildGateway(t, { users, options: { rateLimit }, parts: { redis } })
-    while (masters().length < 3 || !masters().every(({ isReady }) => isReady)) await sleep(20)
+    await until('every master is connected', () => masters().length === 3 && masters().every(({ isReady }) => isReady))
     return app
   }
 
@@ -33,12 +33,21 @@ t.test('two gateways count together; without one server, only for its clients ea
     return count
   }
 
-  for (let client = 0; client < 12; client += 1) t.equal(await admitted(newAddress()), 2)
+  // Both gateways admit 2 requests of a client together, or 2 each. (On a busy machine, Redis can answer too late: repeat.)
+  async function counts(clients: number): Promise<{ shared: number; separate: number }> {
+    const found: number[] = []
+    for (let client = 0; client < clients; client += 1) found.push(await admitted(newAddress()))
+    return {
+      shared: found.filter((count) => count === 2).length,
+      separate: found.filter((count) => count === 4).length
+    }
+  }
+
+  await until('the gateways share the counts of all clients', async () => (await counts(12)).shared === 12)
   servers[0]?.signal('SIGKILL')
-  while (await servers[0]?.client.ping().catch(() => undefined)) await sleep(20)
-  const counts: number[] = []
-  for (let client = 0; client < 40; client += 1) counts.push(await admitted(newAddress()))
-  const together = counts.filter((count) => count === 2).length
-  t.ok(together >= 15, `${together} of 40 clients are counted by both gateways together`)
-  t.ok(counts.every((count) => count === 2 || count === 4))
+  await until('the server is down', async () => !(await servers[0]?.client.ping().catch(() => undefined)))
+  await until('the gateways share the counts of the two servers, and count the clients of the third one', async () => {
+    const { shared, separate } = await counts(40)
+    return shared >= 15 && separate >= 1 && shared + separate === 40
+  })
 })

@@ -8,7 +8,7 @@ import postgres from 'postgres'
 import type { Test } from 'tap'
 import { until } from '#common/testing/until.ts'
 import { createEngineProcesses } from '../support/engine-processes.ts'
-import { createProduct, type ServiceName } from '../support/product.ts'
+import { createProduct, type ServiceName, startWithinMs } from '../support/product.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
 
 export const targets = ['postgres', 'redis', 'kafka', 'user-svc', 'session-svc'] as const
@@ -97,7 +97,7 @@ export async function createTestbed(t: Pick<Test, 'teardown'>, { brokers, env = 
 
   async function startService(name: ServiceName): Promise<void> {
     product.start(name)
-    await until(`${name} is alive`, () => livez(name), 30_000)
+    await until(`${name} is alive`, () => livez(name), startWithinMs)
     const port = { 'user-svc': product.ports.users, 'session-svc': product.ports.sessions }[name as string]
     if (port !== undefined) await until(`${name} listens`, () => listens(port))
   }
@@ -133,7 +133,7 @@ export async function createTestbed(t: Pick<Test, 'teardown'>, { brokers, env = 
     if (isEngine(target)) await kill(target)
     else await proxy(target).become('refuse')
     await Promise.all(answering.filter((name) => name !== target).map(startService))
-    for (const name of readyWithout[target]) await until(`${name} is ready`, () => product.isReady(name), 30_000)
+    for (const name of readyWithout[target]) await until(`${name} is ready`, () => product.isReady(name), startWithinMs)
   }
 
   async function startEmpty(target: Target): Promise<void> {

@@ -1,4 +1,4 @@
-/** Lets a test that says how one token is validated answer for many, in the form that the gateway asks for. */
+/** Implements `validateSessions` by a test's `validateSession`, in the current and in an older form. */
 
 import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import { durationMs, timestampMs } from '@bufbuild/protobuf/wkt'
@@ -14,8 +14,8 @@ import {
 
 type Sessions = Partial<ServiceImpl<typeof SessionService>>
 
-/** The same methods, and `validateSessions` by way of `validateSession` unless it is there already. */
-export function manyByOne(sessions: Sessions): Sessions {
+/** Adds `validateSessions`, which calls `validateSession` for each token, unless the test has its own. */
+export function validateEach(sessions: Sessions): Sessions {
   const { validateSession } = sessions
   if (validateSession === undefined) return sessions
   return {
@@ -26,7 +26,7 @@ export function manyByOne(sessions: Sessions): Sessions {
   }
 }
 
-/** The same methods as an older server has them, which does not know the flat form. */
+/** Adds `validateSessions` as an older session-svc has it, which does not know the flat form. */
 export function asOlderServer(sessions: Sessions & Pick<Required<Sessions>, 'validateSession'>): Sessions {
   return {
     ...sessions,
