@@ -1,4 +1,4 @@
-/** The page `docs/reference/field-cases.md`: the inputs from the field, and the answers that a run of the tests showed. */
+/** Writes and checks `docs/reference/field-cases.md`: inputs from the field, and the tests that cover each. */
 
 import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -42,7 +42,7 @@ function renderPage(answers: FieldCaseAnswer[]): string {
  * Compares the committed page with the answers of a whole run.
  *
  * @param someSkipped whether tests were skipped: the page may then have answers that the run does not have
- * @returns what is wrong, or nothing
+ * @returns the complaint, or undefined
  */
 export function comparePage(answers: FieldCaseAnswer[], someSkipped: boolean): string | undefined {
   const committed = existsSync(pagePath) ? readFileSync(pagePath, 'utf8') : ''
@@ -52,7 +52,7 @@ export function comparePage(answers: FieldCaseAnswer[], someSkipped: boolean): s
   return isFresh ? undefined : `${pagePath} is stale: run \`make test PAGE=1\``
 }
 
-/** Writes the page from the answers of a whole run. @returns what is wrong, or nothing */
+/** Writes the page from the answers of a whole run. @returns the complaint, or undefined */
 export function writePage(answers: FieldCaseAnswer[]): string | undefined {
   const unanswered = Object.keys(fieldCases).filter((number) => !answers.some((each) => each.number === Number(number)))
   if (unanswered.length > 0) return `field cases without a passing test: ${unanswered.join(', ')}`

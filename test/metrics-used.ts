@@ -1,9 +1,9 @@
-/** Which metrics the rules and dashboards in ops/ use, and whether a scrape of the running product has them. */
+/** Finds the metrics in the rules and dashboards of ops/, and compares them with a scrape of the running product. */
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { parse as parseYaml } from 'yaml'
 
-/** A PromQL expression and the place it stands in, for messages. */
+/** A PromQL expression and its file and title, for messages. */
 export interface Expression {
   where: string
   expr: string
@@ -29,7 +29,7 @@ const root = new URL('../', import.meta.url)
 const read = (file: string) => readFileSync(new URL(file, root), 'utf8')
 const filesIn = (folder: string) => readdirSync(new URL(folder, root)).map((file) => `${folder}/${file}`)
 
-/** Every rule, with the file it is in. */
+/** Every rule, with its file. */
 export function rules(): (Rule & { where: string })[] {
   return filesIn('ops/prometheus/rules').flatMap((file) => {
     const { groups } = parseYaml(read(file)) as { groups: { rules: Rule[] }[] }
@@ -41,7 +41,7 @@ export function rules(): (Rule & { where: string })[] {
   })
 }
 
-/** Every expression of every dashboard, Grafana's variables replaced so that Prometheus can read it. */
+/** Every expression of every dashboard, with Grafana's variables replaced by values. */
 export function dashboardExpressions(): Expression[] {
   return filesIn('ops/grafana/dashboards').flatMap((file) => {
     const { panels, annotations } = JSON.parse(read(file)) as Dashboard
@@ -58,7 +58,7 @@ const words = new Set(
    quantile limitk limit_ratio`.split(/\s+/)
 )
 
-/** What an expression reads: its metrics with the labels that are matched, and the labels that are grouped by. */
+/** The metrics of an expression with the labels that it matches, and the labels of its groupings. */
 export function reads(expr: string): { metrics: { name: string; labels: string[] }[]; grouping: string[] } {
   const bare = expr.replaceAll(/"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`/g, '""').replaceAll(/\[[^\]]*\]/g, '')
   const grouping: string[] = []
@@ -70,7 +70,7 @@ export function reads(expr: string): { metrics: { name: string; labels: string[]
     }
   )
   const metrics: { name: string; labels: string[] }[] = []
-  // A name with a parenthesis behind it is a function.
+  // A name before a parenthesis is a function.
   for (const [, name, matchers] of ungrouped.matchAll(
     /(?<![\w.:])([a-zA-Z_:][\w:]*)(?![\w:]*\s*\()\s*(?:\{([^}]*)\})?/g
   )) {
@@ -93,15 +93,15 @@ function samples(pages: string[]): Map<string, Set<string>> {
   return found
 }
 
-/** Made by Prometheus itself. */
+/** Series that Prometheus itself writes. */
 const isSynthetic = (name: string) => /^(up|ALERTS|ALERTS_FOR_STATE|scrape_\w+)$/.test(name)
 const targetLabels = ['job', 'instance']
 
 /**
- * Says which metrics and labels the rules and dashboards use that are on none of these `/metrics` pages.
+ * Finds metrics and labels in rules and dashboards that no page has.
  *
- * @param pages the texts of the pages of all four services, after every route and method has been used once
- * @returns one line for each, with the place that uses it; empty when all is well
+ * @param pages the `/metrics` pages of all four services
+ * @returns one line for each, with the expression that uses it
  */
 export function missingMetrics(pages: string[]): string[] {
   const exported = samples(pages)
@@ -116,7 +116,7 @@ export function missingMetrics(pages: string[]): string[] {
       ...known.flatMap(({ name, labels }) =>
         labels.filter((label) => !has(name, label)).map((label) => `no label ${label} on ${name} (${where})`)
       ),
-      // What a recording rule keeps is known only where nothing recorded is read.
+      // The labels of recorded metrics are not known here.
       ...grouping
         .filter((label) => known.length === metrics.length && !known.some(({ name }) => has(name, label)))
         .map((label) => `no label ${label} to group by (${where})`)

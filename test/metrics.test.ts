@@ -1,4 +1,4 @@
-/** The metrics of the running product: every one that rules and dashboards use exists, from the first scrape on. */
+/** The metrics of the running product: every metric of rules and dashboards exists, from the first scrape on. */
 
 import t from 'tap'
 import { until } from '#common/testing/until.ts'
@@ -17,11 +17,11 @@ const value = (pages: string[], series: string) => {
   return line === undefined ? undefined : Number(line.slice(series.length + 1))
 }
 
-t.test('what the rules and dashboards use is there before the first request', async (t) => {
+t.test('exports every metric of the rules and dashboards before the first request', async (t) => {
   t.same(missingMetrics(await scrape()), [])
 })
 
-t.test('requests are counted where they belong', async (t) => {
+t.test('counts requests by route, result and code', async (t) => {
   const email = newAddress()
   const { body } = await product.call('POST', '/reg', { json: { email, password } })
   await product.call('POST', '/auth', { json: { email, password } })

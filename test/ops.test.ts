@@ -1,4 +1,4 @@
-/** Holds what operators get, rules, dashboards and runbooks, against each other and against the code. */
+/** Checks rules, alerts, dashboards and runbooks against each other and against the code. */
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs'
@@ -24,7 +24,7 @@ interface Alert {
 }
 const alerts = rules().filter((rule) => rule.alert !== undefined) as unknown as Alert[]
 
-/** What shows the collected logs, also in the container of log-sink. */
+/** The program behind `make logs`, also in the container of log-sink. */
 const viewer = 'stack/logs.ts'
 const runbookLines = () =>
   list('ops/runbooks').flatMap((file) =>
@@ -37,14 +37,14 @@ const keys = new Map<string, Key<unknown>>()
 forEachKey(schema, (path, key) => keys.set(path, key))
 const isKeyOrGroup = (name: string) => [...keys.keys()].some((path) => `${path}.`.startsWith(`${name}.`))
 
-// promtool may have to be fetched first.
+// promtool may have to be downloaded first.
 t.setTimeout(600_000)
 
 t.test('promtool', async (t) => {
   t.setTimeout(600_000)
   const promtool = findPromtool()
   if (promtool === undefined) {
-    t.pass('promtool', { skip: 'it is not on the path, and the package `prometheus` that has it cannot be had' })
+    t.pass('promtool', { skip: 'promtool is not installed, and the package `prometheus` cannot be downloaded' })
     return
   }
 
@@ -53,9 +53,9 @@ t.test('promtool', async (t) => {
     if (status !== 0) t.comment(stdout + stderr)
     t.equal(status, 0, name)
   }
-  passes('takes the configuration', 'check', 'config', 'ops/prometheus/prometheus.yml')
+  passes('accepts the configuration', 'check', 'config', 'ops/prometheus/prometheus.yml')
   for (const file of list('ops/prometheus/rules')) {
-    passes(`takes ${file}`, 'check', 'rules', '--lint=all', '--lint-fatal', `ops/prometheus/rules/${file}`)
+    passes(`accepts ${file}`, 'check', 'rules', '--lint=all', '--lint-fatal', `ops/prometheus/rules/${file}`)
   }
   for (const file of list('ops/prometheus/tests')) {
     passes(`rule tests of ${file}`, 'test', 'rules', `ops/prometheus/tests/${file}`)
@@ -65,10 +65,10 @@ t.test('promtool', async (t) => {
     return { record: `panel:${index}`, labels: { where }, expr }
   })
   const folder = t.testdir({ 'panels.yml': stringify({ groups: [{ name: 'panels', rules: panels }] }) })
-  passes('takes every expression of the dashboards', 'check', 'rules', join(folder, 'panels.yml'))
+  passes('accepts every expression of the dashboards', 'check', 'rules', join(folder, 'panels.yml'))
 })
 
-t.test('an alert has a severity, words, a test that fires it, and a runbook of four parts', async (t) => {
+t.test('an alert has a severity, a summary, a description, a rule test that fires it, and a runbook', async (t) => {
   const tests = list('ops/prometheus/tests').flatMap((file) => {
     const { tests } = parseYaml(read(`ops/prometheus/tests/${file}`)) as {
       tests: { alert_rule_test?: { alertname: string; exp_alerts?: unknown[] }[] }[]
@@ -77,7 +77,7 @@ t.test('an alert has a severity, words, a test that fires it, and a runbook of f
   })
   for (const { alert, labels, annotations } of alerts) {
     t.match(labels.severity, /^(critical|warning)$/, `${alert} has a severity`)
-    t.ok(annotations.summary && annotations.description, `${alert} says what it is`)
+    t.ok(annotations.summary && annotations.description, `${alert} has a summary and a description`)
     t.ok(
       tests.some(({ alertname, exp_alerts = [] }) => alertname === alert && exp_alerts.length > 0),
       `a rule test fires ${alert}`
@@ -88,12 +88,12 @@ t.test('an alert has a severity, words, a test that fires it, and a runbook of f
   }
 })
 
-t.test('a runbook belongs to an alert, has its four parts, and links to what exists', async (t) => {
+t.test('a runbook belongs to an alert, has four parts, and names existing alerts and keys', async (t) => {
   for (const file of list('ops/runbooks')) {
     const text = read(`ops/runbooks/${file}`)
     t.ok(
       alerts.some(({ annotations }) => annotations.runbook_url === `ops/runbooks/${file}`),
-      `an alert leads to ${file}`
+      `an alert has the runbook ${file}`
     )
     t.same(
       text.match(/^## .*/gm),
@@ -103,20 +103,16 @@ t.test('a runbook belongs to an alert, has its four parts, and links to what exi
     for (const [, name] of text.match(/^Alerts?:.*$/m)?.[0].matchAll(/`(\w+)`/g) ?? []) {
       t.ok(
         alerts.some(({ alert }) => alert === name),
-        `${file} is about ${name}, which exists`
+        `${file}: the alert ${name} exists`
       )
     }
-    for (const [, link] of text.matchAll(/\]\(([^)]+)\)/g)) {
-      t.ok(existsSync(join(root, 'ops/runbooks', link as string)), `${file} links to ${link}`)
-    }
     for (const [, path = ''] of text.matchAll(/`(\w+\.[a-zA-Z.]+)`/g)) {
-      if ((path.split('.')[0] as string) in schema)
-        t.ok(isKeyOrGroup(path), `${file} names the key ${path}, which exists`)
+      if ((path.split('.')[0] as string) in schema) t.ok(isKeyOrGroup(path), `${file}: the key ${path} exists`)
     }
   }
 })
 
-t.test('a default that a runbook or a dashboard states is the default', async (t) => {
+t.test('defaults in runbooks and dashboards match the schema', async (t) => {
   const units: Record<string, number> = { '': 1, GiB: 2 ** 30, days: 86_400_000 }
   const files = [...list('ops/runbooks').map((file) => `ops/runbooks/${file}`), 'ops/grafana/dashboards/auth.json']
   const stated = files.flatMap((file) => [
@@ -129,11 +125,11 @@ t.test('a default that a runbook or a dashboard states is the default', async (t
   t.ok(stated.length >= 10)
 })
 
-t.test('a panel or an event that a runbook names is there', async (t) => {
+t.test('panels and events in runbooks exist', async (t) => {
   const panels = list('ops/grafana/dashboards').flatMap(
     (file) => JSON.parse(read(`ops/grafana/dashboards/${file}`)).panels as { title: string }[]
   )
-  // A runbook leaves out what stands behind a comma, such as the quantile.
+  // A runbook may omit the part behind a comma, such as the quantile.
   const titles = panels.flatMap(({ title }) => [title, title.split(', ')[0] as string])
   const code = globSync('{common,gateway,user-svc,session-svc,log-sink}/**/*.ts', { cwd: root })
     .filter((file) => !file.includes('/test/'))
@@ -143,7 +139,7 @@ t.test('a panel or an event that a runbook names is there', async (t) => {
     [...code.matchAll(new RegExp(`\\.(?:${levels})\\(\\s*\\{ event: '(\\w+)'`, 'g'))].map(([, event = '']) => event)
   const severe = logged('warn|error|fatal')
   const quiet = logged('debug|info').filter((event) => !severe.includes(event))
-  t.ok(quiet.includes('sys_startup') && severe.includes('sys_crash'), 'the levels of events are found')
+  t.ok(quiet.includes('sys_startup') && severe.includes('sys_crash'), 'the levels of events are known')
 
   for (const { file, line } of runbookLines()) {
     for (const [named] of line.matchAll(/\bpanels? _.+?_(?: and _.+?_)*/g)) {
@@ -162,7 +158,7 @@ t.test('a panel or an event that a runbook names is there', async (t) => {
   }
 })
 
-t.test('what a runbook asks of the log can be asked', async (t) => {
+t.test('`make logs` accepts the variables in runbooks', async (t) => {
   const value = '(?:<[^>]+>|[^\\s`<]+)'
   const locally = new RegExp(`make logs((?: \\w+=${value})+)`, 'g')
   const inDocker = new RegExp(`docker compose exec((?: -e \\w+=${value})+) log-sink node ${viewer}`, 'g')
@@ -172,9 +168,9 @@ t.test('what a runbook asks of the log can be asked', async (t) => {
     const [here = [], there = []] = [locally, inDocker].map((pattern) =>
       [...line.matchAll(pattern)].map(([, variables = '']) => variables.replaceAll(' -e ', ' '))
     )
-    t.same(here, there, `${file}: the same is asked with and without Docker`)
-    t.equal(line.split('make logs').length - 1, here.length, `${file}: in a form that it takes`)
-    t.equal(line.split(viewer).length - 1, there.length, `${file}: in a form that it takes`)
+    t.same(here, there, `${file}: the same variables with and without Docker`)
+    t.equal(line.split('make logs').length - 1, here.length, `${file}: in an accepted form`)
+    t.equal(line.split(viewer).length - 1, there.length, `${file}: in an accepted form`)
     for (const [, name = '', written = ''] of here.join(' ').matchAll(new RegExp(`(\\w+)=(${value})`, 'g'))) {
       const asked = name === 'TRACE' ? '0af7651916cd43dd8448eb211c80319c' : written
       t.ok(Object.values(readQuery({ [name]: asked }, Date.now())).some(Boolean), `${file}: ${name}=${written}`)
@@ -184,21 +180,21 @@ t.test('what a runbook asks of the log can be asked', async (t) => {
   t.ok(count > 5)
 })
 
-t.test('the RPC error ratio counts the codes that are the server’s fault', async (t) => {
+t.test('the RPC error ratio counts the codes of the class `server`', async (t) => {
   const rule = rules().find(({ record }) => record === 'method:grpc_server_errors:ratio_rate5m')
   const counted = /grpc_code=~"([^"]+)"/.exec(rule?.expr ?? '')?.[1]?.split('|') ?? []
   const atFault = allCodes.filter((code) => errorMeaning(code).errorClass === 'server')
   t.same(counted.toSorted(), atFault.map((code) => errorMeaning(code).name).toSorted())
 })
 
-t.test('codes that rules match exist', async (t) => {
+t.test('codes in rules exist', async (t) => {
   const names = allCodes.map((code) => errorMeaning(code).name)
   const matched = rules().flatMap(({ expr }) => [...expr.matchAll(/\b(?:grpc_)?code(?:=~|!~|!=|=)"([^"]+)"/g)])
   t.ok(matched.length > 0)
   for (const code of matched.flatMap(([, codes]) => (codes as string).split('|'))) t.ok(names.includes(code), code)
 })
 
-t.test('dashboards read the provisioned datasource', async (t) => {
+t.test('dashboards use the provisioned datasource, and panels do not overlap', async (t) => {
   const { datasources } = parseYaml(read('ops/grafana/provisioning/datasources/prometheus.yml'))
   for (const file of list('ops/grafana/dashboards')) {
     const { uid, panels } = JSON.parse(read(`ops/grafana/dashboards/${file}`))
@@ -208,7 +204,7 @@ t.test('dashboards read the provisioned datasource', async (t) => {
       ({ gridPos: { x, y, w, h } }) =>
         Array.from({ length: w * h }, (_, cell) => `${x + (cell % w)} ${y + Math.floor(cell / w)}`)
     )
-    t.equal(new Set(cells).size, cells.length, 'and its own place')
+    t.equal(new Set(cells).size, cells.length, 'no panels overlap')
     const used = [
       ...read(`ops/grafana/dashboards/${file}`).matchAll(/"datasource": \{\s*"type": "(\w+)",\s*"uid": "(\w+)"/g)
     ]
@@ -217,7 +213,7 @@ t.test('dashboards read the provisioned datasource', async (t) => {
   }
 })
 
-t.test('what an expression reads is found', async (t) => {
+t.test('finds the metrics, labels and groupings of an expression', async (t) => {
   t.same(
     reads(
       'sum by (job, le) (rate(a_bucket{job=~"x|y[.]{2}",le!="1"}[5m])) / on (job) group_left (v) (b:c > 1e3) or vector(0)'
@@ -232,7 +228,7 @@ t.test('what an expression reads is found', async (t) => {
   )
 })
 
-t.test('every recorded metric that is read is recorded', async (t) => {
+t.test('every recorded metric in an expression has a rule, and every rule is used', async (t) => {
   const recorded = rules().flatMap(({ record }) => record ?? [])
   const read = [...rules(), ...dashboardExpressions()].flatMap(({ expr }) =>
     reads(expr).metrics.map(({ name }) => name)
@@ -241,7 +237,7 @@ t.test('every recorded metric that is read is recorded', async (t) => {
   for (const name of recorded) t.ok(read.includes(name), `${name} is used`)
 })
 
-t.test('a metric or label that no page has is told', async (t) => {
+t.test('reports a metric or label that no service exports', async (t) => {
   const used = [...rules(), ...dashboardExpressions()].flatMap(({ expr }) => reads(expr))
   const labels = new Set(used.flatMap(({ metrics, grouping }) => [...metrics.flatMap((m) => m.labels), ...grouping]))
   const names = new Set(used.flatMap(({ metrics }) => metrics.map(({ name }) => name)))
@@ -258,6 +254,6 @@ t.test('a metric or label that no page has is told', async (t) => {
   )
   t.match(
     missingMetrics([page((name, label) => name === 'auth_logins_total' && label === 'result')]).join('\n'),
-    /^no label result to group by \(.*Log-ins by result\)$/m
+    /^no label result to group by \(.*Logins by result\)$/m
   )
 })

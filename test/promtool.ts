@@ -1,4 +1,4 @@
-/** Finds promtool, which checks Prometheus's files, or brings it from the distribution without installing a service. */
+/** Finds promtool, which checks Prometheus's files, or unpacks it from the distribution's package. */
 
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync } from 'node:fs'
@@ -10,10 +10,10 @@ const unpacked = join(folder, 'usr', 'bin', 'promtool')
 const works = (command: string) => spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0
 
 /**
- * Where promtool is: on the path, or in `.tools/`, where it is put now if this is a Debian or Ubuntu.
- * It is taken out of its package, because that, installed, would start a Prometheus.
+ * The path of promtool: from `PATH`, or from `.tools/`, into which it is unpacked on Debian and Ubuntu.
+ * An installed package would start a Prometheus server.
  *
- * @returns undefined when it cannot be had
+ * @returns undefined if promtool is not available
  */
 export function findPromtool(): string | undefined {
   if (works('promtool')) return 'promtool'
