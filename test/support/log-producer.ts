@@ -6,7 +6,7 @@
 
 import { join } from 'node:path'
 import { openServiceLog } from '#common/logging/service-log.ts'
-import { namesIn, nothingShipped, shippedNote } from '#common/logging/spool/layout.ts'
+import { namesIn, nothingShipped, openShipped } from '#common/logging/spool/layout.ts'
 import { createRegistry } from '#common/ops/metrics.ts'
 
 const [service = 'producer', from = '1', to = '1', perSecond = '1000', partition] = process.argv.slice(2)
@@ -31,7 +31,7 @@ const { log, startShipping, close } = openServiceLog(
 if (partition !== undefined) {
   // What a source is told to remember of its first batch, before there is one.
   for (const instance of namesIn(join(spoolDirectory, service))) {
-    const note = shippedNote(join(spoolDirectory, service, instance))
+    const note = openShipped(join(spoolDirectory, service, instance))
     note.write({ ...nothingShipped, partition: Number(partition) })
     note.close()
   }

@@ -1,12 +1,12 @@
-/** Lines that the brokers reject for their size, in a file beside the sources of a service. */
+/** The dead-letter file of a service: lines that the brokers reject for their size. */
 
 import { appendFileSync, renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** Both files together take at most this and one line more. */
+/** The limit of both files together, except for one line. */
 const maxBytes = 16 * 2 ** 20
 
-/** Writes a line to the dead-letter file of a service, whose older half goes when it is full. */
+/** Appends a line. A full file becomes the previous file, which is removed. */
 export function writeDeadLetter(directory: string, source: string, position: number, line: Buffer): void {
   const path = join(directory, 'dead-letters.ndjson')
   const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0

@@ -1,20 +1,19 @@
-/** Keeps the disk buffer within its limit where it is the place of the log, since Kafka is switched off. */
+/** Retention of the log in the disk buffer, without Kafka. */
 
 import type { Ownership } from '#common/process/directory-lease.ts'
 import type { Source } from './source.ts'
 
 /**
- * Removes the oldest segments of all sources until the rest fits. The segment that is being written stays, and a source
- * of a process that has ended goes with its last one.
+ * Removes the oldest segments of all sources until the others fit into `maxBytes`. The segment that this process writes
+ * stays. A source of a process that has ended is removed with its last segment.
  */
-export function retain(own: Source, adopted: Map<Source, Ownership>, maxBytes: number): void {
+export function removeOldest(own: Source, adopted: Map<Source, Ownership>, maxBytes: number): void {
   const sources = () => [own, ...adopted.keys()]
-  const held = () => sources().reduce((sum, source) => sum + source.bytes(), 0)
+  const heldBytes = () => sources().reduce((sum, source) => sum + source.bytes(), 0)
   const age = (source: Source) => source.oldestAt() ?? Number.POSITIVE_INFINITY
-  while (held() > maxBytes) {
-    const removed = sources()
-      .sort((a, b) => age(a) - age(b))
-      .find((source) => source.removeOldest(source === own))
+  while (heldBytes() > maxBytes) {
+    const oldestFirst = sources().sort((a, b) => age(a) - age(b))
+    const removed = oldestFirst.find((source) => source.removeOldest(source === own))
     if (removed === undefined) return
     if (removed !== own && removed.oldestAt() === undefined && adopted.delete(removed)) removed.remove()
   }

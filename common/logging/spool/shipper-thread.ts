@@ -1,11 +1,11 @@
-/** The shipper as a thread of its own, which is started again when it fails. */
+/** Runs the shipper in a worker thread, and restarts it when it fails. */
 
 import { Worker } from 'node:worker_threads'
 import type { EndRequest, ShipperData, ShipperReport } from './shipper-worker.ts'
 
-/** A shipper that runs. */
+/** A running shipper. */
 export interface ShipperThread {
-  /** Resolves when it has ended: at the latest after this time, sooner if all is shipped or the brokers are away. */
+  /** Resolves when the thread has ended: after `withinMs`, earlier if all lines are shipped or the brokers are down. */
   end(withinMs: number): Promise<void>
 }
 
@@ -22,7 +22,7 @@ export function startShipperThread(
   function start(): void {
     worker = new Worker(new URL('./shipper-worker.ts', import.meta.url), {
       workerData: data,
-      // Not those of the process: a thread refuses what is said to V8.
+      // Without the flags of the process: a thread rejects V8 flags.
       execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 1 }
     })

@@ -1,4 +1,4 @@
-/** The worker thread that ships the log: it may be busy or blocked without any request noticing. */
+/** The worker thread that ships the log, so that compression and the disk block no request. */
 
 import { readlinkSync } from 'node:fs'
 import { setPriority } from 'node:os'
@@ -8,7 +8,7 @@ import { collectGarbage } from '#common/process/start-garbage.ts'
 import { ship } from './shipper.ts'
 import type { DropReason } from './spool.ts'
 
-/** What the thread is started with. */
+/** The data that the thread starts with. */
 export interface ShipperData {
   service: string
   instance: string
@@ -18,25 +18,25 @@ export interface ShipperData {
   retains: boolean
 }
 
-/** What the thread tells: what has happened since it last did. */
+/** A message of the thread: the events since the previous one. */
 export interface ShipperReport {
   shipped: number
   dropped: Partial<Record<DropReason, number>>
-  /** Bytes in the buffer. */
+  /** The size of the buffer. */
   bytes: number
-  /** What is wrong with the brokers, if it lasts. */
+  /** Why the brokers fail, if they have failed for three seconds. */
   brokers: string | undefined
-  /** What is wrong with the disk. */
+  /** Why the disk fails. */
   disk: string | undefined
 }
 
-/** Asks the thread to end: at the latest after this time, sooner if all is shipped or the brokers are away. */
+/** Ends the thread: after `withinMs`, earlier if all lines are shipped or the brokers are down. */
 export interface EndRequest {
   withinMs: number
 }
 
 const reportMs = 1000
-const troubleMs = 3000
+const toleranceMs = 3000
 const { service, instance, directory, maxBytes, kafka, retains } = workerData as ShipperData
 const port = parentPort as NonNullable<typeof parentPort>
 const stop = new AbortController()
@@ -51,7 +51,7 @@ const report: ShipperReport = {
 let reported = ''
 let failingSince: number | undefined
 
-function tell(): void {
+function sendReport(): void {
   const text = JSON.stringify(report)
   if (text !== reported) port.postMessage(report)
   report.shipped = 0
@@ -59,20 +59,20 @@ function tell(): void {
   reported = JSON.stringify(report)
 }
 
-/** Requests come first when the processors are busy. Only Linux lets a thread have a priority of its own. */
+/** Lowers the CPU priority of the thread. Only Linux has a priority for each thread. */
 function yieldToRequests(): void {
   try {
     setPriority(Number(readlinkSync('/proc/thread-self').split('/').at(-1)), 10)
   } catch {
-    // Elsewhere it competes like any other thread.
+    // On other systems the thread keeps its priority.
   }
 }
 
-/** Loaded when needed: without brokers nobody pays for the client. */
+/** Loads the Kafka client only if there are brokers. */
 async function connect() {
   const { createLineSender, kafkaTrouble } = await import('#common/kafka/client.ts')
   const sender = createLineSender(kafka, `${service}-log`)
-  return { sender, trouble: (error: unknown) => kafkaTrouble(error, kafka.logs.topic) }
+  return { sender, reasonOf: (error: unknown) => kafkaTrouble(error, kafka.logs.topic) }
 }
 
 yieldToRequests()
@@ -80,9 +80,9 @@ port.on('message', ({ withinMs }: EndRequest) => {
   stop.abort()
   setTimeout(() => cutOff.abort(), withinMs).unref()
 })
-const timer = setInterval(tell, reportMs)
+const timer = setInterval(sendReport, reportMs)
 const brokers = kafka.brokers.length > 0 ? await connect() : undefined
-// With brokers the start is over when they have the first lines.
+// With brokers the start ends when they have the first lines.
 let isStarting = brokers !== undefined
 if (!isStarting) await collectGarbage()
 await ship(
@@ -95,26 +95,25 @@ await ship(
     },
     dropped(count, reason) {
       report.dropped[reason] = (report.dropped[reason] ?? 0) + count
-      // What is lost must not be lost from the count as well.
-      tell()
+      // At once: a crash must not lose the count.
+      sendReport()
     },
     bytes(bytes) {
       report.bytes = bytes
     },
     brokers(error) {
       failingSince = error === undefined ? undefined : (failingSince ?? performance.now())
-      // A moment's trouble, such as a leader that is being elected, is none.
-      const lasts = failingSince !== undefined && performance.now() - failingSince > troubleMs
-      report.brokers = lasts ? brokers?.trouble(error) : undefined
+      // Short failures, such as the election of a leader, are not reported.
+      const lasts = failingSince !== undefined && performance.now() - failingSince > toleranceMs
+      report.brokers = lasts ? brokers?.reasonOf(error) : undefined
     },
     disk(error) {
       report.disk = error === undefined ? undefined : String((error as NodeJS.ErrnoException).code ?? error)
     }
   },
-  stop.signal,
-  cutOff.signal
+  { stop: stop.signal, cutOff: cutOff.signal }
 )
 clearInterval(timer)
-tell()
+sendReport()
 await brokers?.sender.close()
 port.close()

@@ -1,46 +1,46 @@
-/** The reading end of the disk buffer: the lines of one source, in order, from where shipping stopped. */
+/** The reading end of the disk buffer: the lines of one source, in order, from its shipping position. */
 
 import { closeSync, fstatSync, openSync, readSync, rmSync, statSync } from 'node:fs'
 import { type Batch, linesIn } from './batch.ts'
-import { listSegments, readShipped, type Segment, type Shipped, shippedNote } from './layout.ts'
+import { listSegments, openShipped, readShipped, type Segment, type Shipped } from './layout.ts'
 import type { DropReason } from './spool.ts'
 
-/** A source that is being shipped. */
+/** An open source. */
 export interface Source {
   /** `<service>/<instance>` */
   name: string
   directory: string
-  /** The partition that its lines go to, or -1 as long as none is chosen. */
+  /** The partition of its lines; -1: not chosen yet. */
   partition(): number
-  /** The next lines, read into `buffer`, or nothing for now. */
+  /** Reads the next lines into `buffer`; undefined if there are none at present. */
   next(buffer: Buffer): Batch | undefined
-  /** Notes that the brokers have what was read, and removes the segments that are done with. */
+  /** Writes the shipping position behind the lines that were read, and removes the segments before it. */
   acknowledge(partition: number): void
-  /** The bytes that it takes on the disk. */
+  /** Its size on disk. */
   bytes(): number
-  /** Drops the oldest segment, unless that is the last one. @returns whether there was one */
+  /** Drops the oldest segment, unless it is the only one. @returns whether it dropped one */
   dropOldest(): boolean
-  /** When the oldest segment was last written, in ms since 1970; nothing if there is no segment. */
+  /** When the oldest segment was last written, in milliseconds since 1970; undefined without a segment. */
   oldestAt(): number | undefined
-  /** Removes the oldest segment, whose lines do not count as dropped. @returns whether there was one, beside the last */
+  /** Removes the oldest segment; its lines do not count as dropped. @returns whether it removed one */
   removeOldest(keepsLast: boolean): boolean
   close(): void
-  /** Removes a source that nobody writes to any more and that has no next line; half a line at its end is dropped. */
+  /** Removes the directory of an ended source that has no next line; a partial line at its end is dropped. */
   remove(): void
 }
 
 const lineEnd = 0x0a
 
-/** Opens a source where shipping stopped; `dropped` is told of lines that can never be shipped. */
+/** Opens a source at its shipping position. @param dropped called for lines that can never be shipped */
 export function openSource(
   name: string,
   directory: string,
   dropped: (count: number, reason: DropReason) => void
 ): Source {
-  const note = shippedNote(directory)
-  /** How far it has been read, which is a batch ahead of what has been shipped. */
+  const shippedFile = openShipped(directory)
+  /** The position of reading, a batch ahead of the shipping position. */
   let cursor: Shipped = readShipped(directory)
-  /** The segment that the cursor is in. */
+  /** The segment of the cursor. */
   let fd: number | undefined
   let passedSegments = true
 
@@ -50,14 +50,14 @@ export function openSource(
       const batch = read(buffer)
       if (batch !== undefined) return batch
       if (!listSegments(directory).some(({ first }) => first > cursor.segment)) return undefined
-      // Now that there is another segment this one is complete, but lines may have come to it since it was read.
+      // Another segment means that this one is complete, but lines may have been appended since it was read.
       const last = read(buffer)
       if (last !== undefined) return last
-      leaveSegment()
+      closeReadSegment()
     }
   }
 
-  /** Goes to the segment of the cursor or, if that is gone or done with, to the next one. */
+  /** Opens the segment of the cursor or, if that has been removed or shipped, the next one. */
   function openSegment(): boolean {
     const segments = listSegments(directory)
     const segment =
@@ -77,7 +77,7 @@ export function openSource(
     const length = readSync(fd as number, buffer, 0, buffer.length, cursor.offset)
     const end = buffer.subarray(0, length).lastIndexOf(lineEnd)
     if (end < 0) {
-      // No line is as long as the buffer: this is what a failing disk leaves.
+      // Lines are shorter than the buffer: these bytes are the remains of a disk failure.
       if (length === buffer.length) cursor = { ...cursor, offset: cursor.offset + length }
       return undefined
     }
@@ -88,7 +88,7 @@ export function openSource(
     return batch
   }
 
-  function leaveSegment(): void {
+  function closeReadSegment(): void {
     dropTorn()
     closeSegment()
     const following = listSegments(directory).find(({ first }) => first > cursor.segment)
@@ -124,7 +124,7 @@ export function openSource(
 
   function close(): void {
     closeSegment()
-    note.close()
+    shippedFile.close()
   }
 
   return {
@@ -134,7 +134,7 @@ export function openSource(
     next,
     acknowledge(partition) {
       cursor = { ...cursor, partition }
-      note.write(cursor)
+      shippedFile.write(cursor)
       if (passedSegments)
         for (const each of listSegments(directory)) if (each.first < cursor.segment) removeSegment(each)
       passedSegments = false

@@ -1,37 +1,37 @@
-/** The writing end of the disk buffer: lines of one turn of the event loop go out in one write, and nothing waits for Kafka. */
+/** The writing end of the disk buffer: one write for the lines of one turn of the event loop, independent of Kafka. */
 
 import { closeSync, ftruncateSync, mkdirSync, openSync, writeSync } from 'node:fs'
 import { segmentPath } from './layout.ts'
 
-/** Why lines were dropped; `too_large` for the brokers: such a line is in the dead-letter file. */
+/** Why lines were dropped. Lines that are `too_large` for the brokers are in the dead-letter file. */
 export type DropReason = 'disk' | 'too_long' | 'too_large' | 'spool_full' | 'torn'
 
-/** Takes the lines of one process. */
+/** The disk buffer of one process. */
 export interface Spool {
-  /** Takes a line, its end included. It is on its way to the disk when the current turn of the event loop ends. */
+  /** Takes a line with its line end. It is written when the current turn of the event loop ends. */
   write(line: string): void
-  /** Writes what has been taken. */
+  /** Writes all lines. */
   flush(): void
   close(): void
 }
 
-/** What a spool tells its owner. */
+/** The events of a spool. */
 export interface SpoolEvents {
   dropped(count: number, reason: DropReason): void
-  /** The disk does not take lines any more (with the reason), or takes them again. */
+  /** The first error of a disk failure; undefined when the disk works again. */
   disk(error: Error | undefined): void
 }
 
-/** The longest line that is kept, in characters: what a broker takes at once has a limit. */
+/** Longer lines are dropped, in characters: brokers limit the size of a request. */
 export const maxLineLength = 65_536
 const flushLength = 65_536
 
 /**
- * A spool that writes to segments in a directory, which is made when the first line comes.
- * A line that cannot be kept is dropped and told; its position stays empty, so that the sinks know of it too.
+ * Opens a spool; the first line creates its directory. A dropped line keeps its position, so that the sinks count it as
+ * missing.
  *
- * @param segmentBytes a segment that has this size is closed, and another begins
- * @param segmentMs so is a segment of this age
+ * @param segmentBytes the size at which a segment is closed
+ * @param segmentMs the age at which a segment is closed
  */
 export function openSpool(
   directory: string,
@@ -43,7 +43,7 @@ export function openSpool(
   let length = 0
   let scheduled = false
   let segment: { fd: number; size: number; openedAt: number } | undefined
-  /** Of the last line that was written or dropped. */
+  /** The position of the last line that was written or dropped. */
   let position = 0
   let failing = false
 
@@ -100,7 +100,7 @@ export function openSpool(
     try {
       if (segment !== undefined) ftruncateSync(segment.fd, segment.size)
     } catch {
-      // What is left of the write stays at the end of a segment that is closed now; the reader knows half a line.
+      // A partial line may remain at the end of the segment, which is closed now; the reader drops it.
     }
   }
 
