@@ -1,29 +1,28 @@
-/** Sessions over gRPC on the real Redis: their life from creation to each of their ends. */
+/** The RPCs of session-svc over gRPC, on a real Redis: creation, validation, and each way in which a session ends. */
 
-import { setTimeout as sleep } from 'node:timers/promises'
 import { timestampMs } from '@bufbuild/protobuf/wkt'
 import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
 import { reasonMetadata } from '#common/errors/connect-errors.ts'
 import { createLogger } from '#common/logging/logger.ts'
 import { newTrace } from '#common/ops/trace.ts'
-import { createToken, parseToken, uuidBytes } from '#common/session/session-token.ts'
+import { createToken, parseToken } from '#common/session/session-token.ts'
 import { silentLog } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
 import { InvalidReason } from '#gen/session/v1/session_pb.ts'
 import { keepMs } from '../scripts.ts'
 import { createSessions } from '../sessions.ts'
+import { ageSession, createAged, epochKey, sessionsKey, storedSession, storeValue } from './aged-session.ts'
 import { newUser, rules, startSessionSvc } from './service.ts'
 
-const { client, redis } = await startSessionSvc(t)
+const service = await startSessionSvc(t)
+const { client, redis } = service
 
 async function create(userId = newUser(), epoch = 0n, replacesToken?: string) {
   const { session, token } = await client.createSession({ userId, epoch, ...(replacesToken && { replacesToken }) })
   if (!session) throw new Error('no session')
   return { session, token, userId }
 }
-
-const keyOf = (userId: string) => `s:{${uuidBytes(userId).toString('base64url')}}`
-const digestOf = (token = '') => parseToken(token)?.hash ?? ''
 
 async function outcome(token: string, by = client): Promise<string> {
   const { result } = await by.validateSession({ token })
@@ -32,7 +31,7 @@ async function outcome(token: string, by = client): Promise<string> {
   return name
 }
 
-t.test('a new session validates and says whose it is', async (t) => {
+t.test('a new session is valid and has its user', async (t) => {
   const { session, token, userId } = await create()
   t.match(token, /^ses_[\w-]{70}$/)
   const { result } = await client.validateSession({ token })
@@ -41,9 +40,9 @@ t.test('a new session validates and says whose it is', async (t) => {
   t.equal(life, rules.lifetime)
 })
 
-t.test('of a token, only the digest of its secret is stored', async (t) => {
+t.test('Redis stores no token, only the digest of its secret', async (t) => {
   const { token, userId } = await create()
-  const tag = uuidBytes(userId).toString('base64url')
+  const tag = /\{(.+)\}/.exec(sessionsKey(userId))?.[1]
   const keys = await redis.keys(`*${tag}*`)
   const values = await Promise.all(keys.map(async (key) => Object.entries(await redis.hGetAll(key))))
   t.equal(keys.length, 1)
@@ -52,7 +51,7 @@ t.test('of a token, only the digest of its secret is stored', async (t) => {
   for (const form of ['base64url', 'base64', 'hex'] as const) t.notMatch(stored, secret.toString(form))
 })
 
-t.test('garbage, unknown and ended tokens are each told apart, and none is an error', async (t) => {
+t.test('a malformed, an unknown and an ended token are invalid for different reasons, without an error', async (t) => {
   const { token, userId } = await create()
   t.equal(await outcome('garbage'), 'MALFORMED')
   t.equal(await outcome(`${token}x`), 'MALFORMED')
@@ -62,21 +61,18 @@ t.test('garbage, unknown and ended tokens are each told apart, and none is an er
   await client.deleteSession({ target: { case: 'token', value: token } })
 })
 
-t.test(
-  'a value in Redis that session-svc did not write makes a session unknown, neither valid nor ended',
-  async (t) => {
-    for (const value of ['', 'garbage', '1 2 3', '0 x 1 2']) {
-      const { token, userId } = await create()
-      await redis.hSet(keyOf(userId), digestOf(token), value)
-      t.equal(await outcome(token), 'undefined', JSON.stringify(value))
-    }
-    const { token, userId } = await create()
-    await redis.set(keyOf(userId).replace('s:', 'e:'), 'garbage')
-    t.equal(await outcome(token), 'undefined', 'the epoch')
+t.test('a malformed value or epoch in Redis makes a session unknown, neither valid nor invalid', async (t) => {
+  for (const value of ['', 'garbage', '1 2 3', '0 x 1 2']) {
+    const { token } = await create()
+    await storeValue(service, token, value)
+    t.equal(await outcome(token), 'undefined', JSON.stringify(value))
   }
-)
+  const { token, userId } = await create()
+  await redis.set(epochKey(userId), 'garbage')
+  t.equal(await outcome(token), 'undefined', 'the epoch')
+})
 
-t.test('many tokens are answered in order, a bad one among them harms nobody', async (t) => {
+t.test('results are in the order of the tokens, and a malformed token does not affect the others', async (t) => {
   const [a, b] = await Promise.all([create(), create()])
   const { results } = await client.validateSessions({ tokens: [a.token, 'garbage', b.token] })
   t.same(
@@ -93,7 +89,7 @@ t.test('many tokens are answered in order, a bad one among them harms nobody', a
   await t.rejects(many, { code: Code.InvalidArgument })
 })
 
-t.test('a call for many requests names their traces in its one line', async (t) => {
+t.test('the log line of a call for several requests has their trace ids', async (t) => {
   const lines: string[] = []
   const log = createLogger('session-svc', 'info', { write: (line) => void lines.push(line) })
   const { client } = await startSessionSvc(t, {}, log)
@@ -101,12 +97,12 @@ t.test('a call for many requests names their traces in its one line', async (t) 
   await client.validateSessions({ tokens: ['x', 'y'], traceIds })
   t.match(JSON.parse(lines.at(-1) ?? ''), { event: 'rpc_served', count: 2, traceIds })
   for (const wrong of [traceIds.slice(1), ['x\ny', 'z'], [...traceIds, newTrace().traceId]]) {
-    const refused = client.validateSessions({ tokens: ['x', 'y'], traceIds: wrong })
-    await t.rejects(refused, { code: Code.InvalidArgument })
+    const call = client.validateSessions({ tokens: ['x', 'y'], traceIds: wrong })
+    await t.rejects(call, { code: Code.InvalidArgument })
   }
 })
 
-t.test('revocation ends what is below the epoch, and refuses to create more of it', async (t) => {
+t.test('a revocation ends sessions below its epoch and rejects creations below it', async (t) => {
   const userId = newUser()
   const old = await create(userId, 3n)
   await client.deleteUserSessions({ userId, epoch: 4n })
@@ -120,17 +116,16 @@ t.test('revocation ends what is below the epoch, and refuses to create more of i
   t.equal(await outcome(current.token), 'session', 'a repeated or a lower epoch ends nothing')
 })
 
-t.test('the epoch outlives every session that it ended', async (t) => {
+t.test('the epoch key outlives every session that the epoch ended', async (t) => {
   const userId = newUser()
   await create(userId)
   const { client: shortLived } = await startSessionSvc(t, { lifetime: 1000 })
   await shortLived.deleteUserSessions({ userId, epoch: 1n })
-  const tag = `{${uuidBytes(userId).toString('base64url')}}`
-  // What session.lifetime takes at most.
-  t.ok((await redis.pTTL(`e:${tag}`)) > 399 * 86_400_000)
+  // The maximum of session.lifetime is 400 days.
+  t.ok((await redis.pTTL(epochKey(userId))) > 399 * 86_400_000)
 })
 
-t.test('a new session replaces the one whose token it is given', async (t) => {
+t.test('a new session ends the session of the token in `replaces_token`', async (t) => {
   const first = await create()
   const second = await create(first.userId, 0n, first.token)
   t.equal(await outcome(first.token), 'NOT_FOUND')
@@ -140,21 +135,21 @@ t.test('a new session replaces the one whose token it is given', async (t) => {
   t.equal(await outcome((await create(newUser(), 0n, 'garbage')).token), 'session')
 })
 
-t.test('sessions end by idle time and by lifetime, and use prolongs only the first', async (t) => {
-  const { client: brief } = await startSessionSvc(t, { idleTimeout: 1000, lifetime: 2500 })
-  const { token: idle } = await brief.createSession({ userId: newUser() })
-  const { token: used } = await brief.createSession({ userId: newUser() })
-  for (let round = 0; round < 4; round++) {
-    await sleep(400)
-    const { result } = await brief.validateSession({ token: used })
-    t.equal(result.case, 'session', `used after ${400 * (round + 1)} ms`)
-  }
-  t.equal(await outcome(idle, brief), 'NOT_FOUND')
-  await sleep(1200)
-  t.equal(await outcome(used, brief), 'NOT_FOUND')
+t.test('a session ends by its idle timeout or its lifetime; a use extends only the first', async (t) => {
+  const { idleTimeout, lifetime } = rules
+  const userId = newUser()
+  const idle = await createAged(service, userId, { createdMs: idleTimeout, usedMs: idleTimeout })
+  t.equal(await outcome(idle), 'NOT_FOUND', 'idle')
+  const used = await createAged(service, userId, { createdMs: idleTimeout / 2, usedMs: idleTimeout / 2 })
+  t.equal(await outcome(used), 'session')
+  await until('the use is stored', async () => (await storedSession(service, used)).lastSeenAt > Date.now() - 10_000)
+  await ageSession(service, used, { createdMs: idleTimeout * 0.6, usedMs: idleTimeout * 0.6 })
+  t.equal(await outcome(used), 'session', 'without the use it would be idle')
+  const old = await createAged(service, userId, { createdMs: lifetime, usedMs: 0 })
+  t.equal(await outcome(old), 'NOT_FOUND', 'at the end of its lifetime, although in use')
 })
 
-t.test('a list holds the valid sessions only, and a session can be ended by the id it gives', async (t) => {
+t.test('a list has the valid sessions only, and a session can be ended by its id', async (t) => {
   const userId = newUser()
   const first = await create(userId)
   const second = await create(userId)
@@ -173,67 +168,62 @@ t.test('a list holds the valid sessions only, and a session can be ended by the 
   t.same((await client.listSessions({ userId })).sessions, [])
 })
 
-t.test('one session more than an account may have ends the oldest; dead ones go first', async (t) => {
+t.test('a session above the limit of the account ends the oldest one, ended sessions first', async (t) => {
   const { client: narrow } = await startSessionSvc(t, { maxPerUser: 3 })
   const userId = newUser()
   const tokens: string[] = []
-  for (let count = 0; count < 4; count++) {
-    tokens.push((await narrow.createSession({ userId })).token)
-    await sleep(2)
+  for (let count = 0; count < 4; count += 1) {
+    const { token } = await narrow.createSession({ userId })
+    await ageSession(service, token, { createdMs: 4000 - 1000 * count, usedMs: 0 })
+    tokens.push(token)
   }
   t.same(await Promise.all(tokens.map((token) => outcome(token))), ['NOT_FOUND', 'session', 'session', 'session'])
-  await redis.hSet(keyOf(userId), digestOf(tokens[3]), '0 1 1 1')
+  await storeValue(service, tokens[3] ?? '', '0 1 1 1')
   await narrow.createSession({ userId })
   t.same(await Promise.all(tokens.map((token) => outcome(token))), ['NOT_FOUND', 'session', 'session', 'NOT_FOUND'])
 })
 
-t.test('what has ended is swept out as sessions become more', async (t) => {
+t.test('ended sessions are swept when the number of sessions doubles', async (t) => {
   const userId = newUser()
   for (let count = 0; count < 8; count++) {
     const { token } = await create(userId)
-    if (count < 7) await redis.hSet(keyOf(userId), digestOf(token), '0 1 1 1')
+    if (count < 7) await storeValue(service, token, '0 1 1 1')
   }
   const { token } = await create(userId)
-  t.equal(await redis.hLen(keyOf(userId)), 2)
+  t.equal(await redis.hLen(sessionsKey(userId)), 2)
   t.equal(await outcome(token), 'session')
 })
 
-t.test(
-  'the key of a user outlasts the last session by a day at most, and is gone with the last that is ended',
-  async (t) => {
-    const userId = newUser()
-    const { client: brief } = await startSessionSvc(t, { idleTimeout: 1000, lifetime: 3 * keepMs })
-    const { token } = await brief.createSession({ userId })
-    const ttl = await redis.pTTL(keyOf(userId))
-    t.ok(ttl > keepMs - 5000 && ttl <= keepMs + 1000, `${ttl} ms`)
-    const { client: long } = await startSessionSvc(t, { idleTimeout: 2 * keepMs, lifetime: 3 * keepMs })
-    await long.createSession({ userId })
-    const longer = await redis.pTTL(keyOf(userId))
-    t.ok(longer > 2 * keepMs - 5000 && longer <= 2 * keepMs + 1000, `${longer} ms`)
-    await create(userId)
-    t.ok((await redis.pTTL(keyOf(userId))) > 2 * keepMs - 5000, 'a shorter one does not shorten it')
-    for (const { id } of (await client.listSessions({ userId })).sessions) {
-      await client.deleteSession({ target: { case: 'reference', value: { userId, sessionId: id } } })
-    }
-    t.equal(await redis.exists(keyOf(userId)), 0)
-    t.equal(await outcome(token), 'NOT_FOUND')
+t.test('the key of a user outlasts its sessions by a day at most, and is deleted with the last session', async (t) => {
+  const userId = newUser()
+  const { client: brief } = await startSessionSvc(t, { idleTimeout: 1000, lifetime: 3 * keepMs })
+  const { token } = await brief.createSession({ userId })
+  const ttl = await redis.pTTL(sessionsKey(userId))
+  t.ok(ttl > keepMs - 5000 && ttl <= keepMs + 1000, `${ttl} ms`)
+  const { client: long } = await startSessionSvc(t, { idleTimeout: 2 * keepMs, lifetime: 3 * keepMs })
+  await long.createSession({ userId })
+  const longer = await redis.pTTL(sessionsKey(userId))
+  t.ok(longer > 2 * keepMs - 5000 && longer <= 2 * keepMs + 1000, `${longer} ms`)
+  await create(userId)
+  t.ok((await redis.pTTL(sessionsKey(userId))) > 2 * keepMs - 5000, 'a shorter one does not shorten it')
+  for (const { id } of (await client.listSessions({ userId })).sessions) {
+    await client.deleteSession({ target: { case: 'reference', value: { userId, sessionId: id } } })
   }
-)
+  t.equal(await redis.exists(sessionsKey(userId)), 0)
+  t.equal(await outcome(token), 'NOT_FOUND')
+})
 
-t.test(
-  'a log-in that ended a session and got no answer may have been done; one that only created may be repeated',
-  async (t) => {
-    const { userId, token } = await create()
-    const lost = Object.assign(new Error('lost'), { code: 'ECONNRESET' })
-    const broken = Object.assign(Object.create(redis), { createSession: () => Promise.reject(lost) })
-    const sessions = createSessions(broken, rules, silentLog)
-    const signal = AbortSignal.timeout(1000)
-    await t.rejects(sessions.createSession(userId, 0n, parseToken(token), signal), { code: Code.DeadlineExceeded })
-    await t.rejects(sessions.createSession(userId, 0n, undefined, signal), { code: Code.Unavailable })
-  }
-)
+t.test('a lost reply is an unknown outcome if the creation ends a session, and not applied otherwise', async (t) => {
+  const { userId, token } = await create()
+  const lost = Object.assign(new Error('lost'), { code: 'ECONNRESET' })
+  const broken = Object.assign(Object.create(redis), { createSession: () => Promise.reject(lost) })
+  const sessions = createSessions(broken, rules, silentLog)
+  const signal = AbortSignal.timeout(1000)
+  await t.rejects(sessions.createSession(userId, 0n, parseToken(token), signal), { code: Code.DeadlineExceeded })
+  await t.rejects(sessions.createSession(userId, 0n, undefined, signal), { code: Code.Unavailable })
+})
 
-t.test('bad fields are named', async (t) => {
+t.test('invalid_argument names the fields', async (t) => {
   await t.rejects(client.createSession({ userId: 'x' }), { code: Code.InvalidArgument, message: /user_id/ })
   await t.rejects(client.createSession({ userId: newUser(), epoch: -1n }), { message: /epoch/ })
   await t.rejects(client.createSession({ userId: newUser(), epoch: 2n ** 60n }), { message: /epoch/ })
