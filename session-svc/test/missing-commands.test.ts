@@ -1,4 +1,4 @@
-/** A real Redis without some commands, with the keys of another program, or a cluster without a node: the reason is named. */
+/** A real Redis that lacks commands or has the keys of another program, and a cluster that is down: readiness shows the reason. */
 
 import t from 'tap'
 import { startRedisServer } from '#common/testing/redis.ts'
@@ -7,7 +7,7 @@ import { until } from '#common/testing/until.ts'
 import { openSessionStore } from '../session-store.ts'
 import { single, startOn, statesOf } from './store-calls.ts'
 
-t.test('a command that the server does not have is named by readiness', async (t) => {
+t.test('readiness names a command that the server lacks', async (t) => {
   const writes = await startRedisServer(t, ['rename-command HDEL ""'])
   const lacksHdel = await startOn(t, writes.address)
   const { redis, 'redis-writes': reason } = await lacksHdel.states()
@@ -28,7 +28,7 @@ t.test('without INFO on the server, sessions are created, validated and ended', 
   t.equal(await validate(token), 'invalid')
 })
 
-t.test("where another program has overwritten a user's key, every call is 503", async (t) => {
+t.test("if another program has overwritten a user's key, calls for the user are 503", async (t) => {
   const server = await startRedisServer(t)
   const { create, validate, tryEnd } = await startOn(t, server.address)
   const token = await create()
@@ -38,7 +38,7 @@ t.test("where another program has overwritten a user's key, every call is 503", 
   t.equal(await tryEnd(token), 'Unavailable')
 })
 
-t.test('of a cluster none of whose nodes answers, readiness names the reason', async (t) => {
+t.test('readiness shows why no node of a cluster can be reached', async (t) => {
   const store = openSessionStore(
     { ...single, topology: 'cluster', nodes: ['127.0.0.1:1'], url: '' },
     { log: silentLog }

@@ -1,11 +1,10 @@
-/** Which configurations of Redis could bring ended sessions back, told by the real server. */
+/** Readiness rejects configurations of Redis that could restore ended sessions, and users that lack permissions. */
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { Code } from '@connectrpc/connect'
 import t, { type Test } from 'tap'
 import { toConnectError } from '#common/errors/driver-errors.ts'
@@ -14,10 +13,11 @@ import { connectRedis } from '#common/redis/connection.ts'
 import { fieldCase } from '#common/testing/field-cases.ts'
 import { freePort } from '#common/testing/ports.ts'
 import { silentLog } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
 import { createDurabilityCheck, requireDurability } from '../redis-durability.ts'
 import { redisDependencies } from '../redis-probes.ts'
 import { openSessionStore } from '../session-store.ts'
-import { newUser, startSessionSvc } from './service.ts'
+import { isConnected, newUser, startSessionSvc } from './service.ts'
 
 const port = await freePort()
 const directory = mkdtempSync(join(tmpdir(), 'redis-'))
@@ -26,34 +26,34 @@ const redis = connectRedis(`redis://127.0.0.1:${port}`, silentLog)
 t.teardown(async () => {
   redis.destroy()
   server.kill('SIGKILL')
-  // Until it is gone it may still write into the directory.
+  // Until it has ended it may still write to the directory.
   await once(server, 'exit')
   rmSync(directory, { recursive: true, force: true })
 })
-while (!redis.isReady) await sleep(20)
+await until('Redis is connected', () => redis.isReady)
 
 const settings = { topology: 'single' as const, nodes: [], sentinelName: '', sentinelPassword: '', minReplicas: 0 }
 
-t.test('an append-only file is safe, and so is no persistence at all', async () => {
+t.test('an append-only file is durable, and no persistence is accepted', async () => {
   await requireDurability(redis)
   await redis.configSet('appendonly', 'no')
   await requireDurability(redis)
 })
 
-t.test('snapshots alone are not, and neither is eviction', async (t) => {
+t.test('snapshots alone and eviction are rejected', async (t) => {
   await redis.configSet({ appendonly: 'no', save: '3600 1' })
   await t.rejects(requireDurability(redis), { message: /appendonly is no/ })
   await redis.configSet({ appendonly: 'yes', 'maxmemory-policy': 'allkeys-lru' })
   await t.rejects(requireDurability(redis), { message: /noeviction/ })
 })
 
-/** A connection as a user of its own, with the given permissions. */
+/** A connection as a new user with these permissions. */
 async function connectAs(t: Test, ...permissions: string[]) {
   const name = `user${++users}`
   await redis.sendCommand(['ACL', 'SETUSER', name, 'on', '>hunter2', ...permissions])
   const client = connectRedis(`redis://${name}:hunter2@127.0.0.1:${port}`, silentLog)
   t.teardown(() => client.destroy())
-  while (!client.isReady) await sleep(20)
+  await until('the user is connected', () => client.isReady)
   return client
 }
 let users = 0
@@ -68,7 +68,7 @@ fieldCase(t, 12, 'without INFO and CONFIG, readiness names the command, the reme
   await createDurabilityCheck('assured').require(blind)
 })
 
-fieldCase(t, 12, 'readiness names the first word of a refusal of Redis and the remedy', async (t) => {
+fieldCase(t, 12, 'readiness shows the error of Redis and the remedy, without a secret', async (t) => {
   const reasons = {
     'redis://default:wrong@': /^answers "WRONGPASS .*": check the user and the password in redis.url$/,
     'redis://nobody:hunter2@': /^answers "WRONGPASS /,
@@ -78,13 +78,13 @@ fieldCase(t, 12, 'readiness names the first word of a refusal of Redis and the r
   for (const [start, reason] of Object.entries(reasons)) {
     const store = openSessionStore({ ...settings, url: `${start}127.0.0.1:${port}` }, { log: silentLog })
     t.teardown(store.close)
-    // Redis refuses the connections for reads and for writes separately.
+    // Redis rejects the connections for reads and for writes separately.
     for (const { probe } of redisDependencies(store, 'single', async () => {})) {
-      let shown = await probe().then(() => 'up', reasonOf)
-      while (shown === 'cannot be reached') {
-        await sleep(20)
+      let shown = ''
+      await until('the reason is known', async () => {
         shown = await probe().then(() => 'up', reasonOf)
-      }
+        return shown !== 'cannot be reached'
+      })
       t.match(shown, reason)
       t.notMatch(shown, /hunter2|wrong|127/)
     }
@@ -92,68 +92,57 @@ fieldCase(t, 12, 'readiness names the first word of a refusal of Redis and the r
   await redis.sendCommand(['ACL', 'SETUSER', 'default', 'nopass'])
 })
 
-fieldCase(
-  t,
-  12,
-  'a user that lacks a command or a key of sessions is named by readiness, and calls are 503',
-  async (t) => {
-    const lacks = {
-      '-hget': /(NOPERM|can't run this command|no permissions to run).*grant/,
-      '-evalsha_ro': /NOPERM/,
-      '~x:*': /NOPERM|key/
-    }
-    for (const [permission, reason] of Object.entries(lacks)) {
-      const name = `user${++users}`
-      const keys = permission.startsWith('~') ? [permission] : ['~*', permission]
-      await redis.sendCommand(['ACL', 'SETUSER', name, 'on', '>hunter2', '+@all', ...keys])
-      const store = openSessionStore(
-        { ...settings, url: `redis://${name}:hunter2@127.0.0.1:${port}` },
-        { log: silentLog }
-      )
-      t.teardown(store.close)
-      while (!store.servers()[0]?.isReady) await sleep(20)
-      const [reads] = redisDependencies(store, 'single', async () => {})
-      const refusal = await reads?.probe().catch((error: unknown) => error)
-      t.match(reasonOf(refusal), reason)
-      t.equal(toConnectError(refusal, true).code, Code.Unavailable)
-    }
+fieldCase(t, 12, 'without permission for a read, readiness shows it and calls are 503', async (t) => {
+  const lacks = {
+    '-hget': /(NOPERM|can't run this command|no permissions to run).*grant/,
+    '-evalsha_ro': /NOPERM/,
+    '~x:*': /NOPERM|key/
   }
-)
-
-fieldCase(
-  t,
-  12,
-  'a user that lacks a command for writes is named by readiness, and sessions are validated',
-  async (t) => {
-    const lacks = {
-      '-hset': 'answers "NOPERM this user has no permissions to run the \'hset\' command"',
-      '-pexpire': 'answers "NOPERM this user has no permissions to run the \'pexpire\' command"',
-      '-hdel': 'answers "NOPERM this user has no permissions to run the \'hdel\' command"',
-      '-@write': 'answers "NOPERM this user has no permissions to run the \'set\' command"',
-      '-evalsha': 'answers "NOPERM this user has no permissions to run the \'evalsha\' command"',
-      'resetkeys %R~* %W~s:*': 'answers "NOPERM this user has no permissions to access one of the keys'
-    }
-    for (const [permission, reason] of Object.entries(lacks)) {
-      const name = `user${++users}`
-      const permissions = ['on', '>hunter2', '+@all', '~*', ...permission.split(' ')]
-      await redis.sendCommand(['ACL', 'SETUSER', name, ...permissions])
-      const store = openSessionStore(
-        { ...settings, url: `redis://${name}:hunter2@127.0.0.1:${port}` },
-        { log: silentLog }
-      )
-      t.teardown(store.close)
-      while (!store.servers()[0]?.isReady || !store.writes.servers()[0]?.isReady) await sleep(20)
-      const [reads, writes] = redisDependencies(store, 'single', async () => {})
-      const shown = await writes?.probe().then(() => 'up', reasonOf)
-      t.ok(shown?.startsWith(reason), `${permission}: ${shown}`)
-      t.match(shown, /grant this to the product's user/)
-      if (!permission.startsWith('resetkeys'))
-        t.equal(await reads?.probe().then(() => 'up', reasonOf), 'up', permission)
-    }
+  for (const [permission, reason] of Object.entries(lacks)) {
+    const name = `user${++users}`
+    const keys = permission.startsWith('~') ? [permission] : ['~*', permission]
+    await redis.sendCommand(['ACL', 'SETUSER', name, 'on', '>hunter2', '+@all', ...keys])
+    const store = openSessionStore(
+      { ...settings, url: `redis://${name}:hunter2@127.0.0.1:${port}` },
+      { log: silentLog }
+    )
+    t.teardown(store.close)
+    await until('the user is connected', () => isConnected(store))
+    const [reads] = redisDependencies(store, 'single', async () => {})
+    const refusal = await reads?.probe().catch((error: unknown) => error)
+    t.match(reasonOf(refusal), reason)
+    t.equal(toConnectError(refusal, true).code, Code.Unavailable)
   }
-)
+})
 
-t.test('the permissions that docs/operate/deploy.md lists are enough', async (t) => {
+fieldCase(t, 12, 'without permission for a write, readiness shows it and sessions are validated', async (t) => {
+  const lacks = {
+    '-hset': 'answers "NOPERM this user has no permissions to run the \'hset\' command"',
+    '-pexpire': 'answers "NOPERM this user has no permissions to run the \'pexpire\' command"',
+    '-hdel': 'answers "NOPERM this user has no permissions to run the \'hdel\' command"',
+    '-@write': 'answers "NOPERM this user has no permissions to run the \'set\' command"',
+    '-evalsha': 'answers "NOPERM this user has no permissions to run the \'evalsha\' command"',
+    'resetkeys %R~* %W~s:*': 'answers "NOPERM this user has no permissions to access one of the keys'
+  }
+  for (const [permission, reason] of Object.entries(lacks)) {
+    const name = `user${++users}`
+    const permissions = ['on', '>hunter2', '+@all', '~*', ...permission.split(' ')]
+    await redis.sendCommand(['ACL', 'SETUSER', name, ...permissions])
+    const store = openSessionStore(
+      { ...settings, url: `redis://${name}:hunter2@127.0.0.1:${port}` },
+      { log: silentLog }
+    )
+    t.teardown(store.close)
+    await until('the user is connected', () => isConnected(store) && isConnected(store.writes))
+    const [reads, writes] = redisDependencies(store, 'single', async () => {})
+    const shown = await writes?.probe().then(() => 'up', reasonOf)
+    t.ok(shown?.startsWith(reason), `${permission}: ${shown}`)
+    t.match(shown, /grant this to the product's user/)
+    if (!permission.startsWith('resetkeys')) t.equal(await reads?.probe().then(() => 'up', reasonOf), 'up', permission)
+  }
+})
+
+t.test('the permissions in docs/operate/deploy.md suffice', async (t) => {
   const page = readFileSync(new URL('../../docs/operate/deploy.md', import.meta.url), 'utf8')
   const [, listed = ''] = /ACL SETUSER product on >\S+ ([^`\n]+)/.exec(page) ?? []
   const name = `user${++users}`

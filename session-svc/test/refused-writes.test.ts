@@ -1,12 +1,12 @@
-/** A real Redis that answers a part of the commands: validations continue, creations and ends of sessions are 503. */
+/** A real Redis that rejects or pauses writes: sessions are validated, creations and ends of sessions are 503. */
 
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { Registry } from '@prometheus-io/client'
 import t, { type Test } from 'tap'
+import { createLogger } from '#common/logging/logger.ts'
 import { watchReadiness } from '#common/ops/readiness.ts'
 import { fieldCase } from '#common/testing/field-cases.ts'
 import {
@@ -18,10 +18,11 @@ import {
 import { silentLog } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
 import { redisDependencies } from '../redis-probes.ts'
-import { newUser, startSessionSvc } from './service.ts'
+import { ageSession, storedSession } from './aged-session.ts'
+import { newUser, rules, startSessionSvc } from './service.ts'
 import { actions, type Service, single, startOn, statesOf } from './store-calls.ts'
 
-/** A disk of its own, or nothing if this process may not have one. */
+/** Mounts a disk of 1 MB; returns undefined if this process is not permitted to. */
 function mountDisk(t: Test): string | undefined {
   const path = mkdtempSync(join(tmpdir(), 'redis-disk-'))
   try {
@@ -45,28 +46,33 @@ async function fill({ client }: RedisServer): Promise<void> {
     )
     if (refused) return
   }
-  throw new Error('the disk is never full')
+  throw new Error('the disk did not become full')
 }
 
-await fieldCase(t, 6, 'validations are 200, writes 503, and readiness names MISCONF and the remedy', async (t) => {
-  const disk = mountDisk(t)
-  if (disk === undefined) return void t.pass('a full disk', { skip: 'mounting a small disk takes root' })
-  const server = await startRedisServer(t, [`dir ${disk}`, 'auto-aof-rewrite-percentage 0'])
-  const { create, validate, tryCreate, tryEnd, tryRevoke, states } = await startOn(t, server.address)
-  const userId = newUser()
-  const token = await create(userId)
-  t.same(await states(), { redis: 'up', 'redis-writes': 'up' })
-  await fill(server)
-  await until('Redis refuses writes', async () => (await tryCreate()) === 'Unavailable')
-  t.equal(await validate(token), 'session')
-  t.same([await tryEnd(token), await tryRevoke(userId)], ['Unavailable', 'Unavailable'])
-  const { redis, 'redis-writes': writes } = await states()
-  t.equal(redis, 'up')
-  t.match(writes, /^answers "MISCONF .*No space left.*": give Redis a disk/)
-  t.equal(await validate(token), 'session')
-})
+await fieldCase(
+  t,
+  6,
+  'on a full disk, sessions are validated, writes are 503, and readiness shows MISCONF and the remedy',
+  async (t) => {
+    const disk = mountDisk(t)
+    if (disk === undefined) return void t.pass('a full disk', { skip: 'mounting a small disk takes root' })
+    const server = await startRedisServer(t, [`dir ${disk}`, 'auto-aof-rewrite-percentage 0'])
+    const { create, validate, tryCreate, tryEnd, tryRevoke, states } = await startOn(t, server.address)
+    const userId = newUser()
+    const token = await create(userId)
+    t.same(await states(), { redis: 'up', 'redis-writes': 'up' })
+    await fill(server)
+    await until('Redis refuses writes', async () => (await tryCreate()) === 'Unavailable')
+    t.equal(await validate(token), 'session')
+    t.same([await tryEnd(token), await tryRevoke(userId)], ['Unavailable', 'Unavailable'])
+    const { redis, 'redis-writes': writes } = await states()
+    t.equal(redis, 'up')
+    t.match(writes, /^answers "MISCONF .*No space left.*": give Redis a disk/)
+    t.equal(await validate(token), 'session')
+  }
+)
 
-await fieldCase(t, 6, 'with its memory full, Redis still ends sessions, and validates them', async (t) => {
+await fieldCase(t, 6, 'with full memory, sessions are validated and ended, and creations are 503', async (t) => {
   const server = await startRedisServer(t)
   const { create, validate, tryCreate, tryEnd, tryRevoke, states } = await startOn(t, server.address)
   const userId = newUser()
@@ -81,7 +87,7 @@ await fieldCase(t, 6, 'with its memory full, Redis still ends sessions, and vali
   t.same([await validate(token), await validate(other)], ['invalid', 'invalid'])
 })
 
-await fieldCase(t, 6, 'without the replicas that Redis demands, sessions are validated', async (t) => {
+await fieldCase(t, 6, 'without the required replicas, sessions are validated and creations are 503', async (t) => {
   const server = await startRedisServer(t)
   const { create, validate, tryCreate, states } = await startOn(t, server.address)
   const token = await create()
@@ -90,7 +96,7 @@ await fieldCase(t, 6, 'without the replicas that Redis demands, sessions are val
   t.match(await states(), { redis: 'up', 'redis-writes': /NOREPLICAS .*: bring the replicas back/ })
 })
 
-await fieldCase(t, 6, 'a cluster that is down and allows reads validates sessions', async (t) => {
+await fieldCase(t, 6, 'a cluster that is down but allows reads validates sessions', async (t) => {
   const servers = await startRedisCluster(t)
   const nodes = servers.map(({ address }) => address)
   const service = await startSessionSvc(t, {}, silentLog, { ...single, topology: 'cluster', url: '', nodes })
@@ -98,7 +104,6 @@ await fieldCase(t, 6, 'a cluster that is down and allows reads validates session
   const [first] = servers as [RedisServer]
   let token = await create()
   while (Number(await first.client.sendCommand(['DBSIZE'])) === 0) token = await create()
-  const isMine = async () => (await validate(token)) === 'session'
   for (const server of servers) {
     await server.client.configSet({ 'cluster-require-full-coverage': 'yes', 'cluster-allow-reads-when-down': 'yes' })
   }
@@ -106,31 +111,28 @@ await fieldCase(t, 6, 'a cluster that is down and allows reads validates session
   await until('the cluster is down', async () =>
     String(await first.client.sendCommand(['CLUSTER', 'INFO'])).includes('cluster_state:fail')
   )
-  t.ok(await isMine())
+  t.equal(await validate(token), 'session')
   t.equal(await tryCreate(), 'Unavailable')
   const { redis, 'redis-writes': writes } = await statesOf(service, 'cluster')()
   t.equal(redis, 'up')
   t.match(writes, /CLUSTERDOWN/)
 })
 
-t.test(
-  'a server that has become a replica shows no session, and is left for the one that its name leads to',
-  async (t) => {
-    const [server, master] = [await startRedisServer(t), await startRedisServer(t)]
-    const { create, validate, tryCreate, states, store } = await startOn(t, server.address)
-    const token = await create()
-    await server.client.sendCommand(['REPLICAOF', '127.0.0.1', String(master.port)])
-    t.equal(await validate(token), 'Unavailable', 'without a probe: its master may have ended the session')
-    t.equal(await tryCreate(), 'Unavailable')
-    const reconnected = new Promise((resolve) => store.servers()[0]?.once('ready', resolve))
-    t.match(await states(), { redis: /READONLY .*must lead to the master/, 'redis-writes': /READONLY/ })
-    await reconnected
-    await server.client.sendCommand(['REPLICAOF', 'NO', 'ONE'])
-    await until('it is a master again', async () => /session|invalid/.test(await validate(token)))
-  }
-)
+t.test('a server that has become a replica serves no session, and the connection is replaced', async (t) => {
+  const [server, master] = [await startRedisServer(t), await startRedisServer(t)]
+  const { create, validate, tryCreate, states, store } = await startOn(t, server.address)
+  const token = await create()
+  await server.client.sendCommand(['REPLICAOF', '127.0.0.1', String(master.port)])
+  t.equal(await validate(token), 'Unavailable', 'before any probe: its master may have ended the session')
+  t.equal(await tryCreate(), 'Unavailable')
+  const reconnected = new Promise((resolve) => store.servers()[0]?.once('ready', resolve))
+  t.match(await states(), { redis: /READONLY .*must lead to the master/, 'redis-writes': /READONLY/ })
+  await reconnected
+  await server.client.sendCommand(['REPLICAOF', 'NO', 'ONE'])
+  await until('it is a master again', async () => /session|invalid/.test(await validate(token)))
+})
 
-t.test('readiness: the service is ready while writes are refused, and refuses them at once', async (t) => {
+t.test('while Redis rejects writes, the service is ready and fails writes fast', async (t) => {
   const server = await startRedisServer(t)
   const { store } = await startOn(t, server.address)
   const readiness = watchReadiness(
@@ -149,68 +151,92 @@ t.test('readiness: the service is ready while writes are refused, and refuses th
   await until('writes are up', async () => readiness.states().every(({ up }) => up))
 })
 
-/** Validations answer all the time while each server delays writes, one of which waits on the service's connection. */
-async function validatesThroughPause(t: Test, service: Service, topology: string, servers: RedisServer[]) {
+/** A log, and whether it has the line about uses that could not be written. */
+function useLog() {
+  let hasFailed = false
+  const write = (line: string) => {
+    hasFailed ||= line.includes('session_touch_failed')
+  }
+  return { log: createLogger('session-svc', 'info', { write }), hasFailed: () => hasFailed }
+}
+
+/** Asserts that sessions are validated while each server pauses writes, at least until the write of a use has timed out. */
+async function validatesThroughPause(
+  t: Test,
+  service: Service,
+  { topology, servers, hasFailed }: { topology: string; servers: RedisServer[]; hasFailed: () => boolean }
+) {
   const { create, validate, tryCreate } = actions(service)
   const tokens = await Promise.all(Array.from({ length: 5 }, () => create()))
+  // After a tenth of the idle timeout, each validation records a use.
+  for (const token of tokens) await ageSession(service, token, { createdMs: 30_000, usedMs: 30_000 })
   for (const { client } of servers) await client.sendCommand(['CLIENT', 'PAUSE', '60000', 'WRITE'])
   const delayed = tryCreate()
   const seen = new Set<string>()
-  const endsAt = performance.now() + 1500
-  while (performance.now() < endsAt) for (const token of tokens) seen.add(await validate(token))
+  await until('the write of a use has timed out', async () => {
+    for (const token of tokens) seen.add(await validate(token))
+    return hasFailed()
+  })
   t.same([...seen], ['session'])
   t.match(await statesOf(service, topology)(), {
     redis: 'up',
     'redis-writes': /^does not respond to writes .CLIENT PAUSE/
   })
-  // By a connection of its own: a delayed write holds up its connection.
+  // Over another connection: a delayed write delays all later commands of its connection.
   for (const { client } of servers) await client.sendCommand(['CLIENT', 'UNPAUSE'])
   t.match(await delayed, /done|DeadlineExceeded/)
-  await until('writes are answered', async () => (await tryCreate()) === 'done')
+  await until('writes are accepted', async () => (await tryCreate()) === 'done')
 }
 
-// An idle timeout of which a tenth has passed: each validation records a use.
-const rules = { idleTimeout: 10_000 }
+await fieldCase(
+  t,
+  7,
+  'while writes are paused, sessions are validated although their uses cannot be written',
+  async (t) => {
+    const server = await startRedisServer(t)
+    const { log, hasFailed } = useLog()
+    const service = await startOn(t, server.address, {}, log)
+    await validatesThroughPause(t, service, { topology: 'single', servers: [server], hasFailed })
+  }
+)
 
-await fieldCase(t, 7, 'validations are 200 all the time, although their uses cannot be written', async (t) => {
-  const server = await startRedisServer(t)
-  const service = await startOn(t, server.address, rules)
-  await validatesThroughPause(t, service, 'single', [server])
-})
-
-await fieldCase(t, 7, 'the same on a cluster', async (t) => {
+await fieldCase(t, 7, 'while a cluster pauses writes, sessions are validated', async (t) => {
   const servers = await startRedisCluster(t)
   const config = { ...single, topology: 'cluster' as const, url: '', nodes: servers.map(({ address }) => address) }
-  await validatesThroughPause(t, await startSessionSvc(t, rules, silentLog, config), 'cluster', servers)
+  const { log, hasFailed } = useLog()
+  const service = await startSessionSvc(t, {}, log, config)
+  await validatesThroughPause(t, service, { topology: 'cluster', servers, hasFailed })
 })
 
-await fieldCase(t, 7, 'the same behind Sentinels, with writes that wait for a replica', async (t) => {
+await fieldCase(t, 7, 'while a master behind Sentinels pauses replicated writes, sessions are validated', async (t) => {
   const { master, sentinels } = await startRedisWithSentinels(t)
   const nodes = sentinels.map(({ address }) => address)
   const config = { ...single, topology: 'sentinel' as const, url: '', nodes, sentinelName: 'main', minReplicas: 1 }
-  const service = await startSessionSvc(t, rules, silentLog, config)
-  await until('writes are answered', async () => (await actions(service).tryCreate()) === 'done')
-  await validatesThroughPause(t, service, 'sentinel', [master])
+  const { log, hasFailed } = useLog()
+  const service = await startSessionSvc(t, {}, log, config)
+  await until('writes are accepted', async () => (await actions(service).tryCreate()) === 'done')
+  await validatesThroughPause(t, service, { topology: 'sentinel', servers: [master], hasFailed })
 })
 
 await fieldCase(t, 7, 'a session in use does not end by its idle timeout while uses cannot be written', async (t) => {
   const server = await startRedisServer(t)
-  const { create, validate } = await startOn(t, server.address, { idleTimeout: 1000 })
+  const service = await startOn(t, server.address)
+  const { create, validate } = service
+  const { idleTimeout } = rules
+  // The scripts that write are called by EVALSHA, the script that reads by EVALSHA_RO.
+  const permitUses = (permitted: boolean) =>
+    server.client.sendCommand(['ACL', 'SETUSER', 'default', permitted ? '+evalsha' : '-evalsha'])
   const [used, unused] = [await create(), await create()]
-  await server.client.configSet('min-replicas-to-write', '1')
-  const endsAt = performance.now() + 1500
-  while (performance.now() < endsAt) {
-    t.equal(await validate(used), 'session')
-    await sleep(50)
-  }
+  const age = (usedMs: number) =>
+    Promise.all([used, unused].map((token) => ageSession(service, token, { createdMs: usedMs, usedMs })))
+  await age(idleTimeout / 2)
+  await permitUses(false)
+  t.equal(await validate(used), 'session')
+  await age(idleTimeout)
+  t.equal(await validate(used), 'session', 'by the use that is not written')
   t.equal(await validate(unused), 'invalid')
-  await server.client.configSet('min-replicas-to-write', '0')
-  const values = async () =>
-    (await Promise.all((await server.client.keys('s:*')).map((each) => server.client.hVals(each)))).flat()
-  await until('the use is written', async () =>
-    (await values()).some((value) => {
-      const [, created, seen] = value.split(' ').map(Number) as [number, number, number]
-      return seen - created > 1000
-    })
-  )
+  await permitUses(true)
+  await until('the use is written', async () => {
+    return (await storedSession(service, used)).lastSeenAt > Date.now() - idleTimeout / 2
+  })
 })

@@ -1,6 +1,5 @@
 /** A session-svc on the real Redis, and a gRPC client of it, for one test file. */
 
-import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient } from '@connectrpc/connect'
 import { Registry } from '@prometheus-io/client'
 import type { Test } from 'tap'
@@ -8,6 +7,7 @@ import { v7 as uuidv7 } from 'uuid'
 import type { Readiness } from '#common/ops/readiness.ts'
 import type { RedisConfig, RedisStore } from '#common/redis/routing.ts'
 import { alwaysReady, engineAddress, silentLog, testRpc, testTransport } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { buildApp } from '../app.ts'
 import type { sessionScripts } from '../scripts.ts'
@@ -16,7 +16,7 @@ import type { SessionRules } from '../session-types.ts'
 
 export const rules: SessionRules = { idleTimeout: 60_000, lifetime: 3_600_000, maxPerUser: 100 }
 
-/** The Redis under test: the one that the test runner started, or the cluster that a test file did. */
+/** The Redis under test: the server that the test runner started, or the cluster that a test file started. */
 export function redisUnderTest(): RedisConfig & { minReplicas: number } {
   const nodes = process.env.TEST_REDIS_CLUSTER?.split(',') ?? []
   const url = engineAddress('TEST_REDIS_URL')
@@ -26,7 +26,7 @@ export function redisUnderTest(): RedisConfig & { minReplicas: number } {
     : { ...common, topology: 'single', url, nodes }
 }
 
-/** Starts the service; it ends with the test. Every caller takes user ids of its own, so that files share one Redis. */
+/** Starts the service until the test ends. Each test has user ids of its own, so that test files share one Redis. */
 export async function startSessionSvc(
   t: Pick<Test, 'teardown'>,
   overrides: Partial<SessionRules> = {},
@@ -35,9 +35,7 @@ export async function startSessionSvc(
   readiness: Readiness = alwaysReady
 ) {
   const store = openSessionStore(redis, { log: silentLog })
-  for (const { servers } of [store, store.writes]) {
-    while (servers().length === 0 || !servers().every(({ isReady }) => isReady)) await sleep(10)
-  }
+  await until('all connections to Redis are ready', () => isConnected(store) && isConnected(store.writes))
   const app = buildApp(
     { redis: store.redis, readiness, registry: new Registry(), log },
     { session: { ...rules, ...overrides }, rpc: testRpc }
@@ -51,7 +49,12 @@ export async function startSessionSvc(
   return { app, redis: inspected(store), store, port, client: createClient(SessionService, testTransport(port)) }
 }
 
-/** What a test looks at behind the back of the service, wherever it is. */
+/** Whether all servers of a store are known and connected. */
+export function isConnected({ servers }: Pick<RedisStore<typeof sessionScripts>, 'servers'>): boolean {
+  return servers().length > 0 && servers().every(({ isReady }) => isReady)
+}
+
+/** Commands by which a test reads and changes the data of the service, on any topology. */
 function inspected({ servers, route }: RedisStore<typeof sessionScripts>) {
   return {
     keys: async (pattern: string) => (await Promise.all(servers().map((server) => server.keys(pattern)))).flat(),
@@ -65,5 +68,5 @@ function inspected({ servers, route }: RedisStore<typeof sessionScripts>) {
   }
 }
 
-/** A user that nobody else has. */
+/** The id of a new user. */
 export const newUser = () => uuidv7()

@@ -1,4 +1,4 @@
-/** A session-svc on a Redis of the test's own: its calls by their outcomes, and what its probes say. */
+/** A session-svc on a Redis server of its own: the outcomes of its calls, and the results of its probes. */
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import type { Test } from 'tap'
@@ -15,15 +15,15 @@ export const single = {
   topology: 'single' as const
 }
 
-/** A session-svc on one Redis, with calls whose outcome is a word. */
-export async function startOn(t: Test, address: string, rules = {}) {
-  const service = await startSessionSvc(t, rules, silentLog, { ...single, url: `redis://${address}` })
+/** Starts a session-svc on one Redis server. */
+export async function startOn(t: Test, address: string, rules = {}, log = silentLog) {
+  const service = await startSessionSvc(t, rules, log, { ...single, url: `redis://${address}` })
   return { ...service, ...actions(service), states: statesOf(service, 'single') }
 }
 
 export type Service = Awaited<ReturnType<typeof startSessionSvc>>
 
-/** What the probes say, by dependency. */
+/** Runs the probes. @returns `up` or the reason, by dependency */
 export function statesOf({ store }: Pick<Service, 'store'>, topology: string) {
   return async () => {
     const dependencies = redisDependencies(store, topology, async () => {})
@@ -34,13 +34,15 @@ export function statesOf({ store }: Pick<Service, 'store'>, topology: string) {
   }
 }
 
+/** `done`, or the code of the error. */
 export const outcome = (call: Promise<unknown>) =>
   call.then(
     () => 'done',
     (error) => Code[ConnectError.from(error).code] ?? ''
   )
 
-export function actions({ client }: Service) {
+/** The calls of the service, each resolving to its outcome. */
+export function actions({ client }: Pick<Service, 'client'>) {
   const options = { timeoutMs: 2000 }
   return {
     create: async (userId = newUser()) => (await client.createSession({ userId })).token,
