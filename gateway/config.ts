@@ -1,6 +1,7 @@
 /** The gateway's sections of the configuration. */
 
 import { isIP } from 'node:net'
+import { keyPaths } from '#common/config/catalogue.ts'
 import { duration, flag, host, integer, list, port } from '#common/config/keys.ts'
 import { loadConfig } from '#common/config/load.ts'
 import {
@@ -17,7 +18,7 @@ import {
 import { networks } from './client-address.ts'
 
 const budget = (value: string, routes: string) =>
-  duration(value, `Time that ${routes} may take in all, calls to other services included.`, { min: '50ms', max: '60s' })
+  duration(value, `Time budget of ${routes}, calls to other services included.`, { min: '50ms', max: '60s' })
 
 /** The gateway's own section. */
 export const gateway = {
@@ -25,29 +26,28 @@ export const gateway = {
   port: port(8080, 'Port of the REST routes.'),
   ...listenKeys(9464),
   trustedProxies: list(
-    [],
-    'Peers whose `X-Forwarded-For` is believed. Empty: nobody is, and the client is the peer.',
+    'Networks of proxies: only from them is `X-Forwarded-For` used. Empty: the client is always the peer.',
     'networks in CIDR notation, such as 10.0.0.0/8',
     isCidr
   ),
   keepAliveTimeout: duration(
     '75s',
-    'How long a connection stays open without a request. Longer than the load balancer before the gateway reuses one.',
+    'Time for which an idle connection stays open. Set it longer than the load balancer before the gateway reuses one.',
     { min: '1s', max: '1h' }
   ),
   connections: {
     max: integer(
       10_000,
-      'Connections that may be open. Lowered to the limit of file descriptors less 192, which ops port, engines and log need.',
+      'Maximum number of open connections. Lowered to the limit of file descriptors minus 192, which ops port, engines and log need.',
       { min: 16, max: 1_000_000 }
     ),
     maxPerNetwork: integer(
       500,
-      'Connections that one IPv4 address or IPv6 /64 network may have open. Peers in `gateway.trustedProxies` are exempt.',
+      'Maximum number of open connections of one IPv4 address or IPv6 /64 network. Peers in `gateway.trustedProxies` are exempt.',
       { min: 1, max: 1_000_000 }
     ),
-    maxPipelined: integer(32, 'Requests of one connection that may wait for their responses.', { min: 1, max: 10_000 }),
-    unreadTimeout: duration('30s', 'How long a client may take to read a response; then its connection ends.', {
+    maxPipelined: integer(32, 'Maximum number of pipelined requests of one connection.', { min: 1, max: 10_000 }),
+    unreadTimeout: duration('30s', 'Time for a client to read a response; then its connection is closed.', {
       min: '1s',
       max: '10m'
     })
@@ -61,19 +61,21 @@ export const gateway = {
   },
   reauthenticationWindow: duration(
     '15m',
-    'How old a session may be that deletes its account; an older one must log in again.',
+    'Maximum age of a session that deletes its account; with an older one, the user must log in again.',
     {
       min: '1s'
     }
   ),
   rateLimit: {
     enabled: flag(true, 'Limit requests by client address (IPv4 address, IPv6 /64 network).'),
-    window: duration('1m', 'The window that the limits count in.', { min: '1s', max: '1d' }),
-    max: integer(600, 'Requests that a client may make in a window to all other routes.', { min: 1 }),
-    credentialsMax: integer(30, 'Requests that a client may make to `/reg` and `/auth` in a window.', { min: 1 }),
+    window: duration('1m', 'The window of the limits.', { min: '1s', max: '1d' }),
+    max: integer(600, 'Maximum number of requests of a client to all other routes in a window.', { min: 1 }),
+    credentialsMax: integer(30, 'Maximum number of requests of a client to `/reg` and `/auth` in a window.', {
+      min: 1
+    }),
     sessionMax: integer(
       0,
-      'Requests that a client may make to `GET /session` in a window. 0: no limit, since applications ask it for each request of theirs.'
+      'Maximum number of requests of a client to `GET /session` in a window. 0: no limit, since applications call it once per request of their own.'
     )
   },
   docs: flag(
@@ -83,19 +85,19 @@ export const gateway = {
   )
 }
 
-/** Everything that the gateway reads. */
+/** The sections that the gateway reads. */
 export const schema = { gateway, rpc, redis, kafka, log, shutdown }
 
 /** The configuration of the gateway, or a ConfigError. */
 export function load() {
-  const config = loadConfig(schema)
+  const config = loadConfig(schema, process.env, { otherKeys: keyPaths })
   requireStrongRpcToken(config.rpc)
   requireDistinctTopics(config.kafka)
   requireRedis(config.redis)
   return config
 }
 
-/** A network of hosts that an operator can run; "all" or a large part of it is never meant. */
+/** Whether a text is a network of plausible size: "all" addresses or a large part of them are a mistake. */
 function isCidr(text: string): boolean {
   const [address = '', bits = '', ...rest] = text.split('/')
   const family = isIP(address)

@@ -1,5 +1,6 @@
 /** The sections of the configuration that session-svc reads. */
 
+import { keyPaths } from '#common/config/catalogue.ts'
 import { duration, host, integer, port } from '#common/config/keys.ts'
 import { loadConfig } from '#common/config/load.ts'
 import {
@@ -21,19 +22,22 @@ export const sessionSvc = {
   ...listenKeys(9466)
 }
 
-/** The rules that sessions live by. */
+/** The lifetime of sessions. */
 export const session = {
-  idleTimeout: duration('7d', 'A session that is not used for this long ends.', { min: '1s' }),
-  lifetime: duration('30d', 'A session ends after this long, however much it is used.', { min: '1s' }),
-  maxPerUser: integer(100, 'Sessions that one account may have; one more ends the oldest.', { min: 1, max: 100_000 })
+  idleTimeout: duration('7d', 'A session ends when it has not been used for this time.', { min: '1s' }),
+  lifetime: duration('30d', 'A session ends after this time, even if it is in use.', { min: '1s' }),
+  maxPerUser: integer(100, 'Maximum number of sessions of an account; one more ends the oldest.', {
+    min: 1,
+    max: 100_000
+  })
 }
 
-/** Everything that session-svc reads. */
+/** The sections that session-svc reads. */
 export const schema = { sessionSvc, session, rpc, redis, kafka, log, shutdown }
 
 /** The configuration of session-svc, or a ConfigError. */
 export function load() {
-  const config = loadConfig(schema)
+  const config = loadConfig(schema, process.env, { otherKeys: keyPaths })
   requireStrongRpcToken(config.rpc)
   requireDistinctTopics(config.kafka)
   requireRedis(config.redis)

@@ -1,4 +1,4 @@
-/** The section of the configuration that `make run` reads, and the whole configuration, which only it and the reference see. */
+/** The section of the configuration for `make run`, and the whole configuration, for `make run` and the reference. */
 
 import { directory, port } from '#common/config/keys.ts'
 import type { Values } from '#common/config/load.ts'
@@ -8,7 +8,7 @@ import { logSink } from '../log-sink/config.ts'
 import { session, sessionSvc } from '../session-svc/config.ts'
 import { userSvc } from '../user-svc/config.ts'
 
-/** Where the engines that `make run` starts itself listen and keep their data. */
+/** The ports and the data of the engines that `make run` starts. */
 export const stack = {
   dataDir: directory('.data', 'Directory of the data, the collected logs and the RPC token, relative to the project.'),
   postgresPort: port(15432, 'Port of the PostgreSQL that `make run` starts.'),
@@ -16,7 +16,7 @@ export const stack = {
   kafkaPort: port(19092, 'Port of the Kafka broker that `make run` starts.')
 }
 
-/** Every section and key that exists. */
+/** All sections and keys. */
 export const schema = { gateway, userSvc, sessionSvc, session, logSink, rpc, redis, kafka, log, shutdown, stack }
 
 /** The whole configuration. */

@@ -22,7 +22,7 @@ try {
   if (query.follow) process.on('SIGINT', () => process.exit(0))
   const format = out.isTTY ? createFormat(out.hasColors()) : undefined
   // Variables of `make run` may be exported in the same shell.
-  const config = loadConfig(schema, process.env, [...logsVariables, ...runVariables])
+  const config = loadConfig(schema, process.env, { commandVariables: [...logsVariables, ...runVariables] })
   const complete = await showLogs({ query, ...logDirectories(config), out, format, say: console.error })
   // process.exit() can wait forever for a thread that compiles (nodejs/node#54918). Remove when that is fixed.
   process.exitCode = complete ? 0 : 1

@@ -2,8 +2,8 @@
 
 import { join } from 'node:path'
 import { ConfigError, loadConfig } from '#common/config/load.ts'
-import { requireTlsInUrl } from '#common/config/postgres-url.ts'
 import { dropDriverVariables } from '#common/config/runtime-variables.ts'
+import { requireTlsInUrl } from '../user-svc/postgres-url.ts'
 import { schema } from './config.ts'
 import { usesKafka, wantedInstances } from './instances.ts'
 import { requireKnownMakeVariables, runVariables } from './make-variables.ts'
@@ -19,7 +19,7 @@ process.stderr.on('error', () => {})
 
 try {
   if (process.argv.includes('--from-make')) requireKnownMakeVariables(runVariables)
-  const config = loadConfig(schema, process.env, runVariables)
+  const config = loadConfig(schema, process.env, { commandVariables: runVariables })
   requireTlsInUrl(config.userSvc.postgres.url, process.env)
   dropDriverVariables()
   config.kafka.enabled = usesKafka(config.kafka.enabled)

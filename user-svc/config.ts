@@ -1,8 +1,8 @@
 /** The sections of the configuration that user-svc reads. */
 
+import { keyPaths } from '#common/config/catalogue.ts'
 import { duration, flag, host, integer, port, secretList } from '#common/config/keys.ts'
 import { ConfigError, loadConfig, requireAddress } from '#common/config/load.ts'
-import { postgresAddress, requireTlsInUrl } from '#common/config/postgres-url.ts'
 import {
   kafka,
   listenKeys,
@@ -13,6 +13,7 @@ import {
   shutdown
 } from '#common/config/shared-sections.ts'
 import { url } from '#common/config/url-keys.ts'
+import { postgresAddress, requireTlsInUrl } from './postgres-url.ts'
 
 /** user-svc's own section. */
 export const userSvc = {
@@ -22,21 +23,20 @@ export const userSvc = {
   postgres: {
     url: url(
       ['postgres', 'postgresql'],
-      '',
       'Address of PostgreSQL, with user and password. Empty: `make run` starts one.',
-      (_parts, written) => postgresAddress(written)
+      (_parts, written) => postgresAddress(written) !== undefined
     ),
-    maxConnections: integer(10, 'Connections that one process keeps to PostgreSQL.', { min: 1, max: 1000 }),
-    queryTimeout: duration('3s', 'The longest that one statement may take.', { min: '50ms', max: '60s' }),
+    maxConnections: integer(10, 'Connections of one process to PostgreSQL.', { min: 1, max: 1000 }),
+    queryTimeout: duration('3s', 'Timeout of a statement.', { min: '50ms', max: '60s' }),
     migrate: flag(
       true,
-      'Bring the database to the newest schema at start. Turn it off where a job of its own does that.'
+      'Migrate the database to the newest schema at start. Turn it off where a separate job does that.'
     )
   },
   password: {
     cost: integer(
       12,
-      'bcrypt cost, as the power of two of its rounds. Below 10 for tests only, refused in production. Raise it rather than lower it: a hash is renewed at the next log-in only.',
+      'bcrypt cost: the binary logarithm of the number of rounds. Below 10 for tests only, rejected in production. Raise it rather than lower it: a hash is renewed only at the next login.',
       {
         min: 4,
         max: 14
@@ -44,12 +44,12 @@ export const userSvc = {
     ),
     hashesAtATime: integer(
       0,
-      'Hashes that one process computes at a time. 0: one a core; fewer where several processes share the cores.',
+      'Concurrent hashes of one process. 0: one per core; set fewer if several processes share the cores.',
       { max: 1024 }
     ),
     minLength: integer(
       8,
-      'Shortest password, in code points. NIST SP 800-63B-4 asks for 15 where it is the only factor.',
+      'Minimum length of a password, in code points. NIST SP 800-63B-4 requires 15 where it is the only factor.',
       {
         min: 8,
         max: 64
@@ -63,17 +63,17 @@ export const userSvc = {
     // Scripts set this key, so it is accepted before its feature exists.
     enabled: flag(
       false,
-      'Has no effect in this version, which counts no wrong passwords of an account: `gateway.rateLimit` alone limits log-ins. `true` logs a warning.'
+      'Has no effect in this version, which counts no wrong passwords per account: only `gateway.rateLimit` limits logins. `true` logs a warning.'
     )
   }
 }
 
-/** Everything that user-svc reads. */
+/** The sections that user-svc reads. */
 export const schema = { userSvc, rpc, kafka, log, shutdown }
 
 /** The configuration of user-svc, or a ConfigError. */
 export function load() {
-  const config = loadConfig(schema)
+  const config = loadConfig(schema, process.env, { otherKeys: keyPaths })
   requireStrongRpcToken(config.rpc)
   requireDistinctTopics(config.kafka)
   requireAddress('userSvc.postgres.url', config.userSvc.postgres.url)

@@ -1,10 +1,10 @@
 /** user-svc's connection pool: every wait for PostgreSQL has a deadline, and unresponsive connections are closed. */
 
 import pg from 'pg'
-import { postgresAddress } from '#common/config/postgres-url.ts'
 import { withinMs } from '#common/time/timeout.ts'
 import { drizzle } from './drizzle.ts'
 import { poolClient } from './postgres-client.ts'
+import { postgresAddress } from './postgres-url.ts'
 
 /** The interface of queries. */
 export type Database = ReturnType<typeof connectDatabase>['db']

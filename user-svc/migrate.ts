@@ -1,17 +1,18 @@
 /** Migrates the database once and exits; for a job that runs before user-svc starts. */
 
 import '#common/process/no-native-driver.ts'
+import { keyPaths } from '#common/config/catalogue.ts'
 import { ConfigError, loadConfig, requireAddress } from '#common/config/load.ts'
-import { requireTlsInUrl } from '#common/config/postgres-url.ts'
 import { dropDriverVariables } from '#common/config/runtime-variables.ts'
 import { createLogger } from '#common/logging/logger.ts'
 import { schema } from './config.ts'
 import { migrateDatabase } from './migrations.ts'
+import { requireTlsInUrl } from './postgres-url.ts'
 
 const noSuchDatabase = '3D000'
 
 try {
-  const config = loadConfig(schema)
+  const config = loadConfig(schema, process.env, { otherKeys: keyPaths })
   const { url } = config.userSvc.postgres
   requireAddress('userSvc.postgres.url', url)
   requireTlsInUrl(url, process.env)

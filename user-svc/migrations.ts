@@ -4,7 +4,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Code } from '@connectrpc/connect'
 import pg from 'pg'
-import { postgresAddress } from '#common/config/postgres-url.ts'
 import { codeName } from '#common/errors/codes.ts'
 import { toConnectError } from '#common/errors/driver-errors.ts'
 import type { Logger } from '#common/logging/logger.ts'
@@ -12,6 +11,7 @@ import { type Clock, systemClock } from '#common/time/clock.ts'
 import { withinMs } from '#common/time/timeout.ts'
 import { connectTimeoutMs, keepAlive } from './database.ts'
 import { readMigrationFiles } from './drizzle.ts'
+import { postgresAddress } from './postgres-url.ts'
 
 // Any constant: the id of this lock among the advisory locks of the database.
 const lockId = 7_311_902

@@ -28,8 +28,8 @@ export function isForeign(name: string, environment: NodeJS.ProcessEnv): boolean
 const address = /^(tcp|udp|sctp):\/\/\S+:\d{1,5}$/
 
 /**
- * Whether a variable is one of those that Kubernetes (`enableServiceLinks`) and Docker (`--link`) set for a service.
- * Name and value must have the form of a link, so that a misspelt key is none: `GATEWAY_PORT=tcp://10.0.0.1:8080` is a
+ * Whether a variable is a service link, as Kubernetes (`enableServiceLinks`) and Docker (`--link`) set it for a service.
+ * Name and value must have the form of a link, so that misspelt keys are found: `GATEWAY_PORT=tcp://10.0.0.1:8080` is a
  * link, `GATEWAY_PORT=8080` is the key `gateway.port`.
  */
 export function isServiceLink(name: string, environment: NodeJS.ProcessEnv): boolean {

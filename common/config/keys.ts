@@ -1,125 +1,91 @@
-/** The kinds of value that a configuration key can take; each says what it accepts and refuses the rest. */
+/** The kinds of configuration keys: entries of a convict schema, each with the values that it accepts. */
 
 import { isIP } from 'node:net'
 
-/** One configuration key: `parse` turns a value as written into the value the code uses. */
+/** One configuration key whose value has the type `T`. */
 export interface Key<T> {
+  format: keyof typeof coercions
   default: unknown
   /** The default with `NODE_ENV=production`, where it differs. */
   productionDefault?: unknown
   doc: string
-  sensitive: boolean
-  /** What the key takes, as the error message and the reference say it. */
+  /** Its value is never printed. */
+  sensitive?: boolean
+  /** The accepted values, for error messages and the reference. */
   accepts: string
-  /** Throws when the value is not acceptable. */
-  parse(written: unknown): T
-  /** The environment holds text only: this makes of it what a YAML file would hold. */
-  fromText(text: string): unknown
+  /** Checks a coerced value. It may throw instead, with a message that contains nothing of the value. */
+  isValid(value: unknown): boolean
+  /** For the type checker only. */
+  type?: T
 }
 
-interface Bounds {
-  min?: number
-  max?: number
+/** The formats of convict, and how each converts text. Text that it cannot convert stays text, which is then invalid. */
+export const coercions = {
+  text: (text: string) => text,
+  'whole-number': (text: string) => (/^-?\d{1,15}$/.test(text) ? Number(text) : text),
+  'true-or-false': (text: string) => (text === 'true' ? true : text === 'false' ? false : text),
+  duration: (text: string) => durationMs(text) ?? text,
+  list: splitList,
+  'text-or-list': splitList
 }
 
-function key<T>(kind: Pick<Key<T>, 'accepts' | 'parse'> & Partial<Key<T>>, value: unknown, doc: string): Key<T> {
-  return { default: value, doc, sensitive: false, fromText: (text) => text, ...kind }
+/** The formats that a configuration file may write as text. */
+export const textFormats: readonly string[] = ['text', 'duration', 'text-or-list']
+
+function splitList(text: string): string[] {
+  return text.trim() === '' ? [] : text.split(',').map((item) => item.trim())
 }
 
-function refuseUnless(condition: boolean): asserts condition {
-  if (!condition) throw new Error('not acceptable')
+const unitMs: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+function durationMs(text: string): number | undefined {
+  const [, count, unit = 's'] = /^\s*(\d{1,9})(ms|s|m|h|d)?\s*$/.exec(text) ?? []
+  return count === undefined ? undefined : Number(count) * (unitMs[unit] as number)
 }
+
+const isBetween = (value: unknown, min: number, max: number) =>
+  typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max
 
 /** A whole number. */
-export function integer(value: number, doc: string, { min = 0, max = 2 ** 31 - 1 }: Bounds = {}): Key<number> {
-  return key(
-    {
-      accepts: `a whole number from ${min} to ${max}`,
-      fromText: (text) => (/^-?\d{1,15}$/.test(text) ? Number(text) : text),
-      parse(written) {
-        refuseUnless(Number.isInteger(written) && (written as number) >= min && (written as number) <= max)
-        return written as number
-      }
-    },
-    value,
-    doc
-  )
+export function integer(value: number, doc: string, { min = 0, max = 2 ** 31 - 1 } = {}): Key<number> {
+  const accepts = `a whole number from ${min} to ${max}`
+  return { format: 'whole-number', default: value, doc, accepts, isValid: (number) => isBetween(number, min, max) }
 }
 
 /** A TCP port; 0 lets the system choose. */
 export function port(value: number, doc: string): Key<number> {
-  return { ...integer(value, doc, { max: 65535 }), accepts: 'a port from 0 to 65535 (0: any free one)' }
+  return { ...integer(value, doc, { max: 65_535 }), accepts: 'a port from 0 to 65535 (0: any free one)' }
 }
 
-/** `true` or `false`, and nothing that only looks like it. */
+/** `true` or `false`. */
 export function flag(value: boolean, doc: string, { production = value } = {}): Key<boolean> {
-  return key(
-    {
-      ...(production !== value && { productionDefault: production }),
-      accepts: 'true or false',
-      fromText: (text) => (text === 'true' ? true : text === 'false' ? false : text),
-      parse(written) {
-        refuseUnless(typeof written === 'boolean')
-        return written
-      }
-    },
-    value,
-    doc
-  )
+  return {
+    format: 'true-or-false',
+    default: value,
+    ...(production !== value && { productionDefault: production }),
+    doc,
+    accepts: 'true or false',
+    isValid: (flag) => typeof flag === 'boolean'
+  }
 }
 
-const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
-
-function durationMs(written: unknown): number {
-  const match = /^(\d{1,9})(ms|s|m|h|d)?$/.exec(typeof written === 'number' ? String(written) : String(written).trim())
-  refuseUnless(match !== null)
-  return Number(match[1]) * unitMs[(match[2] ?? 's') as keyof typeof unitMs]
-}
-
-/** A length of time, in milliseconds for the code; written `250ms`, `30s`, `15m`, `12h`, `7d`, or as seconds. */
+/** A duration, in milliseconds for the code; written `250ms`, `30s`, `15m`, `12h`, `7d`, or as a number of seconds. */
 export function duration(value: string, doc: string, { min = '0s', max = '400d' } = {}): Key<number> {
-  return key(
-    {
-      accepts: `a time from ${min} to ${max}, such as 250ms, 30s, 15m, 12h, 7d (a number alone: seconds)`,
-      parse(written) {
-        const ms = durationMs(written)
-        refuseUnless(ms >= durationMs(min) && ms <= durationMs(max))
-        return ms
-      }
-    },
-    value,
-    doc
-  )
+  const [minMs = 0, maxMs = 0] = [min, max].map(durationMs)
+  const accepts = `a time from ${min} to ${max}, such as 250ms, 30s, 15m, 12h, 7d (a number alone: seconds)`
+  return { format: 'duration', default: value, doc, accepts, isValid: (ms) => isBetween(ms, minMs, maxMs) }
 }
 
 /** One of a few words. */
 export function choice<const T extends string>(options: readonly T[], value: T, doc: string): Key<T> {
-  return key(
-    {
-      accepts: `one of ${options.join(', ')}`,
-      parse(written) {
-        refuseUnless(options.includes(written as T))
-        return written as T
-      }
-    },
-    value,
-    doc
-  )
+  const accepts = `one of ${options.join(', ')}`
+  return { format: 'text', default: value, doc, accepts, isValid: (word) => options.includes(word as T) }
 }
 
-/** Any text; `pattern` narrows it. */
+/** Any text; `pattern` restricts it. */
 export function text(value: string, doc: string, accepts = 'a text', pattern = /^[^\0\r\n]*$/): Key<string> {
-  return key(
-    {
-      accepts,
-      parse(written) {
-        refuseUnless(typeof written === 'string' && pattern.test(written))
-        return written
-      }
-    },
-    value,
-    doc
-  )
+  const isValid = (text: unknown) => typeof text === 'string' && pattern.test(text)
+  return { format: 'text', default: value, doc, accepts, isValid }
 }
 
 /** A directory, which is created if it does not exist. */
@@ -130,65 +96,36 @@ export function directory(value: string, doc: string): Key<string> {
 // getaddrinfo reads a name that ends in a number as an IPv4 address: `0` is 0.0.0.0, and `8080` is 0.0.31.144.
 const hostName = /^(?=.*[A-Za-z][\w-]*\.?$)[A-Za-z0-9_](?:[\w.-]*[\w.])?$/
 
-/** Where to listen. Never empty: Node.js listens on every address of the machine then. */
+/** The address of a listener. Never empty: Node.js would listen on every address of the machine. */
 export function host(value: string, doc: string): Key<string> {
-  return key(
-    {
-      accepts: 'an IP address or a host name, without port and brackets (0.0.0.0 or :: for every address)',
-      parse(written) {
-        refuseUnless(typeof written === 'string' && (isIP(written) !== 0 || hostName.test(written)))
-        return written
-      }
-    },
-    value,
-    doc
-  )
+  const accepts = 'an IP address or a host name, without port and brackets (0.0.0.0 or :: for every address)'
+  const isValid = (host: unknown) => typeof host === 'string' && (isIP(host) !== 0 || hostName.test(host))
+  return { format: 'text', default: value, doc, accepts, isValid }
 }
 
 /** A secret: never printed. Empty means that none is set. */
 export function secret(doc: string): Key<string> {
-  return {
-    ...text('', doc, 'a text of visible ASCII characters without spaces', /^[\x21-\x7e]*$/),
-    sensitive: true
-  }
+  const key = text('', doc, 'a text of visible ASCII characters without spaces', /^[\x21-\x7e]*$/)
+  return { ...key, sensitive: true }
 }
 
 /** A list of texts; in the environment, separated by commas. */
-export function list(
-  value: readonly string[],
-  doc: string,
-  accepts: string,
-  item: (text: string) => boolean
-): Key<string[]> {
-  return key(
-    {
-      accepts: `a list of ${accepts}`,
-      fromText: (text) => (text.trim() === '' ? [] : text.split(',').map((part) => part.trim())),
-      parse(written) {
-        refuseUnless(Array.isArray(written) && written.every((entry) => typeof entry === 'string' && item(entry)))
-        return written as string[]
-      }
-    },
-    value,
-    doc
-  )
+export function list(doc: string, accepts: string, isItem: (text: string) => boolean): Key<string[]> {
+  const isValid = (items: unknown) =>
+    Array.isArray(items) && items.every((item) => typeof item === 'string' && isItem(item))
+  return { format: 'list', default: [], doc, accepts: `a list of ${accepts}`, isValid }
 }
 
 /** Named secrets, `name:base64`, the newest first; never printed. In the environment, separated by commas. */
 export function secretList(doc: string): Key<string[]> {
   const accepts = 'secrets as name:base64, each name once and of 1 to 16 of a-z 0-9, at least 32 bytes each'
-  const entries = list([], doc, accepts, (entry) => {
-    const match = /^[a-z0-9]{1,16}:([A-Za-z0-9+/]+={0,2})$/.exec(entry)
-    return match !== null && Buffer.from(match[1] as string, 'base64').length >= 32
+  const key = list(doc, accepts, (item) => {
+    const [, base64 = ''] = /^[a-z0-9]{1,16}:([A-Za-z0-9+/]+={0,2})$/.exec(item) ?? []
+    return Buffer.from(base64, 'base64').length >= 32
   })
-  return {
-    ...entries,
-    sensitive: true,
-    parse(written) {
-      const secrets = entries.parse(written)
-      // Of two secrets with one name, the reader of the list would use one only.
-      refuseUnless(new Set(secrets.map((each) => each.split(':')[0])).size === secrets.length)
-      return secrets
-    }
-  }
+  // With two secrets of one name, one of them would never be used.
+  const namesOf = (items: string[]) => new Set(items.map((item) => item.split(':')[0]))
+  const isValid = (items: unknown) =>
+    key.isValid(items) && namesOf(items as string[]).size === (items as string[]).length
+  return { ...key, sensitive: true, isValid }
 }

@@ -1,30 +1,37 @@
-/** Reads `config.yml` and the environment into one typed, checked object; a bad value stops the start with one line. */
+/** Loads `config.yml` and the environment into one typed, checked object. Each mistake is one line of a ConfigError. */
 
 import { readFileSync } from 'node:fs'
 import convict from 'convict'
 import { parse as parseYaml, YAMLError } from 'yaml'
-import { keyPaths } from './catalogue.ts'
 import { isServiceLink } from './foreign-variables.ts'
-import type { Key } from './keys.ts'
-import { namesBySection, nearest, unknownVariable } from './misspelt-variables.ts'
-import { dangerousVariable } from './runtime-variables.ts'
+import { coercions, type Key, textFormats } from './keys.ts'
+import { namesBySection, nearest, unknownVariables } from './misspelt-variables.ts'
+import { dangerousVariables } from './runtime-variables.ts'
 
 /** A tree of keys: the shape of a configuration. */
 export interface Schema {
   [name: string]: Key<unknown> | Schema
 }
 
-/** What a schema's configuration looks like to the code. */
+/** The configuration of a schema, as the code reads it. */
 export type Values<S> = { -readonly [K in keyof S]: S[K] extends Key<infer T> ? T : Values<S[K]> }
 
-/** A mistake in the configuration; its message is one line that names the key and holds no secret. */
+/** Keys and variables that are known beside those of the schema. */
+export interface AlsoKnown {
+  /** Paths of other services' keys: the file and the environment may set them. */
+  otherKeys?: readonly string[]
+  /** Variables that the calling command reads. */
+  commandVariables?: readonly string[]
+}
+
+/** Mistakes in the configuration: its message has one line for each, which names the key and contains no secret. */
 export class ConfigError extends Error {
   override name = 'ConfigError'
 }
 
-/** Tells a key from a section. */
+/** Whether a node of a schema is a key, not a section. */
 export function isKey(node: Key<unknown> | Schema): node is Key<unknown> {
-  return 'parse' in node && typeof node.parse === 'function'
+  return typeof node.isValid === 'function'
 }
 
 /** The environment variable of a key: `gateway.rateLimit.enabled` is `GATEWAY_RATE_LIMIT_ENABLED`. */
@@ -43,169 +50,147 @@ export function forEachKey(schema: Schema, visit: (path: string, key: Key<unknow
   }
 }
 
-function readFile(file: string, required: boolean): Record<string, unknown> {
-  let content: unknown
-  try {
-    content = parseYaml(readFileSync(file, 'utf8'), { strict: true, uniqueKeys: true, logLevel: 'error' })
-  } catch (error) {
-    if (!required && (error as NodeJS.ErrnoException).code === 'ENOENT') return {}
-    throw new ConfigError(`${file}: ${whatIsWrong(error)}`)
-  }
-  if (content === null || content === undefined) return {}
-  if (typeof content !== 'object' || Array.isArray(content)) {
-    throw new ConfigError(`${file}: got ${kindOf(content)}, takes sections with keys`)
-  }
-  return content as Record<string, unknown>
-}
+convict.addFormats(
+  Object.fromEntries(Object.entries(coercions).map(([format, coerce]) => [format, { coerce, validate }]))
+)
 
-/** The place and kind of a mistake in a file, without a word of the file, which may hold a secret. */
-function whatIsWrong(error: unknown): string {
-  // An alias without its anchor, whose name may be a secret.
-  if (error instanceof ReferenceError) return 'is not valid YAML (an alias, *name, without its anchor)'
-  if (!(error instanceof YAMLError)) return `cannot be read (${(error as NodeJS.ErrnoException).code})${remedy(error)}`
-  const [{ line, col }] = error.linePos ?? [{ line: 1, col: 1 }]
-  return `is not valid YAML at line ${line}, column ${col} (${error.code})`
-}
-
-/** For a file that belongs to another user: in a container, a file of a checkout under umask 077. */
-function remedy(error: unknown): string {
-  if ((error as NodeJS.ErrnoException).code !== 'EACCES') return ''
-  return `: the user of this process (uid ${process.geteuid?.()}) has no permission; make it readable with chmod a+r`
-}
-
-const kindOf = (value: unknown) => (Array.isArray(value) ? 'a list' : value === null ? 'nothing' : `a ${typeof value}`)
-
-/** The sections of this schema as the file has them; those of other services are only checked for unknown keys. */
-function ownSections(content: Record<string, unknown>, schema: Schema, file: string): Record<string, unknown> {
-  const paths = new Set(keyPaths)
-  forEachKey(schema, (path) => paths.add(path))
-  refuseUnknown(content, namesBySection(paths), file)
-  return Object.fromEntries(Object.entries(content).filter(([name, section]) => name in schema && section !== null))
-}
-
-function valueAt(tree: unknown, path: string): unknown {
-  return path.split('.').reduce<unknown>((node, name) => (node as Record<string, unknown> | undefined)?.[name], tree)
-}
-
-function setAt(tree: Record<string, unknown>, path: string, value: unknown): void {
-  const names = path.split('.')
-  const last = names.pop() as string
-  let node = tree
-  for (const name of names) {
-    node[name] ??= {}
-    node = node[name] as Record<string, unknown>
-  }
-  node[last] = value
+function validate(value: unknown, { isValid, accepts, got }: Key<unknown> & { got: string }): void {
+  if (!isValid(value)) throw new Error(`got ${got}, takes ${accepts}`)
 }
 
 /**
- * The configuration for a schema: defaults, overlaid by the file, overlaid by the environment.
+ * The configuration of a schema: defaults, overridden by the file, overridden by the environment.
  *
- * @param commandVariables variables that the calling command reads beside the keys
  * @throws {ConfigError} for an unknown key or variable of any service, a wrong type or an impossible value.
  */
 export function loadConfig<S extends Schema>(
   schema: S,
   environment: NodeJS.ProcessEnv = process.env,
-  commandVariables: readonly string[] = []
+  { otherKeys = [], commandVariables = [] }: AlsoKnown = {}
 ): Values<S> {
-  const danger = dangerousVariable(environment)
-  if (danger !== undefined) throw new ConfigError(danger)
-  refuseUnknownVariables(schema, environment, commandVariables)
+  const paths = [...otherKeys]
+  forEachKey(schema, (path) => paths.push(path))
   const file = environment.CONFIG_FILE || 'config.yml'
-  const config = convict(
-    convictSchema(schema, environment.NODE_ENV === 'production') as convict.Schema<Record<string, unknown>>
-  )
-  const written = ownSections(readFile(file, environment.CONFIG_FILE !== undefined), schema, file)
-  config.load(written)
-  forEachKey(schema, (path, key) => {
-    const name = environmentName(path)
-    const text = environment[name]
-    if (text !== undefined && !isServiceLink(name, environment)) config.set(path, key.fromText(text))
-  })
-  const properties = config.getProperties()
-  const values: Record<string, unknown> = {}
-  forEachKey(schema, (path, key) => {
-    setAt(values, path, parseKey(path, key, valueAt(properties, path), environment))
-  })
-  config.validate({ allowed: 'strict' })
-  return values as Values<S>
-}
-
-function parseKey(path: string, key: Key<unknown>, written: unknown, environment: NodeJS.ProcessEnv): unknown {
+  const content = readFile(file, environment.CONFIG_FILE !== undefined)
+  const names = namesBySection(paths)
+  const keys = new Map(paths.map((path) => [environmentName(path), path]))
+  const sections = (names.get('') ?? []).map(environmentName)
+  const problems = [
+    ...dangerousVariables(environment),
+    ...unknownVariables(environment, keys, sections, ['CONFIG_FILE', ...commandVariables])
+  ]
+  const own = ownKeys(content, schema, { file, names, problems })
+  const env = Object.fromEntries(Object.entries(environment).filter(([name]) => !isServiceLink(name, environment)))
+  const config = convict(convictSchema(schema, content, env) as convict.Schema<Values<S>>, { env, args: [] })
   try {
-    return key.parse(written)
+    config.load(own).validate({ allowed: 'strict' })
   } catch (error) {
-    if (error instanceof ConfigError) throw error
-    const name = environmentName(path)
-    const got = key.sensitive ? 'a value (not shown)' : JSON.stringify(written)
-    const origin = environment[name] === undefined ? '' : ` from ${name}`
-    throw new ConfigError(`${path}: got ${got}${origin}, takes ${key.accepts}`)
+    problems.push((error as Error).message)
   }
+  if (problems.length > 0) throw new ConfigError(problems.join('\n'))
+  return config.getProperties() as Values<S>
 }
 
-function refuseUnknown(
-  tree: Record<string, unknown>,
-  children: ReadonlyMap<string, string[]>,
-  file: string,
-  parent = ''
-): void {
-  const names = children.get(parent) as string[]
-  for (const [name, value] of Object.entries(tree)) {
-    const path = parent === '' ? name : `${parent}.${name}`
-    if (!names.includes(name)) {
-      const what = parent === '' ? 'section' : 'key'
-      // Without the blank behind its colon, `{token:secret}` is a name.
-      const isName = /^[\w.<-]{1,64}$/.test(name)
-      const shown = isName ? path : `${parent === '' ? '' : `${parent}: `}a name that is not shown`
-      const hint = isName ? ` (the nearest is ${nearest(name, names)})` : ' (a colon needs a blank behind it)'
-      throw new ConfigError(`${shown}: unknown ${what} in ${file}, takes ${names.join(', ')}${hint}`)
-    }
-    if (!children.has(path) || (parent === '' && value === null)) continue
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      throw new ConfigError(`${path}: got ${kindOf(value)}, takes a section with keys`)
-    }
-    refuseUnknown(value as Record<string, unknown>, children, file, path)
-  }
-}
-
-/** Variables that are no keys and that the product reads. */
-const otherVariables = ['CONFIG_FILE']
-
-/** Refuses a variable that looks like the product's and is none; its value may be a secret and is not part of the message. */
-function refuseUnknownVariables(schema: Schema, environment: NodeJS.ProcessEnv, commandVariables: readonly string[]) {
-  const paths = new Map(keyPaths.map((path) => [environmentName(path), path]))
-  forEachKey(schema, (path) => paths.set(environmentName(path), path))
-  const known = new Set([...paths.keys(), ...otherVariables, ...commandVariables])
-  const sections = new Set([...paths.values()].map((path) => path.split('.')[0] as string))
-  const prefixes = [...sections].map((section) => `${environmentName(section)}_`)
-  const unknown = unknownVariable(environment, known, prefixes)
-  if (unknown === undefined) return
-  const path = paths.get(unknown.nearest)
-  const key = path === undefined ? '' : ` (${path})`
-  throw new ConfigError(`${unknown.name}: unknown variable, the nearest is ${unknown.nearest}${key}`)
-}
-
-function convictSchema(schema: Schema, production: boolean): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(schema).map(([name, node]) => [
+/** The schema as convict takes it. Each key gets the value that a message about it shows. */
+function convictSchema(schema: Schema, content: unknown, env: NodeJS.ProcessEnv, prefix = ''): object {
+  const entries = Object.entries(schema).map(([name, node]) => {
+    const path = prefix + name
+    const written = (content as Record<string, unknown> | null | undefined)?.[name]
+    if (!isKey(node)) return [name, convictSchema(node, written, env, `${path}.`)]
+    const variable = environmentName(path)
+    const text = env[variable]
+    const got = node.sensitive ? 'a value (not shown)' : JSON.stringify(text ?? written)
+    return [
       name,
-      isKey(node)
-        ? // Any format: convict's own coercions take `yes` for true and `12abc` for a number, so keys parse for themselves.
-          {
-            default: (production ? node.productionDefault : undefined) ?? node.default,
-            doc: node.doc,
-            sensitive: node.sensitive,
-            format: '*'
-          }
-        : convictSchema(node, production)
-    ])
-  )
+      {
+        ...node,
+        default: (env.NODE_ENV === 'production' ? node.productionDefault : undefined) ?? node.default,
+        env: variable,
+        got: text === undefined ? got : `${got} from ${variable}`,
+        // Or convict appends the coerced value to the message.
+        sensitive: true
+      }
+    ]
+  })
+  return Object.fromEntries(entries)
 }
 
-/** Refuses an engine's address that is not given. */
-export function requireAddress(path: string, written: string | string[]): void {
-  if (written.length === 0) {
-    throw new ConfigError(`${path}: is missing; takes the address of the engine (${environmentName(path)})`)
+function readFile(file: string, isRequired: boolean): Record<string, unknown> {
+  let content: unknown
+  try {
+    content = parseYaml(readFileSync(file, 'utf8'), { strict: true, uniqueKeys: true, logLevel: 'error' })
+  } catch (error) {
+    if (!isRequired && (error as NodeJS.ErrnoException).code === 'ENOENT') return {}
+    throw new ConfigError(`${file}: ${describeReadError(error)}`)
   }
+  if (isSection(content ?? {})) return (content ?? {}) as Record<string, unknown>
+  throw new ConfigError(`${file}: got ${kindOf(content)}, takes sections with keys`)
+}
+
+/** The place and kind of a mistake in a file, without any text of the file, which may be a secret. */
+function describeReadError(error: unknown): string {
+  // The name of an alias without an anchor may be a secret.
+  if (error instanceof ReferenceError) return 'is not valid YAML (an alias, *name, without its anchor)'
+  if (error instanceof YAMLError) {
+    const [{ line, col }] = error.linePos ?? [{ line: 1, col: 1 }]
+    return `is not valid YAML at line ${line}, column ${col} (${error.code})`
+  }
+  const { code } = error as NodeJS.ErrnoException
+  if (code !== 'EACCES') return `cannot be read (${code})`
+  // In a container, the file of a checkout under umask 077 belongs to another user.
+  return `cannot be read (EACCES): the user of this process (uid ${process.geteuid?.()}) has no permission; make it readable with chmod a+r`
+}
+
+const isSection = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+const kindOf = (value: unknown) => (Array.isArray(value) ? 'a list' : value === null ? 'nothing' : `a ${typeof value}`)
+
+interface FileCheck {
+  file: string
+  /** The known names in each section, by its path. */
+  names: ReadonlyMap<string, string[]>
+  problems: string[]
+}
+
+/** The keys of `schema` in a section of the file. Adds a line to the problems for each unknown key of any service. */
+function ownKeys(section: Record<string, unknown>, schema: Schema, check: FileCheck, parent = ''): object {
+  const known = check.names.get(parent) as string[]
+  const own: Record<string, unknown> = {}
+  for (const [name, value] of Object.entries(section)) {
+    const path = parent === '' ? name : `${parent}.${name}`
+    const node = Object.hasOwn(schema, name) ? schema[name] : undefined
+    if (!known.includes(name)) check.problems.push(unknownName(name, parent, known, check.file))
+    else if (!check.names.has(path)) {
+      if (node !== undefined) own[name] = writtenValue(node as Key<unknown>, value)
+    } else if (isSection(value)) {
+      const keys = ownKeys(value, (node ?? {}) as Schema, check, path)
+      if (node !== undefined) own[name] = keys
+    } else if (value !== null || parent !== '') {
+      check.problems.push(`${path}: got ${kindOf(value)}, takes a section with keys`)
+    }
+  }
+  return own
+}
+
+/** A value of the file as convict takes it; null, which no key accepts, for one of a wrong type. */
+function writtenValue({ format }: Key<unknown>, value: unknown): unknown {
+  if (isSection(value) || (typeof value === 'string' && !textFormats.includes(format))) return null
+  // convict coerces text only.
+  return format === 'duration' && typeof value === 'number' ? String(value) : value
+}
+
+function unknownName(name: string, parent: string, known: string[], file: string): string {
+  const what = parent === '' ? 'section' : 'key'
+  // YAML reads `{token:secret}`, without a blank after the colon, as a name.
+  const isName = /^[\w.<-]{1,64}$/.test(name)
+  const path = [parent, isName ? name : ''].filter((part) => part !== '').join('.')
+  const shown = isName ? path : [path, 'a name that is not shown'].filter((part) => part !== '').join(': ')
+  const hint = isName ? `the nearest is ${nearest(name, known)}` : 'a colon needs a blank behind it'
+  return `${shown}: unknown ${what} in ${file}, takes ${known.join(', ')} (${hint})`
+}
+
+/** Requires the address of an engine. */
+export function requireAddress(path: string, written: string | string[]): void {
+  if (written.length > 0) return
+  throw new ConfigError(`${path}: is missing; takes the address of the engine (${environmentName(path)})`)
 }

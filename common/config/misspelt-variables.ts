@@ -1,56 +1,60 @@
-/** Finds environment variables that look like the product's and that nothing reads, and the nearest name to a misspelt one. */
+/** Finds environment variables that resemble the product's and that no key reads, and the nearest name to a misspelt one. */
 
 import { isForeign } from './foreign-variables.ts'
 
-/** A variable that nothing reads, and the one that it probably was meant to be. */
-export interface UnknownVariable {
-  name: string
-  nearest: string
-}
-
-// Sections whose bare names belong to the product: `GATEWAY=2` was meant to be `GATEWAYS=2`.
-const bareNames = ['GATEWAY', 'USER_SVC', 'SESSION_SVC', 'LOG_SINK', 'KAFKA', 'REDIS']
 // Shorter names resemble variables of other programs, such as `BLOG_LEVEL`.
 const leastLettersToResemble = 10
+// Names of sections that other programs use as variables. Any other bare name is a mistake: `KAFKA=off` for a service.
+const commonWords = ['LOG', 'RPC', 'SESSION', 'SHUTDOWN', 'STACK']
 
 /**
- * The first variable that nothing reads although it has a prefix of the product, differs from a key's variable in one
- * letter, in case or in separators, or is the bare name of a service or engine. Variables of other programs that
- * carry such a prefix pass (config-foreign.ts).
+ * One line for each variable that no key reads although it has a prefix of the product, differs from a key's variable
+ * in one letter, in case or in separators, or is the bare name of a service or engine. The lines contain no value.
+ * Variables of other programs that have such a prefix pass (foreign-variables.ts).
  *
- * @param known the variables that are read
- * @param prefixes each with its underscore, such as `GATEWAY_`
+ * @param keys the path of each key, by its variable
+ * @param sections the sections as variables are written, such as `USER_SVC`
+ * @param otherVariables variables that are read beside the keys
  */
-export function unknownVariable(
+export function unknownVariables(
   environment: NodeJS.ProcessEnv,
-  known: ReadonlySet<string>,
-  prefixes: readonly string[]
-): UnknownVariable | undefined {
-  const spelt = new Set([...known].map(letters))
-  const resembled = [...spelt].filter((name) => name.length >= leastLettersToResemble)
-  // Also without the underscore within a section's name: `USERSVC_`.
-  const starts = prefixes.flatMap((prefix) => [prefix, `${letters(prefix)}_`])
-  for (const name of Object.keys(environment).sort()) {
-    if (known.has(name) || isForeign(name, environment)) continue
-    const isOurs =
-      bareNames.includes(name) ||
-      starts.some((start) => withUnderscores(name).startsWith(start)) ||
-      spelt.has(letters(name)) ||
-      resembled.some((other) => isWithinOneEdit(letters(name), other))
-    if (isOurs) return { name, nearest: nearestVariable(name, [...known], prefixes) }
-  }
-  return undefined
+  keys: ReadonlyMap<string, string>,
+  sections: readonly string[],
+  otherVariables: readonly string[]
+): string[] {
+  const known = [...keys.keys(), ...otherVariables]
+  const letters = new Set(known.map(lettersOf))
+  const resembled = [...letters].filter((name) => name.length >= leastLettersToResemble)
+  const isOurs = (name: string) =>
+    sections.some((section) => startsWith(name, section) || (name === section && !commonWords.includes(name))) ||
+    letters.has(lettersOf(name)) ||
+    resembled.some((other) => isWithinOneEdit(lettersOf(name), other))
+  return Object.keys(environment)
+    .sort()
+    .filter((name) => !known.includes(name) && !isForeign(name, environment) && isOurs(name))
+    .map((name) => {
+      const variable = nearestVariable(name, known, sections)
+      const path = keys.get(variable)
+      return `${name}: unknown variable, the nearest is ${variable}${path === undefined ? '' : ` (${path})`}`
+    })
 }
 
-/** Of the variables with the same prefix, or of all if there are none; `GATEWAYS` is one of those of `GATEWAY`. */
-function nearestVariable(written: string, known: string[], prefixes: readonly string[]): string {
-  const name = withUnderscores(written)
-  const [prefix] = prefixes.filter((each) => `${name}_`.startsWith(each)).sort((a, b) => b.length - a.length)
-  const start = prefix === `${name}_` ? name : prefix
-  return nearest(written, start === undefined ? known : known.filter((each) => each.startsWith(start)))
+/** Whether a name begins with a section, also without the underscore inside the section's name: `USERSVC_`. */
+function startsWith(name: string, section: string): boolean {
+  const start = withUnderscores(name)
+  return start.startsWith(`${section}_`) || start.startsWith(`${lettersOf(section)}_`)
 }
 
-/** The names in each section, by its path, given the paths of all keys; the sections themselves are those of ''. */
+/** The nearest of the variables with the same prefix, or of all if there are none. */
+function nearestVariable(name: string, known: readonly string[], sections: readonly string[]): string {
+  const written = withUnderscores(name)
+  const [section] = sections.filter((each) => `${written}_`.startsWith(`${each}_`)).sort((a, b) => b.length - a.length)
+  // `GATEWAYS` is near to `GATEWAY`, and a variable of the command.
+  const start = section === written ? section : `${section}_`
+  return nearest(name, section === undefined ? known : known.filter((each) => each.startsWith(start)))
+}
+
+/** The names in each section, by its path, given the paths of all keys; the path of the sections themselves is ''. */
 export function namesBySection(paths: Iterable<string>): Map<string, string[]> {
   const sections = new Map<string, string[]>()
   for (const path of paths) {
@@ -64,13 +68,13 @@ export function namesBySection(paths: Iterable<string>): Map<string, string[]> {
   return sections
 }
 
-/** The name that takes the fewest changes of letters; of several, the first. */
+/** The name with the fewest edits; of several, the first. */
 export function nearest(written: string, names: readonly string[]): string {
   const distances = names.map((name) => editDistance(written.toUpperCase(), name.toUpperCase()))
   return names[distances.indexOf(Math.min(...distances))] ?? ''
 }
 
-function letters(name: string): string {
+function lettersOf(name: string): string {
   return withUnderscores(name).replaceAll('_', '')
 }
 

@@ -2,30 +2,32 @@
 
 import { editDistance } from './misspelt-variables.ts'
 
-// `development` and `staging` are none.
+// `development` and `staging` are not.
 const isProductionMisspelt = (name: string) =>
   /^\s*(prod|prd\b)/i.test(name) || editDistance(name.trim().toLowerCase(), 'production') <= 3
 
-/** What is wrong with a variable of the runtime: one line that names it, or nothing. */
-export function dangerousVariable(environment: NodeJS.ProcessEnv): string | undefined {
+/** The variables of the runtime that must not be set like this: one line for each, which names it. */
+export function dangerousVariables(environment: NodeJS.ProcessEnv): string[] {
   const { NODE_ENV = '', NODE_TLS_REJECT_UNAUTHORIZED, NODE_DEBUG = '', NODE_DEBUG_NATIVE = '' } = environment
+  const problems: string[] = []
   if (NODE_ENV !== 'production' && isProductionMisspelt(NODE_ENV)) {
-    return `NODE_ENV: got ${JSON.stringify(NODE_ENV)}, the nearest is production`
+    problems.push(`NODE_ENV: got ${JSON.stringify(NODE_ENV)}, the nearest is production`)
   }
   if (NODE_TLS_REJECT_UNAUTHORIZED === '0') {
-    return 'NODE_TLS_REJECT_UNAUTHORIZED: got "0", which accepts every certificate; takes no value (NODE_EXTRA_CA_CERTS names more authorities)'
+    const remedy = 'takes no value (NODE_EXTRA_CA_CERTS names more authorities)'
+    problems.push(`NODE_TLS_REJECT_UNAUTHORIZED: got "0", which accepts every certificate; ${remedy}`)
   }
   for (const [name, value] of Object.entries({ NODE_DEBUG, NODE_DEBUG_NATIVE })) {
-    if (/http|net|tls|stream|undici|fetch|\*/i.test(value)) {
-      return `${name}: got ${JSON.stringify(value)}, which prints requests with their credentials; takes no part of the network`
-    }
+    if (!/http|net|tls|stream|undici|fetch|\*/i.test(value)) continue
+    const reason = 'which prints requests with their credentials; takes no part of the network'
+    problems.push(`${name}: got ${JSON.stringify(value)}, ${reason}`)
   }
-  return undefined
+  return problems
 }
 
 /**
- * Removes the variables from which drivers of PostgreSQL silently complete an address: the configured URL alone counts.
- * To be called at the edge, before anything connects (for `NODE_PG_FORCE_NATIVE`: no-native-driver.ts).
+ * Removes the variables from which drivers of PostgreSQL complete an address without notice: only the configured URL
+ * counts. Call it at the edge, before the first connection (for `NODE_PG_FORCE_NATIVE`: no-native-driver.ts).
  */
 export function dropDriverVariables(environment: NodeJS.ProcessEnv = process.env): void {
   for (const name of Object.keys(environment)) {

@@ -1,4 +1,4 @@
-/** The keys that take addresses. They may hold a password, so of their values nothing is ever printed. */
+/** The keys for addresses. An address may contain a password, so no part of the value is ever printed. */
 
 import type { Key } from './keys.ts'
 import { list } from './keys.ts'
@@ -16,18 +16,18 @@ export interface UrlParts {
   query: string
 }
 
-// Not what URL parsers agree on: each of these characters, raw in a password, ends a part of the URL for some parser.
+// Stricter than URL parsers: each of these characters, raw in a password, ends a part of the URL for some parser.
 const encoded = '(?:%[0-9A-Fa-f]{2}|[^\\s\\0-\\x1f\\x7f%@/?#\\\\[\\]])'
 const grammar = new RegExp(
   `^([a-z][a-z0-9+.-]*)://(?:((?:(?!:)${encoded})*)(?::(${encoded}*))?@)?([^\\s@/?#\\\\]*)(/(?:${encoded}|/)*)?(?:\\?((?:${encoded}|[/?\\[\\]])*))?$`,
   'i'
 )
 
-/** What the message about a URL adds: the usual cause of one that cannot be read is a password with raw characters. */
-export const encodingRule =
-  'with user and password percent-encoded: of special characters only - . _ ~ stand for themselves (@ is %40, : %3A, / %2F, ? %3F, # %23, % %25)'
+/** The rule for passwords in messages about a URL: raw special characters are the usual mistake. */
+const encodingRule =
+  'with user and password percent-encoded: of special characters only - . _ ~ need no encoding (@ is %40, : %3A, / %2F, ? %3F, # %23, % %25)'
 
-/** The parts of a URL whose special characters are encoded as they have to be; nothing for any other text. */
+/** The parts of a URL whose special characters are encoded; undefined for any other text. */
 export function urlParts(written: string): UrlParts | undefined {
   const match = grammar.exec(written)
   if (match === null) return undefined
@@ -36,7 +36,7 @@ export function urlParts(written: string): UrlParts | undefined {
     // In the protocol of PostgreSQL, NUL ends a parameter, and another one follows.
     if ([user, password, path, query].some((part) => decodeURIComponent(part).includes('\0'))) return undefined
   } catch {
-    // Escapes that are no UTF-8.
+    // The escapes are not UTF-8.
     return undefined
   }
   return { scheme: scheme.toLowerCase(), user, password, hosts, path, query }
@@ -48,85 +48,66 @@ const authority = new RegExp(`^${hostPattern}(?::(\\d{1,5}))?$`)
 /** Whether a text is a host, with or without a port from 1 to 65535. */
 export function isAuthority(text: string): boolean {
   const match = authority.exec(text)
-  return match !== null && (match[1] === undefined || isPort(match[1]))
+  return match !== null && (match[1] === undefined || (Number(match[1]) >= 1 && Number(match[1]) <= 65_535))
 }
 
 /**
- * Whether the URL parser of the runtime, which clients use, reads a host: it knows no zone of an IPv6 address, and takes
- * `1.2.3.4.5` for a wrong IPv4 address. Its error quotes the whole URL.
+ * Whether the URL parser of the runtime, which clients use, can read a host: it rejects the zone of an IPv6 address,
+ * and `1.2.3.4.5` as a wrong IPv4 address. Its error quotes the whole URL.
  */
 function isParsed(scheme: string, hosts: string): boolean {
   return URL.canParse(`${scheme}://${hosts}`)
 }
 
-function isPort(text: string): boolean {
-  return Number(text) >= 1 && Number(text) <= 65_535
-}
-
-function refuseUnless(condition: boolean): asserts condition {
-  if (!condition) throw new Error('not acceptable')
-}
-
 /**
  * A URL with one of the given schemes. Empty means that none is set.
  *
- * @param check throws if the URL is readable and still none that the key takes; a ConfigError has its own message
+ * @param isUsable checks the parts; it may throw instead, with a message that contains nothing of the URL
  */
 export function url(
   schemes: readonly string[],
-  value: string,
   doc: string,
-  check: (parts: UrlParts, written: string) => void = ({ hosts }) => refuseUnless(isAuthority(hosts))
+  isUsable: (parts: UrlParts, written: string) => boolean = ({ hosts }) => isAuthority(hosts)
 ): Key<string> {
-  return {
-    default: value,
-    doc,
-    sensitive: true,
-    accepts: `a URL that starts with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}, ${encodingRule}`,
-    fromText: (text) => text,
-    parse(written) {
-      refuseUnless(typeof written === 'string')
-      if (written === '') return written
-      const parts = urlParts(written)
-      refuseUnless(parts !== undefined && schemes.includes(parts.scheme))
-      check(parts, written)
-      return written
-    }
+  function isValid(written: unknown): boolean {
+    if (written === '') return true
+    const parts = typeof written === 'string' ? urlParts(written) : undefined
+    return parts !== undefined && schemes.includes(parts.scheme) && isUsable(parts, written as string)
   }
+  const starts = schemes.map((scheme) => `${scheme}://`).join(' or ')
+  const accepts = `a URL that starts with ${starts}, ${encodingRule}`
+  return { format: 'text', default: '', doc, sensitive: true, accepts, isValid }
 }
 
-/** Checks a URL of Redis: one host, and a database's number at most. */
-export function checkRedisUrl({ hosts, path, query }: UrlParts): void {
-  refuseUnless(isAuthority(hosts) && isParsed('redis', hosts) && /^(\/\d{0,5})?$/.test(path) && query === '')
+/** Whether a URL of Redis has one host, and nothing else but the number of a database. */
+export function isRedisUrl({ hosts, path, query }: UrlParts): boolean {
+  return isAuthority(hosts) && isParsed('redis', hosts) && /^(\/\d{0,5})?$/.test(path) && query === ''
 }
 
 /** One or more origins, as a list or separated by commas. */
 export function urlList(value: string, doc: string): Key<string[]> {
+  function isOrigin(each: unknown, _index: number, urls: unknown[]): boolean {
+    const parts = typeof each === 'string' ? urlParts(each) : undefined
+    if (parts === undefined || (each as string).includes('@')) return false
+    const { scheme, hosts, path, query } = parts
+    if (!/^https?$/.test(scheme) || !isAuthority(hosts) || !isParsed(scheme, hosts)) return false
+    return query === '' && (urls.length === 1 || /^\/?$/.test(path))
+  }
   return {
+    format: 'text-or-list',
     default: value,
     doc,
     sensitive: true,
     accepts:
       'one URL that starts with http:// or https://, or several without paths, separated by commas or as a list; without user and password',
-    fromText: (text) => text,
-    parse(written) {
-      const urls = Array.isArray(written) ? written : String(written).split(',')
-      refuseUnless(urls.length > 0 && urls.every((each) => typeof each === 'string'))
-      return urls.map((each: string) => {
-        const parts = urlParts(each.trim())
-        refuseUnless(parts !== undefined && /^https?$/.test(parts.scheme) && isAuthority(parts.hosts))
-        refuseUnless(isParsed(parts.scheme, parts.hosts))
-        refuseUnless(!each.includes('@') && parts.query === '' && (urls.length === 1 || /^\/?$/.test(parts.path)))
-        return each.trim()
-      })
-    }
+    isValid: (urls) => Array.isArray(urls) && urls.length > 0 && urls.every(isOrigin)
   }
 }
 
 /** A list of `host:port`. */
 export function addressList(doc: string, example: string): Key<string[]> {
   const accepts = `addresses such as ${example}, without scheme, user and password`
-  return { ...list([], doc, accepts, isAddress), sensitive: true }
+  return { ...list(doc, accepts, isAddress), sensitive: true }
 }
 
 function isAddress(text: string): boolean {

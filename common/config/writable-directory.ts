@@ -1,12 +1,12 @@
-/** Directories that the configuration names: made if they are missing, and refused at start if they can never be used. */
+/** Directories of the configuration: created if they are missing, and rejected at start if they are not writable. */
 
 import { accessSync, constants, mkdirSync } from 'node:fs'
 import { ConfigError } from './load.ts'
 
 /**
- * Makes a directory below one that a configuration key names.
+ * Creates a directory below the one of a configuration key.
  *
- * @throws {ConfigError} if it cannot be written to. That the disk is full is no mistake in the configuration.
+ * @throws {ConfigError} if it is not writable. A full disk is not a mistake in the configuration.
  */
 export function makeWritable(key: string, configured: string, directory: string): void {
   try {
@@ -15,11 +15,11 @@ export function makeWritable(key: string, configured: string, directory: string)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (isFull(error)) return
-    throw new ConfigError(`${key}: ${configured} cannot be used (${code}); takes a directory that can be written to`)
+    throw new ConfigError(`${key}: ${configured} cannot be used (${code}); takes a writable directory`)
   }
 }
 
-/** Whether an error says that there is no room on the disk. */
+/** Whether an error means that the disk is full. */
 export function isFull(error: unknown): boolean {
   return ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '')
 }

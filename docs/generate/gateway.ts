@@ -12,7 +12,7 @@ import type { OpenApi } from './rest.ts'
 export async function describeGateway(): Promise<{ document: OpenApi; registry: Registry }> {
   const registry = new Registry()
   const upstream = createRouterTransport(() => {})
-  const options = { ...loadConfig({ gateway }, {}).gateway, docs: true }
+  const options = { ...loadConfig({ gateway }, { CONFIG_FILE: '/dev/null' }).gateway, docs: true }
   // No request comes, so no rate limit is counted.
   const redis = {} as GatewayParts['redis']
   const app = await buildApp(

@@ -75,7 +75,7 @@ async function registeredRoutes(): Promise<RouteOptions[]> {
   const redis = { isReady: false } as RateLimitRedis
   subscribe('fastify.initialization', onInitialization)
   const parts = { userSvc: transport, sessionSvc: transport, redis, registry: new Registry(), log: silentLog }
-  const app = await buildApp(parts, loadConfig({ gateway }, {}).gateway)
+  const app = await buildApp(parts, loadConfig({ gateway }, { CONFIG_FILE: '/dev/null' }).gateway)
   unsubscribe('fastify.initialization', onInitialization)
   await app.ready()
   await app.close()

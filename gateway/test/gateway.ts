@@ -63,7 +63,7 @@ export async function buildGateway(t: Ending, { options, parts, ...upstreams }: 
   const registry = new Registry()
   const upstream = createRouterTransport(routes(upstreams))
   const own = parts?.redis ? undefined : connectRedis(engineAddress('TEST_REDIS_URL'), silentLog, rateLimitScripts)
-  const defaults = loadConfig({ gateway }, {}).gateway
+  const defaults = loadConfig({ gateway }, { CONFIG_FILE: '/dev/null' }).gateway
   const app = await buildApp(
     {
       userSvc: upstream,

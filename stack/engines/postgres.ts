@@ -3,7 +3,7 @@
 import '#common/process/no-native-driver.ts'
 import { mkdirSync } from 'node:fs'
 import pg from 'pg'
-import { postgresAddress } from '#common/config/postgres-url.ts'
+import { postgresAddress } from '../../user-svc/postgres-url.ts'
 import { keptSecret } from '../secret-file.ts'
 import type { Program } from '../supervised.ts'
 import { waitUntil } from '../wait.ts'

@@ -1,4 +1,4 @@
-/** The configuration: what is accepted, what overrides what, and what a mistake says. */
+/** Loading the configuration: accepted values, precedence, and the message for each mistake. */
 
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -18,23 +18,23 @@ const schema = {
     max: integer(5, '', { min: 1, max: 10 }),
     rateLimit: { enabled: flag(true, '') },
     wait: duration('1m', '', { min: '1s', max: '1h' }),
-    peers: list([], '', 'words', (word) => /^[a-z]+$/.test(word))
+    peers: list('', 'words', (word) => /^[a-z]+$/.test(word))
   },
   rpc: { token: secret(''), peppers: secretList('') },
-  redis: { url: url(['redis'], '', '') }
+  redis: { url: url(['redis'], '') }
 }
 const file = join(mkdtempSync(join(tmpdir(), 'config-')), 'config.yml')
 
 function load(content: string, env: NodeJS.ProcessEnv = {}) {
   writeFileSync(file, content)
-  return loadConfig(schema, { CONFIG_FILE: file, ...env })
+  return loadConfig(schema, { CONFIG_FILE: file, ...env }, { otherKeys: keyPaths })
 }
 
-t.test('an empty file means the defaults', async (t) => {
+t.test('an empty file gives the defaults', async (t) => {
   for (const content of ['', '# nothing\n', 'gateway:\n', '{}']) {
     t.match(load(content), { gateway: { port: 8080, rateLimit: { enabled: true }, wait: 60_000, peers: [] } })
   }
-  t.match(loadConfig(schema, { CONFIG_FILE: '' }), { gateway: { port: 8080 } })
+  t.match(loadConfig(schema, { CONFIG_FILE: '' }, { otherKeys: keyPaths }), { gateway: { port: 8080 } })
 })
 
 t.test('the file overrides the defaults, the environment overrides the file', async (t) => {
@@ -56,7 +56,7 @@ t.test('durations', async (t) => {
   }
 })
 
-t.test('a mistake is one line that names the key, what it got and what it takes', async (t) => {
+t.test('the message for a mistake is one line with the key, the value and the accepted values', async (t) => {
   const mistakes: [string, NodeJS.ProcessEnv, RegExp][] = [
     ['gatway: {}', {}, /^gatway: unknown section in .*config\.yml, takes gateway, userSvc/],
     ['gateway: {prot: 1}', {}, /^gateway\.prot: unknown key in .*, takes host, port, /],
@@ -87,7 +87,31 @@ t.test('a mistake is one line that names the key, what it got and what it takes'
   t.throws(() => loadConfig(schema, { CONFIG_FILE: '/nowhere/config.yml' }), { message: /ENOENT/ })
 })
 
-t.test('a key of another service is accepted, an unknown one is not', async (t) => {
+t.test('all mistakes are reported at once, one on each line', async (t) => {
+  const content = 'gateway: {prot: 1, max: 0, port: "80"}\nrpc: {token: hunter2 x}\nuserSvc: {prot: 1}'
+  const message = messageOf(() => load(content, { REDIS_ULR: 'hunter2', GATEWAY_WAIT: '2h', NODE_ENV: 'prod' }))
+  const lines = [
+    /^NODE_ENV: got "prod"/,
+    /^REDIS_ULR: unknown variable/,
+    /^gateway\.prot: unknown key/,
+    /^userSvc\.prot: unknown key/,
+    /^gateway\.port: got "80", takes a port/,
+    /^gateway\.max: got 0, takes a whole number/,
+    /^gateway\.wait: got "2h" from GATEWAY_WAIT, takes a time/,
+    /^rpc\.token: got a value \(not shown\), takes a text/
+  ]
+  t.match(message.split('\n'), lines)
+  t.equal(message.split('\n').length, lines.length)
+  t.notMatch(message, /hunter2/)
+})
+
+t.test('a section that only another service reads is unknown unless its keys are passed in', async (t) => {
+  writeFileSync(file, 'userSvc: {port: 1}')
+  const message = /^userSvc: unknown section .*, takes gateway, rpc/
+  t.throws(() => loadConfig(schema, { CONFIG_FILE: file }), { message })
+})
+
+t.test('accepts a key of another service and rejects an unknown one', async (t) => {
   t.doesNotThrow(() => load('userSvc: {port: 1, password: {cost: 12}}\nlogSink:\nsessionSvc: {}'))
   const mistakes: [string, RegExp][] = [
     ['userSvc: {prot: 1}', /^userSvc\.prot: unknown key in .*, takes host, port,.* \(the nearest is port\)$/],
@@ -131,7 +155,7 @@ fieldCase(t, 26, 'a misspelt variable of any service stops the start and names t
     t.equal(message, `${name}: unknown variable, the nearest is ${nearest}`)
     t.notMatch(message, /hunter2/)
   }
-  // The nearest is a key of the same section, however little it resembles.
+  // The nearest key is one of the same section, even if others resemble the name more.
   for (const [name, prefix] of Object.entries({
     KAFKA_URL: 'KAFKA_',
     REDIS_PASSWORD: 'REDIS_',
@@ -141,19 +165,19 @@ fieldCase(t, 26, 'a misspelt variable of any service stops the start and names t
       messageOf(() => load('', { [name]: 'x' })),
       new RegExp(`^${name}: unknown variable, the nearest is ${prefix}`)
     )
-  t.doesNotThrow(() => load('', { GATEWAYS: '2' }), 'which is none of a service')
+  t.doesNotThrow(() => load('', { GATEWAYS: '2' }), 'a variable of make run')
   for (const name of ['PATH', 'BLOG_LEVEL', 'MY_GATEWAY_PORT', 'REDISCLI_AUTH', 'LOGNAME', 'SESSION', 'LOG'])
     t.doesNotThrow(() => load('', { [name]: 'x' }), name)
 })
 
-t.test('the keys on which scripts rely exist', async (t) => {
+t.test('the keys that scripts rely on exist', async (t) => {
   const relied = ['gateway.port', 'gateway.rateLimit.enabled', 'userSvc.bruteForce.enabled', 'userSvc.password.cost']
   for (const path of [...relied, 'session.idleTimeout', 'session.lifetime', 'log.level', 'rpc.token'])
     t.ok(keyPaths.includes(path), path)
   t.doesNotThrow(() => load('userSvc: {bruteForce: {enabled: true}}', { USER_SVC_BRUTE_FORCE_ENABLED: 'false' }))
 })
 
-t.test('variables of other programs pass, and a service link is no key', async (t) => {
+t.test('ignores variables of other programs and service links', async (t) => {
   const links = {
     GATEWAY_SERVICE_HOST: '10.0.0.1',
     GATEWAY_SERVICE_PORT: '8080',
@@ -186,7 +210,7 @@ t.test('variables of other programs pass, and a service link is no key', async (
     t.throws(() => load('', { [name]: value }), { message: new RegExp(`^${name}: unknown variable`) }, name)
 })
 
-t.test('no two keys have one variable, and the reference names the variables of other programs', async (t) => {
+t.test('every key has a variable of its own, and the reference names the variables of other programs', async (t) => {
   const names = keyPaths.map(environmentName)
   t.same(
     names.filter((name, index) => names.indexOf(name) !== index),
@@ -199,7 +223,7 @@ t.test('no two keys have one variable, and the reference names the variables of 
   }
 })
 
-t.test('a variable of the runtime that weakens every connection is named', async (t) => {
+t.test('rejects variables of the runtime that weaken connections or print credentials', async (t) => {
   const dangers: [NodeJS.ProcessEnv, RegExp][] = [
     [{ NODE_TLS_REJECT_UNAUTHORIZED: '0' }, /^NODE_TLS_REJECT_UNAUTHORIZED: got "0"/],
     [{ NODE_ENV: 'prod' }, /^NODE_ENV: got "prod", the nearest is production$/],
@@ -220,7 +244,7 @@ t.test('a variable of the runtime that weakens every connection is named', async
     t.doesNotThrow(() => load('', { NODE_ENV }), NODE_ENV)
 })
 
-t.test('a name stands for one secret', async (t) => {
+t.test('rejects two secrets of one name', async (t) => {
   const pepper = (name: string, byte: number) => `${name}:${Buffer.alloc(32, byte).toString('base64')}`
   t.throws(() => load('', { RPC_PEPPERS: [pepper('a', 1), pepper('a', 2)].join(',') }), {
     message: /^rpc\.peppers: got a value \(not shown\) from RPC_PEPPERS, takes .* each name once/
@@ -228,7 +252,7 @@ t.test('a name stands for one secret', async (t) => {
   t.equal(load('', { RPC_PEPPERS: [pepper('b', 1), pepper('a', 2)].join(',') }).rpc.peppers.length, 2)
 })
 
-t.test('a secret is never part of a message', async (t) => {
+t.test('no message contains a secret', async (t) => {
   const env = { RPC_TOKEN: 'hunter 2', RPC_PEPPERS: 'a:hunter2', REDIS_URL: 'http://u:hunter2@h' }
   for (const [name, value] of Object.entries(env)) {
     t.throws(() => load('', { [name]: value }), { message: /got a value \(not shown\) from / })
@@ -241,7 +265,7 @@ t.test('a secret is never part of a message', async (t) => {
   }
 })
 
-t.test('production wants a real credential', async (t) => {
+t.test('production requires a strong credential', async (t) => {
   const random = 'q7Xc2LrV9ZkTt3WmE8nB5yHgUj4PsDfA'
   const problem = (token: string, previousToken = '', NODE_ENV = 'production') =>
     messageOf(() => requireStrongRpcToken({ token, previousToken }, { NODE_ENV }))

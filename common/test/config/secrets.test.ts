@@ -1,4 +1,4 @@
-/** A mistake in a configuration file that holds secrets: the message names the place and never what stands there. */
+/** Mistakes in a configuration file with secrets: the message names the place and contains no text of the file. */
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,7 +11,7 @@ import { url } from '#common/config/url-keys.ts'
 const schema = {
   gateway: { port: integer(8080, '') },
   rpc: { token: secret(''), nested: { peppers: secretList('') } },
-  redis: { url: url(['redis'], '', '') }
+  redis: { url: url(['redis'], '') }
 }
 const directory = mkdtempSync(join(tmpdir(), 'config-'))
 t.teardown(() => rmSync(directory, { recursive: true }))
@@ -28,7 +28,7 @@ function messageFor(content: string): string {
 }
 
 const mistakes: Record<string, string> = {
-  'a section that is the value itself': 'redis: redis://:hunter2@127.0.0.1',
+  'a value instead of a section': 'redis: redis://:hunter2@127.0.0.1',
   'a section that is a secret': 'rpc: hunter2',
   'a section that is a list': 'rpc: [hunter2]',
   'an inner section that is a secret': 'rpc: {nested: hunter2}',
@@ -36,24 +36,24 @@ const mistakes: Record<string, string> = {
   'a secret that is a number': 'rpc: {token: 5555}\n# hunter2',
   'a secret that is a map': 'rpc: {token: {hunter2: hunter2}}',
   'a secret with a space': 'rpc: {token: hunter2 x}',
-  'a secret that YAML takes for an alias': 'rpc:\n  token: *hunter2',
-  'a secret that YAML takes for a tag': 'rpc:\n  token: !hunter2 x y',
-  'a secret that YAML cannot begin with': 'rpc:\n  token: @hunter2',
+  'a secret that YAML reads as an alias': 'rpc:\n  token: *hunter2',
+  'a secret that YAML reads as a tag': 'rpc:\n  token: !hunter2 x y',
+  'a secret with a reserved first character': 'rpc:\n  token: @hunter2',
   'a secret after a percent sign': 'rpc:\n  token: %hunter2',
   'a secret with an open quote': 'rpc:\n  token: "hunter2',
   'a secret with a colon': 'rpc:\n  token: a: hunter2',
-  'a secret without a blank behind the colon': 'rpc: {token:hunter2}',
-  'a secret behind a list of URLs': 'redis: {url:redis://:hunter2@h}',
+  'a secret without a blank after the colon': 'rpc: {token:hunter2}',
+  'a URL without a blank after the colon': 'redis: {url:redis://:hunter2@h}',
   'a secret that is a section': '{rpc:hunter2}',
   'a secret given twice': 'rpc:\n  token: hunter2\n  token: hunter2',
   'a tab before a secret': 'rpc:\n\ttoken: hunter2',
   'a secret instead of the whole file': 'hunter2',
   'a list instead of sections': '- hunter2',
   'a URL of another scheme': 'redis: {url: "http://:hunter2@h"}',
-  'a URL that is none': 'redis: {url: "redis//:hunter2@h"}',
+  'a malformed URL': 'redis: {url: "redis//:hunter2@h"}',
   'a pepper that is too short': 'rpc: {nested: {peppers: ["a:hunter2aaaa"]}}'
 }
-// What a library warns about goes to the console, which is a log too.
+// The warnings of a library go to the console, which is a log too.
 const warnings: string[] = []
 process.on('warning', (warning) => warnings.push(String(warning)))
 
@@ -67,7 +67,7 @@ for (const [what, content] of Object.entries(mistakes)) {
   })
 }
 
-t.test('keys that JavaScript gives a meaning of its own are unknown keys', async (t) => {
+t.test('names with a meaning in JavaScript are unknown keys', async (t) => {
   for (const content of [
     'gateway: {__proto__: {port: 1}}',
     'gateway: {constructor: 1}',
@@ -80,7 +80,7 @@ t.test('keys that JavaScript gives a meaning of its own are unknown keys', async
   t.equal(({} as { port?: number }).port, undefined)
 })
 
-t.test('a file that cannot be read is named', async (t) => {
+t.test('the message names an unreadable file', async (t) => {
   t.throws(() => loadConfig(schema, { CONFIG_FILE: directory }), { name: 'ConfigError', message: /EISDIR/ })
   t.throws(() => loadConfig(schema, { CONFIG_FILE: join(directory, 'none.yml') }), {
     name: 'ConfigError',

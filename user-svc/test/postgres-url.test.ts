@@ -1,21 +1,23 @@
-/** URLs of PostgreSQL as providers and tools print them: what is used, what is ignored, what is refused, on a real server. */
+/** URLs of PostgreSQL as providers and tools print them: used, ignored and rejected parameters, on a real server. */
 
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import pg from 'pg'
 import t from 'tap'
-import { postgresAddress, requireTlsInUrl } from '#common/config/postgres-url.ts'
+import { loadConfig } from '#common/config/load.ts'
 import { dropDriverVariables } from '#common/config/runtime-variables.ts'
 import { fieldCase } from '#common/testing/field-cases.ts'
 import { engineAddress } from '#common/testing/service.ts'
+import { userSvc } from '../config.ts'
+import { postgresAddress, requireTlsInUrl } from '../postgres-url.ts'
 
 const server = engineAddress('TEST_POSTGRES_URL')
 
-async function ask(url: string, query: string): Promise<unknown> {
+async function query(url: string, text: string): Promise<unknown> {
   const client = new pg.Client({ application_name: 'default', ...postgresAddress(url), connectionTimeoutMillis: 5000 })
   await client.connect()
   try {
-    const { rows } = await client.query<unknown[]>({ text: query, rowMode: 'array' })
+    const { rows } = await client.query<unknown[]>({ text, rowMode: 'array' })
     return (rows[0] as unknown[])[0]
   } finally {
     await client.end()
@@ -33,14 +35,14 @@ fieldCase(t, 13, 'the parameters of Prisma, Neon, Supabase, RDS and Heroku leave
     '?supa=base-pooler.x&client_encoding=UTF8',
     '?workaround=supabase-pooler.vercel&pgbouncer=true'
   ]
-  for (const query of printed) t.equal(await ask(server + query, name), 'default', query)
+  for (const parameters of printed) t.equal(await query(server + parameters, name), 'default', parameters)
   const other = server.replace('postgres://', 'postgresql://')
-  t.equal(await ask(`${other}?application_name=my%20app`, name), 'my app')
-  t.equal(await ask(`${server}?options=-c%20statement_timeout%3D1234`, 'show statement_timeout'), '1234ms')
+  t.equal(await query(`${other}?application_name=my%20app`, name), 'my app')
+  t.equal(await query(`${server}?options=-c%20statement_timeout%3D1234`, 'show statement_timeout'), '1234ms')
   const bare = new URL(server)
   bare.pathname = ''
   bare.searchParams.set('dbname', new URL(server).pathname.slice(1))
-  t.equal(await ask(bare.href, 'select current_database()'), new URL(server).pathname.slice(1))
+  t.equal(await query(bare.href, 'select current_database()'), new URL(server).pathname.slice(1))
 })
 
 t.test('TLS has the meaning that libpq gives it', async (t) => {
@@ -57,7 +59,7 @@ t.test('TLS has the meaning that libpq gives it', async (t) => {
   t.match(tls(`?sslmode=require&sslrootcert=${ca}`), { ca: 'certificate', checkServerIdentity: Function })
   t.same(tls(`?sslmode=verify-full&sslrootcert=${ca}`), { ca: 'certificate' })
   t.match(postgresAddress('postgres://u:p@h/d?sslmode=require&channel_binding=require'), { enableChannelBinding: true })
-  await t.rejects(ask(`${server}?sslmode=require`, name), { message: 'The server does not support SSL connections' })
+  await t.rejects(query(`${server}?sslmode=require`, name), { message: 'The server does not support SSL connections' })
 })
 
 t.test('hosts', async (t) => {
@@ -73,8 +75,18 @@ t.test('hosts', async (t) => {
   t.equal(at('postgres://h?user=u&password=p'), 'h 5432 u u')
 })
 
-t.test('what cannot be used is one line, with documented words alone', async (t) => {
-  const refused: [string, RegExp][] = [
+/** The message of the start with a URL; empty if it is accepted. */
+function startMessage(url: string): string {
+  try {
+    loadConfig({ userSvc }, { CONFIG_FILE: '/dev/null', USER_SVC_POSTGRES_URL: url })
+    return ''
+  } catch (error) {
+    return `${(error as Error).name}: ${(error as Error).message}`
+  }
+}
+
+t.test('the message for an unusable URL is one line, with documented words only', async (t) => {
+  const rejected: [string, RegExp][] = [
     ['postgres://u:p@a:1,b:2/S3cret', /names several hosts, takes one/],
     ['postgres:///S3cret', /names no host/],
     ['postgres://h/S3cret', /names no user/],
@@ -95,13 +107,25 @@ t.test('what cannot be used is one line, with documented words alone', async (t)
     ['postgres://u@h/d?channel_binding=S3cret', /parameter channel_binding takes disable, prefer, require$/],
     ['postgres://u@h/d?target_session_attrs=standby', /takes any, read-write or primary/]
   ]
-  for (const [url, message] of refused) {
-    t.throws(() => postgresAddress(url), { name: 'ConfigError', message }, url)
-    t.throws(() => postgresAddress(url), { message: /^userSvc\.postgres\.url: (?!.*S3cret)[^\n]+$/ }, url)
+  for (const [url, message] of rejected) {
+    t.match(startMessage(url), message, url)
+    t.match(startMessage(url), /^ConfigError: userSvc\.postgres\.url: (?!.*S3cret)[^\n]+$/, url)
   }
+  for (const url of ['postgres://auth:12?S3cretTail', 'postgres://auth:S3cretTail/x'])
+    t.match(startMessage(url), /^ConfigError: userSvc\.postgres\.url: (?!.*S3cret)[^\n]+$/, url)
 })
 
-fieldCase(t, 15, "libpq's variables change no connection, and one that asks for TLS is named", async (t) => {
+t.test('decodes the password; characters that end no part of a URL may be raw', async (t) => {
+  const passwordOf = (url: string) => (postgresAddress(url).password as () => string)()
+  for (const password of ['p@ss/word#100%?', 'a:b', 'ü€ ', '100%25', '\'"\\$&+=', '[x]']) {
+    const url = `postgres://auth:${encodeURIComponent(password)}@h/db`
+    t.equal(passwordOf(url), password)
+    t.equal(startMessage(url), '')
+  }
+  for (const raw of ['a:b', 'a+b=c&d', 'a^b|c', 'a!$*,;~']) t.equal(passwordOf(`postgres://auth:${raw}@h/db`), raw)
+})
+
+fieldCase(t, 15, "libpq's variables change no connection, and one that requires TLS stops the start", async (t) => {
   const saved = { ...process.env }
   t.teardown(() => {
     process.env = saved
@@ -117,7 +141,7 @@ fieldCase(t, 15, "libpq's variables change no connection, and one that asks for 
   Object.assign(process.env, variables, { PGCLIENTENCODING: 'LATIN1', PGDATABASE: 'none', PGUSER: 'none' })
   t.equal(postgresAddress(server).ssl, false)
   dropDriverVariables()
-  t.equal(await ask(server, name), 'default')
+  t.equal(await query(server, name), 'default')
   t.equal(process.env.PGHOST, undefined)
   const url = 'postgres://u@h/d'
   for (const PGSSLMODE of ['require', 'verify-ca', 'verify-full'])

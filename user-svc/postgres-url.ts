@@ -1,23 +1,22 @@
 /**
- * Reads a URL of PostgreSQL as libpq, providers and Prisma write it, into explicit options of node-postgres: the driver's
- * own parser takes parameters that it does not know for settings of the server, and completes an address from PG* variables.
+ * Parses a URL of PostgreSQL as libpq, providers and Prisma write it, into explicit options of node-postgres: the driver's
+ * own parser sends unknown parameters to the server as settings, and completes an address from PG* variables.
  */
 
 import { readFileSync } from 'node:fs'
 import type { ClientConfig } from 'pg'
-import { ConfigError } from './load.ts'
-import { isAuthority, type UrlParts, urlParts } from './url-keys.ts'
+import { ConfigError } from '#common/config/load.ts'
+import { isAuthority, type UrlParts, urlParts } from '#common/config/url-keys.ts'
 
-/** Where a PostgreSQL is; the same for every connection to it. */
+/** The address of a PostgreSQL, as options of node-postgres. */
 export type PostgresAddress = Required<Pick<ClientConfig, 'host' | 'port' | 'user' | 'password' | 'database' | 'ssl'>> &
   Pick<ClientConfig, 'application_name' | 'options'> & {
     enableChannelBinding?: boolean
     sslnegotiation?: 'postgres' | 'direct'
   }
 
-const key = 'userSvc.postgres.url'
 const any = /^/
-/** Parameters that change a connection, and the values that are taken. */
+/** Parameters that change a connection, and their accepted values. */
 const used: Record<string, RegExp> = {
   host: any,
   port: /^\d{1,5}$/,
@@ -34,63 +33,40 @@ const used: Record<string, RegExp> = {
   sslnegotiation: /^(postgres|direct)$/,
   channel_binding: /^(disable|prefer|require)$/
 }
-/** Parameters that change nothing here, with the values for which that is true. */
+const anyValue = (...names: string[]) => Object.fromEntries(names.map((name) => [name, any]))
+/** Parameters without effect here, with the values for which that is true. */
 const ignored: Record<string, RegExp> = {
   // libpq: the product has its own deadlines and keep-alive.
-  connect_timeout: any,
-  ...Object.fromEntries(
-    ['keepalives', 'keepalives_idle', 'keepalives_interval', 'keepalives_count', 'tcp_user_timeout'].map((name) => [
-      name,
-      any
-    ])
-  ),
-  fallback_application_name: any,
+  ...anyValue('connect_timeout', 'keepalives', 'keepalives_idle', 'keepalives_interval', 'keepalives_count'),
+  ...anyValue('tcp_user_timeout', 'fallback_application_name', 'sslcompression', 'sslsni', 'load_balance_hosts'),
   client_encoding: /^(auto|utf-?8)$/i,
   gssencmode: /^(disable|prefer)$/,
-  sslcompression: any,
-  sslsni: any,
   target_session_attrs: /^(any|read-write|primary)$/,
-  load_balance_hosts: any,
-  uselibpqcompat: any,
   // Prisma and JDBC: limits and caches of their own clients.
   schema: /^public$/,
-  ...Object.fromEntries(
-    [
-      ...['pgbouncer', 'connection_limit', 'pool_timeout', 'socket_timeout', 'statement_cache_size', 'pool_mode'],
-      ...['max_idle_connection_lifetime', 'prepareThreshold', 'prepared_statements', 'single_use_connections'],
-      // Supabase's integration for Vercel.
-      ...['supa', 'workaround']
-    ].map((name) => [name, any])
-  ),
-  sslaccept: /^accept_invalid_certs$/
+  sslaccept: /^accept_invalid_certs$/,
+  ...anyValue('pgbouncer', 'connection_limit', 'pool_timeout', 'socket_timeout', 'statement_cache_size', 'pool_mode'),
+  ...anyValue('max_idle_connection_lifetime', 'prepareThreshold', 'prepared_statements', 'single_use_connections'),
+  // node-postgres, and Supabase's integration for Vercel.
+  ...anyValue('uselibpqcompat', 'supa', 'workaround')
 }
-/** Words that may be printed, since they are documented parameters and no part of a password. */
-const unsupported = [
-  ...[
-    'service',
-    'passfile',
-    'sslpassword',
-    'sslcrl',
-    'requirepeer',
-    'krbsrvname',
-    'hostaddr',
-    'replication',
-    'sslidentity'
-  ],
-  ...['statement_timeout', 'search_path', 'currentSchema', 'timezone', 'require_auth', 'ssl_min_protocol_version', 'db']
-]
+/** Parameters that are rejected by name: they are documented words and no part of a password. */
+const unsupported =
+  'service passfile sslpassword sslcrl requirepeer krbsrvname hostaddr replication sslidentity statement_timeout search_path currentSchema timezone require_auth ssl_min_protocol_version db'.split(
+    ' '
+  )
 const remedies: Record<string, string> = {
   port: 'takes a port from 1 to 65535',
   client_encoding: 'takes UTF8',
   schema: 'takes public; name another schema with options=-c%20search_path%3D<schema>',
-  sslmode: 'takes disable, require, verify-ca or verify-full; TLS that is only sometimes used protects nothing',
+  sslmode: 'takes disable, require, verify-ca or verify-full; TLS that the server may decline protects nothing',
   target_session_attrs: 'takes any, read-write or primary',
   sslaccept: 'is not supported, write sslmode=verify-full'
 }
 
-/** What is wrong with a readable URL of PostgreSQL; the message holds documented words only. */
-function wrong(what: string): never {
-  throw new ConfigError(`${key}: ${what}`)
+/** Rejects a URL. The message contains documented words only; the caller names the key. */
+function reject(problem: string): never {
+  throw new ConfigError(problem)
 }
 
 function parametersOf({ query }: UrlParts): Map<string, string> {
@@ -100,11 +76,11 @@ function parametersOf({ query }: UrlParts): Map<string, string> {
     const accepted = Object.hasOwn(used, name) ? used[name] : Object.hasOwn(ignored, name) ? ignored[name] : undefined
     if (accepted === undefined) {
       const shown = unsupported.includes(name) ? `the parameter ${name}` : 'an unknown parameter (not shown)'
-      wrong(`has ${shown}, takes ${Object.keys(used).join(', ')}`)
+      reject(`has ${shown}, takes ${Object.keys(used).join(', ')}`)
     }
-    if (parameters.has(name)) wrong(`has the parameter ${name} twice`)
+    if (parameters.has(name)) reject(`has the parameter ${name} twice`)
     const value = decodeURIComponent(rest.join('='))
-    if (!accepted.test(value)) wrong(`parameter ${name} ${remedies[name] ?? takes(accepted)}`)
+    if (!accepted.test(value)) reject(`parameter ${name} ${remedies[name] ?? takes(accepted)}`)
     parameters.set(name, value)
   }
   return parameters
@@ -120,18 +96,19 @@ function tlsOf(parameters: ReadonlyMap<string, string>): PostgresAddress['ssl'] 
     try {
       return readFileSync(file, 'utf8')
     } catch (error) {
-      return wrong(`the file of ${name} cannot be read (${(error as NodeJS.ErrnoException).code})`)
+      return reject(`the file of ${name} cannot be read (${(error as NodeJS.ErrnoException).code})`)
     }
   }
   const ssl = parameters.get('ssl')
   const root = parameters.get('sslrootcert')
   const byFlag = ssl === undefined ? undefined : /^(false|0)$/.test(ssl) ? 'disable' : 'require'
-  const needsTls = root !== undefined || parameters.has('sslcert') || parameters.get('sslnegotiation') === 'direct'
-  const asked = parameters.get('sslmode') ?? byFlag ?? (needsTls ? 'require' : 'disable')
-  if (asked === 'disable') return false
-  // As libpq: a root certificate is there to be checked, and the system's ones hold for names only.
-  const mode = root === 'system' ? 'verify-full' : asked === 'require' && root !== undefined ? 'verify-ca' : asked
-  if (mode === 'verify-ca' && root === undefined) wrong('parameter sslmode=verify-ca takes sslrootcert with it')
+  const impliesTls = root !== undefined || parameters.has('sslcert') || parameters.get('sslnegotiation') === 'direct'
+  const requested = parameters.get('sslmode') ?? byFlag ?? (impliesTls ? 'require' : 'disable')
+  if (requested === 'disable') return false
+  // As libpq: a root certificate implies verification, and the system's root certificates that of the name.
+  const mode =
+    root === 'system' ? 'verify-full' : requested === 'require' && root !== undefined ? 'verify-ca' : requested
+  if (mode === 'verify-ca' && root === undefined) reject('parameter sslmode=verify-ca takes sslrootcert with it')
   const [ca, cert, clientKey] = [read('sslrootcert'), read('sslcert'), read('sslkey')]
   return {
     ...(ca !== undefined && { ca }),
@@ -145,23 +122,23 @@ function tlsOf(parameters: ReadonlyMap<string, string>): PostgresAddress['ssl'] 
 /**
  * The options of node-postgres for a URL.
  *
- * @throws {ConfigError} for a URL that the product does not take; the message holds nothing of it but documented words
+ * @throws {ConfigError} for an unusable URL; of the URL, the message contains documented words only
  */
 export function postgresAddress(url: string): PostgresAddress {
-  const parts = urlParts(url) ?? wrong('cannot be read')
+  const parts = urlParts(url) ?? reject('cannot be read')
   const parameters = parametersOf(parts)
   const text = (name: string) => parameters.get(name) ?? ''
-  if (parts.hosts.includes(',') || text('host').includes(',')) wrong('names several hosts, takes one')
+  if (parts.hosts.includes(',') || text('host').includes(',')) reject('names several hosts, takes one')
   const [, urlHost = '', urlPort = ''] = /^(\[.*\]|[^:]*)(?::(\d*))?$/.exec(parts.hosts) ?? []
   const host = text('host') || decodeURIComponent(urlHost).replace(/^\[(.*)\]$/, '$1')
   const isSocket = host.startsWith('/')
-  if (host === '') wrong('names no host')
+  if (host === '') reject('names no host')
   if (!isSocket && !isAuthority(host.includes(':') ? `[${host.replace('%', '%25')}]` : host))
-    wrong('names no valid host')
+    reject('names no valid host')
   const port = Number(text('port') || urlPort || 5432)
-  if (port < 1 || port > 65_535) wrong('has no valid port')
+  if (port < 1 || port > 65_535) reject('has no valid port')
   const user = decodeURIComponent(parts.user) || text('user')
-  if (user === '') wrong('names no user')
+  if (user === '') reject('names no user')
   const database = decodeURIComponent(parts.path.slice(1)) || text('dbname') || user
   const [name, options, binding, negotiation] = [
     'application_name',
@@ -173,7 +150,7 @@ export function postgresAddress(url: string): PostgresAddress {
     host,
     port,
     user,
-    // A function, or the driver would look for an empty one in ~/.pgpass.
+    // A function, or the driver would replace an empty password by one from ~/.pgpass.
     password: () => decodeURIComponent(parts.password) || text('password'),
     database,
     ssl: isSocket ? false : tlsOf(parameters),
@@ -184,8 +161,10 @@ export function postgresAddress(url: string): PostgresAddress {
   }
 }
 
-/** Refuses `PGSSLMODE` where the URL says nothing about TLS: its author expects encrypted connections. */
+/** Rejects `PGSSLMODE` beside a URL without TLS parameters: its author expects encrypted connections. */
 export function requireTlsInUrl(url: string, { PGSSLMODE = '' }: NodeJS.ProcessEnv): void {
   if (url === '' || !/^(require|verify-ca|verify-full)$/.test(PGSSLMODE) || /[?&]ssl(mode)?=/.test(url)) return
-  throw new ConfigError(`PGSSLMODE: variables of libpq do not count, write sslmode=${PGSSLMODE} into ${key}`)
+  throw new ConfigError(
+    `PGSSLMODE: variables of libpq have no effect, write sslmode=${PGSSLMODE} into the URL of PostgreSQL`
+  )
 }
