@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Registry } from '@prometheus-io/client'
 import type { Kafka } from 'kafkajs'
-import { kafkaTrouble } from '#common/kafka/client.ts'
+import { describeKafkaFailure } from '#common/kafka/client.ts'
 import { ensureTopic, TopicLostError, type TopicOptions } from '#common/kafka/topic.ts'
 import type { Logger } from '#common/logging/logger.ts'
 import { type Dependency, ProbeError } from '#common/ops/readiness.ts'
@@ -78,7 +78,9 @@ export function createSink({ kafka, log, registry }: SinkParts, options: SinkOpt
 
   function reasonOf(error: unknown): string {
     if (error instanceof TopicLostError) return error.message
-    return error instanceof DiskError ? 'the disk fails, the group is joined again later' : kafkaTrouble(error, topic)
+    return error instanceof DiskError
+      ? 'the disk fails, the group is joined again later'
+      : describeKafkaFailure(error, topic)
   }
 
   async function acquireLease(): Promise<void> {

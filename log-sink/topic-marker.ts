@@ -7,8 +7,8 @@ import type { TopicMemory } from '#common/kafka/topic.ts'
 export function topicMarker(directory: string, topic: string): TopicMemory {
   const path = join(directory, `topic-${topic}.json`)
   return {
-    wasThere: () => existsSync(path),
-    noteThere() {
+    wasCreated: () => existsSync(path),
+    recordCreated() {
       if (existsSync(path)) return
       mkdirSync(directory, { recursive: true, mode: 0o700 })
       writeFileSync(path, `${JSON.stringify({ topic, since: new Date().toISOString() })}\n`, { mode: 0o600 })

@@ -81,7 +81,7 @@ t.test('every route answers as with Kafka, and every request is in the buffer', 
   for (const name of ['gateway', 'user-svc', 'session-svc'] as const) {
     t.ok(await none.isReady(name), `${name} is ready`)
     await until(`${name} says that Kafka is away`, async () =>
-      (await (await none.ops(name, '/readyz?verbose')).text()).includes('[-] kafka: no broker can be reached')
+      (await (await none.ops(name, '/readyz?verbose')).text()).includes('[-] kafka: no broker is reachable')
     )
     const metrics = await (await none.ops(name, '/metrics')).text()
     t.match(metrics, /^log_spool_bytes [1-9]/m)

@@ -1,4 +1,4 @@
-/** The Kafka client, behind as little as possible: everything that knows kafkajs by name is here, in kafka-idle.ts and in log-sink's consumer. */
+/** The Kafka client. Only this folder and the consumer of log-sink depend on kafkajs. */
 
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import './kafkajs-idle-patch.ts'
@@ -8,7 +8,7 @@ import { withinMs } from '#common/time/timeout.ts'
 
 const { CompressionCodecs, CompressionTypes } = kafkajs
 
-// On the calling thread: the thread pool is for those who cannot wait.
+// Synchronous, so that the thread pool stays free for requests. The shipper compresses in its own thread.
 CompressionCodecs[CompressionTypes.ZSTD] = () => ({
   compress: async ({ buffer }: { buffer: Buffer }) => zstdCompressSync(buffer),
   decompress: async (buffer: Buffer) => zstdDecompressSync(buffer)
@@ -20,14 +20,14 @@ const compressionTypes = {
   zstd: CompressionTypes.ZSTD
 } as const
 
-/** How to reach the brokers, and how lines travel. */
+/** The addresses of the brokers, and the compression of records. */
 export interface KafkaOptions {
   brokers: string[]
   compression: keyof typeof compressionTypes
   logs: { topic: string }
 }
 
-/** A client that tries everything once: whoever uses it has retries of its own, which never end. It logs nothing. */
+/** A client without retries, because its callers retry without a limit. It logs nothing. */
 export function createKafka(brokers: string[], clientId: string): Kafka {
   return new kafkajs.Kafka({
     brokers,
@@ -39,20 +39,20 @@ export function createKafka(brokers: string[], clientId: string): Kafka {
   })
 }
 
-/** Some lines of a source, on their way to a topic. */
+/** Consecutive lines of a source. */
 export interface Lines {
   /** The position of the first one in the source. */
   position: number
   bytes: Buffer
 }
 
-/** Gives lines to the brokers. */
+/** Sends lines to the brokers. */
 export interface LineSender {
   /**
-   * Resolves, once all replicas have the lines, to their partition; rejects if that is not known, and with a
+   * Resolves to the partition once all replicas have the lines. Rejects if the outcome is unknown, and with a
    * RecordTooLargeError if the brokers do not take that many at once.
    *
-   * @param partition -1 to have one chosen by the name of the source
+   * @param partition -1: chosen by the name of the source
    */
   send(source: string, lines: Lines, partition: number): Promise<number>
   close(): Promise<void>
@@ -61,7 +61,7 @@ export interface LineSender {
 export function createLineSender(options: KafkaOptions, clientId: string): LineSender {
   const { topic } = options.logs
   const sender = createSender(options, clientId)
-  let closedInRow = 0
+  let consecutiveCloses = 0
   return {
     async send(key, { position, bytes }, partition) {
       const record = {
@@ -72,14 +72,14 @@ export function createLineSender(options: KafkaOptions, clientId: string): LineS
       }
       try {
         const written = await sender.send(topic, record)
-        closedInRow = 0
+        consecutiveCloses = 0
         return written
       } catch (error) {
         if (isTooLarge(error)) throw new RecordTooLargeError(error)
-        // So a broker answers a request above socket.request.max.bytes, and any request when it stops.
-        closedInRow = hasCause(error, 'KafkaJSConnectionClosedError') ? closedInRow + 1 : 0
-        if (closedInRow < 2) throw error
-        closedInRow = 0
+        // A broker closes the connection after a request above socket.request.max.bytes, and also when it stops.
+        consecutiveCloses = hasCause(error, 'KafkaJSConnectionClosedError') ? consecutiveCloses + 1 : 0
+        if (consecutiveCloses < 2) throw error
+        consecutiveCloses = 0
         throw new RecordTooLargeError(error, false)
       }
     },
@@ -97,21 +97,21 @@ function hasCause(error: unknown, name: string): boolean {
   return own === name || (cause instanceof Error && hasCause(cause, name))
 }
 
-/** Gives records to the brokers. */
+/** Sends records to the brokers. */
 export interface Sender {
-  /** Resolves, once all replicas have the record, to its partition; rejects if that is not known. */
+  /** Resolves to the partition once all replicas have the record. Rejects if the outcome is unknown. */
   send(topic: string, record: Message & { key: string }): Promise<number>
   close(): Promise<void>
 }
 
-// Beyond the client's own limits, which do not hold in every state of a connection.
+// Above the timeouts of kafkajs 2.2.4, which do not apply in every state of a connection. No upstream issue known.
 const connectMs = 8000
 const sendMs = 20_000
-// No timestamp: the time of a record is the brokers' to set, which reject one by a clock that differs from theirs by much
-// (message.timestamp.after.max.ms). In a topic with CreateTime, retention then counts from when the broker wrote it.
+// The brokers set the time of a record: they reject a timestamp that is far in the future
+// (message.timestamp.after.max.ms). In a topic with CreateTime, retention then starts when the broker wrote the record.
 const noTimestamp = '-1'
 
-/** A sender that connects when it is first used, and anew after each failure. */
+/** A sender that connects at the first use, and again after each failure. */
 export function createSender(
   { brokers, compression }: Pick<KafkaOptions, 'brokers' | 'compression'>,
   clientId: string
@@ -148,7 +148,7 @@ export function createSender(
         const [written] = await withinMs(sendMs, sending)
         return written?.partition ?? -1
       } catch (error) {
-        // The connection is as good as before.
+        // A rejected size does not affect the connection.
         if (!isTooLarge(error)) void close()
         throw error
       }
@@ -162,7 +162,7 @@ interface Choice {
   partitionMetadata: unknown[]
 }
 
-/** The partition that is asked for, if there is one of that number; otherwise one by the key. */
+/** The requested partition if it exists, otherwise one by the hash of the key (FNV-1a). */
 function choosePartition({ message: { key, partition }, partitionMetadata: { length } }: Choice): number {
   if (partition !== undefined && partition < length) return partition
   let hash = 0x811c9dc5
@@ -170,15 +170,15 @@ function choosePartition({ message: { key, partition }, partitionMetadata: { len
   return (hash >>> 0) % length
 }
 
-/** What is wrong with the brokers, in a few words for an operator. */
-export function kafkaTrouble(error: unknown, topic: string): string {
+/** Describes a failure of the brokers to an operator, in a few words. */
+export function describeKafkaFailure(error: unknown, topic: string): string {
   const { type, code, name, cause, message } = error as KafkaFailure
   if (type === 'UNKNOWN_TOPIC_OR_PARTITION') return `there is no topic ${topic}`
-  if (cause instanceof Error && (cause as KafkaFailure).name !== name) return kafkaTrouble(cause, topic)
+  if (cause instanceof Error && (cause as KafkaFailure).name !== name) return describeKafkaFailure(cause, topic)
   if (type !== undefined) return `the brokers answer ${type}`
-  if (/^connect E|Connection error|Connection timeout|ECONN/.test(message)) return 'no broker can be reached'
-  if (/deadline|in time|timed out/i.test(message)) return 'the brokers give no answer in time'
-  return `no broker can be used (${code ?? name})`
+  if (/^connect E|Connection error|Connection timeout|ECONN/.test(message)) return 'no broker is reachable'
+  if (/deadline|in time|timed out/i.test(message)) return 'the brokers do not respond in time'
+  return `no broker is usable (${code ?? name})`
 }
 
 interface KafkaFailure extends Error {

@@ -1,13 +1,13 @@
-/** Topics of the product: each is made once, and missed when it is gone. */
+/** Creates topics once. A topic that was deleted is an error, because its records are lost. */
 
 import type { Admin } from 'kafkajs'
 import type { Logger } from '#common/logging/logger.ts'
 
-/** How a topic is made. */
+/** The settings of a new topic. */
 export interface TopicOptions {
   topic: string
   partitions: number
-  /** 0: as many as there are brokers, at most three. */
+  /** 0: the number of brokers, at most three. */
   replication: number
   /** Milliseconds. */
   retention: number
@@ -15,25 +15,25 @@ export interface TopicOptions {
   retentionBytes: number
 }
 
-/** What is remembered of a topic, somewhere else than with the brokers. */
+/** A record, outside the brokers, that a topic has been created. */
 export interface TopicMemory {
-  wasThere(): boolean | Promise<boolean>
-  noteThere(): void | Promise<void>
-  /** What to do to have a new one made, as an imperative clause. */
+  wasCreated(): boolean | Promise<boolean>
+  recordCreated(): void | Promise<void>
+  /** How an operator allows the creation of a new topic, as an imperative clause. */
   remedy: string
 }
 
-/** A topic has been there and is not any more; the message says what to do. */
+/** A topic has been deleted; the message has the remedy. */
 export class TopicLostError extends Error {
   override name = 'TopicLostError'
 }
 
-const mostReplicas = 3
+const maxReplicas = 3
 
 /**
- * Makes a topic, unless it is there.
+ * Creates a topic unless it exists.
  *
- * @throws {TopicLostError} if it was there and is gone: records went with it, and nobody should find that out by chance
+ * @throws {TopicLostError} if it has existed before
  */
 export async function ensureTopic(
   admin: Admin,
@@ -43,14 +43,14 @@ export async function ensureTopic(
 ): Promise<void> {
   const { topic, partitions: numPartitions, retention, retentionBytes } = options
   if (!(await admin.listTopics()).includes(topic)) {
-    if (await memory.wasThere()) {
+    if (await memory.wasCreated()) {
       throw new TopicLostError(
-        `the topic ${topic} is gone, and with it what had not been read of it; to begin with a new one, ${memory.remedy}`
+        `the topic ${topic} was deleted, and its unread records are lost; to create a new one, ${memory.remedy}`
       )
     }
-    const replicas = options.replication || Math.min((await admin.describeCluster()).brokers.length, mostReplicas)
+    const replicas = options.replication || Math.min((await admin.describeCluster()).brokers.length, maxReplicas)
     const configEntries = Object.entries({
-      // The clocks of producers may be wrong.
+      // The clocks of producers may differ.
       'message.timestamp.type': 'LogAppendTime',
       'retention.ms': retention,
       'retention.bytes': retentionBytes,
@@ -60,7 +60,7 @@ export async function ensureTopic(
       waitForLeaders: true,
       topics: [{ topic, numPartitions, replicationFactor: replicas, configEntries }]
     })
-    log.info({ event: 'topic_created', topic, count: numPartitions }, 'made a topic')
+    log.info({ event: 'topic_created', topic, count: numPartitions }, 'created a topic')
   }
-  await memory.noteThere()
+  await memory.recordCreated()
 }

@@ -1,4 +1,4 @@
-/** The log of a service: every line to the disk buffer and from there to Kafka, severe ones to standard output too. */
+/** The log of a service: all lines go to the disk buffer and from there to Kafka, severe lines also to standard output. */
 
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
@@ -15,32 +15,32 @@ import { type Dependency, ProbeError } from '#common/ops/readiness.ts'
 import { type Ownership, renewMs, takeOwnership } from '#common/process/directory-lease.ts'
 import { createLogger, type Logger } from './logger.ts'
 
-/** The sections of the configuration that the log of a service takes. */
+/** The sections of the configuration that the log of a service reads. */
 export interface ServiceLogConfig {
   log: { level: string; stdout: string; spool: { directory: string; maxBytes: number } }
   kafka: KafkaOptions & { enabled?: boolean }
 }
 
-/** A log that takes lines. */
+/** The log of a service, and its control. */
 export interface ServiceLog {
   log: Logger
-  /** The brokers that the lines go to, for the service's readiness; none if there are none. */
+  /** The brokers, for the readiness of the service; empty without brokers. */
   dependencies: Dependency[]
-  /** Begins to ship; lines that were written before wait in the buffer. */
+  /** Starts to ship. Earlier lines wait in the buffer. */
   startShipping(): void
-  /** Writes what has been taken, and ships it if that can be done within a time. No line may come after this. */
+  /** Writes all lines, and ships them if that takes at most `withinMs`. No line may follow. */
   close(withinMs: number): Promise<void>
 }
 
 const [leastSegmentBytes, mostSegmentBytes] = [2 ** 16, 8 * 2 ** 20]
-// With Kafka switched off the disk buffer is where the log is kept: what is removed at its limit is at most a day of lines at once.
+// With Kafka switched off the disk buffer is the place of the log: each removal at its limit removes at most a day of lines.
 const keptSegmentMs = 86_400_000
 const dropReasons = ['disk', 'too_long', 'too_large', 'spool_full', 'torn'] satisfies DropReason[]
 
 /**
  * Opens the log of this process.
  *
- * @throws {ConfigError} if the directory of the buffer can never be used; that it is full is no such reason
+ * @throws {ConfigError} if the directory of the buffer is unusable; a full disk does not count
  */
 export function openServiceLog(service: string, config: ServiceLogConfig, registry: Registry): ServiceLog {
   const instance = `${hostname().replaceAll(/[^\w.-]/g, '-')}-${randomUUID().slice(0, 8)}`
@@ -50,18 +50,21 @@ export function openServiceLog(service: string, config: ServiceLogConfig, regist
   makeWritable('log.spool.directory', options.directory, directory)
   const metrics = logMetrics(registry)
   const retains = config.kafka.enabled === false
-  // A buffer that retains is full for good: its size is no limit at which lines are lost.
+  // A buffer that retains is always full; no lines are lost at its limit.
   if (!retains) spoolLimitMetric(registry).set(options.maxBytes)
-  const ownership = own(directory)
+  const ownership = acquireLease(directory)
 
   const segmentMs = retains ? keptSegmentMs : Number.POSITIVE_INFINITY
   const spoolEvents: SpoolEvents = {
     dropped: (count, reason) => metrics.dropped.inc({ reason }, count),
     disk(error) {
       const fields = { event: error ? 'log_disk_failed' : 'log_disk_works', ...(error && { err: error }) }
-      // Not now: this comes from the middle of a write.
+      // Later, because the spool is in the middle of a write.
       setImmediate(() =>
-        log[error ? 'error' : 'warn'](fields, error ? 'the disk takes no log lines' : 'the disk takes log lines again')
+        log[error ? 'error' : 'warn'](
+          fields,
+          error ? 'the disk buffer failed, dropping log lines' : 'the disk buffer works again'
+        )
       )
     }
   }
@@ -76,11 +79,11 @@ export function openServiceLog(service: string, config: ServiceLogConfig, regist
   }
   const log = createLogger(service, level, output, instance)
   process.on('exit', spool.flush)
-  let owned = true
+  let isOwned = true
   const renewal = setInterval(() => {
-    const still = ownership?.renew() ?? true
-    if (owned && !still) log.error({ event: 'log_buffer_lost' }, 'another process has taken over the disk buffer')
-    owned = still
+    const isRenewed = ownership?.renew() ?? true
+    if (isOwned && !isRenewed) log.error({ event: 'log_buffer_lost' }, 'another process took over the disk buffer')
+    isOwned = isRenewed
   }, renewMs).unref()
 
   let shipper: ShipperThread | undefined
@@ -93,13 +96,13 @@ export function openServiceLog(service: string, config: ServiceLogConfig, regist
     shipper = startShipperThread(
       { service, instance, directory: serviceDirectory, maxBytes, kafka, retains },
       {
-        reported: take,
-        failed: (err) => log.error({ event: 'log_shipper_failed', err }, 'the shipping of the log failed')
+        reported: onReport,
+        failed: (err) => log.error({ event: 'log_shipper_failed', err }, 'the log shipper failed, restarting it')
       }
     )
   }
 
-  function take(report: ShipperReport): void {
+  function onReport(report: ShipperReport): void {
     brokers = report.brokers
     metrics.bytes.set(report.bytes)
     metrics.shipped.inc(report.shipped)
@@ -108,7 +111,7 @@ export function openServiceLog(service: string, config: ServiceLogConfig, regist
       log.warn({ event: 'log_lines_dropped', reason, count }, 'dropped log lines')
     }
     if (report.disk !== undefined && report.disk !== shippingDisk) {
-      log.error({ event: 'log_disk_failed', reason: report.disk }, 'it cannot be noted how far the log is shipped')
+      log.error({ event: 'log_disk_failed', reason: report.disk }, 'failed to write the shipping position')
     }
     shippingDisk = report.disk
   }
@@ -132,8 +135,8 @@ export function openServiceLog(service: string, config: ServiceLogConfig, regist
   }
 }
 
-/** A full disk keeps nobody from starting; it is said that the disk takes no lines. */
-function own(directory: string): Ownership | undefined {
+/** Takes the lease of the buffer. A full disk does not prevent the start; the spool reports it. */
+function acquireLease(directory: string): Ownership | undefined {
   try {
     return takeOwnership(directory, sourceStaleMs)
   } catch (error) {
@@ -150,19 +153,19 @@ export function logMetrics(registry: Registry) {
   const registers = [registry]
   const dropped = new Counter({
     name: 'log_dropped_total',
-    help: 'Log lines that could not be kept, by reason',
+    help: 'Dropped log lines, by reason',
     labelNames: ['reason'] as const,
     registers
   })
   for (const reason of dropReasons) dropped.inc({ reason }, 0)
   return {
     dropped,
-    bytes: new Gauge({ name: 'log_spool_bytes', help: 'Bytes of the log in the disk buffer', registers }),
+    bytes: new Gauge({ name: 'log_spool_bytes', help: 'Size of the disk buffer of the log, in bytes', registers }),
     shipped: new Counter({ name: 'log_shipped_total', help: 'Log lines that the brokers have acknowledged', registers })
   }
 }
 
 export function spoolLimitMetric(registry: Registry) {
-  const help = 'Bytes of the disk buffer beyond which lines are lost'
+  const help = 'Size of the disk buffer at which lines are dropped, in bytes'
   return new Gauge({ name: 'log_spool_limit_bytes', help, registers: [registry] })
 }

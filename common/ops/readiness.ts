@@ -5,7 +5,8 @@ import { Gauge, type Registry } from '@prometheus-io/client'
 import { dependencyDown } from '#common/errors/connect-errors.ts'
 import { driverMessage, toConnectError } from '#common/errors/driver-errors.ts'
 import { engineReason } from '#common/errors/engine-reason.ts'
-import { describeError, type Logger } from '#common/logging/logger.ts'
+import { describeError } from '#common/logging/describe-error.ts'
+import type { Logger } from '#common/logging/logger.ts'
 import { withinMs } from '#common/time/timeout.ts'
 
 /** Looks at a dependency; throws an error whose message may be shown to an operator when it cannot be used; resolves to a warning, if any. */

@@ -16,7 +16,7 @@ const brokers = engineAddress('TEST_KAFKA_BROKERS').split(',')
 const kafka = createKafka(brokers, 'test')
 const topic = `sessions-${randomBytes(4).toString('hex')}`
 const options = { topic, partitions: 2, replication: 1, retention: 3_600_000, retentionBytes: 2 ** 30 }
-const memory = { wasThere: () => false, noteThere: () => {}, remedy: '' }
+const memory = { wasCreated: () => false, recordCreated: () => {}, remedy: '' }
 const prepare: Parameters<typeof consumeGroup>[0]['prepare'] = (admin) => ensureTopic(admin, options, memory, silentLog)
 
 async function write(text: string): Promise<void> {

@@ -15,7 +15,7 @@ t.setTimeout(600_000)
 const kafka = createKafka(engineAddress('TEST_KAFKA_BROKERS').split(','), 'test')
 const topic = `rejoin-${randomBytes(4).toString('hex')}`
 const options = { topic, partitions: 2, replication: 1, retention: 3_600_000, retentionBytes: 2 ** 30 }
-const memory = { wasThere: () => false, noteThere: () => {}, remedy: '' }
+const memory = { wasCreated: () => false, recordCreated: () => {}, remedy: '' }
 
 /** A client that records the JoinGroup requests of its consumers, which it numbers. */
 function observedKafka(happened: string[]): Kafka {

@@ -80,8 +80,8 @@ function cloudEvent<Schema extends DescMessage>(schema: Schema, event: AccountEv
 function topicMemory(db: Database, name: string): TopicMemory {
   const query = <T>(result: PromiseLike<T>) => callEngine(queryTimeoutMs, result)
   return {
-    wasThere: async () => (await query(db.select().from(topics).where(eq(topics.name, name)))).length > 0,
-    noteThere: async () => void (await query(db.insert(topics).values({ name }).onConflictDoNothing())),
+    wasCreated: async () => (await query(db.select().from(topics).where(eq(topics.name, name)))).length > 0,
+    recordCreated: async () => void (await query(db.insert(topics).values({ name }).onConflictDoNothing())),
     remedy: `delete its row from the table topics of user-svc's database`
   }
 }

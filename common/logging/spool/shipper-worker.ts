@@ -70,9 +70,9 @@ function yieldToRequests(): void {
 
 /** Loads the Kafka client only if there are brokers. */
 async function connect() {
-  const { createLineSender, kafkaTrouble } = await import('#common/kafka/client.ts')
+  const { createLineSender, describeKafkaFailure } = await import('#common/kafka/client.ts')
   const sender = createLineSender(kafka, `${service}-log`)
-  return { sender, reasonOf: (error: unknown) => kafkaTrouble(error, kafka.logs.topic) }
+  return { sender, reasonOf: (error: unknown) => describeKafkaFailure(error, kafka.logs.topic) }
 }
 
 yieldToRequests()

@@ -3,7 +3,7 @@
 import pg from 'pg'
 import t from 'tap'
 import { engineReason } from '#common/errors/engine-reason.ts'
-import { describeError } from '#common/logging/logger.ts'
+import { describeError } from '#common/logging/describe-error.ts'
 import { reasonOf } from '#common/ops/readiness.ts'
 import { connectRedis } from '#common/redis/connection.ts'
 import { fieldCase } from '#common/testing/field-cases.ts'

@@ -1,14 +1,15 @@
-/** One event is one line of JSON, whatever its values hold, and an error never brings along what a user sent. */
+/** Hostile values make no second line and no other field, and errors bring no user input into the log. */
 
 import fc from 'fast-check'
 import t from 'tap'
-import { createLogger, describeError, type LogFields } from '#common/logging/logger.ts'
+import { describeError } from '#common/logging/describe-error.ts'
+import { createLogger, type LogFields } from '#common/logging/logger.ts'
 
 const lines: string[] = []
 const log = createLogger('test', 'info', { write: (line: string) => void lines.push(line) })
 t.beforeEach(() => lines.splice(0))
 
-/** Logs a value in every place that takes one. @returns the line, without its end */
+/** Logs a value as a field, as a field name and as the message. @returns the line without its line end */
 function lineWith(value: string): string {
   lines.splice(0)
   log.info({ event: 'x', reason: value, [value]: 'y' } as LogFields, value)
@@ -20,14 +21,14 @@ function lineWith(value: string): string {
 
 const escaped = ['\n', '\r', '\v', '\f', '\0', '\u001b[2J', '"', '\\', '}{', 'a'] as const
 
-t.test('CR, LF, ANSI and other control characters are escaped, so that they make no second line', async (t) => {
+t.test('escapes CR, LF, ANSI and other control characters', async (t) => {
   const hostile = fc.string({ unit: fc.constantFrom(...escaped), maxLength: 12 })
   const property = fc.property(hostile, (value) => [...lineWith(value)].every((character) => character >= ' '))
   t.doesNotThrow(() => fc.assert(property, { numRuns: 500 }))
 })
 
-t.test('what else Unicode takes for the end of a line is escaped too', async (t) => {
-  // Readers that split by Unicode's rules (Python's splitlines, JavaScript before 2019) see a second line.
+t.test('escapes the line separators of Unicode', async (t) => {
+  // Readers that split by the rules of Unicode (Python's splitlines, JavaScript before 2019) would see a second line.
   for (const separator of ['\u2028', '\u2029', '\u0085']) {
     t.notOk(
       lineWith(`a${separator}b`).includes(separator),
@@ -36,17 +37,17 @@ t.test('what else Unicode takes for the end of a line is escaped too', async (t)
   }
 })
 
-t.test('a value cannot take the place of a fixed field', async (t) => {
+t.test('a value cannot replace a fixed field', async (t) => {
   const forged = { level: 'fatal', time: 'never', service: 'other', msg: 'other', traceId: 'f', version: '0', pid: 1 }
   log.info({ event: 'x', ...forged } as LogFields, 'mine')
   const [line = ''] = lines
   t.match(JSON.parse(line), { level: 'info', service: 'test', msg: 'mine' })
   for (const name of ['level', 'time', 'service', 'msg', 'version']) {
-    t.equal(line.split(`"${name}":`).length, 2, `${name} stands once`)
+    t.equal(line.split(`"${name}":`).length, 2, `${name} occurs once`)
   }
 })
 
-t.test('of an error with everything in it, only its kind and place are written', async (t) => {
+t.test('writes only the type and the stack of an error', async (t) => {
   class DrizzleQueryError extends Error {
     query = 'insert hunter2'
     params = ['hunter2']
@@ -73,13 +74,13 @@ t.test('of an error with everything in it, only its kind and place are written',
   })
 })
 
-t.test('the message of an error is not taken for a part of its stack', async (t) => {
+t.test('the message of an error is not treated as a part of its stack', async (t) => {
   log.error({ event: 'x', err: new Error('a\n    at hunter2 (file.ts:1:1)') }, 'failed')
   t.match(JSON.parse(lines[0] ?? '').err.stack, /logger-lines/)
   t.notMatch(lines[0], /hunter2/)
 })
 
-t.test('an error that refers to itself ends', async (t) => {
+t.test('describes an error that is its own cause', async (t) => {
   const error: Error & { cause?: unknown } = new Error('x')
   error.cause = error
   t.ok(JSON.stringify(describeError(error)).length < 20_000)

@@ -1,4 +1,4 @@
-/** The log: what is listed is written, and nothing else. */
+/** The log writes listed fields, and no others. */
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
@@ -11,7 +11,7 @@ function capture() {
   return { log, lines, last: () => JSON.parse(lines.at(-1) ?? '{}') }
 }
 
-t.test('a line has the fixed fields, its own, and the trace', async (t) => {
+t.test('a line has the fixed fields, its own fields and the trace', async (t) => {
   const { log, last } = capture()
   const trace = newTrace()
   tracedLogger(log, trace).info({ event: 'authn_login_success', userId: 'u' }, 'logged in')
@@ -31,7 +31,7 @@ t.test('a line has the fixed fields, its own, and the trace', async (t) => {
   t.equal(last().event, 'authn_login_success')
 })
 
-t.test('fields that are not listed are not written', async (t) => {
+t.test('drops fields that are not listed', async (t) => {
   const { log, lines } = capture()
   const secrets = {
     password: 'hunter2',
@@ -45,7 +45,7 @@ t.test('fields that are not listed are not written', async (t) => {
   t.notMatch(lines[0], /hunter2/)
 })
 
-t.test('of an error, its kind and place are written, and nothing that a user sent', async (t) => {
+t.test('writes the type and the stack of an error, and no user input', async (t) => {
   const { log, lines, last } = capture()
   class PostgresError extends Error {
     code = '23505'
@@ -75,7 +75,7 @@ t.test('of an error, its kind and place are written, and nothing that a user sen
   t.match(last().err, { message: "Cannot read properties of undefined (reading 'x')" })
 })
 
-t.test('no value makes a second line', async (t) => {
+t.test('a value makes no second line', async (t) => {
   const { log, lines } = capture()
   log.info({ event: 'x', reason: 'a\r\n{"level":"fatal"}' }, 'b\nc')
   t.equal(lines.length, 1)

@@ -1,4 +1,4 @@
-/** The log of a service: all of it to the disk, what is severe to standard output, and a directory that cannot be used is told. */
+/** The log of a service: its outputs, its last lines, and errors of its directory. */
 
 import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -46,7 +46,7 @@ function linesBelow(directory: string): { event: string; instance: string }[] {
     .map((line) => JSON.parse(line))
 }
 
-t.test('all lines go to the disk, severe ones to standard output', async (t) => {
+t.test('writes all lines to the disk, severe lines also to standard output', async (t) => {
   const directory = t.testdir({})
   const { stdout, stderr, status } = run(directory, 'warn')
   t.equal(status, 0, stderr)
@@ -55,23 +55,23 @@ t.test('all lines go to the disk, severe ones to standard output', async (t) => 
   t.ok(metrics.includes('log_dropped_total{reason="disk"} 0'))
   t.ok(metrics.includes('log_shipped_total 0'))
   t.match(linesBelow(directory), [{ event: 'b' }, { event: 'c' }])
-  t.equal(JSON.parse(line).instance, readdirSync(join(directory, 'svc'))[0], 'the folder has the name of the process')
+  t.equal(JSON.parse(line).instance, readdirSync(join(directory, 'svc'))[0], 'the folder is named by the instance')
 })
 
-t.test('a process that ends at once has written its last lines', async (t) => {
+t.test('writes the last lines of a process that exits', async (t) => {
   const directory = t.testdir({})
   t.equal(run(directory, 'silent', 'exit').status, 3)
   t.match(linesBelow(directory), [{ event: 'b' }, { event: 'c' }])
 })
 
-t.test('a directory that can never be used is a mistake in the configuration', async (t) => {
+t.test('an unusable directory is a configuration error', async (t) => {
   const directory = t.testdir({ file: '' })
   const { stderr, status } = run(join(directory, 'file'), 'warn')
   t.not(status, 0)
   t.match(stderr, /ConfigError: log\.spool\.directory: .*file cannot be used \(ENOTDIR\)/)
 })
 
-t.test('the contract documents every field that a line can have, and no other', async (t) => {
+t.test('the contract documents every field of a line, and no other', async (t) => {
   const fixed = ['level', 'time', 'service', 'version', 'instance', 'msg']
   t.same(LogLineSchema.fields.map(({ jsonName }) => jsonName).toSorted(), [...fixed, ...fieldNames].toSorted())
   const line = create(LogLineSchema, {
