@@ -8,7 +8,8 @@ WORKDIR /app
 FROM base AS dependencies
 COPY package.json package-lock.json .npmrc ./
 # No install script is needed at run time.
-RUN --mount=type=cache,target=/root/.npm npm ci --omit=dev --ignore-scripts
+# npm keeps the development dependency `postgres`, because it is also an optional peer of drizzle-orm.
+RUN --mount=type=cache,target=/root/.npm npm ci --omit=dev --ignore-scripts && rm -r node_modules/postgres
 
 FROM base AS code
 COPY package.json config.yml ./

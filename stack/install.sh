@@ -42,7 +42,7 @@ install_node() {
 
 install_packages() {
   echo 'installing npm packages'
-  quietly npm ci --no-audit --no-fund
+  quietly npm ci --include=dev --no-audit --no-fund
 }
 
 # Two `make` on a fresh clone would write to the same folders. macOS has no `flock`.

