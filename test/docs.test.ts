@@ -62,8 +62,9 @@ const isRunnable = ({ info }: Block) => {
 }
 
 t.test('every command succeeds', async (t) => {
-  // A response of 400 or above is a failure, though curl alone would not say so.
-  const prelude = ['set -eu', 'curl() { command curl -sS --fail-with-body "$@"; }']
+  // A response of 400 or above is a failure, though curl exits with 0. The product may shed a request on a busy machine:
+  // curl then waits for `Retry-After`.
+  const prelude = ['set -eu', 'curl() { command curl -sS --fail-with-body --retry 8 "$@"; }']
   let count = 0
   for (const { file, text } of handWritten) {
     const blocks = blocksOf(text).filter(isRunnable)
