@@ -14,8 +14,8 @@ const unknown: ValidationResult = { kind: 'unknown' }
 const notFound: ValidationResult = { kind: 'invalid', reason: InvalidReason.NOT_FOUND }
 const revoked: ValidationResult = { kind: 'invalid', reason: InvalidReason.REVOKED }
 
-/** What the read script found for one token. */
-interface Found {
+/** The part of the read script's reply for one token. */
+interface StoredReply {
   /** The clock of Redis: all instances have the same. */
   now: number
   value: string | number | null | undefined
@@ -43,7 +43,7 @@ export function createSessionReader({ redis, rules, uses, log }: SessionReaderPa
     })
   }
 
-  function resultFor(token: ParsedToken, { now, value, lowestEpoch, keyTtlMs }: Found, isUse: boolean) {
+  function resultFor(token: ParsedToken, { now, value, lowestEpoch, keyTtlMs }: StoredReply, isUse: boolean) {
     if (typeof value !== 'string') return notFound
     const stored = parseStoredSession(value)
     const lowest = Number(lowestEpoch ?? 0)

@@ -93,10 +93,10 @@ t.test(
     const late = openRedis(redisUnderTest(), { log: silentLog })
     t.teardown(late.close)
     await until('a service that starts now is ready', async () => late.redis.isReady)
-    const answers = await Promise.allSettled(
+    const replies = await Promise.allSettled(
       ['{a}', '{b}', '{c}', '{d}', '{e}', '{f}'].map((key) => late.redis.hKeys(key))
     )
-    t.ok(answers.some(({ status }) => status === 'fulfilled'))
+    t.ok(replies.some(({ status }) => status === 'fulfilled'))
 
     await servers[0].start()
     await until('its users are served', async () => {
@@ -114,15 +114,15 @@ t.test(
 t.test('an unresponsive master delays only its own users, until it is known to be down', async (t) => {
   const service = await startSessionSvc(t)
   const { client, store } = service
-  const [first, hung, last] = await userOfEach(service)
+  const [first, frozen, last] = await userOfEach(service)
   servers[1].signal('SIGSTOP')
   t.teardown(() => servers[1].signal('SIGCONT'))
-  const ask = (token: string, timeoutMs = 500) => outcomeOf(client.validateSession({ token }, { timeoutMs }))
+  const validate = (token: string, timeoutMs = 500) => outcomeOf(client.validateSession({ token }, { timeoutMs }))
   await until('it is known to be down', async () => {
-    const [outcome, other] = await Promise.all([ask(hung.token), ask(first.token, 5000)])
+    const [outcome, other] = await Promise.all([validate(frozen.token), validate(first.token, 5000)])
     t.equal(other, 'session')
     t.match(outcome, /^(Unavailable|DeadlineExceeded)$/)
-    const { results } = await client.validateSessions({ tokens: [first, hung, last].map((each) => each.token) })
+    const { results } = await client.validateSessions({ tokens: [first, frozen, last].map((each) => each.token) })
     t.same(
       results.map(({ result }) => result.case),
       ['session', undefined, 'session']
@@ -131,5 +131,5 @@ t.test('an unresponsive master delays only its own users, until it is known to b
     return outcome === 'Unavailable'
   })
   servers[1].signal('SIGCONT')
-  await until('its user is served', async () => (await ask(hung.token)) === 'session')
+  await until('its user is served', async () => (await validate(frozen.token)) === 'session')
 })

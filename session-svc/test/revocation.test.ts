@@ -1,4 +1,4 @@
-/** The revocation of all sessions of a user: its effect, and the bounds of epochs, over gRPC on the real Redis. */
+/** The revocation of all sessions of a user: its effect, and the bounds of epochs, over gRPC on a real Redis. */
 
 import { ConnectError } from '@connectrpc/connect'
 import t, { type Test } from 'tap'
@@ -12,7 +12,7 @@ const { client, redis } = await startSessionSvc(t)
 
 const isValid = async (token: string) => (await client.validateSession({ token })).result.case === 'session'
 
-/** Logs in as user-svc does: a refused epoch is raised to the lowest valid one. */
+/** Creates a session as user-svc does: after SESSION_EPOCH_RAISED, with the lowest valid epoch. */
 async function login(userId: string, epoch = 0n): Promise<string> {
   try {
     return (await client.createSession({ userId, epoch })).token
@@ -23,7 +23,7 @@ async function login(userId: string, epoch = 0n): Promise<string> {
   }
 }
 
-/** The user logs in with the epoch, and every later revocation without an epoch ends the session. */
+/** Asserts that the user can log in with the epoch, and that each revocation without an epoch ends the session. */
 async function survivesRevocations(t: Test, userId: string, epoch: bigint): Promise<void> {
   for (let round = 0; round < 3; round++) {
     const token = await login(userId, epoch)

@@ -33,7 +33,7 @@ const succeeds = (call: Promise<unknown>) =>
     () => true,
     () => false
   )
-const untilWritable = () => until('writes are answered', () => succeeds(client.createSession({ userId: newUser() })))
+const untilWritable = () => until('writes are accepted', () => succeeds(client.createSession({ userId: newUser() })))
 
 /** Creates a session that the replicas have; on a busy machine the first attempts may time out. */
 async function createSession(userId = newUser()): Promise<string> {
