@@ -39,6 +39,7 @@ interface Service {
   read_only?: boolean
   security_opt?: string[]
   logging?: { driver: string }
+  mem_limit?: string
   pids_limit?: number
   cpu_shares?: number
   pull_policy?: string
@@ -66,6 +67,8 @@ function interpolate(value: string | number, secret = 'dummy'): string {
     .replaceAll(/\$\{\w+:\?[^}]*\}/g, secret)
     .replaceAll(/\$\{\w+:-([^}]*)\}/g, '$1')
 }
+
+const megabytes = (limit: string) => Number.parseInt(limit, 10) * (limit.endsWith('g') ? 1024 : 1)
 
 const schemas: Record<string, Schema> = {
   gateway,
@@ -137,6 +140,7 @@ t.test('with two instances, every caller knows both, and the balancer notices a 
       t.ok(Number.parseInt(service.stop_grace_period ?? '0', 10) * 1000 > stopMs, `${name} has time to stop`)
     }
   }
+  t.match(balancer?.mem_limit, /^\d+m$/)
   const { gateway } = compose.services
   for (const key of ['cap_drop', 'read_only', 'security_opt', 'logging', 'pids_limit', 'restart', 'ports'] as const)
     t.same(balancer?.[key], gateway?.[key], `${key} of the balancer is that of the gateway`)
@@ -157,6 +161,10 @@ t.test('no container may do more than it needs', async (t) => {
     t.match(service.user, /^(?!root\b|0\b)\w+$/, `${name} is not root`)
     t.ok(service.logging?.driver, `the log of ${name} is rotated`)
     t.ok(service.pids_limit, `${name} cannot fill the table of processes`)
+    t.match(service.mem_limit, /^\d+[mg]$/, `the memory of ${name} is limited`)
+    const [heapMb = 256] =
+      service.command?.flatMap((word) => /^--max-old-space-size=(\d+)$/.exec(word)?.slice(1).map(Number) ?? []) ?? []
+    t.ok(megabytes(service.mem_limit ?? '') >= 1.5 * heapMb, `the heap of ${name} fits into its memory`)
     for (const mount of service.tmpfs ?? []) t.match(mount, /[:,]size=\d+m/, `${mount} of ${name} is limited`)
     for (const volume of service.volumes ?? []) {
       const [source = '', , mode] = volume.split(':')
@@ -217,11 +225,14 @@ t.test('without Kafka every service starts, except log-sink', async (t) => {
   }
 })
 
-t.test('log-sink yields the CPU to the other services', async (t) => {
+t.test('log-sink and the hashes of user-svc yield the CPU to the other services', async (t) => {
   const background = services.filter(([, { cpu_shares }]) => cpu_shares !== undefined)
   t.same(
     background.map(([name, { cpu_shares }]) => [name, cpu_shares]),
-    [['log-sink', 110]]
+    [
+      ['log-sink', 110],
+      ['user-svc', 335]
+    ]
   )
   t.ok(stackServices.every(({ name, isBackground = false }) => isBackground === (name === 'log-sink')))
 })

@@ -1,41 +1,19 @@
-/** The priority of a session is lowered by the process that leads it and by no other; that of threads by whoever has them. */
+/** Lower priorities of processes and threads, on real ones. */
 
-import { type SpawnOptions, spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
 import { getPriority, setPriority } from 'node:os'
 import t from 'tap'
 import { lowerPriority, threadsOf } from '#common/process/priority.ts'
 
-const module = new URL('../../process/priority.ts', import.meta.url).href
-const script = `
-import { readFileSync } from 'node:fs'
-import { lowerSessionPriority } from '${module}'
-const done = lowerSessionPriority(10)
-console.log(done + readFileSync('/proc/self/autogroup', 'utf8'))
-`
 const threadedScript = `
 const { Worker } = require('node:worker_threads')
 process.stdin.once('data', () => new Worker('setInterval(() => {}, 1000)', { eval: true }).once('online', () => console.log('started')))
 console.log('ready')
 `
 const notLinux = process.platform !== 'linux' && 'Linux only'
-const skip = !existsSync('/proc/self/autogroup') && 'the kernel does not group by session'
 
-function run(options: SpawnOptions): string {
-  const { stdout } = spawnSync(process.execPath, ['--input-type=module', '--eval', script], options)
-  return String(stdout)
-}
-
-t.test('who leads a session puts it behind others', { skip }, async (t) => {
-  t.match(run({ detached: true }), /^true.* nice 10$/m)
-})
-
-t.test('who shares one leaves it as it is', { skip }, async (t) => {
-  t.match(run({}), /^false/)
-})
-
-t.test('all threads of a process come second, those too that it starts later', { skip: notLinux }, async (t) => {
+t.test('lowers all threads of a process, and those that it starts later', { skip: notLinux }, async (t) => {
   const child = spawn(process.execPath, ['--eval', threadedScript], { stdio: ['pipe', 'pipe', 'inherit'] })
   t.teardown(() => child.kill())
   const pid = child.pid as number
@@ -51,7 +29,7 @@ t.test('all threads of a process come second, those too that it starts later', {
   t.same(nices(after), [10])
 })
 
-t.test('no priority is raised', { skip: notLinux }, async (t) => {
+t.test('raises no priority', { skip: notLinux }, async (t) => {
   const child = spawn(process.execPath, ['--eval', threadedScript], { stdio: ['pipe', 'pipe', 'inherit'] })
   t.teardown(() => child.kill())
   const pid = child.pid as number
