@@ -1,4 +1,4 @@
-/** Nothing but bcrypt: as many hashes at a time as there are cores, for some seconds. Prints when each was done. */
+/** Bare bcrypt: one hash per core at a time, for some seconds. Prints the completion times. */
 
 import { availableParallelism } from 'node:os'
 import { verify } from '@node-rs/bcrypt'
@@ -8,12 +8,12 @@ const input = 'x'.repeat(64)
 const endsAt = Date.now() + Number(seconds) * 1000
 const completedAt: number[] = []
 
-async function hashAgainAndAgain(): Promise<void> {
+async function hashUntilEnd(): Promise<void> {
   while (Date.now() < endsAt) {
     await verify(input, hash)
     completedAt.push(Date.now())
   }
 }
 
-await Promise.all(Array.from({ length: availableParallelism() }, hashAgainAndAgain))
+await Promise.all(Array.from({ length: availableParallelism() }, hashUntilEnd))
 console.log(JSON.stringify(completedAt))

@@ -1,13 +1,13 @@
-/** Runs bare-bcrypt.ts, the yardstick of logins and registrations. */
+/** Runs bare-bcrypt.ts, to which log-ins and registrations are compared. */
 
 import { availableParallelism } from 'node:os'
 import { completionRate } from './measurement.ts'
 import { runScript } from './script.ts'
 
-/** How many hashes are computed at a time. */
+/** The number of concurrent hashes. */
 export const cores = availableParallelism()
 
-/** @returns hashes a second, of the cost of a stored hash */
+/** @returns hashes a second at the cost of a stored hash */
 export async function bareHashes(stored: string, seconds: number): Promise<number> {
   const hash = stored.slice(stored.indexOf('$'))
   const env = { UV_THREADPOOL_SIZE: String(cores) }

@@ -1,22 +1,21 @@
-/** CPU time that an operation takes in each program of a product, without what the programs take when idle. */
+/** CPU time of an operation in each program of a product, without the idle share. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { figure, median } from './measurement.ts'
 import { type CpuName, cpuSeconds, untilQuiet } from './processes.ts'
 import type { Product } from './product.ts'
 
-/** CPU time of one operation in µs. */
+/** CPU time of an operation in µs. */
 export type Cost = Record<CpuName, number>
 
-/** Measures the cost of operations at a product, or at several that share their engines. */
 interface CostMeter {
-  /** Does some operations, and waits until the services have shipped what they logged about them. */
+  /** Runs operations, and waits until the services have shipped their log. */
   measure<T>(work: () => Promise<T>, count: (result: T) => number): Promise<{ result: T; cost: Cost }>
 }
 
-/** Waits until the products are idle, and measures for some seconds what they take then. */
+/** Waits until the products, which share their engines, are idle, and measures their idle share for some seconds. */
 export async function createCostMeter(products: readonly Product[], idleSeconds: number): Promise<CostMeter> {
-  async function spentBy<T>(work: () => Promise<T>): Promise<{ result: T; seconds: number; spent: Cost }> {
+  async function cpuOf<T>(work: () => Promise<T>): Promise<{ result: T; seconds: number; spent: Cost }> {
     const [before, startedAt] = [taken(products), performance.now()]
     const result = await work()
     const [after, seconds] = [taken(products), (performance.now() - startedAt) / 1000]
@@ -27,10 +26,10 @@ export async function createCostMeter(products: readonly Product[], idleSeconds:
   }
 
   await quiet()
-  const idle = await spentBy(() => sleep(idleSeconds * 1000))
+  const idle = await cpuOf(() => sleep(idleSeconds * 1000))
   return {
     async measure(work, count) {
-      const { result, seconds, spent } = await spentBy(async () => {
+      const { result, seconds, spent } = await cpuOf(async () => {
         const result = await work()
         await quiet()
         return result
@@ -40,23 +39,28 @@ export async function createCostMeter(products: readonly Product[], idleSeconds:
   }
 }
 
-/** What one of some operations took, in µs: CPU seconds less those of an idle time that was `times` as short. */
+/** The µs of one operation, from the CPU seconds of a load and of an idle time; the load lasted `times` as long. */
 export function costOf(spent: Cost, idle: Cost, times: number, operations: number): Cost {
   return mapCost(spent, (name) => ((spent[name] - idle[name] * times) / operations) * 1e6)
 }
 
-/** The sum over all programs, the threads aside that hash. */
+/** The sum over all programs, without the hash threads. */
 export function besideHash(cost: Cost): number {
   const { 'hash threads': hash, ...others } = cost
   return Object.values(others).reduce((sum, micros) => sum + micros, 0)
 }
 
-/** The middle for each program, in ms. */
-export function sayCosts(costs: readonly Cost[]): string {
+/** The sums in ms. */
+export function besideHashMs(costs: readonly Cost[]): number[] {
+  return costs.map((cost) => besideHash(cost) / 1000)
+}
+
+/** The median for each program, in ms. */
+export function formatCosts(costs: readonly Cost[]): string {
   const [first] = costs
   if (first === undefined) return ''
-  const middles = mapCost(first, (name) => median(costs.map((cost) => cost[name])) / 1000)
-  return `${Object.entries(middles)
+  const medians = mapCost(first, (name) => median(costs.map((cost) => cost[name])) / 1000)
+  return `${Object.entries(medians)
     .map(([name, ms]) => `${name} ${figure(ms, 3)}`)
     .join(', ')} ms`
 }

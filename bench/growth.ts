@@ -1,54 +1,55 @@
-/** How cost grows with sessions and accounts: nothing but memory may grow more than logarithmically. */
+/** Growth of the cost of a request with the number of sessions and accounts. Only memory may grow more than logarithmically. */
 
 import { join } from 'node:path'
-import type { Bench, Part } from './bench.ts'
-import { lineChart } from './chart.ts'
-import { cleanLoad } from './load.ts'
 import { figure, type Measurement, median, spread } from './measurement.ts'
-import { password, registeredHash } from './population.ts'
+import type { Bench, Part } from './part.ts'
+import { registeredHash } from './population.ts'
 import { type CpuName, cpuSeconds, untilQuiet } from './processes.ts'
 import { startBeside } from './product.ts'
+import { rawLoad } from './raw-load.ts'
+import { logInRequests } from './requests.ts'
 import { measureRevocation } from './revocation.ts'
 import { usedMemory } from './session-memory.ts'
-import { countStatuses, storm } from './storm.ts'
+import { fullLoad } from './wrk.ts'
 
-// From the least to the most it is a factor of 100: the logarithm itself grows by half.
-const mostGrowth = 2
+// The sizes grow by a factor of 100: the logarithm itself grows by half.
+const maxGrowth = 2
 
-/** What something costs at a size. */
+/** The cost at a size, by round. */
 interface Step {
   size: number
-  /** Time of the processor in µs, round by round, in all programs that have a part in it. */
+  /** CPU of a request in all programs that take part in it. */
   cpuMicros: number[]
   perSecond: number[]
 }
 
+interface Work {
+  count: number
+  perSecond: number
+  cpuSeconds: number
+}
+
+/** Data that grow, and the work that is measured on them. */
+interface Data {
+  name: string
+  /** Rounds without a measurement after a start without data. */
+  warmUps: number
+  add(from: number, to: number): Promise<void>
+  clear(): Promise<void>
+  work(size: number): Promise<Work>
+}
+
 export const measureGrowth: Part = async (bench) => {
   const sizes = bench.quick ? [1000, 10_000, 50_000] : [10_000, 100_000, 1_000_000]
-  const validations = await measureValidations(bench, sizes)
-  const logIns = await measureLogIns(bench, sizes)
-  const curve = (steps: Step[]) => steps.map(({ size, cpuMicros }): [number, number] => [size, median(cpuMicros)])
-  bench.draw(
-    'growth',
-    lineChart({
-      title: 'What a request costs as the data grow',
-      subtitle: 'time of the processor in all services and engines that have a part in it, the log aside',
-      x: { label: 'live sessions, or accounts', scale: 'log' },
-      y: { label: 'microseconds a request', scale: 'log' },
-      series: [
-        { name: 'GET /session', points: curve(validations.steps) },
-        { name: 'log-in without its hash', points: curve(logIns) }
-      ]
-    })
-  )
+  const { steps, bytes } = await measureValidations(bench, sizes)
   return [
-    row('validation, by live sessions', validations.steps, 'GET /session', validations.bytes),
-    row('log-in without its hash, by accounts', logIns, 'POST /auth, the threads aside that hash,'),
+    row('validation, by live sessions', steps, bytes),
+    row('log-in without its hash, by accounts', await measureLogIns(bench, sizes)),
     ...(await measureRevocation(bench))
   ]
 }
 
-function row(what: string, steps: Step[], how: string, bytes?: number[]): Measurement {
+function row(name: string, steps: Step[], bytes?: number[]): Measurement {
   const costs = steps.map(({ cpuMicros }) => median(cpuMicros))
   const growth = (costs.at(-1) as number) / (costs[0] as number)
   const each = steps.map(
@@ -56,49 +57,30 @@ function row(what: string, steps: Step[], how: string, bytes?: number[]): Measur
       `${figure(size)}: ${spread(cpuMicros)} µs, ${figure(median(perSecond))}/s${bytes ? `, ${figure((bytes[index] ?? 0) / 1e6)} MB` : ''}`
   )
   return {
-    what,
-    goal: `≤ ${mostGrowth} × at the least`,
+    name,
+    goal: `≤ ${maxGrowth} × the smallest`,
     value: `${figure(growth, 2)} ×`,
-    passed: growth <= mostGrowth,
-    from: `time of the processor for ${how} at ${each.join('; ')}`,
+    passed: growth <= maxGrowth,
+    details: `CPU at ${each.join('; ')}`,
     figures: steps
   }
 }
 
-/** A number of things that were done in a time, and what was taken for them. */
-interface Work {
-  count: number
-  perSecond: number
-  cpuSeconds: number
-}
-
-/**
- * Measures at each size, the least of them at the beginning and at the end: processes become faster with
- * time, and that must not hide what growth costs.
- */
-async function grow(
-  sizes: number[],
-  { rounds, warmUps }: { rounds: number; warmUps: number },
-  data: {
-    what: string
-    add(from: number, to: number): Promise<void>
-    clear(): Promise<void>
-    work(size: number): Promise<Work>
-  }
-): Promise<Step[]> {
+/** Measures the smallest size first and last: a process becomes faster with time, which would hide growth. */
+async function grow(sizes: number[], rounds: number, data: Data): Promise<Step[]> {
   const steps: Step[] = sizes.map((size) => ({ size, cpuMicros: [], perSecond: [] }))
-  const [least] = steps as [Step]
-  let there = 0
-  for (const step of [...steps, least]) {
-    if (step.size < there) {
+  const [smallest] = steps as [Step]
+  let present = 0
+  for (const step of [...steps, smallest]) {
+    if (step.size < present) {
       await data.clear()
-      there = 0
+      present = 0
     }
-    await data.add(there, step.size)
-    console.log(`   ${figure(step.size)} ${data.what}`)
-    const unmeasured = there === 0 && step.cpuMicros.length === 0 ? warmUps : 1
-    there = step.size
-    for (let round = -unmeasured; round < rounds; round += 1) {
+    await data.add(present, step.size)
+    console.log(`   ${figure(step.size)} ${data.name}`)
+    const warmUps = present === 0 && step.cpuMicros.length === 0 ? data.warmUps : 1
+    present = step.size
+    for (let round = -warmUps; round < rounds; round += 1) {
       const { count, perSecond, cpuSeconds } = await data.work(step.size)
       if (round < 0) continue
       step.cpuMicros.push((cpuSeconds / count) * 1e6)
@@ -112,30 +94,31 @@ async function measureValidations(bench: Bench, sizes: number[]): Promise<{ step
   const { product, stores, quick } = bench
   const seconds = quick ? 1 : 6
   const bytes: number[] = []
-  const atFirst = await usedMemory(stores)
+  const bytesBefore = await usedMemory(stores)
   let tokens: string[] = []
   const taken = () => sum(cpuSeconds(product), ['gateway', 'session-svc', 'redis'])
-  const steps = await grow(sizes, quick ? { rounds: 1, warmUps: 3 } : { rounds: 3, warmUps: 5 }, {
-    what: 'live sessions',
+  const steps = await grow(sizes, quick ? 1 : 3, {
+    name: 'live sessions',
+    warmUps: quick ? 3 : 5,
     async add(from, to) {
       const added = await stores.addSessions(to - from)
-      // Some thousands of all there are, the old ones too.
+      // A sample of some thousand, including old sessions.
       const every = Math.ceil(added.length / 5000)
       tokens = [...(from === 0 ? [] : tokens), ...added.filter((_, index) => index % every === 0)]
-      bytes.push((await usedMemory(stores)) - atFirst)
+      bytes.push((await usedMemory(stores)) - bytesBefore)
     },
     clear: stores.removeSessions,
     async work() {
       const before = taken()
-      const load = await cleanLoad(product.route('/session'), { connections: 32, seconds, tokens })
+      const { requests, perSecond } = await fullLoad(product.route('/session'), { connections: 32, seconds, tokens })
       await untilQuiet(product)
-      return { count: load.requests, perSecond: load.requestsPerSecond, cpuSeconds: taken() - before }
+      return { count: requests, perSecond, cpuSeconds: taken() - before }
     }
   })
   return { steps, bytes }
 }
 
-/** At a second product on the same engines, whose hashes cost next to nothing. */
+/** At a second product on the same engines, with bcrypt cost 4. */
 async function measureLogIns({ product, stores, quick, dataDir }: Bench, sizes: number[]): Promise<Step[]> {
   const seconds = quick ? 1 : 6
   const cheap = await startBeside(product, join(dataDir, 'cheap-hashes'), { USER_SVC_PASSWORD_COST: '4' })
@@ -143,18 +126,19 @@ async function measureLogIns({ product, stores, quick, dataDir }: Bench, sizes: 
     sum(cpuSeconds(cheap), ['gateway', 'user-svc', 'session-svc']) + sum(cpuSeconds(product), ['postgres', 'redis'])
   try {
     const hash = await registeredHash(cheap, stores)
-    return await grow(sizes, quick ? { rounds: 1, warmUps: 2 } : { rounds: 3, warmUps: 5 }, {
-      what: 'accounts',
+    return await grow(sizes, quick ? 1 : 3, {
+      name: 'accounts',
+      warmUps: quick ? 2 : 5,
       add: (from, to) => stores.addAccounts('growth', from + 1, to, hash),
       clear: stores.removeAccounts,
       async work(accounts) {
         const before = taken()
-        const who = { group: 'growth', accounts, password, addresses: 'many', patient: true } as const
-        const answers = await storm({ url: cheap.route('/auth'), clients: 8, seconds, ...who })
-        const { 200: count = 0, ...others } = countStatuses(answers)
-        if (Object.keys(others).length > 0) throw new Error(`not all could log in: ${JSON.stringify(others)}`)
+        const requests = logInRequests(cheap, 'growth', accounts, Math.min(accounts, 20_000))
+        const { statuses, perSecond } = await rawLoad({ url: cheap.route('/auth'), connections: 8, seconds, requests })
+        const { 200: count = 0, ...others } = statuses
+        if (Object.keys(others).length > 0) throw new Error(`not every log-in succeeded: ${JSON.stringify(others)}`)
         await untilQuiet(cheap)
-        return { count, perSecond: count / seconds, cpuSeconds: taken() - before }
+        return { count, perSecond, cpuSeconds: taken() - before }
       }
     })
   } finally {

@@ -1,9 +1,9 @@
-/** CPU time of a login besides its hash, at a rate that leaves room on two cores. */
+/** CPU of a log-in besides its hash, at a rate below the capacity of two cores. */
 
 import { join } from 'node:path'
-import type { Part } from './bench.ts'
-import { besideHash, type Cost, createCostMeter, sayCosts } from './cost.ts'
+import { besideHashMs, type Cost, createCostMeter, formatCosts } from './cost.ts'
 import { figure, median, spread } from './measurement.ts'
+import type { Part } from './part.ts'
 import { registeredHash } from './population.ts'
 import { startBeside } from './product.ts'
 import { type RawResult, rawLoad } from './raw-load.ts'
@@ -12,8 +12,8 @@ import { logInRequests } from './requests.ts'
 const goalMs = 4.3
 const ratePerSecond = 30
 const accounts = 1000
-// Of all logins; with more refusals the cost of a login is unknown.
-const mostFailed = 0.01
+// As a share of all log-ins. A rejection costs CPU too, so with more of them the cost of a log-in is unknown.
+const maxFailed = 0.01
 
 export const measureLoginCost: Part = async ({ product, stores, quick, dataDir }) => {
   const { warmUpSeconds, rounds, seconds } = quick
@@ -36,18 +36,17 @@ export const measureLoginCost: Part = async ({ product, stores, quick, dataDir }
       results.push(result)
       costs.push(cost)
     }
-    const ms = costs.map((cost) => besideHash(cost) / 1000)
+    const ms = besideHashMs(costs)
     const failed = results.reduce((sum, each) => sum + each.requests - (each.statuses[200] ?? 0), 0)
-    // A refusal costs CPU too, and only logins count.
-    const isClean = failed <= mostFailed * rounds * seconds * ratePerSecond
-    const middle = (percent: number) => figure(median(results.map(({ latenciesMs }) => latenciesMs[percent] ?? 0)))
+    const isClean = failed <= maxFailed * rounds * seconds * ratePerSecond
+    const medianOf = (percent: number) => figure(median(results.map(({ latenciesMs }) => latenciesMs[percent] ?? 0)))
     return [
       {
-        what: `CPU of a login besides its hash, ${ratePerSecond}/s, cost 10`,
+        name: `CPU of a login besides its hash, ${ratePerSecond}/s, cost 10`,
         goal: `≤ ${goalMs} ms`,
         value: isClean ? `${spread(ms, 2)} ms` : 'unknown: overload',
         passed: isClean ? median(ms) <= goalMs : undefined,
-        from: `${sayCosts(costs)}; without the idle share; p50 ${middle(50)}, p99 ${middle(99)} ms; ${failed === 0 ? 'each' : `all but ${figure(failed)}`} answered 200`,
+        details: `${formatCosts(costs)}; without the idle share; p50 ${medianOf(50)}, p99 ${medianOf(99)} ms; ${failed === 0 ? 'each 200' : `${figure(failed)} without a 200`}`,
         figures: { costs, results }
       }
     ]

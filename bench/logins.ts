@@ -1,25 +1,25 @@
-/** Logins a second, against bare bcrypt of the same cost, as many at a time as there are cores. */
+/** Log-ins a second, against bare bcrypt of the same cost on all cores. */
 
 import { join } from 'node:path'
 import { bareHashes, cores } from './bare-hashes.ts'
-import type { Bench, Part } from './bench.ts'
 import { alternate, type Measurement, median, ratios, spread } from './measurement.ts'
+import type { Bench, Part } from './part.ts'
 import { registeredHash } from './population.ts'
 import { untilQuiet } from './processes.ts'
 import { type Product, startBeside } from './product.ts'
-import { rawLoad } from './raw-load.ts'
+import { type RawResult, rawLoad, sumStatuses } from './raw-load.ts'
 import { logInRequests } from './requests.ts'
 
 const goals = { 10: 0.92, 12: 0.97 }
-/** The hashes never run dry, and the last in the queue still waits less than two seconds. */
+/** Enough to keep the hash queue filled; its last request waits less than two seconds. */
 export const hashingClients = 6 * cores
-// So many that none comes to as many sessions as one may have.
+// Enough to keep each account below its maximum of sessions.
 const accounts = 100 * hashingClients
 
-/** At the default cost. */
+/** At the product's default cost. */
 export const measureLogins: Part = async (bench) => [await measureAt(12, bench.product, bench)]
 
-/** At the default cost of other products: more of the CPU goes to everything else than the hash. */
+/** At the default cost of other products, where the hash has a smaller share of the CPU. */
 export const measureCheapLogins: Part = async (bench) => {
   const cheap = await startBeside(bench.product, join(bench.dataDir, 'cost-10'), { USER_SVC_PASSWORD_COST: '10' })
   try {
@@ -37,27 +37,28 @@ async function measureAt(cost: keyof typeof goals, product: Product, { stores, q
   const group = `login-${cost}`
   await stores.addAccounts(group, 1, accounts, stored)
   const requests = logInRequests(product, group, accounts, 5000)
-  const statuses: Record<string, number> = {}
+  const results: RawResult[] = []
 
   async function logIns(forSeconds: number): Promise<number> {
     const load = { url: product.route('/auth'), connections: hashingClients, seconds: forSeconds, requests }
     const result = await rawLoad(load)
-    for (const [status, count] of Object.entries(result.statuses)) statuses[status] = (statuses[status] ?? 0) + count
+    results.push(result)
     await untilQuiet(product)
     return result.perSecond
   }
 
-  // V8 optimizes what has run some hundred times, and at so few logins a second that takes a while.
+  // V8 optimizes code after some hundred runs, which takes a while at so few log-ins a second.
   await logIns(warmUpSeconds)
   const rates = await alternate(rounds, { logIns: () => logIns(seconds), bcrypt: () => bareHashes(stored, seconds) })
   const each = ratios(rates.logIns, rates.bcrypt)
-  const { 200: _, ...refused } = statuses
+  const statuses = sumStatuses(results)
+  const { 200: _, ...failed } = statuses
   return {
-    what: `logins a second, against bare bcrypt, cost ${cost}`,
+    name: `logins a second, against bare bcrypt, cost ${cost}`,
     goal: `≥ ${goals[cost]}`,
     value: spread(each, 2),
-    passed: median(each) >= goals[cost] && Object.keys(refused).length === 0,
-    from: `${spread(rates.logIns, 2)} by ${hashingClients} clients against ${spread(rates.bcrypt, 2)} hashes, ${cores} at a time, after ${warmUpSeconds} s of logins; statuses ${JSON.stringify(statuses)}`,
+    passed: median(each) >= goals[cost] && Object.keys(failed).length === 0,
+    details: `${spread(rates.logIns, 2)} by ${hashingClients} clients against ${spread(rates.bcrypt, 2)} hashes, ${cores} at a time, after ${warmUpSeconds} s of logins; statuses ${JSON.stringify(statuses)}`,
     figures: { ...rates, ratios: each, statuses }
   }
 }

@@ -1,17 +1,17 @@
-/** Logouts a second of a few clients, and what one costs. */
+/** Log-outs a second of a few clients, and the CPU of a log-out. */
 
-import type { Part } from './bench.ts'
-import { besideHash, type Cost, createCostMeter, sayCosts } from './cost.ts'
+import { besideHashMs, type Cost, createCostMeter, formatCosts } from './cost.ts'
 import { alternate, figure, median, ratios, spread } from './measurement.ts'
 import { startNoOp } from './no-op.ts'
+import type { Part } from './part.ts'
 import { untilQuiet } from './processes.ts'
 import { rawLoad } from './raw-load.ts'
 import { logOutRequests, validationRequests } from './requests.ts'
 
 const goal = 2300
 const clients = 8
-// More than the product ends in a second: a round ends early when it has used up its sessions.
-const mostPerSecond = 6000
+// More than the product can end: a round would end early without sessions.
+const maxPerSecond = 6000
 
 export const measureLogouts: Part = async (bench) => {
   const { product, stores, quick } = bench
@@ -21,15 +21,15 @@ export const measureLogouts: Part = async (bench) => {
   const failed: Record<string, number> = {}
 
   async function send(forSeconds: number) {
-    const requests = logOutRequests(product, await stores.addSessions(forSeconds * mostPerSecond))
+    const requests = logOutRequests(product, await stores.addSessions(forSeconds * maxPerSecond))
     await untilQuiet(product)
     const url = product.route('/logout')
     return () => rawLoad({ url, connections: clients, seconds: forSeconds, requests, sendsEachOnce: true })
   }
 
-  const noOp = await startNoOp(bench)
-  const requests = validationRequests(noOp.url, [''])
-  const nothing = async () => (await rawLoad({ url: noOp.url, connections: clients, seconds, requests })).perSecond
+  const noOpServer = await startNoOp(bench)
+  const requests = validationRequests(noOpServer.url, [''])
+  const noOp = async () => (await rawLoad({ url: noOpServer.url, connections: clients, seconds, requests })).perSecond
   try {
     await (await send(warmUpSeconds))()
     const meter = await createCostMeter([product], quick ? 3 : 10)
@@ -41,30 +41,27 @@ export const measureLogouts: Part = async (bench) => {
       for (const [status, count] of Object.entries(others)) failed[status] = (failed[status] ?? 0) + count
       return result.perSecond
     }
-    const rates = await alternate(rounds, { logOuts, nothing })
+    const rates = await alternate(rounds, { logOuts, noOp })
     const isClean = Object.keys(failed).length === 0
     return [
       {
-        what: `logouts a second, ${clients} clients`,
+        name: `logouts a second, ${clients} clients`,
         goal: `≥ ${figure(goal)}`,
         value: spread(rates.logOuts),
         passed: median(rates.logOuts) >= goal && isClean,
-        from: `${isClean ? 'each answered 204' : `others than 204: ${JSON.stringify(failed)}`}; a Fastify no-op: ${spread(rates.nothing)} (ratio ${spread(ratios(rates.logOuts, rates.nothing), 3)})`,
+        details: `${isClean ? 'each 204' : `other statuses: ${JSON.stringify(failed)}`}; a Fastify no-op: ${spread(rates.noOp)} (ratio ${spread(ratios(rates.logOuts, rates.noOp), 3)})`,
         figures: { ...rates, failed }
       },
       {
-        what: 'CPU of a logout',
+        name: 'CPU of a logout',
         goal: '',
-        value: `${spread(
-          costs.map((cost) => besideHash(cost) / 1000),
-          2
-        )} ms`,
+        value: `${spread(besideHashMs(costs), 2)} ms`,
         passed: undefined,
-        from: `${sayCosts(costs)}; without the idle share`,
+        details: `${formatCosts(costs)}; without the idle share`,
         figures: costs
       }
     ]
   } finally {
-    await noOp.stop()
+    await noOpServer.stop()
   }
 }

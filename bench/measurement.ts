@@ -1,20 +1,18 @@
-/** What is measured, how it is said, and whether it reaches its goal. */
+/** The rows of the table, and the statistics for them. */
 
 /** One row of the table. */
 export interface Measurement {
-  what: string
-  /** In words, such as `≥ 100,000`. */
+  name: string
+  /** For example `≥ 100,000`; empty without a goal. */
   goal: string
   value: string
-  /** Nothing where there is no goal. */
+  /** Undefined without a goal. */
   passed: boolean | undefined
-  /** What the value was made from. */
-  from: string
-  /** The figures themselves, for those who go on to compute with them. */
+  details: string
+  /** Raw figures, for latest.json. */
   figures?: unknown
 }
 
-/** The middle of some figures. */
 export function median(figures: readonly number[]): number {
   const sorted = figures.toSorted((a, b) => a - b)
   const middle = Math.floor(sorted.length / 2)
@@ -23,20 +21,20 @@ export function median(figures: readonly number[]): number {
     : ((sorted[middle - 1] ?? Number.NaN) + (sorted[middle] ?? Number.NaN)) / 2
 }
 
-/** The figure that a share of all figures does not exceed: the 99th percentile at 99. */
+/** The figure that `percent` of the figures do not exceed. */
 export function percentile(figures: readonly number[], percent: number): number {
   const sorted = figures.toSorted((a, b) => a - b)
   return sorted[Math.max(0, Math.ceil((percent / 100) * sorted.length) - 1)] ?? Number.NaN
 }
 
-/** One figure against another, round by round: what slows the machine down for a while is in both. */
+/** Ratios by round: a slow phase of the machine affects both figures. */
 export function ratios(of: readonly number[], against: readonly number[]): number[] {
   return of.map((figure, round) => figure / (against[round] ?? Number.NaN))
 }
 
 /**
- * How many a second were completed, without the last few, at which not all workers were at work any more: the slope of
- * their number over time by least squares, since workers that keep step complete several at a time.
+ * Completions a second: the slope of their number over time by least squares, because workers in step complete several at
+ * once. The last `leaveOut` completions do not count: some workers had stopped by then.
  */
 export function completionRate(completedAtMs: readonly number[], leaveOut: number): number {
   const counted = completedAtMs.toSorted((a, b) => a - b).slice(0, Math.max(0, completedAtMs.length - leaveOut))
@@ -47,12 +45,12 @@ export function completionRate(completedAtMs: readonly number[], leaveOut: numbe
   return apart > 0 ? (along / apart) * 1000 : 0
 }
 
-/** A figure as people read it: `12,345.6`. */
+/** Formats a figure: `12,345.6`. */
 export function figure(value: number, digits = 0): string {
   return value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits })
 }
 
-/** The middle with the least and the most, as `12,000 (11,500–12,300)`. */
+/** The median with minimum and maximum: `12,000 (11,500–12,300)`. */
 export function spread(figures: readonly number[], digits = 0): string {
   const text = (value: number) => figure(value, digits)
   if (figures.length === 1) return text(median(figures))
@@ -60,8 +58,8 @@ export function spread(figures: readonly number[], digits = 0): string {
 }
 
 /**
- * Runs variants in turn, each once a round and every other round backwards, so that a machine
- * that becomes slower or faster meanwhile does so for all of them.
+ * Runs each variant once a round, every other round in reverse order, so that a change of the machine's speed affects all
+ * variants.
  */
 export async function alternate<Name extends string, Result>(
   rounds: number,
@@ -77,14 +75,14 @@ export async function alternate<Name extends string, Result>(
 
 /** The rows as an aligned table. */
 export function table(rows: readonly Measurement[]): string {
-  const cells = rows.map(({ what, goal, value, passed, from }) => [
-    what,
+  const cells = rows.map(({ name, goal, value, passed, details }) => [
+    name,
     goal,
     value,
     passed === undefined ? '' : passed ? 'pass' : 'FAIL',
-    from
+    details
   ])
-  const all = [['what', 'goal', 'value', '', 'from'], ...cells]
+  const all = [['row', 'goal', 'value', '', 'details'], ...cells]
   const widths = all[0]?.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0))) ?? []
   return all
     .map((row) =>

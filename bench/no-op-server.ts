@@ -1,9 +1,9 @@
-/** A Fastify service that does nothing: its default request log, two lines each, to a file, and a small JSON answer. Argument: the file. */
+/** A Fastify service without logic: its default request log (two lines each) goes to a file. Argument: the file. */
 
 import Fastify from 'fastify'
 
 const app = Fastify({ logger: { file: process.argv[2] as string } })
-const answer = {
+const response = {
   user: { id: '01932a4e-7f3a-7c1e-9d52-3b6f0a1c2d4e' },
   session: {
     id: 'Zm9vYmFyYmF6cXV4cXV1eA',
@@ -12,5 +12,5 @@ const answer = {
     expiresAt: '2026-12-24T12:00:00.000Z'
   }
 }
-app.get('/session', async () => answer)
+app.get('/session', async () => response)
 console.log(await app.listen({ host: '127.0.0.1', port: 0 }))

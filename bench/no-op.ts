@@ -1,19 +1,18 @@
-/** Runs no-op-server.ts, the yardstick of requests. */
+/** Runs no-op-server.ts, to which requests are compared. */
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import type { Bench } from './bench.ts'
+import type { Bench } from './part.ts'
 
-/** A no-op that runs. */
 interface NoOp {
   url: string
   stop(): Promise<void>
 }
 
-/** Starts it; it logs to a file of the bench. */
+/** Starts the no-op, which logs to a file of the bench. */
 export async function startNoOp({ dataDir }: Bench): Promise<NoOp> {
   const log = join(dataDir, 'no-op.log')
   const args = [join(import.meta.dirname, 'no-op-server.ts'), log]
@@ -25,7 +24,7 @@ export async function startNoOp({ dataDir }: Bench): Promise<NoOp> {
     async stop() {
       child.kill()
       await exited
-      // Hundreds of MB.
+      // The log has hundreds of MB.
       rmSync(log)
     }
   }

@@ -1,4 +1,4 @@
-/** Generates accounts and sessions in any number, as the services would have made them. */
+/** Generates many accounts and sessions like those of the services. */
 
 import { randomUUID } from 'node:crypto'
 import postgres from 'postgres'
@@ -13,16 +13,16 @@ import type { Product } from './product.ts'
 /** The password of every generated account. */
 export const password = 'correct horse battery staple'
 
-/** The address of a generated account; they are numbered from 1. */
+/** The address of a generated account; the numbers start at 1. */
 export const emailOf = (group: string, number: number) => `${group}-${number}@example.org`
 
-/** The stores of a product, for generating what a test needs and for asking what it costs. */
+/** Direct access to the stores of a product. */
 export type Stores = Awaited<ReturnType<typeof openStores>>
 
-// As many commands as one write takes; more only wait in this process.
+// More concurrent commands would only wait in this process.
 const inFlight = 1000
 
-/** Opens them. Sessions that are made through them live by the default rules, but an account may have any number. */
+/** Opens the stores. Generated sessions follow the default rules, but an account may have any number. */
 export async function openStores(product: Product) {
   const log = createLogger('bench', 'silent')
   const redis = connectRedis(product.engineUrl('redis'), log, sessionScripts)
@@ -35,7 +35,7 @@ export async function openStores(product: Product) {
     redis,
     sql,
 
-    /** Creates a session for each user named by `userIdOf`, through the code of session-svc. @returns their tokens */
+    /** Creates sessions through the code of session-svc. @returns their tokens */
     async addSessions(count: number, userIdOf: (index: number) => string = () => randomUUID()): Promise<string[]> {
       const tokens: string[] = []
       const forever = new AbortController().signal
@@ -48,9 +48,9 @@ export async function openStores(product: Product) {
       return tokens
     },
 
-    /** Makes the accounts `first` to `last` of a group by one statement, with a password hash that user-svc has made. */
+    /** Creates the accounts `first` to `last` of a group, with a password hash of user-svc. */
     async addAccounts(group: string, first: number, last: number, passwordHash: string): Promise<void> {
-      // Version 7: ordered by time, as those of user-svc are.
+      // Ids of version 7, ordered by time like those of user-svc.
       await sql`
         insert into users (id, email, password_hash, session_epoch)
         select (lpad(to_hex((extract(epoch from now()) * 1000)::bigint + number / 1000), 12, '0')
@@ -60,13 +60,13 @@ export async function openStores(product: Product) {
       await sql`vacuum analyze users`
     },
 
-    /** Removes all that Redis has, rate limits included. */
+    /** Removes all keys of Redis, including the rate limits. */
     async removeSessions(): Promise<void> {
-      // Later and bit by bit: a Redis that is busy with it answers nobody.
+      // In the background: a synchronous flush would block Redis.
       await redis.flushDb('ASYNC')
     },
 
-    /** Removes every account, generated or not. */
+    /** Removes all accounts. */
     async removeAccounts(): Promise<void> {
       await sql`truncate users`
     },
@@ -78,7 +78,7 @@ export async function openStores(product: Product) {
   }
 }
 
-/** Registers an account at a product. @returns its password hash, made by the rules of that product */
+/** Registers an account. @returns its password hash */
 export async function registeredHash(product: Product, { sql }: Stores): Promise<string> {
   const email = `${randomUUID()}@example.org`
   const response = await fetch(product.route('/reg'), {

@@ -1,4 +1,4 @@
-/** The processes of a product that runs: which they are, what memory they hold, what time of the processor they took. Linux only. */
+/** The processes of a running product, their memory and CPU time. Linux only. */
 
 import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -7,7 +7,6 @@ import { promisify } from 'node:util'
 import { threadsOf } from '#common/process/priority.ts'
 import type { Product } from './product.ts'
 
-/** The four services. */
 export const serviceNames = ['gateway', 'user-svc', 'session-svc', 'log-sink'] as const
 
 const programs = {
@@ -23,27 +22,27 @@ const programs = {
 /** A service, or an engine that was started without Docker. */
 type ProgramName = keyof typeof programs
 
-/** Everything that takes CPU: the programs, and apart from user-svc its threads that hash. */
+/** The programs; the hash threads count apart from user-svc. */
 export type CpuName = ProgramName | 'hash threads'
 
-/** What the kernel counts time in; on Linux it is the same everywhere (USER_HZ). */
+/** USER_HZ, the unit of times in /proc. */
 export const ticksPerSecond = 100
 
 interface Process {
   pid: number
   parent: number
   cpuSeconds: number
-  /** What its children had taken that have ended. */
+  /** Of its children that have ended. */
   endedSeconds: number
 }
 
-/** The process that a program was started as; 0 if it does not run here. */
+/** The process id of a program; 0 if it does not run on this machine. */
 export function processOf(product: Product, name: ProgramName): number {
   const children = allProcesses().filter(({ parent }) => parent === product.pid)
   return children.find(({ pid }) => programs[name].test(commandLine(pid)))?.pid ?? 0
 }
 
-/** CPU time in seconds that each program of a product has taken so far, child processes included. */
+/** CPU seconds of each program so far, including child processes. */
 export function cpuSeconds(product: Product): Record<CpuName, number> {
   const processes = allProcesses()
   const names = Object.keys(programs) as ProgramName[]
@@ -58,14 +57,14 @@ export function cpuSeconds(product: Product): Record<CpuName, number> {
   return seconds
 }
 
-/** CPU time of the threads of libuv's pool, which user-svc hashes on. */
+/** CPU seconds of libuv's thread pool, in which user-svc hashes. */
 function hashSeconds(pid: number): number {
   const tasks = threadsOf(pid).map((thread) => `/proc/${pid}/task/${thread}`)
   const ofPool = tasks.filter((task) => read(`${task}/comm`).trim() === 'libuv-worker')
   return ofPool.reduce((sum, task) => sum + (statOf(task)?.cpuSeconds ?? 0), 0)
 }
 
-/** CPU time in seconds that a process and all below it have taken so far, those included that have ended. */
+/** CPU seconds of a process and all its descendants so far, including ended ones. */
 export function processTime(pid: number): number {
   const processes = allProcesses()
   const root = processes.find((each) => each.pid === pid)
@@ -77,27 +76,28 @@ function treeTime(root: Process, processes: Process[]): number {
   return children.reduce((sum, child) => sum + treeTime(child, processes), root.cpuSeconds + root.endedSeconds)
 }
 
-/** Memory of a process in MB of a million bytes; of pages that it shares, its share (`Pss` in proc_pid_smaps(5)). */
+/** Proportional set size of a process in MB (`Pss` in proc_pid_smaps(5)). */
 export function proportionalMb(pid: number): number {
   return (Number(/^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1]) * 1024) / 1e6
 }
 
-// Kafka and the timers of the services are never quite idle.
-const quietShare = 0.25
-// Longer than the second for which lines of the log are gathered.
-const quietLooks = 4
+// In cores. Kafka and the timers of the services are never fully idle.
+const idleCores = 0.25
+const sampleMs = 300
+// Together longer than the second in which the shipper collects log lines.
+const idleSamples = 4
 
 /**
- * Resolves when a product has done what it had left to do, such as to ship its log, at the latest after `maxMs`, and
- * the system has written to the disk what it left there.
+ * Resolves when a product is idle (its log is shipped) and the system has written its buffers to disk; at the latest after
+ * `maxMs`.
  */
 export async function untilQuiet(product: Product, maxMs = 10_000): Promise<void> {
   const endsAt = performance.now() + maxMs
   const sum = () => Object.values(cpuSeconds(product)).reduce((total, each) => total + each, 0)
-  for (let last = sum(), quiet = 0; quiet < quietLooks && performance.now() < endsAt; ) {
-    await sleep(300)
+  for (let last = sum(), idle = 0; idle < idleSamples && performance.now() < endsAt; ) {
+    await sleep(sampleMs)
     const now = sum()
-    quiet = now - last < quietShare * 0.3 ? quiet + 1 : 0
+    idle = now - last < (idleCores * sampleMs) / 1000 ? idle + 1 : 0
     last = now
   }
   await promisify(execFile)('sync')
@@ -109,9 +109,9 @@ function allProcesses(): Process[] {
     .flatMap((name) => statOf(`/proc/${name}`) ?? [])
 }
 
-/** Of a process or a thread, by its folder in /proc. */
+/** A process or a thread, by its folder in /proc. */
 function statOf(folder: string): Process | undefined {
-  // The name of the program, in parentheses, may hold anything.
+  // The name of the program, in parentheses, may contain any character.
   const [head = '', tail] = read(`${folder}/stat`).split(/\) (?!.*\) )/s)
   if (tail === undefined) return undefined
   const fields = tail.split(' ').map(Number)
@@ -128,7 +128,7 @@ function commandLine(pid: number): string {
   return read(`/proc/${pid}/cmdline`).replaceAll('\0', ' ')
 }
 
-/** A process may end while one looks at it. */
+/** Empty if the process has ended. */
 function read(path: string): string {
   try {
     return readFileSync(path, 'utf8')

@@ -1,4 +1,4 @@
-/** The product as `make run` starts it, on free ports and behind the load as its proxy; all other settings are the defaults. */
+/** The product as `make run` starts it, on free ports, with the load generator as a trusted proxy and default settings. */
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -8,20 +8,19 @@ import { createInterface } from 'node:readline'
 import { environmentName, forEachKey } from '#common/config/load.ts'
 import { schema } from '../stack/config.ts'
 
-/** A product that is ready. */
 export interface Product {
-  /** The process that `make run` is. */
+  /** The process id of `make run`. */
   pid: number
   dataDir: string
   /** From the start of the command to the word `ready`. */
   startedInMs: number
-  /** An address from the table that it prints: the first of that name whose description fits. */
-  address(name: string, what?: RegExp): string
-  /** The address of a route. */
+  /** The first address in the printed table with this name and a matching description. */
+  address(name: string, description?: RegExp): string
+  /** The URL of a route. */
   route(path: string): string
-  /** The address of an engine with its user and password. */
+  /** The URL of an engine with user and password. */
   engineUrl(name: 'postgres' | 'redis'): string
-  /** A password that it made for an engine or for its services. */
+  /** A generated password, by its file. */
   secret(file: string): string
   stop(): Promise<void>
 }
@@ -31,7 +30,7 @@ const portKeys = [
   ...['USER_SVC_PORT', 'USER_SVC_OPS_PORT', 'SESSION_SVC_PORT', 'SESSION_SVC_OPS_PORT', 'LOG_SINK_OPS_PORT']
 ]
 
-/** Starts another product on the engines of one that runs, unless the settings name other engines. */
+/** Starts another product on the engines of a running one, unless the settings name other engines. */
 export function startBeside(product: Product, dataDir: string, settings: Record<string, string>): Promise<Product> {
   return startProduct(dataDir, {
     USER_SVC_POSTGRES_URL: product.engineUrl('postgres'),
@@ -41,7 +40,7 @@ export function startBeside(product: Product, dataDir: string, settings: Record<
   })
 }
 
-/** Starts it with a data directory of its own; what differs from the defaults is said by `settings`. */
+/** Starts a product on a data directory; `settings` override the defaults. */
 export async function startProduct(
   dataDir: string,
   settings: Record<string, string> = {},
@@ -59,9 +58,9 @@ export async function startProduct(
   const startedInMs = performance.now() - startedAt
   child.stdout.resume()
 
-  function address(name: string, what = /./): string {
+  function address(name: string, description = /./): string {
     const rows = lines.map((line) => /^(\S+) +(\S+) +(.*)$/.exec(line) ?? [])
-    return rows.find((row) => row[1] === name && what.test(row[3] ?? ''))?.[2] ?? ''
+    return rows.find((row) => row[1] === name && description.test(row[3] ?? ''))?.[2] ?? ''
   }
   const secret = (file: string) => readFileSync(join(dataDir, file), 'utf8').trim()
 
@@ -85,7 +84,7 @@ export async function startProduct(
   }
 }
 
-/** Nothing of the configuration that is in force here: that product may have data that somebody will miss. */
+/** Without the configuration of the caller, which may name a real product's data. */
 function environment(dataDir: string, settings: Record<string, string>): NodeJS.ProcessEnv {
   const inherited = { ...process.env }
   forEachKey(schema, (path) => {
@@ -94,10 +93,10 @@ function environment(dataDir: string, settings: Record<string, string>): NodeJS.
   return {
     ...inherited,
     CONFIG_FILE: '/dev/null',
-    // It stops when the process that has started it is gone.
+    // Stops with its parent process.
     MAKELEVEL: '1',
     MAKEFLAGS: '',
-    // The load reports the addresses of many clients, as a proxy does.
+    // The load generator sends the addresses of many clients, like a proxy.
     GATEWAY_TRUSTED_PROXIES: '127.0.0.1/32',
     ...Object.fromEntries(portKeys.map((key) => [key, '0'])),
     STACK_DATA_DIR: dataDir,

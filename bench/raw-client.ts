@@ -1,35 +1,33 @@
 /**
- * Sends requests at a rate (open loop), or each connection again after its response (closed loop). Argument: a file with a
- * JSON of RawLoad; prints a JSON of RawResult.
+ * Sends requests at a rate (open loop), or on each connection after each response (closed loop). Argument: a file with a
+ * RawLoad as JSON. Prints a RawResult as JSON.
  */
 
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep, setImmediate as turnOfLoop } from 'node:timers/promises'
 import { completionRate, percentile } from './measurement.ts'
 import { openRawConnection, type RawConnection } from './raw-http.ts'
-import type { RawLoad, RawResult } from './raw-load.ts'
+import type { Latencies, RawLoad, RawResult } from './raw-load.ts'
 
 // Timers of Node.js are late by up to a millisecond. A shorter wait blocks the thread, so responses wait as long at most.
 const longestBlockMs = 0.2
-// New connections and new code are slow. Requests count in the latencies from then on.
+// New connections and new code are slow: earlier requests of an open loop do not count in the latencies.
 const onsetMs = 1000
-// Of a connection in a closed loop whose request was refused.
-const cooldownMs = 100
 // For the responses of the last requests.
-const graceMs = 3000
+const graceMs = 10_000
 
 const options = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8')) as RawLoad
-const { url, ratePerSecond, seconds, sendsEachOnce } = options
+const { url, ratePerSecond, seconds, sendsEachOnce, repeatsPerConnection, cooldownMs = 100 } = options
 const isOpenLoop = ratePerSecond !== undefined
 const requests = options.requests.map((request) => Buffer.from(request, 'latin1'))
 
-// Requests have numbers, and times are in ms since the start. A request that finds no idle connection opens one, or waits for
-// one if there are as many as there may be: a server closes connections on which no request comes.
+// Requests have numbers, and times are in ms since the start. Connections open when a request needs one, because a server
+// closes connections without requests.
 const dueAt: number[] = []
 const sentAt: number[] = []
 const endedAt: number[] = []
+const statusOf: number[] = []
 const succeededAt: number[] = []
-const statuses: Record<string, number> = {}
 const idle: RawConnection[] = []
 let inFlight = 0
 let opened = 0
@@ -68,26 +66,27 @@ async function runClosedLoop(): Promise<void> {
 }
 
 function open(): RawConnection {
+  const index = opened
   opened += 1
   let number = 0
   const { send } = openRawConnection(url, (status) => {
     inFlight -= 1
     end(number, status)
     if (isOpenLoop) release(connection)
-    else if (isSuccess(status)) again(connection)
-    else setTimeout(again, cooldownMs, connection)
+    else if (isSuccess(status) || cooldownMs === 0) sendNext(connection)
+    else setTimeout(sendNext, cooldownMs, connection)
   })
   const connection: RawConnection = {
     send(request) {
       number = sentAt.push(now()) - 1
       inFlight += 1
-      send(request)
+      send(repeatsPerConnection ? (requests[index % requests.length] as Buffer) : request)
     }
   }
   return connection
 }
 
-function again(connection: RawConnection): void {
+function sendNext(connection: RawConnection): void {
   if (!isOver()) dueAt.push(now())
   release(connection)
 }
@@ -107,7 +106,7 @@ function sendDue(): void {
 
 function end(number: number, status: number): void {
   endedAt[number] = now()
-  statuses[status] = (statuses[status] ?? 0) + 1
+  statusOf[number] = status
   if (isSuccess(status)) succeededAt.push(now())
 }
 
@@ -117,16 +116,27 @@ function isSuccess(status: number): boolean {
 
 function report(): void {
   const counted = [...dueAt.keys()].filter((number) => !isOpenLoop || (dueAt[number] as number) >= onsetMs)
-  const since = (from: number[], until: number[]) =>
-    counted.map((number) => (until[number] ?? now()) - (from[number] ?? Number.NaN))
-  const latenciesMs = since(dueAt, endedAt)
+  const latency = (number: number) => (endedAt[number] as number) - (dueAt[number] as number)
+  const byStatus = Map.groupBy(counted, (number) => statusOf[number] as number)
+  const statuses: Record<string, number> = {}
+  for (const status of statusOf) statuses[status] = (statuses[status] ?? 0) + 1
   const result: RawResult = {
     requests: dueAt.length,
     perSecond: completionRate(succeededAt, isOpenLoop ? 0 : options.connections),
     statuses,
-    latenciesMs: Object.fromEntries([50, 99, 99.9, 100].map((percent) => [percent, percentile(latenciesMs, percent)])),
-    latenessP99Ms: percentile(since(dueAt, sentAt), 99),
+    latenciesMs: percentiles(counted.map(latency)),
+    latenciesByStatusMs: Object.fromEntries(
+      [...byStatus].map(([status, numbers]) => [status, percentiles(numbers.map(latency))])
+    ),
+    latenessP99Ms: percentile(
+      counted.map((number) => (sentAt[number] ?? now()) - (dueAt[number] as number)),
+      99
+    ),
     cpuCores: (user + system) / 1000 / elapsedMs
   }
   console.log(JSON.stringify(result))
+}
+
+function percentiles(latenciesMs: readonly number[]): Latencies {
+  return Object.fromEntries([50, 99, 99.9, 100].map((percent) => [percent, percentile(latenciesMs, percent)]))
 }

@@ -1,13 +1,13 @@
-/** HTTP/1.1 by hand on keep-alive connections: a client that takes little CPU itself and adds little to a latency. */
+/** A minimal HTTP/1.1 client on keep-alive connections, which takes little CPU and adds little latency. */
 
 import { connect, type Socket } from 'node:net'
 
-/** A connection that carries one request at a time. */
+/** Carries one request at a time. */
 export interface RawConnection {
   send(request: Buffer): void
 }
 
-/** A request as it is sent. */
+/** The text of a request. */
 export function rawRequest(
   method: string,
   url: string,
@@ -23,9 +23,9 @@ export function rawRequest(
 }
 
 /**
- * The status and the length of the response at the start of some bytes; nothing while it is incomplete.
+ * The status and the length of the response at the start of a buffer; undefined while it is incomplete.
  *
- * @throws Error if the response has no content-length: its end would be unknown
+ * @throws Error if the response has no content-length
  */
 export function readResponse(received: Buffer): { status: number; bytes: number } | undefined {
   const headEnd = received.indexOf('\r\n\r\n')
@@ -38,17 +38,17 @@ export function readResponse(received: Buffer): { status: number; bytes: number 
   return received.length < bytes ? undefined : { status, bytes }
 }
 
-// All connections share it: each chunk is read to its end before the next one arrives.
+// Shared by all connections: each chunk is processed before the next one arrives.
 const chunk = Buffer.allocUnsafe(65_536)
-// Before a broken connection is opened again.
+// Before a broken connection reports its failure.
 const cooldownMs = 100
 
 /**
- * Opens a connection, and another one when it ended and is needed.
+ * Opens a connection, which reconnects on demand.
  *
- * @param answered gets the status of each response; 0: the connection ended before it
+ * @param onResponse gets the status of each response; 0: the connection ended before it
  */
-export function openRawConnection(url: string, answered: (status: number) => void): RawConnection {
+export function openRawConnection(url: string, onResponse: (status: number) => void): RawConnection {
   const { hostname: host, port } = new URL(url)
   let received = Buffer.alloc(0)
   let isWaiting = false
@@ -59,7 +59,7 @@ export function openRawConnection(url: string, answered: (status: number) => voi
     const onread = { buffer: chunk, callback: (bytes: number) => onChunk(chunk.subarray(0, bytes)) }
     return (
       connect({ host, port: Number(port), noDelay: true, onread })
-        // The event `close` follows.
+        // `close` follows.
         .on('error', () => {})
         .on('close', () => {
           if (isWaiting) setTimeout(end, cooldownMs, 0)
@@ -77,7 +77,7 @@ export function openRawConnection(url: string, answered: (status: number) => voi
 
   function end(status: number): void {
     isWaiting = false
-    answered(status)
+    onResponse(status)
   }
 
   return {

@@ -1,10 +1,10 @@
 /** Registrations a second at the default cost, against bare bcrypt of the same cost. */
 
 import { bareHashes } from './bare-hashes.ts'
-import type { Part } from './bench.ts'
-import { besideHash, type Cost, createCostMeter, sayCosts } from './cost.ts'
+import { besideHashMs, type Cost, createCostMeter, formatCosts } from './cost.ts'
 import { hashingClients } from './logins.ts'
 import { alternate, ratios, spread } from './measurement.ts'
+import type { Part } from './part.ts'
 import { registeredHash } from './population.ts'
 import { rawLoad } from './raw-load.ts'
 import { registrationRequests } from './requests.ts'
@@ -39,14 +39,11 @@ export const measureRegistrations: Part = async ({ product, stores, quick }) => 
   const each = ratios(rates.register, rates.bcrypt)
   return [
     {
-      what: 'registrations a second',
+      name: 'registrations a second',
       goal: '',
       value: spread(rates.register, 2),
       passed: undefined,
-      from: `${hashingClients} clients, cost 12: ${spread(each, 2)} of bare bcrypt; CPU besides the hash ${spread(
-        costs.map((cost) => besideHash(cost) / 1000),
-        2
-      )} ms: ${sayCosts(costs)}; statuses ${JSON.stringify(statuses)}`,
+      details: `${hashingClients} clients, cost 12: ${spread(each, 2)} of bare bcrypt; CPU besides the hash ${spread(besideHashMs(costs), 2)} ms: ${formatCosts(costs)}; statuses ${JSON.stringify(statuses)}`,
       figures: { ...rates, ratios: each, costs, statuses }
     }
   ]

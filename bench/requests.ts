@@ -1,4 +1,4 @@
-/** Requests for raw-client.ts. Each comes from a client address of its own, so that no rate limit counts two of them. */
+/** Requests for raw-client.ts. Each has its own client address, so that the rate limits do not apply. */
 
 import { emailOf, password } from './population.ts'
 import type { Product } from './product.ts'
@@ -6,26 +6,25 @@ import { rawRequest } from './raw-http.ts'
 
 let [clients, registered] = [0, 0]
 
-/** Logins of accounts of a group, at random. */
+/** Log-ins of the accounts of a group. With fewer requests than accounts, they are spread evenly over the accounts. */
 export function logInRequests(product: Product, group: string, accounts: number, count: number): string[] {
-  return Array.from({ length: count }, () => {
-    const email = emailOf(group, 1 + Math.floor(Math.random() * accounts))
+  const step = Math.max(1, Math.floor(accounts / count))
+  return Array.from({ length: count }, (_, index) => {
+    const email = emailOf(group, 1 + ((index * step) % accounts))
     return rawRequest('POST', product.route('/auth'), forwarded(), { email, password })
   })
 }
 
-/** Registrations of accounts that exist nowhere yet. */
+/** Registrations of new accounts. */
 export function registrationRequests(product: Product, count: number): string[] {
   return Array.from({ length: count }, () => {
     registered += 1
-    return rawRequest('POST', product.route('/reg'), forwarded(), {
-      email: emailOf('registered', registered),
-      password
-    })
+    const email = emailOf('registered', registered)
+    return rawRequest('POST', product.route('/reg'), forwarded(), { email, password })
   })
 }
 
-/** A logout of each session. */
+/** A log-out of each session. */
 export function logOutRequests(product: Product, tokens: readonly string[]): string[] {
   return tokens.map((token) => {
     const headers = { authorization: `Bearer ${token}`, ...forwarded() }
@@ -33,12 +32,12 @@ export function logOutRequests(product: Product, tokens: readonly string[]): str
   })
 }
 
-/** A validation of each session, at a gateway or at the no-op; no rate limit counts these. */
+/** A validation of each session, at a gateway or at the no-op. Validations have no rate limit. */
 export function validationRequests(url: string, tokens: readonly string[]): string[] {
   return tokens.map((token) => rawRequest('GET', url, { authorization: `Bearer ${token}` }))
 }
 
-/** Of 172.16.0.0/12, which has a million addresses. The clients of storms have others. */
+/** An address of 172.16.0.0/12, which has a million. */
 function forwarded(): { 'x-forwarded-for': string } {
   clients += 1
   const numbers = [16 + ((clients >> 16) & 15), (clients >> 8) & 255, clients & 255]

@@ -1,25 +1,25 @@
-/** What it costs to revoke all sessions of a user, by how many there are: one write, however many. */
+/** Cost of the revocation of all sessions of a user: one write, whatever their number. */
 
 import { randomUUID } from 'node:crypto'
 import { createClient } from '@connectrpc/connect'
 import { testTransport } from '#common/testing/service.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
-import type { Bench } from './bench.ts'
 import { figure, type Measurement, median } from './measurement.ts'
+import type { Bench } from './part.ts'
 import type { Stores } from './population.ts'
 
-const mostGrowth = 2
+const maxGrowth = 2
 const sessionsEach = [1, 100, 10_000]
 
 interface Revoked {
   sessions: number
-  /** Of Redis, for one revocation. */
+  /** Time in Redis for one revocation. */
   micros: number
   writes: number
   callMs: number
 }
 
-/** Revokes through session-svc, and asks Redis what that took. */
+/** Revokes through session-svc, and reads the cost from Redis' command statistics. */
 export async function measureRevocation({ product, stores, quick }: Bench): Promise<Measurement[]> {
   const users = quick ? 3 : 10
   const port = Number(new URL(`http://${product.address('session-svc', /^gRPC/)}`).port)
@@ -30,11 +30,11 @@ export async function measureRevocation({ product, stores, quick }: Bench): Prom
     const ids = Array.from({ length: users }, () => randomUUID())
     for (const id of ids) await stores.addSessions(sessions, () => id)
     const before = await commandStatistics(stores)
-    const tookMs: number[] = []
+    const durationsMs: number[] = []
     for (const userId of ids) {
       const startedAt = performance.now()
       await client.deleteUserSessions({ userId, epoch: 1n })
-      tookMs.push(performance.now() - startedAt)
+      durationsMs.push(performance.now() - startedAt)
     }
     const after = await commandStatistics(stores)
     const since = (name: string, field: 'calls' | 'micros') =>
@@ -46,23 +46,23 @@ export async function measureRevocation({ product, stores, quick }: Bench): Prom
       sessions,
       micros: (since('evalsha', 'micros') + since('eval', 'micros')) / users,
       writes: writes / users,
-      callMs: median(tookMs)
+      callMs: median(durationsMs)
     })
   }
   const growth = (results.at(-1)?.micros ?? 0) / (results[0]?.micros ?? 0)
   return [
     {
-      what: 'revocation of all sessions of a user, by their number',
-      goal: `one write, ≤ ${mostGrowth} × at the least`,
+      name: 'revocation of all sessions of a user, by their number',
+      goal: `one write, ≤ ${maxGrowth} × the smallest`,
       value: `${results.map(({ writes }) => figure(writes, 1)).join(', ')} writes, ${figure(growth, 2)} ×`,
-      passed: growth <= mostGrowth && results.every(({ writes }) => writes === 1),
-      from: `Redis, for one at ${results.map(({ sessions, micros, callMs }) => `${figure(sessions)}: ${figure(micros)} µs (call ${figure(callMs, 1)} ms)`).join('; ')}; ${users} users each`,
+      passed: growth <= maxGrowth && results.every(({ writes }) => writes === 1),
+      details: `Redis at ${results.map(({ sessions, micros, callMs }) => `${figure(sessions)}: ${figure(micros)} µs (call ${figure(callMs, 1)} ms)`).join('; ')}; ${users} users each`,
       figures: results
     }
   ]
 }
 
-/** Calls of each command so far, and the time that they took, commands within scripts included. */
+/** Calls of each command and their time so far, including commands in scripts. */
 async function commandStatistics({ redis }: Stores): Promise<Map<string, { calls: number; micros: number }>> {
   const text = await redis.info('commandstats')
   const lines = text.matchAll(/^cmdstat_([^:]+):calls=(\d+),usec=(\d+)/gm)

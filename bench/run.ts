@@ -1,10 +1,9 @@
-/** What `make bench` does: measures the product against its own limits, prints a table, and writes it to bench/results/. */
+/** The program of `make bench`: measures the product against its own limits, prints a table, and writes bench/results/latest.json. */
 
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import type { Bench, Part } from './bench.ts'
 import { measureGrowth } from './growth.ts'
 import { measureLogCost } from './log-cost.ts'
 import { measureLoginCost } from './login-cost.ts'
@@ -13,6 +12,7 @@ import { measureLogouts } from './logouts.ts'
 import { busyCores, watchOthers } from './machine.ts'
 import { figure, type Measurement, table } from './measurement.ts'
 import { measureOpenLoop } from './open-loop.ts'
+import type { Bench, Part } from './part.ts'
 import { openStores } from './population.ts'
 import { startProduct } from './product.ts'
 import { measureRegistrations } from './registrations.ts'
@@ -21,10 +21,10 @@ import { measureSessionMemory } from './session-memory.ts'
 import { measureSessions } from './sessions.ts'
 import { measureSink } from './sink-throughput.ts'
 import { measureStart } from './start-time.ts'
-import { measureStorm } from './storm-rows.ts'
+import { measureStorm } from './storm.ts'
 import { measureUnaryCall } from './unary-call.ts'
 
-// In this order; `service-memory` wants a product that nobody has asked for anything, `growth` leaves one that is full.
+// In this order: `service-memory` needs a product without earlier requests, and `growth` leaves millions of rows and keys.
 const parts: Record<string, Part> = {
   start: measureStart,
   'service-memory': measureServiceMemory,
@@ -43,7 +43,7 @@ const parts: Record<string, Part> = {
   growth: measureGrowth
 }
 
-// Left out of a quick run unless they are asked for: they wait for an idle product, fill a topic, or start products of their own.
+// Not in a quick run unless ROWS names them.
 const slow = ['service-memory', 'logins-10', 'login-cost', 'registrations', 'sink', 'log-cost', 'growth']
 
 const root = join(import.meta.dirname, '..')
@@ -52,74 +52,71 @@ const { values } = parseArgs({
   options: { quick: { type: 'boolean', default: false }, rows: { type: 'string', default: '' } }
 })
 const { quick } = values
-const usual = Object.keys(parts).filter((name) => !(quick && slow.includes(name)))
-const chosen = values.rows === '' ? usual : values.rows.split(',')
+const defaults = Object.keys(parts).filter((name) => !(quick && slow.includes(name)))
+const chosen = values.rows === '' ? defaults : values.rows.split(',')
 const unknown = chosen.filter((name) => !(name in parts))
-if (unknown.length > 0) fail(`ROWS=${unknown.join(',')}: takes ${Object.keys(parts).join(', ')}, with commas between`)
-if (!existsSync('/proc/self/stat')) fail('make bench reads /proc, and so needs Linux')
+if (unknown.length > 0) fail(`ROWS=${unknown}: must be some of ${Object.keys(parts).join(', ')}, separated by commas`)
+if (!existsSync('/proc/self/stat')) fail('make bench reads /proc: run it on Linux')
 process.exitCode = await run()
 
-/** @returns 1 if a goal was missed */
+interface Cost {
+  seconds: number
+  othersTook: number
+}
+
+/** @returns 1 if a row missed its goal */
 async function run(): Promise<number> {
   const dataDir = join(root, '.data', 'bench')
-  const results = join(root, 'bench', 'results')
   rmSync(dataDir, { recursive: true, force: true })
-  mkdirSync(results, { recursive: true })
-  const drawn: string[] = []
-  const rows: Measurement[] = []
-  const took: Record<string, { seconds: number; othersTook: number }> = {}
   const startedAt = performance.now()
   const start = () => startProduct(join(dataDir, 'product'))
-  // The first start after an installation compiles what later ones find (`NODE_COMPILE_CACHE`).
+  // The first start after an installation fills the compile cache.
   if (!quick) await (await start()).stop()
   const product = await start()
   const stores = await openStores(product)
-  const bench: Bench = {
-    product,
-    stores,
-    quick,
-    dataDir,
-    draw(name, svg) {
-      const file = join(results, `${name}.svg`)
-      writeFileSync(file, svg)
-      drawn.push(file)
-    }
-  }
+  const rows: Measurement[] = []
+  const took: Record<string, Cost> = {}
   try {
     for (const [name, measure] of Object.entries(parts)) {
       if (!chosen.includes(name)) continue
-      const partStartedAt = performance.now()
-      const others = watchOthers()
-      const measured = await measure(bench)
-      const [seconds, cores] = [Math.round((performance.now() - partStartedAt) / 1000), others()]
+      const { measured, cost } = await runPart(name, measure, { product, stores, quick, dataDir })
       rows.push(...measured)
-      took[name] = { seconds, othersTook: Number(cores.toFixed(2)) }
-      console.log(`-- ${name}: ${seconds} s, others took ${figure(cores, 2)} cores\n${table(measured)}\n`)
+      took[name] = cost
     }
   } finally {
     await stores.close()
     await product.stop()
     rmSync(dataDir, { recursive: true, force: true })
   }
-
-  const surroundings = {
-    at: new Date().toISOString(),
-    seconds: Math.round((performance.now() - startedAt) / 1000),
-    quick,
-    node: process.version,
-    cores: availableParallelism(),
-    processor: cpus()[0]?.model ?? ''
-  }
-  const latest = join(results, 'latest.json')
-  writeFileSync(latest, `${JSON.stringify({ ...surroundings, parts: took, rows }, undefined, 2)}\n`)
-  console.log(`${table(rows)}\n\n${[latest, ...drawn].join('\n')}`)
+  const latest = writeResults(Math.round((performance.now() - startedAt) / 1000), took, rows)
+  console.log(`${table(rows)}\n\n${latest}`)
   const disturbed = Object.keys(took).filter((name) => (took[name]?.othersTook ?? 0) > busyCores)
   if (disturbed.length > 0)
-    console.log(`Do not rely on ${disturbed.join(', ')}: others kept the machine busy meanwhile.`)
+    console.log(`Unreliable, because other processes kept the machine busy: ${disturbed.join(', ')}`)
   return rows.some(({ passed }) => passed === false) ? 1 : 0
 }
 
-function fail(why: string): never {
-  console.error(why)
+async function runPart(name: string, measure: Part, bench: Bench): Promise<{ measured: Measurement[]; cost: Cost }> {
+  const startedAt = performance.now()
+  const others = watchOthers()
+  const measured = await measure(bench)
+  const [seconds, cores] = [Math.round((performance.now() - startedAt) / 1000), others()]
+  console.log(`-- ${name}: ${seconds} s, other processes took ${figure(cores, 2)} cores\n${table(measured)}\n`)
+  return { measured, cost: { seconds, othersTook: Number(cores.toFixed(2)) } }
+}
+
+/** @returns the path of the file */
+function writeResults(seconds: number, took: Record<string, Cost>, rows: Measurement[]): string {
+  const results = join(root, 'bench', 'results')
+  const latest = join(results, 'latest.json')
+  const machine = { node: process.version, cores: availableParallelism(), processor: cpus()[0]?.model ?? '' }
+  const content = { at: new Date().toISOString(), seconds, quick, ...machine, parts: took, rows }
+  mkdirSync(results, { recursive: true })
+  writeFileSync(latest, `${JSON.stringify(content, undefined, 2)}\n`)
+  return latest
+}
+
+function fail(reason: string): never {
+  console.error(reason)
   process.exit(1)
 }

@@ -1,4 +1,4 @@
-/** Runs a script of the bench in a process of its own, so that what it does is not done by the one that measures. */
+/** Runs a script of the bench in a child process, so that its CPU time and its pauses are not those of the bench. */
 
 import { join } from 'node:path'
 import { runTool } from '../stack/tool.ts'

@@ -1,8 +1,8 @@
-/** What a live session takes of Redis's memory, all told, when every user has one. */
+/** Memory of a live session in Redis, with one session for each user. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Part } from './bench.ts'
 import { figure } from './measurement.ts'
+import type { Part } from './part.ts'
 import type { Stores } from './population.ts'
 
 const goalBytes = 350
@@ -14,20 +14,20 @@ export const measureSessionMemory: Part = async ({ stores, quick }) => {
   const bytes = ((await usedMemory(stores)) - before) / count
   return [
     {
-      what: 'memory of a live session in Redis',
+      name: 'memory of a live session in Redis',
       goal: `≤ ${goalBytes} bytes`,
       value: `${figure(bytes)} bytes`,
       passed: bytes <= goalBytes,
-      from: `used_memory before and after ${figure(count)} sessions of as many users`,
+      details: `growth of used_memory by ${figure(count)} sessions`,
       figures: { bytes, count }
     }
   ]
 }
 
-/** Bytes, once they have stopped to change: buffers are freed and tables rehashed a little later. */
+/** `used_memory` when it is stable: Redis frees buffers and rehashes tables with a delay. */
 export async function usedMemory({ redis }: Stores): Promise<number> {
   let last = 0
-  for (let look = 0; look < 40; look += 1) {
+  for (let sample = 0; sample < 40; sample += 1) {
     const now = Number(/^used_memory:(\d+)/m.exec(await redis.info('memory'))?.[1])
     if (Math.abs(now - last) < 4096) return now
     last = now

@@ -1,91 +1,91 @@
-/** `GET /session` a second with everything that belongs to it, against a Fastify no-op that logs its requests. */
+/** `GET /session` at full load, with log and Redis, against a Fastify no-op that logs its requests. */
 
-import type { Part } from './bench.ts'
-import { besideHash, type Cost, createCostMeter, sayCosts } from './cost.ts'
-import { cleanLoad } from './load.ts'
+import { besideHashMs, type Cost, createCostMeter, formatCosts } from './cost.ts'
 import { alternate, figure, type Measurement, median, ratios, spread } from './measurement.ts'
 import { startNoOp } from './no-op.ts'
+import type { Part } from './part.ts'
 import { untilQuiet } from './processes.ts'
-import { runScript } from './script.ts'
+import { fullLoad } from './wrk.ts'
 
 const goal = 0.5
 const goalMs = 0.1
-// Both answer most requests a second there: fewer leave processors idle, of more each is dearer.
+// The number at which both have their highest rate.
 const connections = 128
-/** Validations a second that fewer connections should get. */
+/** The goals for fewer connections, in validations a second. */
 const fewConnections: Record<number, number | undefined> = { 64: undefined, 32: 13_000 }
 const users = 200
 
-type Rates = Record<'session' | 'nothing', number[]>
+type Rates = Record<'session' | 'noOp', number[]>
 
 export const measureSessions: Part = async (bench) => {
   const { product, stores, quick } = bench
   const { rounds, seconds } = quick ? { rounds: 1, seconds: 2 } : { rounds: 6, seconds: 8 }
   const tokens = await stores.addSessions(users)
-  const noOp = await startNoOp(bench)
+  const noOpServer = await startNoOp(bench)
   const costs: Cost[] = []
+  const validate = (from = connections) => fullLoad(product.route('/session'), { connections: from, seconds, tokens })
+  const noOp = async (from = connections) =>
+    (await fullLoad(noOpServer.url, { connections: from, seconds, tokens })).perSecond
 
-  async function nothing(from = connections): Promise<number> {
-    return (await cleanLoad(noOp.url, { connections: from, seconds, tokens })).requestsPerSecond
+  async function measureFew(from: number): Promise<Measurement> {
+    async function session(): Promise<number> {
+      const { perSecond } = await validate(from)
+      // The log must not be shipped during the next measurement.
+      await untilQuiet(product)
+      return perSecond
+    }
+    return fewRow(from, await alternate(Math.ceil(rounds / 2), { session, noOp: () => noOp(from) }))
   }
-  const ask = (from = connections) => cleanLoad(product.route('/session'), { connections: from, seconds, tokens })
-  async function session(from: number): Promise<number> {
-    const { requestsPerSecond } = await ask(from)
-    // The log lines that are left to ship must not fall to the next measurement.
-    await untilQuiet(product)
-    return requestsPerSecond
-  }
-  const redis = () =>
-    runScript<number>('bare-redis.ts', [String(seconds / 2)], { env: { REDIS_URL: product.engineUrl('redis') } })
 
   try {
-    await Promise.all([ask(), nothing()])
+    await Promise.all([validate(), noOp()])
     const meter = await createCostMeter([product], quick ? 3 : 10)
-    async function costlySession(): Promise<number> {
-      const { result, cost } = await meter.measure(ask, ({ requests }) => requests)
+    async function session(): Promise<number> {
+      const { result, cost } = await meter.measure(validate, ({ requests }) => requests)
       costs.push(cost)
-      return result.requestsPerSecond
+      return result.perSecond
     }
-    const rates = await alternate(rounds, { session: costlySession, nothing: () => nothing(), redis })
-    const each = ratios(rates.session, rates.nothing)
+    const rates = await alternate(rounds, { session, noOp: () => noOp() })
     const few: Measurement[] = []
-    for (const from of quick ? [] : Object.keys(fewConnections).map(Number)) {
-      const variants = { session: () => session(from), nothing: () => nothing(from) }
-      few.push(rowOfFew(from, await alternate(Math.ceil(rounds / 2), variants)))
-    }
-    const ms = costs.map((cost) => besideHash(cost) / 1000)
-    return [
-      {
-        what: 'GET /session a second, against a Fastify no-op',
-        goal: `≥ ${goal}`,
-        value: spread(each, 2),
-        passed: median(each) >= goal,
-        from: `${spread(rates.session)} against ${spread(rates.nothing)}, ${connections} connections, ${users} sessions; bare Redis GET by the same client: ${spread(rates.redis)}`,
-        figures: { ...rates, ratios: each }
-      },
-      ...few,
-      {
-        what: 'CPU of a validation at full load',
-        goal: `≤ ${goalMs.toFixed(2)} ms`,
-        value: `${spread(ms, 3)} ms`,
-        passed: median(ms) <= goalMs,
-        from: `${sayCosts(costs)}; without the idle share; ${connections} connections`,
-        figures: costs
-      }
-    ]
+    for (const from of quick ? [] : Object.keys(fewConnections).map(Number)) few.push(await measureFew(from))
+    return [fullRow(rates), ...few, costRow(costs)]
   } finally {
-    await noOp.stop()
+    await noOpServer.stop()
   }
 }
 
-function rowOfFew(from: number, rates: Rates): Measurement {
+function fullRow(rates: Rates): Measurement {
+  const each = ratios(rates.session, rates.noOp)
+  return {
+    name: 'GET /session a second, against a Fastify no-op',
+    goal: `≥ ${goal}`,
+    value: spread(each, 2),
+    passed: median(each) >= goal,
+    details: `${spread(rates.session)} against ${spread(rates.noOp)}, ${connections} connections, ${users} sessions`,
+    figures: { ...rates, ratios: each }
+  }
+}
+
+function fewRow(from: number, rates: Rates): Measurement {
   const goal = fewConnections[from]
   return {
-    what: `GET /session a second, ${from} connections`,
+    name: `GET /session a second, ${from} connections`,
     goal: goal ? `≥ ${figure(goal)}` : '',
     value: spread(rates.session),
     passed: goal === undefined ? undefined : median(rates.session) >= goal,
-    from: `${spread(ratios(rates.session, rates.nothing), 2)} of ${spread(rates.nothing)} of a Fastify no-op`,
+    details: `${spread(ratios(rates.session, rates.noOp), 2)} of the ${spread(rates.noOp)} of a Fastify no-op`,
     figures: rates
+  }
+}
+
+function costRow(costs: Cost[]): Measurement {
+  const ms = besideHashMs(costs)
+  return {
+    name: 'CPU of a validation at full load',
+    goal: `≤ ${goalMs.toFixed(2)} ms`,
+    value: `${spread(ms, 3)} ms`,
+    passed: median(ms) <= goalMs,
+    details: `${formatCosts(costs)}; without the idle share; ${connections} connections`,
+    figures: costs
   }
 }

@@ -1,4 +1,4 @@
-/** How many lines a second one sink takes from a backlog to the disk, against copying the same bytes on the same disk. */
+/** Lines a second that one sink collects from a backlog, against a copy of the same bytes on the same disk. */
 
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -10,14 +10,13 @@ import { createKafka, createLineSender } from '#common/kafka/client.ts'
 import { findFreePort } from '../stack/ports.ts'
 import { mallocOptions, type Service, services } from '../stack/services.ts'
 import { runTool } from '../stack/tool.ts'
-import type { Part } from './bench.ts'
 import { median, spread } from './measurement.ts'
+import type { Part } from './part.ts'
 
 const goal = 100_000
 const sources = 24
 const batchLines = 1500
 
-/** Measures it a few times from the same backlog. */
 export const measureSink: Part = async ({ product, quick, dataDir }) => {
   const { lines, runs } = quick ? { lines: 300_000, runs: 1 } : { lines: 2_000_000, runs: 3 }
   const brokers = product.address('kafka', /^Kafka/).split(',')
@@ -36,17 +35,17 @@ export const measureSink: Part = async ({ product, quick, dataDir }) => {
   const ratio = (rate / median(catRates)).toFixed(2)
   return [
     {
-      what: 'log lines a second, Kafka to disk, one sink',
+      name: 'log lines a second, Kafka to disk, one sink',
       goal: `≥ ${goal.toLocaleString('en-US')}`,
       value: spread(sinkRates),
       passed: rate >= goal,
-      from: `${lines.toLocaleString('en-US')} lines, ${runs} runs; cat and sync of the same bytes: ${spread(catRates)}, ratio ${ratio}`,
+      details: `${lines.toLocaleString('en-US')} lines, ${runs} runs; cat and sync of the same bytes: ${spread(catRates)}, ratio ${ratio}`,
       figures: { sinkRates, catRates }
     }
   ]
 }
 
-/** A backlog as the services would leave it: whole requests, with ids that no compression can guess. */
+/** A backlog like that of the services, with random ids, which do not compress. */
 async function fill(brokers: string[], topic: string, lines: number): Promise<void> {
   const admin = createKafka(brokers, 'bench').admin()
   await admin.connect()
@@ -83,7 +82,7 @@ function sampleLine(): string {
   return `${JSON.stringify(fields)}\n`
 }
 
-/** @returns lines a second, from the first that was collected to the last */
+/** @returns lines a second from the first collected line to the last */
 async function collect(brokers: string[], topic: string, folder: string, lines: number): Promise<number> {
   const opsPort = await findFreePort()
   const { heapOptions } = services.find(({ name }) => name === 'log-sink') as Service
@@ -121,7 +120,7 @@ async function collect(brokers: string[], topic: string, folder: string, lines: 
   return rate
 }
 
-/** @returns lines a second that `cat` copies, until the disk has them */
+/** @returns lines a second that `cat` copies, including `sync` */
 async function copy(folder: string, lines: number): Promise<number> {
   const files = globSync('**/lines-*', { cwd: folder }).map((file) => join(folder, file))
   const [plain, target] = [join(folder, 'plain'), join(folder, 'copy')]

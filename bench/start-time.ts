@@ -1,15 +1,15 @@
-/** How long `make run` takes to the word `ready`, with everything installed. */
+/** Time from `make run`, with everything installed, to the word `ready`. */
 
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Part } from './bench.ts'
 import { figure, type Measurement, median, spread } from './measurement.ts'
+import type { Part } from './part.ts'
 import { startProduct } from './product.ts'
 
 const goalSeconds = 10
 const starts = 4
 
-/** Starts it several times on a new data directory, and as many times again on one that is there. */
+/** Starts it several times on a new data directory, each time followed by a start on the existing one. */
 export const measureStart: Part = async ({ product, quick, dataDir }) => {
   if (quick) {
     const seconds = product.startedInMs / 1000
@@ -26,17 +26,17 @@ export const measureStart: Part = async ({ product, quick, dataDir }) => {
     }
     rmSync(directory, { recursive: true })
   }
-  const from = `on a new data directory ${spread(first, 1)} s, on one that is there ${spread(again, 1)} s; ${starts} starts each`
-  return [row(Math.max(median(first), median(again)), from, { first, again })]
+  const details = `new data directory ${spread(first, 1)} s, existing one ${spread(again, 1)} s; ${starts} starts each`
+  return [row(Math.max(median(first), median(again)), details, { first, again })]
 }
 
-function row(seconds: number, from: string, figures: object): Measurement {
+function row(seconds: number, details: string, figures: object): Measurement {
   return {
-    what: 'make run, everything installed, to ready',
+    name: 'make run, everything installed, to ready',
     goal: `≤ ${goalSeconds} s`,
     value: `${figure(seconds, 1)} s`,
     passed: seconds <= goalSeconds,
-    from,
+    details,
     figures
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The other side of a unary call: starts unary-server.ts and calls it. Argument: `product` or `bare`. A child process: sends
+ * The client of unary calls: starts unary-server.ts and calls it. Argument: `product` or `bare`. A child process, which sends
  * `ready`, then a CallResult for each Calls that it receives.
  */
 
@@ -17,17 +17,15 @@ import { createRpcTransport } from '#common/rpc/client/transport.ts'
 import { DeleteSessionRequestSchema, DeleteSessionResponseSchema, SessionService } from '#gen/session/v1/session_pb.ts'
 import type { Listening } from './unary-server.ts'
 
-/** How many calls are in flight, for how long, and how many calls there are at least. */
 export interface Calls {
   inFlight: number
   seconds: number
-  atLeast: number
+  minCalls: number
 }
 
-/** What the calls took. */
 export interface CallResult {
   callsPerSecond: number
-  /** CPU time for one call. */
+  /** CPU time of one call. */
   clientMicros: number
   serverMicros: number
 }
@@ -42,11 +40,11 @@ process.on('message', (calls: Calls) => measure(calls).then((result) => process.
 process.on('disconnect', () => process.exit())
 process.send?.('ready')
 
-async function measure({ inFlight, seconds, atLeast }: Calls): Promise<CallResult> {
+async function measure({ inFlight, seconds, minCalls }: Calls): Promise<CallResult> {
   const [serverBefore, before, startedAt] = [await serverCpu(), process.cpuUsage(), performance.now()]
   let calls = 0
   const callUntilEnd = async () => {
-    for (; calls < atLeast || performance.now() < startedAt + seconds * 1000; calls += 1) await call()
+    for (; calls < minCalls || performance.now() < startedAt + seconds * 1000; calls += 1) await call()
   }
   await Promise.all(Array.from({ length: inFlight }, callUntilEnd))
   const [{ user, system }, elapsedMs] = [process.cpuUsage(before), performance.now() - startedAt]
@@ -63,7 +61,7 @@ async function serverCpu(): Promise<number> {
   return micros
 }
 
-/** As a service calls another one: with the signal, the deadline and the trace of its own caller. */
+/** Like a service: with the signal, the deadline and the trace of a caller. */
 function productCalls({ port, rpc }: Listening): () => Promise<unknown> {
   const upstream = { name: 'session-svc', urls: [`http://127.0.0.1:${port}`], rpc }
   const client = createClient(SessionService, createRpcTransport(upstream, rpcClientMetrics(new Registry())))

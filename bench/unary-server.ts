@@ -1,6 +1,6 @@
 /**
- * One side of a unary call: the RPC server of the product with all its interceptors, or bare node:http2 with protobuf-es.
- * Argument: `product` or `bare`. A child process: sends its port and credential, then its CPU time for each message.
+ * The server of unary calls: the RPC server of the product with all interceptors, or bare node:http2 with protobuf-es.
+ * Argument: `product` or `bare`. A child process, which sends its port and credential, then its CPU time for each message.
  */
 
 import { createServer } from 'node:http2'
@@ -11,7 +11,7 @@ import { buildSessionServer } from '#common/test/rpc/session-server.ts'
 import { testRpc } from '#common/testing/service.ts'
 import { DeleteSessionRequestSchema, DeleteSessionResponseSchema } from '#gen/session/v1/session_pb.ts'
 
-/** What the server sends first. */
+/** The first message of the server. */
 export interface Listening {
   port: number
   rpc: typeof testRpc
@@ -25,7 +25,7 @@ process.on('message', () => {
 })
 process.on('disconnect', () => process.exit())
 
-/** At the default level, so that each call writes its log line; nothing keeps the lines. */
+/** At the default log level, so that each call writes a line, which is dropped. */
 async function listenProduct(): Promise<number> {
   const log = createLogger('bench', 'info', { write() {} })
   const app = buildSessionServer({ deleteSession: () => ({}) }, { log })

@@ -1,53 +1,58 @@
-/** Runs wrk, which takes next to nothing of the processor itself. */
+/** Full load on a route: each connection sends its next request after each response. wrk takes little CPU itself. */
 
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { installPackages } from '../stack/engines/debian-package.ts'
-import { UnavailableError } from '../stack/engines/engine.ts'
 import { isInstalled, runTool } from '../stack/tool.ts'
 
-/** What wrk is to do. */
-interface WrkRun {
-  url: string
+interface FullLoad {
   connections: number
   seconds: number
-  /** A script of this folder, and its arguments. */
-  script: string
-  args: readonly string[]
+  /** Each request carries the next token. */
+  tokens: readonly string[]
 }
 
-// Enough for the process to start and to say what it found.
-export const graceMs = 20_000
-
-let installed: Promise<boolean> | undefined
-
-/** Whether there is one; it is installed where that is possible. */
-export function hasWrk(): Promise<boolean> {
-  installed ??= install()
-  return installed
+interface Outcome {
+  requests: number
+  seconds: number
+  rejected: number
+  unanswered: number
 }
 
-async function install(): Promise<boolean> {
-  if (await isInstalled('wrk')) return true
+const graceMs = 20_000
+
+/**
+ * Sends requests for a time.
+ *
+ * @throws Error if a request was rejected or not answered
+ */
+export async function fullLoad(
+  url: string,
+  { connections, seconds, tokens }: FullLoad
+): Promise<{ requests: number; perSecond: number }> {
+  if (!(await isInstalled('wrk'))) await installPackages(['wrk'], console.error, new AbortController().signal)
+  const folder = mkdtempSync(join(tmpdir(), 'load-'))
   try {
-    await installPackages(['wrk'], console.error, new AbortController().signal)
-    return true
-  } catch (error) {
-    if (!(error instanceof UnavailableError)) throw error
-    console.error(`${error.message}; going on with clients that take more of the processor themselves`)
-    return false
+    const file = join(folder, 'tokens')
+    writeFileSync(file, `${tokens.join('\n')}\n`, { mode: 0o600 })
+    const options = ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s']
+    const script = join(import.meta.dirname, 'wrk.lua')
+    const output = await runTool('wrk', [...options, '-s', script, url, '--', file], {
+      timeoutMs: seconds * 1000 + graceMs
+    })
+    const outcome = readOutcome(output)
+    if (outcome.requests === 0 || outcome.rejected > 0 || outcome.unanswered > 0)
+      throw new Error(`${url}: not every request succeeded: ${JSON.stringify(outcome)}`)
+    return { requests: outcome.requests, perSecond: outcome.requests / outcome.seconds }
+  } finally {
+    rmSync(folder, { recursive: true })
   }
 }
 
-/** Resolves to all that it wrote. */
-export function runWrk({ url, connections, seconds, script, args }: WrkRun): Promise<string> {
-  const load = ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s']
-  const all = [...load, '-s', join(import.meta.dirname, script), url, '--', ...args]
-  return runTool('wrk', all, { timeoutMs: seconds * 1000 + graceMs })
-}
-
-/** The JSON that a script of a load has written behind whatever else. */
-export function readOutcome<T>(output: string): T {
-  const line = output.split('\n').findLast((each) => /^[{[]/.test(each))
-  if (line === undefined) throw new Error(`the load said nothing of what it met:\n${output}`)
-  return JSON.parse(line) as T
+/** The line of wrk.lua in the output of wrk. */
+function readOutcome(output: string): Outcome {
+  const line = output.split('\n').findLast((each) => each.startsWith('{'))
+  if (line === undefined) throw new Error(`wrk printed no outcome:\n${output}`)
+  return JSON.parse(line) as Outcome
 }

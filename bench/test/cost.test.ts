@@ -1,11 +1,11 @@
-/** CPU time: of a process, of the threads that hash in user-svc, and of one operation without the idle share. */
+/** CPU time of a process, of the hash threads in user-svc, and of an operation without the idle share. */
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { besideHash, type Cost, costOf, sayCosts } from '../cost.ts'
+import { besideHash, type Cost, costOf, formatCosts } from '../cost.ts'
 import { cpuSeconds, processTime, proportionalMb } from '../processes.ts'
 import type { Product } from '../product.ts'
 
@@ -20,17 +20,17 @@ const cost = (gateway: number, hash: number): Cost => ({
   'hash threads': hash
 })
 
-t.test('the cost of an operation is what all took, less what they take when idle', async (t) => {
-  // Ten seconds of load after five seconds of idleness: 3 s of CPU, of which 1 s is idle.
+t.test('subtracts the idle share from the cost of an operation', async (t) => {
+  // Ten seconds of load, five idle seconds: 3 s of CPU, 1 s of it the idle share.
   const each = costOf(cost(3, 7), cost(0.5, 0), 2, 1000)
   t.equal(each.gateway, 2000)
   t.equal(each['hash threads'], 7000)
   t.equal(besideHash(each), 2000)
-  t.match(sayCosts([each, each]), /^gateway 2\.000, .*hash threads 7\.000 ms$/)
+  t.match(formatCosts([each, each]), /^gateway 2\.000, .*hash threads 7\.000 ms$/)
 })
 
 t.test(
-  'hash threads count apart from the other threads of user-svc',
+  'counts hash threads apart from the other threads of user-svc',
   { skip: !existsSync('/proc/self/stat') },
   async (t) => {
     const folder = join(t.testdir(), 'user-svc')
@@ -48,11 +48,11 @@ t.test(
     t.ok(seconds['user-svc'] > seconds['hash threads'], `${seconds['user-svc']} s beside it`)
     t.equal(seconds.gateway, 0)
     const both = seconds['user-svc'] + seconds['hash threads']
-    t.ok(Math.abs(both - processTime(child.pid as number)) < 0.1, 'both together are the process')
+    t.ok(Math.abs(both - processTime(child.pid as number)) < 0.1, 'the sum is the CPU time of the process')
     const own = processTime(process.pid)
     child.kill()
     await once(child, 'exit')
-    t.ok(processTime(process.pid) >= own, 'a child that has ended still counts')
+    t.ok(processTime(process.pid) >= own, 'an ended child still counts')
     t.ok(proportionalMb(process.pid) > 10)
   }
 )
