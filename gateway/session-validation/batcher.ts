@@ -1,8 +1,8 @@
 /** Validates session tokens in batches: tokens that arrive in one turn of the event loop, or within 1 ms, share a call. */
 
-import { Code, ConnectError } from '@connectrpc/connect'
 import { unavailable } from '#common/errors/connect-errors.ts'
 import { deadlineExceeded } from '#common/time/deadline.ts'
+import { clientClosed } from '../problem.ts'
 import { createArrivalRate } from './arrival-rate.ts'
 import { createDeadlineTimer, createFlushTimer } from './batch-timers.ts'
 import { unknown, type ValidationOutcome } from './outcome.ts'
@@ -94,7 +94,7 @@ export function createValidationBatcher(client: ValidationClient, now = () => pe
 
 /** Whether a validation is worth a call; rejects it otherwise. */
 function isWanted(pending: PendingValidation, time: number): boolean {
-  if (pending.isAborted()) rejectPending(pending, new ConnectError('The client disconnected.', Code.Canceled))
+  if (pending.isAborted()) rejectPending(pending, clientClosed())
   else if (pending.endsAt <= time) rejectPending(pending, deadlineExceeded())
   return !pending.isSettled
 }
