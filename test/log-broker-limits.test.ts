@@ -1,4 +1,4 @@
-/** Brokers that take less than the product sends at once, and clocks that differ from theirs. */
+/** Brokers with a lower limit than the product's requests, and with clocks that differ from the product's. */
 
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -16,7 +16,7 @@ t.setTimeout(600_000)
 const brokers = engineAddress('TEST_KAFKA_BROKERS').split(',')
 const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index)
 
-/** A topic with this configuration, made before the product comes, and a sink that reads it. */
+/** An existing topic with this configuration, and a sink that reads it. */
 async function startWith(t: Test, configuration: Record<string, string>) {
   const directory = temporaryFolder(t)
   const id = randomBytes(4).toString('hex')
@@ -62,7 +62,7 @@ function openLog(t: Test, env: Record<string, string>) {
   t.teardown(() => close(1000))
   startShipping()
   return {
-    // Random, so that compression makes no line fit.
+    // Random, so that compression does not make the lines smaller.
     write: (count: number, bytes: number) =>
       log.info({ event: 'numbered', count, reason: randomBytes(bytes).toString('base64') }, 'a numbered line'),
     tooLarge: async () => Number(/^log_dropped_total\{reason="too_large"\} (\d+)$/m.exec(await registry.metrics())?.[1])
@@ -78,7 +78,7 @@ fieldCase(
     const { write, tooLarge } = openLog(t, env)
     for (const count of range(1, 300)) write(count, count % 100 === 50 ? 4000 : 100)
     const expected = range(1, 300).filter((count) => count % 100 !== 50)
-    await until('all but the large lines are collected', () => counts().length >= expected.length, 60_000)
+    await until('all lines except the large ones are collected', () => counts().length >= expected.length, 60_000)
     t.same(counts(), expected, 'each line once')
     t.equal(await tooLarge(), 3, 'the large lines are counted where they were written')
     const missing = () => sink.metric('log_sink_missing_total')

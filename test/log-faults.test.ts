@@ -1,4 +1,4 @@
-/** What becomes of the log when its disk is full, when its topic is gone, and when somebody writes nonsense into it. */
+/** log-sink with a full disk, a deleted topic, and invalid records. */
 
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -15,7 +15,7 @@ import { startWithinMs } from './support/product.ts'
 t.setTimeout(600_000)
 const brokers = engineAddress('TEST_KAFKA_BROKERS')
 
-/** A topic, a group and folders of their own. */
+/** The environment of a sink with its own topic, group and folders. */
 function surroundings(directory: string) {
   const id = randomBytes(4).toString('hex')
   return {
@@ -30,7 +30,7 @@ function surroundings(directory: string) {
 const numbered = (directory: string) => collectedLines(directory).filter(({ event }) => event === 'numbered')
 const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index)
 
-/** A disk of its own. @returns whether this process may have one */
+/** Mounts a file system of its own. @returns whether this process may mount */
 function mountDisk(path: string, size: string): boolean {
   mkdirSync(path, { recursive: true })
   try {
@@ -41,7 +41,7 @@ function mountDisk(path: string, size: string): boolean {
   }
 }
 
-t.test('a full disk stops the sink, loses nothing, and it goes on by itself', async (t) => {
+t.test('a full disk stalls the sink, loses no line, and collecting resumes by itself', async (t) => {
   t.setTimeout(600_000)
   const directory = temporaryFolder(t)
   const env = surroundings(directory)
@@ -60,14 +60,14 @@ t.test('a full disk stops the sink, loses nothing, and it goes on by itself', as
   t.match(text, /\[-\] disk: the disk is full/)
   t.equal(await sink.metric('log_sink_stalled'), 1)
   t.match(sink.output(), /"level":"error".*"reason":"the disk is full"/, 'an error on standard output')
-  // Longer than a member of the group may be silent.
+  // Longer than the session timeout of the group.
   await sleep(8000)
   t.notOk(await sink.isReady())
-  t.equal(await sink.metric('log_sink_partitions'), 6, 'it is still in the group')
+  t.equal(await sink.metric('log_sink_partitions'), 6, 'the sink is still a member of the group')
   t.ok((await sink.metric('log_sink_lag_seconds')) > 0 || numbered(env.LOG_SINK_DIRECTORY).length < 8000)
   rmSync(ballast)
   await until('the sink is ready again', sink.isReady, 30_000)
-  await until('everything is collected', () => numbered(env.LOG_SINK_DIRECTORY).length >= 8000, 30_000)
+  await until('all lines are collected', () => numbered(env.LOG_SINK_DIRECTORY).length >= 8000, 30_000)
   t.equal(await sink.metric('log_sink_stalled'), 0)
   t.same(
     numbered(env.LOG_SINK_DIRECTORY).map(({ count }) => count),
@@ -89,7 +89,7 @@ t.test('log-sink reports a deleted topic and does not create it again', async (t
   const sink = await startSink(t, { ...env, KAFKA_LOGS_PARTITIONS: '3', KAFKA_LOGS_RETENTION: '2h' })
   await until('the sink is ready', sink.isReady, startWithinMs)
   const { topics } = await admin.fetchTopicMetadata({ topics: [topic] })
-  t.equal(topics[0]?.partitions.length, 3, 'it has the partitions that are configured')
+  t.equal(topics[0]?.partitions.length, 3, 'the topic has the configured partitions')
   const { resources } = await admin.describeConfigs({
     includeSynonyms: false,
     resources: [{ type: 2, name: topic, configNames: ['retention.ms'] }]
@@ -100,27 +100,31 @@ t.test('log-sink reports a deleted topic and does not create it again', async (t
 
   await admin.deleteTopics({ topics: [topic] })
   const reason = /\[-\] kafka: the topic logs-\w+ was deleted, .* remove (\S+)$/m
-  await until('the sink says so', async () => reason.test((await sink.ops('/readyz?verbose')).text), 60_000)
+  await until(
+    'readiness reports the deleted topic',
+    async () => reason.test((await sink.ops('/readyz?verbose')).text),
+    60_000
+  )
   await sleep(2000)
-  t.notOk((await admin.listTopics()).includes(topic), 'nobody makes it again')
+  t.notOk((await admin.listTopics()).includes(topic), 'the topic is not created again')
   t.match(sink.output(), /"level":"error".*"event":"topic_lost".*is gone/)
 
   const marker = join(env.LOG_SINK_DIRECTORY, `topic-${topic}.json`)
   t.ok(existsSync(marker))
   t.ok(reason.exec((await sink.ops('/readyz?verbose')).text)?.[1]?.endsWith(`topic-${topic}.json`))
   rmSync(marker)
-  await until('the sink has made a new one', sink.isReady, 60_000)
+  await until('the sink has created a new topic', sink.isReady, 60_000)
   const later = startProcess(t, ['test/support/log-producer.ts', 'later', '1', '1000', '1000'], env)
   await until('lines are collected again', () => numbered(env.LOG_SINK_DIRECTORY).length === 2000, 30_000)
   await Promise.all([producer.end('SIGTERM'), later.end('SIGTERM')])
   t.equal(await sink.end('SIGTERM'), 0)
 })
 
-t.test('records that are no log lines are set aside with reason, topic, partition and offset', async (t) => {
+t.test('writes invalid records to the dead-letter file with reason, topic, partition and offset', async (t) => {
   const directory = temporaryFolder(t)
   const env = surroundings(directory)
   const topic = env.KAFKA_LOGS_TOPIC
-  // Its own lines would take offsets.
+  // The lines of the sink itself would take offsets.
   const sink = await startSink(t, { ...env, LOG_LEVEL: 'silent' })
   await until('the sink is ready', sink.isReady, startWithinMs)
   const producer = createKafka([brokers], 'test').producer({ allowAutoTopicCreation: false })
@@ -133,12 +137,24 @@ t.test('records that are no log lines are set aside with reason, topic, partitio
     { key: 'else/one', value: `${JSON.stringify(good)}\nnonsense\n`, headers: { position: '1' }, partition: 2 }
   ]
   await producer.send({ topic, messages })
-  await until('they are set aside', async () => (await sink.metric('log_sink_dead_letters_total')) === 3, 30_000)
+  await until(
+    'the invalid records are counted',
+    async () => (await sink.metric('log_sink_dead_letters_total')) === 3,
+    30_000
+  )
   const letters = collectedLines(env.LOG_SINK_DIRECTORY, 'dead-letters') as unknown as Record<string, unknown>[]
   t.match(letters, [
-    { topic, partition: 2, offset: 0, reason: 'its key is no source (service/instance)', line: 'no key' },
+    { topic, partition: 2, offset: 0, reason: 'the key is not a source (service/instance)', line: 'no key' },
     { topic, partition: 2, offset: 1, reason: /position/, line: 'no position' },
-    { topic, partition: 2, offset: 2, source: 'else/one', position: 2, reason: 'it is not JSON', line: 'nonsense' }
+    {
+      topic,
+      partition: 2,
+      offset: 2,
+      source: 'else/one',
+      position: 2,
+      reason: 'the line is not JSON',
+      line: 'nonsense'
+    }
   ])
   t.match(numbered(env.LOG_SINK_DIRECTORY), [{ msg: 'good' }])
   t.ok(await sink.isReady())

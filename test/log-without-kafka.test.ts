@@ -1,4 +1,4 @@
-/** Promise 6: without Kafka every route answers as with it, and the lines wait on the disk. */
+/** Promise 6: without Kafka every route answers as with Kafka, and the lines wait in the disk buffer. */
 
 import { randomBytes } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -17,12 +17,12 @@ const withKafka = {
   KAFKA_LOGS_TOPIC: `logs-${id}`,
   LOG_SINK_GROUP: id
 }
-// Nothing listens there.
+// No process listens on this port.
 const without = { ...withKafka, KAFKA_BROKERS: '127.0.0.1:1' }
 
 type Product = Awaited<ReturnType<typeof createProduct>>
 
-/** Uses every route once. @returns what was answered, how long each took, and the traces */
+/** Calls every route once. @returns the answers, their times and the traces */
 async function useAll({ call }: Product) {
   const email = newAddress()
   const answers: string[] = []
@@ -49,7 +49,7 @@ async function useAll({ call }: Product) {
 
 const p99 = (times: number[]) => times.toSorted((a, b) => a - b)[Math.floor(times.length * 0.99)] ?? 0
 
-/** All lines that wait below a folder. */
+/** All lines in the spools below a folder. */
 function spooled(folder: string): string {
   const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter(({ name }) =>
     name.endsWith('.ndjson')
@@ -75,12 +75,12 @@ t.test('every route answers as with Kafka, and every request is in the buffer', 
   }
   const [withoutMs, withMs] = [p99(times.none), p99(times.kafka)]
   t.comment(`p99 over all routes: ${withoutMs.toFixed(1)} ms without Kafka, ${withMs.toFixed(1)} ms with it`)
-  // Waiting for Kafka would cost seconds; anything less is noise of the machine.
-  t.ok(withoutMs < withMs + 500, 'nothing waits for Kafka')
+  // A request that waited for Kafka would take at least its connection timeout of 2 s longer.
+  t.ok(withoutMs < withMs + 1500, 'no request waits for Kafka')
 
   for (const name of ['gateway', 'user-svc', 'session-svc'] as const) {
     t.ok(await none.isReady(name), `${name} is ready`)
-    await until(`${name} says that Kafka is away`, async () =>
+    await until(`${name} reports that Kafka is down`, async () =>
       (await (await none.ops(name, '/readyz?verbose')).text()).includes('[-] kafka: no broker is reachable')
     )
     const metrics = await (await none.ops(name, '/metrics')).text()
@@ -110,7 +110,7 @@ t.test('every route answers as with Kafka, and every request is in the buffer', 
   const left = spooled(spool).split('\n').slice(0, -1)
   t.ok(left.length >= lines.length, 'the lines stay on the disk')
 
-  // The next start has Kafka again.
+  // The next start is with Kafka.
   Object.assign(none.env, { ...withKafka, KAFKA_LOGS_TOPIC: `later-${id}` })
   const sink = await startSink(t, { ...none.env, LOG_SINK_NAME: 'later', LOG_SINK_GROUP: `later-${id}` })
   await until('the sink is ready', sink.isReady, startWithinMs)

@@ -1,7 +1,7 @@
 /**
- * A process that only logs, as services do: numbered lines, at a steady rate, from one number to another. It prints
- * the last number that is on the disk, and ends when it is told to; run as
- * `log-producer.ts <service> <from> <to> <per second> [<partition>]`. Without a partition its name decides.
+ * A process that logs numbered lines at a steady rate, through the log of a service. It prints the last number that is
+ * on the disk, and ends at SIGTERM; run as
+ * `log-producer.ts <service> <from> <to> <per second> [<partition>]`. Without a partition the name of the source determines it.
  */
 
 import { join } from 'node:path'
@@ -29,11 +29,11 @@ const { log, startShipping, close } = openServiceLog(
   createRegistry(service)
 )
 if (partition !== undefined) {
-  // What a source is told to remember of its first batch, before there is one.
+  // The shipping position names the partition before the first batch.
   for (const instance of namesIn(join(spoolDirectory, service))) {
-    const note = openShipped(join(spoolDirectory, service, instance))
-    note.write({ ...nothingShipped, partition: Number(partition) })
-    note.close()
+    const shippedFile = openShipped(join(spoolDirectory, service, instance))
+    shippedFile.write({ ...nothingShipped, partition: Number(partition) })
+    shippedFile.close()
   }
 }
 startShipping()
@@ -42,7 +42,7 @@ let next = Number(from)
 const timer = setInterval(() => {
   const end = Math.min(next + (Number(perSecond) * tickMs) / 1000, Number(to) + 1)
   while (next < end) log.info({ event: 'numbered', count: next++ }, 'a numbered line')
-  // Behind the write of this turn.
+  // After the write of this turn.
   setImmediate(() => setImmediate(() => process.stdout.write(`${next - 1}\n`)))
   if (next > Number(to)) clearInterval(timer)
 }, tickMs)
@@ -52,5 +52,5 @@ process.on('SIGTERM', async () => {
   await close(2000)
   process.exit(0)
 })
-// It stays, as a service does.
+// Keeps the process alive, like the server of a service.
 setInterval(() => {}, 1000)

@@ -1,4 +1,4 @@
-/** What the tests of the log's way need: a broker of their own, sinks and producers as processes, and what was collected. */
+/** For tests of the log pipeline: a broker, sinks and producers as processes, and the collected lines. */
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -21,7 +21,7 @@ export function temporaryFolder(t: Teardown): string {
   return folder
 }
 
-/** A broker that is started again a second after it was killed, with its data. */
+/** A broker that restarts, with its data, a second after it is killed. */
 export async function startBroker(t: Teardown) {
   const directory = temporaryFolder(t)
   const supervisor = createSupervisor(join(directory, 'run'), () => {})
@@ -30,7 +30,7 @@ export async function startBroker(t: Teardown) {
   const options = { supervisor, directory: join(directory, 'kafka'), port, docker: undefined, print: () => {} }
   const { address, ready } = await startKafka({ ...options, signal: new AbortController().signal })
   await ready
-  /** The broker runs in its folder, which no argument names; each start gives it another process. */
+  /** The process of the broker, found by its working directory; it changes with each start. */
   function pid(): number {
     const isBroker = ([pid]: [number, string]) => workingDirectory(pid) === join(directory, 'kafka')
     const [found] = descendants(process.pid).find(isBroker) ?? []
@@ -48,7 +48,7 @@ function workingDirectory(pid: number): string | undefined {
   }
 }
 
-/** A process of the product; the test ends it in any case. */
+/** A process of the product, which is killed when the test ends. */
 export function startProcess(t: Teardown, args: string[], env: Record<string, string>) {
   const child: ChildProcess = spawn(process.execPath, args, {
     env: { PATH: process.env.PATH ?? '', ...env },
@@ -60,7 +60,7 @@ export function startProcess(t: Teardown, args: string[], env: Record<string, st
   async function end(signal: NodeJS.Signals): Promise<number | string | null> {
     if (child.exitCode === null && child.signalCode === null) {
       child.kill(signal)
-      // One that is stopped takes no other signal.
+      // A stopped process handles no other signal.
       if (signal !== 'SIGKILL') child.kill('SIGCONT')
     }
     const [code, endSignal] = await exited
@@ -70,7 +70,7 @@ export function startProcess(t: Teardown, args: string[], env: Record<string, st
   return { child, end, signal: (signal: NodeJS.Signals) => child.kill(signal), output: () => output }
 }
 
-/** A sink; its ops port answers at `ops`. */
+/** A sink process; `ops` fetches a path of its ops port. */
 export async function startSink(t: Teardown, env: Record<string, string>) {
   const port = await freePort()
   const sink = startProcess(t, ['log-sink/server.ts'], { ...env, LOG_SINK_OPS_PORT: String(port) })
@@ -91,7 +91,7 @@ export async function startSink(t: Teardown, env: Record<string, string>) {
   }
 }
 
-/** A line that was collected. */
+/** A collected line. */
 export interface CollectedLine {
   service: string
   instance: string
@@ -102,8 +102,8 @@ export interface CollectedLine {
 }
 
 /**
- * The lines of all files of a kind below a folder, in the order of the files of each partition; but for the beginning of
- * one that is being written.
+ * The lines of all files of a kind below a folder, in the order of the files of each partition. A partial line at the
+ * end is left out.
  */
 export function collectedLines(directory: string, kind = 'lines'): CollectedLine[] {
   const files = globSync(`**/${kind}-*.ndjson{,.gz}`, { cwd: directory }).sort()
@@ -117,7 +117,7 @@ export function collectedLines(directory: string, kind = 'lines'): CollectedLine
     )
 }
 
-/** What a file holds; one that has been compressed since it was found is there under its other name. */
+/** The content of a file, which may have been compressed since it was listed. */
 function textOf(path: string): string {
   try {
     const bytes = readFileSync(path)
