@@ -1,4 +1,4 @@
-/** Where drizzle-kit finds the tables and keeps the migrations. */
+/** The paths of the tables and the migrations, for drizzle-kit. */
 
 import { defineConfig } from 'drizzle-kit'
 

@@ -1,4 +1,4 @@
-/** Logins whose clients disconnect, beside honest ones: no connection between services ends, and no hash is wasted. */
+/** Logins of clients that disconnect, beside honest logins: no RPC connection ends, and few hashes are computed in vain. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
@@ -19,7 +19,7 @@ const product = await createProduct(t, {
   RPC_USER_SVC_URL: `http://127.0.0.1:${proxy.port}`,
   USER_SVC_PASSWORD_COST: '10',
   USER_SVC_PASSWORD_HASHES_AT_ATIME: '2',
-  // A busy machine needs time; the order and the number of hashes are under test, not their speed.
+  // Long enough for a busy machine: the test checks the order and the number of hashes, not their speed.
   GATEWAY_BUDGETS_AUTH: '20s',
   GATEWAY_BUDGETS_REG: '20s',
   USER_SVC_POSTGRES_QUERY_TIMEOUT: '15s',
@@ -36,20 +36,20 @@ async function metric(service: 'gateway' | 'user-svc', name: string): Promise<nu
   return series.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0)
 }
 
-const begunHashes = () => metric('user-svc', 'auth_password_hash_wait_seconds_count')
+const startedHashes = () => metric('user-svc', 'auth_password_hash_wait_seconds_count')
 const computedHashes = () => metric('user-svc', 'auth_password_hash_seconds_count')
 const shed = () => metric('user-svc', 'auth_shed_total')
-const refusedByGateway = () => metric('gateway', 'rpc_client_overload_refused_total')
+const rejectedByGateway = () => metric('gateway', 'rpc_client_overload_refused_total')
 
 const email = newAddress()
 t.equal((await product.call('POST', '/reg', { json: { email, password } })).status, 201)
 
-/** A login every 500 ms until it is ended. */
+/** Sends a login every 500 ms. @returns stops it and resolves to the answers */
 function startHonestLogins() {
   const logins: Promise<{ status: number; retryAfter: string | null }>[] = []
-  let over = false
+  let isStopped = false
   async function run(): Promise<void> {
-    while (!over) {
+    while (!isStopped) {
       const login = product.call('POST', '/auth', { json: { email, password } })
       logins.push(login.then(({ status, headers }) => ({ status, retryAfter: headers.get('retry-after') })))
       await sleep(500)
@@ -57,7 +57,7 @@ function startHonestLogins() {
   }
   const running = run()
   return async () => {
-    over = true
+    isStopped = true
     await running
     return Promise.all(logins)
   }
@@ -73,7 +73,7 @@ await fieldCase(t, 1, answer, async (t) => {
   for (const load of loads) {
     const body = JSON.stringify({ email: newAddress(), password })
     const head = `POST /auth HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}`
-    const before = { hashes: await computedHashes(), shed: await shed(), refused: await refusedByGateway() }
+    const before = { hashes: await computedHashes(), shed: await shed(), rejected: await rejectedByGateway() }
     const honest = startHonestLogins()
     const aborted = await sendAborted(product.ports.rest, `${head}\r\n\r\n${body}`, load)
     const logins = await honest()
@@ -84,14 +84,11 @@ await fieldCase(t, 1, answer, async (t) => {
       'no other status than 200 and 503'
     )
     t.ok(others.length < logins.length, 'honest logins succeed')
-    const counted = (await shed()) - before.shed + (await refusedByGateway()) - before.refused
+    const counted = (await shed()) - before.shed + (await rejectedByGateway()) - before.rejected
     t.ok(others.length <= counted, `${others.length} of ${logins.length} honest logins were shed, ${counted} counted`)
 
-    // What has begun is computed to its end; nothing else is.
-    await until(
-      'the hashes that have begun are computed',
-      async () => (await begunHashes()) === (await computedHashes())
-    )
+    // A hash that was started is computed to its end; no other hash is.
+    await until('the started hashes are computed', async () => (await startedHashes()) === (await computedHashes()))
     const hashes = (await computedHashes()) - before.hashes
     t.comment(
       `${aborted} of ${load.count} aborted after ${load.abortAfterMs} ms, ${logins.length} honest: ${hashes} hashes`
@@ -99,5 +96,5 @@ await fieldCase(t, 1, answer, async (t) => {
     t.ok(aborted > load.count / 2, `${aborted} of ${load.count} logins were aborted`)
     t.ok(hashes - logins.length < aborted / 2, `${hashes} hashes were computed`)
   }
-  t.equal(proxy.endedByTarget(), 0, 'user-svc has ended no connection')
+  t.equal(proxy.endedByTarget(), 0, 'user-svc ended no connection')
 })

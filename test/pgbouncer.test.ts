@@ -1,4 +1,4 @@
-/** user-svc behind a transaction pooler, the real PgBouncer: ready at each start, and an outage behind it is 503 or 504. */
+/** user-svc behind the real PgBouncer in transaction mode: starts, outages, statement deadlines, migrations. */
 
 import { spawnSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -12,12 +12,12 @@ import { until } from '#common/testing/until.ts'
 import { connectDatabase } from '../user-svc/database.ts'
 import { migrateDatabase } from '../user-svc/migrations.ts'
 import { startPgbouncer } from './support/pgbouncer.ts'
-import { createProduct, newAddress, password } from './support/product.ts'
+import { createProduct, newAddress, password, startWithinMs } from './support/product.ts'
 
 t.setTimeout(600_000)
 
 if (spawnSync('pgbouncer', ['--version']).error) {
-  t.pass('skipped: there is no PgBouncer')
+  t.pass('skipped: PgBouncer is not installed')
   process.exit(0)
 }
 
@@ -35,8 +35,8 @@ fieldCase(
     t.equal((await call('POST', '/reg', { json: { email, password } })).status, 201)
     t.equal(await product.stop('user-svc'), 0)
     product.start('user-svc')
-    await until('it is ready a second time', () => product.isReady('user-svc'), 20_000)
-    await until('log-in works', async () => (await login()).status === 200)
+    await until('user-svc is ready a second time', () => product.isReady('user-svc'), startWithinMs)
+    await until('logins work', async () => (await login()).status === 200)
     for (const mode of ['refuse', 'mute'] as const) {
       await server.become(mode)
       const statuses = new Set<number>()
@@ -51,7 +51,7 @@ fieldCase(
         mode
       )
       await server.become('pass')
-      await until('log-in works again', async () => (await login()).status === 200, 40_000)
+      await until('logins work again', async () => (await login()).status === 200, 40_000)
     }
   }
 )
@@ -88,7 +88,7 @@ fieldCase(
     const log = createLogger('user-svc', 'warn', { write: (line) => void lines.push(line) })
     await until('PgBouncer answers', () => postgresAnswers(url), 10_000)
     const migrated = migrateDatabase(url, log)
-    await until('the holder is named', () => lines.length > 0)
+    await until('a log line names the holder', () => lines.length > 0)
     await sleep(600)
     t.equal(lines.length, 1)
     t.match(JSON.parse(lines[0] ?? ''), {

@@ -1,4 +1,4 @@
-/** Settings of the operator's PostgreSQL that end statements or connections: answers are 503 or 504, and it works on. */
+/** Settings of PostgreSQL that end statements or connections: calls are 503 or 504, and later calls succeed. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
@@ -36,7 +36,7 @@ fieldCase(t, 10, 'under lock_timeout a registration that meets a locked table is
 fieldCase(t, 10, 'under idle_session_timeout logins succeed', async (t) => {
   const { call } = await productWith(t, "idle_session_timeout = '300ms'")
   const email = newAddress()
-  await until('it is registered', async () => {
+  await until('the address is registered', async () => {
     const { status } = await call('POST', '/reg', { json: { email, password } })
     return status === 201 || status === 409
   })

@@ -15,7 +15,7 @@ const readOnlyWarning =
 
 type Pool = ReturnType<typeof connectDatabase>
 
-/** The first successful probe also opens all connections of the pool, so that no login has to open one. */
+/** The first successful probe also opens all connections of the pool, so that no login waits for one. */
 export function createDatabaseProbe(
   pool: Pick<Pool, 'db' | 'warmUp' | 'isReadOnly' | 'checkNewConnection'>,
   migrations: Pick<ReturnType<typeof keepMigrating>, 'done' | 'state' | 'onQueryError'>,

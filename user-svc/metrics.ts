@@ -62,7 +62,7 @@ export function accountMetrics(registry: Registry) {
     }),
     outboxFailing: new Gauge({
       name: 'auth_outbox_failing',
-      help: 'Outbox rows whose last three attempts or more failed',
+      help: 'Outbox rows with three or more consecutive failed attempts',
       registers
     }),
     hashSeconds: new Histogram({

@@ -28,7 +28,7 @@ type Connection = EventEmitter & {
 }
 
 /**
- * @param cancelAfterMs how long a statement may take before the server is asked to cancel it
+ * @param cancelAfterMs the time after which the server gets a cancel request for a statement
  * @param graceMs how long the cancel request may take
  */
 export function poolClient(cancelAfterMs: number, graceMs: number): typeof pg.Client {

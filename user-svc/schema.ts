@@ -22,7 +22,7 @@ export const users = pgTable(
   (table) => [uniqueIndex('users_email_key').on(table.email)]
 )
 
-/** Events that the relay has to process, each written by the statement that makes it true. */
+/** Events for the relay, each written by the statement that makes it true. */
 export const outbox = pgTable(
   'outbox',
   {

@@ -1,4 +1,4 @@
-/** The errors of accounts that callers tell apart by their reason. */
+/** The errors of accounts that callers distinguish by their reason. */
 
 import { Code, type ConnectError } from '@connectrpc/connect'
 import { errorWithReason } from '#common/errors/connect-errors.ts'

@@ -1,4 +1,4 @@
-/** The parts that the flows of accounts share, and the result of those that log in. */
+/** The parts that the flows of accounts use, and the result of a registration or login. */
 
 import type { Session } from '#gen/session/v1/session_pb.ts'
 import type { Database } from '../database.ts'

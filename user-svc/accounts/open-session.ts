@@ -1,4 +1,4 @@
-/** Opens a session for an account whose credentials were checked; a revocation or deletion that comes later ends it. */
+/** Opens a session after the credentials of an account were checked; a later revocation or deletion ends it. */
 
 import { reasonMetadata, unavailable } from '#common/errors/connect-errors.ts'
 import { type Call, propagate } from '#common/rpc/call-context.ts'
@@ -24,7 +24,7 @@ interface CreateSessionRequest {
  * After a revocation by RPC, session-svc has a higher epoch than the row. The row then adopts that epoch, and the call is
  * repeated with it, as a later login would do.
  *
- * @param user the row whose password was checked
+ * @param user the row that the password was checked against
  * @throws ConnectError `unauthenticated` CREDENTIALS_REJECTED if the account was deleted meanwhile; `unavailable`
  */
 export async function openSession(

@@ -63,7 +63,7 @@ export function createOutboxRows(db: Database) {
       await query(db.update(outbox).set({ doneAt: sql`now()`, attempts: 0 }).where(eq(outbox.id, id)))
     },
 
-    /** Ends the lease of rows whose failure had another cause: they are retried after a second. */
+    /** Ends the lease of rows that were not tried, or that failed because of an outage: they are retried after a second. */
     async release(rows: OutboxRow[]): Promise<void> {
       if (rows.length === 0) return
       const claimedUntil = afterSeconds(retrySeconds)
@@ -88,7 +88,7 @@ export function createOutboxRows(db: Database) {
       )
     },
 
-    /** @returns the rows that are not done, and those of them whose last three attempts or more failed */
+    /** @returns the number of rows that are not done, and of those with three or more consecutive failed attempts */
     async count(): Promise<{ pending: number; failing: number }> {
       const { rows } = await query(
         db.execute<{ pending: number; failing: number }>(sql`

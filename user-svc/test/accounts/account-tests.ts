@@ -1,4 +1,4 @@
-/** What the tests of the flows of accounts share: a service, addresses, and the error of a rejected call. */
+/** Shared by the tests of accounts: a service, addresses, the error of a rejected call. */
 
 import { ConnectError } from '@connectrpc/connect'
 import type { Test } from 'tap'
@@ -10,7 +10,7 @@ export const password = 'correct horse battery staple'
 let count = 0
 export const newAddress = () => `user${++count}@example.org`
 
-/** A service whose session-svc is available and without sessions at the start of each test. */
+/** A service with a session-svc that is available and without sessions at the start of each test. */
 export async function startAccountTests(t: Pick<Test, 'teardown' | 'beforeEach'>) {
   const service = await startUserSvc(t)
   t.beforeEach(() => {

@@ -1,4 +1,4 @@
-/** Logins of accounts whose sessions are revoked by RPC meanwhile, on the real PostgreSQL. */
+/** Logins during a revocation by RPC, on the real PostgreSQL. */
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'

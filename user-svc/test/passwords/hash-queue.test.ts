@@ -22,7 +22,7 @@ function createQueue(slots: number, hashMs = 1000) {
     },
     clock
   )
-  /** A caller whose deadline is `budgetMs` milliseconds away. */
+  /** A caller with a deadline in `budgetMs` milliseconds. */
   function caller(budgetMs = 60_000, signal = new AbortController().signal) {
     const endsAt = clock.now() + budgetMs
     return { signal, timeoutMs: () => endsAt - clock.now() }
