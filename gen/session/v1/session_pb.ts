@@ -1,4 +1,4 @@
-// Sessions: who holds one, until when, and how they end.
+// Sessions: creation, validation, expiry and revocation.
 //
 // Every call needs `authorization: Bearer <rpc.token>`. A session token is a
 // secret: it is accepted in request messages only, and a method that takes one
@@ -55,17 +55,16 @@ export type Session = Message<"session.v1.Session"> & {
   lastSeenAt?: Timestamp | undefined;
 
   /**
-   * When the session ends at the latest, however much it is used. It ends
-   * earlier when it is not used for the idle timeout. It moves when the
-   * configured lifetime changes.
+   * When the session expires, even if it is in use. It expires earlier after the
+   * idle timeout without a use. The time changes with the configured lifetime.
    *
    * @generated from field: google.protobuf.Timestamp expires_at = 5;
    */
   expiresAt?: Timestamp | undefined;
 
   /**
-   * How old the session is, by the clock that `created_at` is from. Rules about
-   * age use this: the caller's own clock may differ. Older servers do not send it.
+   * The age of the session, by the clock of `created_at`. Rules about age use
+   * this field, because the caller's clock may differ. Older servers do not send it.
    *
    * @generated from field: google.protobuf.Duration age = 6;
    */
@@ -80,7 +79,7 @@ export const SessionSchema: GenMessage<Session> = /*@__PURE__*/
   messageDesc(file_session_v1_session, 0);
 
 /**
- * What CreateSession takes.
+ * The request of CreateSession.
  *
  * @generated from message session.v1.CreateSessionRequest
  */
@@ -103,8 +102,8 @@ export type CreateSessionRequest = Message<"session.v1.CreateSessionRequest"> & 
   epoch: bigint;
 
   /**
-   * The token of a session that the new one replaces; it ends in the moment in
-   * which the new one is created. A token that is not valid is ignored.
+   * The token of a session that the new one replaces; it ends in the same
+   * write that creates the new one. A token that is not valid is ignored.
    *
    * @generated from field: optional string replaces_token = 3;
    */
@@ -119,7 +118,7 @@ export const CreateSessionRequestSchema: GenMessage<CreateSessionRequest> = /*@_
   messageDesc(file_session_v1_session, 1);
 
 /**
- * What CreateSession answers.
+ * The response of CreateSession.
  *
  * @generated from message session.v1.CreateSessionResponse
  */
@@ -148,7 +147,7 @@ export const CreateSessionResponseSchema: GenMessage<CreateSessionResponse> = /*
   messageDesc(file_session_v1_session, 2);
 
 /**
- * What ValidateSession takes.
+ * The request of ValidateSession.
  *
  * @generated from message session.v1.ValidateSessionRequest
  */
@@ -169,8 +168,8 @@ export const ValidateSessionRequestSchema: GenMessage<ValidateSessionRequest> = 
   messageDesc(file_session_v1_session, 3);
 
 /**
- * What ValidateSession answers. A reply without a result is malformed: it means
- * neither valid nor invalid.
+ * The response of ValidateSession. A response without a result is malformed and
+ * means neither valid nor invalid.
  *
  * @generated from message session.v1.ValidateSessionResponse
  */
@@ -207,13 +206,13 @@ export const ValidateSessionResponseSchema: GenMessage<ValidateSessionResponse> 
   messageDesc(file_session_v1_session, 4);
 
 /**
- * Says that a session is known not to be valid.
+ * The session is known to be invalid.
  *
  * @generated from message session.v1.InvalidSession
  */
 export type InvalidSession = Message<"session.v1.InvalidSession"> & {
   /**
-   * Why.
+   * The reason.
    *
    * @generated from field: session.v1.InvalidReason reason = 1;
    */
@@ -228,7 +227,7 @@ export const InvalidSessionSchema: GenMessage<InvalidSession> = /*@__PURE__*/
   messageDesc(file_session_v1_session, 5);
 
 /**
- * What ValidateSessions takes.
+ * The request of ValidateSessions.
  *
  * @generated from message session.v1.ValidateSessionsRequest
  */
@@ -241,16 +240,16 @@ export type ValidateSessionsRequest = Message<"session.v1.ValidateSessionsReques
   tokens: string[];
 
   /**
-   * The traces of the requests that the tokens came with, for the log: none, or
-   * one a token in the same order, each 32 hexadecimal digits in lower case.
+   * The trace ids of the requests that carried the tokens, for the log: empty, or
+   * one per token in the same order, each 32 hexadecimal digits in lower case.
    *
    * @generated from field: repeated string trace_ids = 2;
    */
   traceIds: string[];
 
   /**
-   * Whether the response has `validations`, which cost less, instead of `results`. An older
-   * server sends `results` all the same.
+   * The response has `validations`, which cost less, instead of `results`. An older
+   * server ignores this field and sends `results`.
    *
    * @generated from field: bool flat = 3;
    */
@@ -265,20 +264,20 @@ export const ValidateSessionsRequestSchema: GenMessage<ValidateSessionsRequest> 
   messageDesc(file_session_v1_session, 6);
 
 /**
- * What ValidateSessions answers.
+ * The response of ValidateSessions.
  *
  * @generated from message session.v1.ValidateSessionsResponse
  */
 export type ValidateSessionsResponse = Message<"session.v1.ValidateSessionsResponse"> & {
   /**
-   * One result a token, in the order of the tokens, unless `flat` was set.
+   * One result per token, in the order of the tokens, unless `flat` was set.
    *
    * @generated from field: repeated session.v1.ValidateSessionResponse results = 1;
    */
   results: ValidateSessionResponse[];
 
   /**
-   * One a token, in the order of the tokens, if `flat` was set.
+   * One per token, in the order of the tokens, if `flat` was set.
    *
    * @generated from field: repeated session.v1.Validation validations = 2;
    */
@@ -293,14 +292,14 @@ export const ValidateSessionsResponseSchema: GenMessage<ValidateSessionsResponse
   messageDesc(file_session_v1_session, 7);
 
 /**
- * What ValidateSessionResponse says, in a form that costs less to read and to write. One in
- * which neither a reason nor all of the others are set means neither valid nor invalid.
+ * The content of a ValidateSessionResponse in a form that costs less to encode and decode. It means
+ * neither valid nor invalid if the reason is unspecified and another field is missing.
  *
  * @generated from message session.v1.Validation
  */
 export type Validation = Message<"session.v1.Validation"> & {
   /**
-   * Why the token stands for no valid session; unspecified if it stands for one.
+   * Why the token has no valid session; unspecified if the session is valid.
    *
    * @generated from field: session.v1.InvalidReason invalid_reason = 1;
    */
@@ -357,19 +356,19 @@ export const ValidationSchema: GenMessage<Validation> = /*@__PURE__*/
   messageDesc(file_session_v1_session, 8);
 
 /**
- * What DeleteSession takes.
+ * The request of DeleteSession.
  *
  * @generated from message session.v1.DeleteSessionRequest
  */
 export type DeleteSessionRequest = Message<"session.v1.DeleteSessionRequest"> & {
   /**
-   * Which session.
+   * The session to end.
    *
    * @generated from oneof session.v1.DeleteSessionRequest.target
    */
   target: {
     /**
-     * By its token; a text that is no token is `invalid_argument`.
+     * Its token; a text that is not a token is `invalid_argument`.
      *
      * @generated from field: string token = 1;
      */
@@ -377,7 +376,7 @@ export type DeleteSessionRequest = Message<"session.v1.DeleteSessionRequest"> & 
     case: "token";
   } | {
     /**
-     * By its user and id, as ListSessions gives them.
+     * Its user and id, as in the response of ListSessions.
      *
      * @generated from field: session.v1.SessionReference reference = 2;
      */
@@ -422,7 +421,7 @@ export const SessionReferenceSchema: GenMessage<SessionReference> = /*@__PURE__*
   messageDesc(file_session_v1_session, 10);
 
 /**
- * What DeleteSession answers.
+ * The response of DeleteSession.
  *
  * @generated from message session.v1.DeleteSessionResponse
  */
@@ -437,7 +436,7 @@ export const DeleteSessionResponseSchema: GenMessage<DeleteSessionResponse> = /*
   messageDesc(file_session_v1_session, 11);
 
 /**
- * What DeleteUserSessions takes.
+ * The request of DeleteUserSessions.
  *
  * @generated from message session.v1.DeleteUserSessionsRequest
  */
@@ -451,8 +450,7 @@ export type DeleteUserSessionsRequest = Message<"session.v1.DeleteUserSessionsRe
 
   /**
    * Sessions with an epoch below this end. From 0 to 4503599627370496. It is the
-   * account's own epoch after it was raised, so the owner of the account raises it
-   * there first. An epoch that is not above the user's lowest valid epoch ends
+   * account's epoch after the increment, so user-svc increments it first. An epoch that is not above the user's lowest valid epoch ends
    * nothing, unless `all` is set. 0, or unset, means `all`.
    *
    * @generated from field: int64 epoch = 2;
@@ -475,7 +473,7 @@ export const DeleteUserSessionsRequestSchema: GenMessage<DeleteUserSessionsReque
   messageDesc(file_session_v1_session, 12);
 
 /**
- * What DeleteUserSessions answers.
+ * The response of DeleteUserSessions.
  *
  * @generated from message session.v1.DeleteUserSessionsResponse
  */
@@ -489,7 +487,7 @@ export type DeleteUserSessionsResponse = Message<"session.v1.DeleteUserSessionsR
   epoch: bigint;
 
   /**
-   * How many valid sessions this call ended.
+   * The number of valid sessions that this call ended.
    *
    * @generated from field: int32 ended_sessions = 2;
    */
@@ -504,7 +502,7 @@ export const DeleteUserSessionsResponseSchema: GenMessage<DeleteUserSessionsResp
   messageDesc(file_session_v1_session, 13);
 
 /**
- * What ListSessions takes.
+ * The request of ListSessions.
  *
  * @generated from message session.v1.ListSessionsRequest
  */
@@ -525,7 +523,7 @@ export const ListSessionsRequestSchema: GenMessage<ListSessionsRequest> = /*@__P
   messageDesc(file_session_v1_session, 14);
 
 /**
- * What ListSessions answers.
+ * The response of ListSessions.
  *
  * @generated from message session.v1.ListSessionsResponse
  */
@@ -546,7 +544,7 @@ export const ListSessionsResponseSchema: GenMessage<ListSessionsResponse> = /*@_
   messageDesc(file_session_v1_session, 15);
 
 /**
- * Why a token stands for no valid session.
+ * Why a token has no valid session.
  *
  * @generated from enum session.v1.InvalidReason
  */
@@ -559,21 +557,21 @@ export const InvalidReason = {
   UNSPECIFIED: 0,
 
   /**
-   * The text is no token that this system ever made.
+   * The text is not a token of this system.
    *
    * @generated from enum value: INVALID_REASON_MALFORMED = 1;
    */
   MALFORMED: 1,
 
   /**
-   * There is no such session: it has expired, was ended, or never existed.
+   * The session has expired, was ended, or never existed.
    *
    * @generated from enum value: INVALID_REASON_NOT_FOUND = 2;
    */
   NOT_FOUND: 2,
 
   /**
-   * All of the user's sessions of that time were revoked.
+   * The user's sessions were revoked after this one was created.
    *
    * @generated from enum value: INVALID_REASON_REVOKED = 3;
    */
@@ -581,7 +579,7 @@ export const InvalidReason = {
 } as const;
 
 /**
- * Why a token stands for no valid session.
+ * Why a token has no valid session.
  *
  * @generated from enum session.v1.InvalidReason
  */
@@ -596,8 +594,8 @@ export const InvalidReasonSchema: GenEnum<InvalidReason> = /*@__PURE__*/
 /**
  * Owns the sessions of all users.
  *
- * Codes that every method can answer: `invalid_argument` names the field at
- * fault (google.rpc.BadRequest); `unavailable`: certainly not done, try again;
+ * Codes that every method can return: `invalid_argument` names the field at
+ * fault (google.rpc.BadRequest); `unavailable`: certainly not applied, retry;
  * `deadline_exceeded`: the outcome is unknown; `unauthenticated`: the service
  * credential is missing or wrong.
  *
@@ -605,7 +603,7 @@ export const InvalidReasonSchema: GenEnum<InvalidReason> = /*@__PURE__*/
  */
 export const SessionService: GenService<{
   /**
-   * Creates a session and returns its token, this once.
+   * Creates a session and returns its token. The token cannot be read again.
    *
    * `failed_precondition` with the reason SESSION_EPOCH_RAISED: the user's
    * sessions have been revoked, or the account deleted, since `epoch` was read.
@@ -618,10 +616,10 @@ export const SessionService: GenService<{
     output: typeof CreateSessionResponseSchema;
   },
   /**
-   * Says whose session a token is, and counts as a use of the session.
+   * Returns the session of a token, and counts as a use of the session.
    *
-   * That a session is not valid is an answer, not an error: whoever gets an
-   * error does not know whether the session is valid.
+   * An invalid session is a response, not an error: after an error the caller
+   * does not know whether the session is valid.
    *
    * @generated from rpc session.v1.SessionService.ValidateSession
    */
@@ -631,9 +629,9 @@ export const SessionService: GenService<{
     output: typeof ValidateSessionResponseSchema;
   },
   /**
-   * Validates many tokens in one call; the answers stand in the order of the
-   * tokens, and a bad token does not affect its neighbours. An answer without a
-   * result means that nobody knows about that token at the moment.
+   * Validates many tokens in one call. The results have the order of the tokens,
+   * and an invalid token does not affect the other results. An entry without a
+   * result means that the state of that session is unknown at the moment.
    *
    * @generated from rpc session.v1.SessionService.ValidateSessions
    */
@@ -644,7 +642,7 @@ export const SessionService: GenService<{
   },
   /**
    * Ends one session, by its token or by its id. Succeeds also when the session
-   * has already ended. No validation that starts after the answer succeeds.
+   * has already ended. No validation that starts after the response succeeds.
    *
    * @generated from rpc session.v1.SessionService.DeleteSession
    */
@@ -659,7 +657,7 @@ export const SessionService: GenService<{
    * Without an epoch, ends every session of the user: the caller need not know the
    * account's epoch. The response states the effect.
    *
-   * A repeated call without an epoch also ends the sessions that were created since.
+   * A repeated call without an epoch also ends the sessions created after the first call.
    *
    * @generated from rpc session.v1.SessionService.DeleteUserSessions
    */

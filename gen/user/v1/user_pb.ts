@@ -1,4 +1,4 @@
-// Accounts: how people register, log in, log out and leave.
+// Accounts: registration, login, logout and deletion.
 //
 // Every call needs `authorization: Bearer <rpc.token>`.
 
@@ -21,7 +21,7 @@ export const file_user_v1_user: GenFile = /*@__PURE__*/
   fileDesc("ChJ1c2VyL3YxL3VzZXIucHJvdG8SB3VzZXIudjEiUQoEVXNlchIKCgJpZBgBIAEoCRINCgVlbWFpbBgCIAEoCRIuCgpjcmVhdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJEChdSZWdpc3RlckFuZExvZ2luUmVxdWVzdBISCgVlbWFpbBgBIAEoCUIDgAEBEhUKCHBhc3N3b3JkGAIgASgJQgOAAQEicQoYUmVnaXN0ZXJBbmRMb2dpblJlc3BvbnNlEhsKBHVzZXIYASABKAsyDS51c2VyLnYxLlVzZXISJAoHc2Vzc2lvbhgCIAEoCzITLnNlc3Npb24udjEuU2Vzc2lvbhISCgV0b2tlbhgDIAEoCUIDgAEBIn0KG0F1dGhlbnRpY2F0ZUFuZExvZ2luUmVxdWVzdBISCgVlbWFpbBgBIAEoCUIDgAEBEhUKCHBhc3N3b3JkGAIgASgJQgOAAQESIAoOcmVwbGFjZXNfdG9rZW4YAyABKAlCA4ABAUgAiAEBQhEKD19yZXBsYWNlc190b2tlbiJ1ChxBdXRoZW50aWNhdGVBbmRMb2dpblJlc3BvbnNlEhsKBHVzZXIYASABKAsyDS51c2VyLnYxLlVzZXISJAoHc2Vzc2lvbhgCIAEoCzITLnNlc3Npb24udjEuU2Vzc2lvbhISCgV0b2tlbhgDIAEoCUIDgAEBIiMKDUxvZ291dFJlcXVlc3QSEgoFdG9rZW4YASABKAlCA4ABASIQCg5Mb2dvdXRSZXNwb25zZSInChREZWxldGVBY2NvdW50UmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJIhcKFURlbGV0ZUFjY291bnRSZXNwb25zZTLqAgoLVXNlclNlcnZpY2USXAoQUmVnaXN0ZXJBbmRMb2dpbhIgLnVzZXIudjEuUmVnaXN0ZXJBbmRMb2dpblJlcXVlc3QaIS51c2VyLnYxLlJlZ2lzdGVyQW5kTG9naW5SZXNwb25zZSIDkAIAEmgKFEF1dGhlbnRpY2F0ZUFuZExvZ2luEiQudXNlci52MS5BdXRoZW50aWNhdGVBbmRMb2dpblJlcXVlc3QaJS51c2VyLnYxLkF1dGhlbnRpY2F0ZUFuZExvZ2luUmVzcG9uc2UiA5ACABI+CgZMb2dvdXQSFi51c2VyLnYxLkxvZ291dFJlcXVlc3QaFy51c2VyLnYxLkxvZ291dFJlc3BvbnNlIgOQAgISUwoNRGVsZXRlQWNjb3VudBIdLnVzZXIudjEuRGVsZXRlQWNjb3VudFJlcXVlc3QaHi51c2VyLnYxLkRlbGV0ZUFjY291bnRSZXNwb25zZSIDkAICYgZwcm90bzM", [file_google_protobuf_timestamp, file_session_v1_session]);
 
 /**
- * An account, as its owner may see it.
+ * An account, as shown to its owner.
  *
  * @generated from message user.v1.User
  */
@@ -56,7 +56,7 @@ export const UserSchema: GenMessage<User> = /*@__PURE__*/
   messageDesc(file_user_v1_user, 0);
 
 /**
- * What RegisterAndLogin takes.
+ * The request of RegisterAndLogin.
  *
  * @generated from message user.v1.RegisterAndLoginRequest
  */
@@ -71,7 +71,7 @@ export type RegisterAndLoginRequest = Message<"user.v1.RegisterAndLoginRequest">
 
   /**
    * 8 (userSvc.password.minLength) to 256 Unicode code points, well formed,
-   * without NUL, none of the commonest passwords. Normalised to NFC, never trimmed.
+   * without NUL, not one of the most common passwords. Normalised to NFC, never trimmed.
    *
    * @generated from field: string password = 2;
    */
@@ -86,7 +86,7 @@ export const RegisterAndLoginRequestSchema: GenMessage<RegisterAndLoginRequest> 
   messageDesc(file_user_v1_user, 1);
 
 /**
- * What RegisterAndLogin answers.
+ * The response of RegisterAndLogin.
  *
  * @generated from message user.v1.RegisterAndLoginResponse
  */
@@ -106,7 +106,7 @@ export type RegisterAndLoginResponse = Message<"user.v1.RegisterAndLoginResponse
   session?: Session | undefined;
 
   /**
-   * The session's token, shown this once.
+   * The session's token. It cannot be read again.
    *
    * @generated from field: string token = 3;
    */
@@ -121,7 +121,7 @@ export const RegisterAndLoginResponseSchema: GenMessage<RegisterAndLoginResponse
   messageDesc(file_user_v1_user, 2);
 
 /**
- * What AuthenticateAndLogin takes.
+ * The request of AuthenticateAndLogin.
  *
  * @generated from message user.v1.AuthenticateAndLoginRequest
  */
@@ -157,7 +157,7 @@ export const AuthenticateAndLoginRequestSchema: GenMessage<AuthenticateAndLoginR
   messageDesc(file_user_v1_user, 3);
 
 /**
- * What AuthenticateAndLogin answers.
+ * The response of AuthenticateAndLogin.
  *
  * @generated from message user.v1.AuthenticateAndLoginResponse
  */
@@ -177,7 +177,7 @@ export type AuthenticateAndLoginResponse = Message<"user.v1.AuthenticateAndLogin
   session?: Session | undefined;
 
   /**
-   * The session's token, shown this once.
+   * The session's token. It cannot be read again.
    *
    * @generated from field: string token = 3;
    */
@@ -192,13 +192,13 @@ export const AuthenticateAndLoginResponseSchema: GenMessage<AuthenticateAndLogin
   messageDesc(file_user_v1_user, 4);
 
 /**
- * What Logout takes.
+ * The request of Logout.
  *
  * @generated from message user.v1.LogoutRequest
  */
 export type LogoutRequest = Message<"user.v1.LogoutRequest"> & {
   /**
-   * The token of the session to end; a text that is no token is `invalid_argument`.
+   * The token of the session to end; a text that is not a token is `invalid_argument`.
    *
    * @generated from field: string token = 1;
    */
@@ -213,7 +213,7 @@ export const LogoutRequestSchema: GenMessage<LogoutRequest> = /*@__PURE__*/
   messageDesc(file_user_v1_user, 5);
 
 /**
- * What Logout answers.
+ * The response of Logout.
  *
  * @generated from message user.v1.LogoutResponse
  */
@@ -228,7 +228,7 @@ export const LogoutResponseSchema: GenMessage<LogoutResponse> = /*@__PURE__*/
   messageDesc(file_user_v1_user, 6);
 
 /**
- * What DeleteAccount takes. The caller has checked that it acts for this user
+ * The request of DeleteAccount. The caller has checked that it acts for this user
  * and that the user has logged in recently.
  *
  * @generated from message user.v1.DeleteAccountRequest
@@ -250,7 +250,7 @@ export const DeleteAccountRequestSchema: GenMessage<DeleteAccountRequest> = /*@_
   messageDesc(file_user_v1_user, 7);
 
 /**
- * What DeleteAccount answers.
+ * The response of DeleteAccount.
  *
  * @generated from message user.v1.DeleteAccountResponse
  */
@@ -267,8 +267,8 @@ export const DeleteAccountResponseSchema: GenMessage<DeleteAccountResponse> = /*
 /**
  * Owns the accounts and their passwords.
  *
- * Codes that every method can answer: `invalid_argument` names the field at
- * fault (google.rpc.BadRequest); `unavailable`: certainly not done, try again;
+ * Codes that every method can return: `invalid_argument` names the field at
+ * fault (google.rpc.BadRequest); `unavailable`: certainly not applied, retry;
  * `deadline_exceeded`: the outcome is unknown; `unauthenticated` without an
  * ErrorInfo: the service credential is missing or wrong.
  *
@@ -276,8 +276,8 @@ export const DeleteAccountResponseSchema: GenMessage<DeleteAccountResponse> = /*
  */
 export const UserService: GenService<{
   /**
-   * Creates an account and its first session. Once answered, both exist,
-   * whatever crashes next; a refused registration leaves neither.
+   * Creates an account and its first session. After the response both exist,
+   * even if a process crashes; a rejected registration leaves neither.
    *
    * `already_exists`: an account with this address exists.
    *
@@ -292,7 +292,7 @@ export const UserService: GenService<{
    * Checks an address and a password and creates a session.
    *
    * `unauthenticated` with the reason CREDENTIALS_REJECTED: the address or the
-   * password is wrong; which of the two cannot be told, by text or by time.
+   * password is wrong. Neither the text nor the response time reveals which.
    *
    * @generated from rpc user.v1.UserService.AuthenticateAndLogin
    */
@@ -313,8 +313,8 @@ export const UserService: GenService<{
   },
   /**
    * Deletes an account, its personal data and all its sessions. Succeeds also
-   * when the account is already gone. After an error the deletion may have
-   * begun; asking again completes it.
+   * when the account does not exist. After an error the deletion may be
+   * incomplete; a retry completes it.
    *
    * @generated from rpc user.v1.UserService.DeleteAccount
    */
