@@ -1,4 +1,4 @@
-/** PostgreSQL's backends killed under load: no process ends, no query is left pending, every answer comes within its deadline. */
+/** PostgreSQL's backends are killed under load: no process ends, no query stays pending, every response keeps its deadline. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
@@ -9,7 +9,7 @@ import { createProduct, newAddress, password } from './support/product.ts'
 
 t.setTimeout(600_000)
 
-t.test('log-ins, registrations and deletions while connections die under them', async (t) => {
+t.test('log-ins, registrations and deletions keep their promises while their connections are killed', async (t) => {
   t.setTimeout(600_000)
   const product = await createProduct(t, { USER_SVC_POSTGRES_MAX_CONNECTIONS: '5' })
   await product.startAll()
@@ -22,7 +22,7 @@ t.test('log-ins, registrations and deletions while connections die under them', 
       select from pg_stat_activity where datname = ${database} and application_name = 'user-svc'`
     return rows.length
   }
-  t.equal(await open(), 5, 'whoever is ready has all its connections')
+  t.equal(await open(), 5, 'a ready user-svc has all its connections')
   const email = newAddress()
   t.equal((await call('POST', '/reg', { json: { email, password } })).status, 201)
 
@@ -30,7 +30,7 @@ t.test('log-ins, registrations and deletions while connections die under them', 
   const registered = new Set<string>()
   let slowestMs = 0
   let killed = 0
-  let over = false
+  let isOver = false
 
   async function timed(...args: Parameters<typeof call>) {
     const startedAt = performance.now()
@@ -42,7 +42,7 @@ t.test('log-ins, registrations and deletions while connections die under them', 
   }
 
   async function user(): Promise<void> {
-    while (!over) {
+    while (!isOver) {
       await timed('POST', '/auth', { json: { email, password } })
       const own = newAddress()
       const answer = await timed('POST', '/reg', { json: { email: own, password } })
@@ -50,7 +50,7 @@ t.test('log-ins, registrations and deletions while connections die under them', 
       registered.add(own)
       if (Math.random() < 0.3) {
         const { status } = await timed('DELETE', '/delete', { token: answer.body.session.token })
-        // 503 promises that nothing was done.
+        // 503: certainly not applied.
         if (status !== 503) registered.delete(own)
       }
     }
@@ -64,7 +64,7 @@ t.test('log-ins, registrations and deletions while connections die under them', 
       where datname = ${database} and application_name = 'user-svc'`
     killed += rows.length
   }
-  over = true
+  isOver = true
   await Promise.all(users)
   t.comment(
     `${killed} backends killed; slowest answer ${Math.round(slowestMs)} ms; ${[...statuses].map(([key, n]) => `${key}: ${n}`).join(', ')}`
@@ -76,7 +76,7 @@ t.test('log-ins, registrations and deletions while connections die under them', 
     [...statuses.keys()].filter((key) => !allowed.test(key)),
     []
   )
-  t.equal(product.process('user-svc')?.exitCode, null, 'user-svc lives')
+  t.equal(product.process('user-svc')?.exitCode, null, 'user-svc still runs')
   t.notMatch(product.output('user-svc'), /sys_crash|uncaught|unhandled/i)
 
   await until(
@@ -89,11 +89,15 @@ t.test('log-ins, registrations and deletions while connections die under them', 
   t.comment(answers.map(({ status }) => status).join())
   t.ok(
     answers.every(({ status }) => status === 200),
-    'no connection is left unusable'
+    'every connection is usable'
   )
-  await until('all are open again', async () => (await open()) === 5)
+  await until('all connections are open again', async () => (await open()) === 5)
   for (const each of registered) {
-    t.equal((await call('POST', '/auth', { json: { email: each, password } })).status, 200, 'who was registered exists')
+    t.equal(
+      (await call('POST', '/auth', { json: { email: each, password } })).status,
+      200,
+      'a registered account exists'
+    )
   }
-  t.equal(await product.stop('user-svc'), 0, 'and it ends as it should')
+  t.equal(await product.stop('user-svc'), 0, 'user-svc stops in order')
 })

@@ -1,13 +1,13 @@
-/** What can be checked without running anything: lint, format, types, contracts, generated files. */
+/** The static checks: lint, format, types, contracts, generated files. */
 
 import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { runTool, ToolError } from '../stack/tool.ts'
 
-/** One check, and what it found: nothing, or what a person needs to see. */
 interface CheckResult {
   name: string
+  /** Undefined if the check passed. */
   complaint: string | undefined
   tookMs: number
 }
@@ -29,7 +29,7 @@ const checks: Record<string, Check> = {
   'compose files': tool('dclint', 'compose.yaml', 'compose.two.yaml')
 }
 
-/** Runs all checks at once; those that fail say why. */
+/** Runs all checks at once. */
 export function runChecks(signal: AbortSignal): Promise<CheckResult[]> {
   return Promise.all(
     Object.entries(checks).map(async ([name, check]) => {

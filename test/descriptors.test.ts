@@ -1,4 +1,4 @@
-/** A gateway whose clients take every connection that it accepts: its ops port still answers, and it recovers. */
+/** Clients use every connection that a gateway accepts: its ops port still answers, and the gateway recovers. */
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -35,7 +35,7 @@ t.teardown(() => {
 })
 const request = 'GET /docs/static/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n'
 
-t.test('with each connection taken and unread, ops ports answer', async (t) => {
+t.test('the ops port answers while clients hold all connections without reading', async (t) => {
   for (let count = 0; count < 2 * descriptors; count += 1) {
     const socket = connect(ports.rest, '127.0.0.1')
     socket.on('error', () => {})
@@ -57,7 +57,7 @@ t.test('with each connection taken and unread, ops ports answer', async (t) => {
   t.match(output, /"event":"http_connection_ended".*"reason":"total"/)
 })
 
-t.test('when the clients have gone, requests are answered', async (t) => {
+t.test('requests are answered after the clients have disconnected', async (t) => {
   for (const socket of sockets.splice(0)) socket.destroy()
   const answers = () =>
     product.call('GET', '/session').then(

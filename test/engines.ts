@@ -1,4 +1,4 @@
-/** PostgreSQL, Redis and Kafka for the tests: on free ports, with data that are thrown away. */
+/** PostgreSQL, Redis and Kafka for the tests, on free ports and with temporary data. */
 
 import { mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,15 +7,14 @@ import { startEngines } from '../stack/engines.ts'
 import { findPorts } from '../stack/ports.ts'
 import { createSupervisor } from '../stack/supervisor.ts'
 
-/** Engines that run. */
 interface TestEngines {
-  /** Where the tests find them. */
+  /** The variables with the addresses. */
   environment: Record<string, string>
-  /** Stops them and removes their data. */
+  /** Stops the engines and removes their data. */
   stop(): Promise<void>
 }
 
-/** Starts the engines, except those whose address is in the environment already, and waits until all answer. */
+/** Starts the engines without an address in the environment, and waits until all answer. */
 export async function startTestEngines(
   root: string,
   print: (line: string) => void,
@@ -46,7 +45,7 @@ export async function startTestEngines(
       supervisor,
       print,
       signal,
-      // A power cut may take these data with it.
+      // The data may be lost in a power failure.
       postgresSettings: { fsync: 'off', max_connections: '300' }
     })
     await engines.kafkaReady
@@ -62,7 +61,7 @@ export async function startTestEngines(
   }
 }
 
-/** Removes what killed runs left behind. */
+/** Removes the data of killed runs. */
 function removeLeftovers(folder: string): void {
   mkdirSync(folder, { recursive: true })
   for (const name of readdirSync(folder)) {

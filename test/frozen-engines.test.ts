@@ -1,4 +1,4 @@
-/** Engines that hang: every answer comes within its route's budget, and two seconds after the engine goes on all is well. */
+/** Frozen engines: every response keeps its route's budget, and the product recovers two seconds after the engine. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
@@ -19,7 +19,7 @@ const budgetsMs = {
   'POST /reg': 5000,
   'POST /auth': 5000
 }
-// A busy machine is slow; one that hangs is a good deal slower.
+// For a busy machine. A service that hangs needs much longer.
 const slackMs = 2000
 
 function withinBudgets(t: Test, outcomes: Outcome[]): void {
@@ -44,7 +44,7 @@ async function started(t: Test, overrides: Record<string, string>) {
   return { product, token: body.session.token as string }
 }
 
-t.test('PostgreSQL', async (t) => {
+t.test('a frozen PostgreSQL: sessions work, other responses keep their budgets, and log-ins recover', async (t) => {
   const engine = await startOwnPostgres(t)
   const { product } = await started(t, { USER_SVC_POSTGRES_URL: engine.url })
   const { call } = product
@@ -54,8 +54,8 @@ t.test('PostgreSQL', async (t) => {
     await sleep(ms)
     if (ms === frozenMs) t.notOk(await product.isReady('user-svc'))
     engine.signal('SIGCONT')
-    const tookMs = await traffic.works('POST /auth')
-    t.ok(tookMs < 2000 + slackMs, `${tookMs} ms after ${ms} ms of silence`)
+    const tookMs = await traffic.untilServed('POST /auth')
+    t.ok(tookMs < 2000 + slackMs, `${tookMs} ms after ${ms} ms`)
     await until('user-svc is ready', () => product.isReady('user-svc'), 2000 + slackMs)
   }
   await sleep(500)
@@ -64,11 +64,11 @@ t.test('PostgreSQL', async (t) => {
   withinBudgets(t, outcomes)
   const sessions = outcomes.filter(({ route }) => route === 'GET /session')
   const answered = sessions.filter(({ status }) => status === 200).length / sessions.length
-  t.ok(answered > 0.9, `sessions need no PostgreSQL: ${Math.round(answered * 100)} % of the answers are 200`)
+  t.ok(answered > 0.9, `${Math.round(answered * 100)} % of GET /session are 200 without PostgreSQL`)
   const admin = postgres(engine.url, { max: 1, onnotice: () => {} })
   const connections = async () =>
     admin<{ state: string }[]>`select state from pg_stat_activity where application_name = 'user-svc'`
-  await until('no connection is stuck, nor more of them than there may be', async () => {
+  await until('no connection is stuck, and the pool keeps its limit', async () => {
     const found = await connections()
     return found.length <= 10 && found.every(({ state }) => state === 'idle')
   })
@@ -76,7 +76,7 @@ t.test('PostgreSQL', async (t) => {
   t.equal(await product.stop('user-svc'), 0)
 })
 
-t.test('Redis, for sessions and for the rate limits', async (t) => {
+t.test('a frozen Redis: responses keep their budgets, and sessions and rate limits recover', async (t) => {
   const engine = await startOwnRedis(t)
   const most = '1000000'
   const { product, token } = await started(t, {
@@ -93,8 +93,8 @@ t.test('Redis, for sessions and for the rate limits', async (t) => {
     await sleep(ms)
     if (ms === frozenMs) for (const name of ['session-svc', 'gateway'] as const) t.notOk(await product.isReady(name))
     engine.signal('SIGCONT')
-    const tookMs = await traffic.works('GET /session')
-    t.ok(tookMs < 2000 + slackMs, `${tookMs} ms after ${ms} ms of silence`)
+    const tookMs = await traffic.untilServed('GET /session')
+    t.ok(tookMs < 2000 + slackMs, `${tookMs} ms after ${ms} ms`)
     for (const name of ['session-svc', 'gateway'] as const) {
       await until(`${name} is ready`, () => product.isReady(name), 2000 + slackMs)
     }

@@ -1,4 +1,4 @@
-/** grpcurl, with which tests call the RPC ports as a stranger would: without any file of this project. */
+/** Installs grpcurl, with which tests call the RPC ports like a client without the files of this project. */
 
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -6,12 +6,12 @@ import { isInstalled, runTool } from '../stack/tool.ts'
 
 const version = 'v1.9.3'
 
-/** Builds grpcurl into `.tools/bin` unless it is there; without Go, says that its tests are left out. */
+/** Builds grpcurl into `.tools/bin` unless it is installed; without Go, prints that its tests are skipped. */
 export async function installGrpcurl(root: string, print: (line: string) => void, signal: AbortSignal): Promise<void> {
   const folder = join(root, '.tools', 'bin')
   if (existsSync(join(folder, 'grpcurl')) || (await isInstalled('grpcurl'))) return
   if (!(await isInstalled('go'))) {
-    print('no Go on this machine, so no grpcurl: the tests that need it are left out')
+    print('the tests that need grpcurl are skipped: Go is not installed')
     return
   }
   print('building grpcurl')
@@ -19,7 +19,7 @@ export async function installGrpcurl(root: string, print: (line: string) => void
   await runTool('go', ['install', `github.com/fullstorydev/grpcurl/cmd/grpcurl@${version}`], { env, signal }).catch(
     (error) => {
       signal.throwIfAborted()
-      print(`grpcurl could not be built, the tests that need it are left out: ${error.message}`)
+      print(`the tests that need grpcurl are skipped: ${error.message}`)
     }
   )
 }

@@ -23,7 +23,7 @@ t.test('without Kafka it is ready, warns of nothing, and shows its logs', async 
     { USER_SVC_POSTGRES_URL: postgres, REDIS_URL: engineAddress('TEST_REDIS_URL'), PGHOST: 'nowhere', PGPASSWORD: 'x' },
     [...make, 'KAFKA=off']
   )
-  await stack.said(/^ready$/)
+  await stack.printed(/^ready$/)
   t.same(
     [...stack.lines, ...stack.errors].filter((line) => /log-sink|no Kafka|kafka:|going on/i.test(line)),
     [],

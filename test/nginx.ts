@@ -1,9 +1,9 @@
-/** nginx, before which tests put the gateway: Debian's package, without its service. */
+/** Installs nginx, which some tests put before the gateway: Debian's package, without its service. */
 
 import { installPackages } from '../stack/engines/debian-package.ts'
 import { isInstalled } from '../stack/tool.ts'
 
-/** Installs nginx unless it is on the path. Where that is impossible, says that its tests are skipped. */
+/** Installs nginx unless it is on the path. Where that is impossible, prints that its tests are skipped. */
 export async function installNginx(print: (line: string) => void, signal: AbortSignal): Promise<void> {
   if (await isInstalled('nginx')) return
   await installPackages(['nginx'], print, signal).catch((error) => {

@@ -37,7 +37,7 @@ fieldCase(
     product.start('user-svc')
     await until('user-svc is ready a second time', () => product.isReady('user-svc'), startWithinMs)
     await until('logins work', async () => (await login()).status === 200)
-    for (const mode of ['refuse', 'mute'] as const) {
+    for (const mode of ['refuse', 'unresponsive'] as const) {
       await server.become(mode)
       const statuses = new Set<number>()
       for (let round = 0; round < 8; round++) {

@@ -1,4 +1,4 @@
-/** Two instances of user-svc and of session-svc, restarted one after the other under load: nobody outside notices. */
+/** Two instances of user-svc and session-svc, restarted one after the other under load: requests succeed. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
@@ -17,13 +17,14 @@ const addresses = {
   RPC_SESSION_SVC_URL: `http://127.0.0.1:${await startFailoverProxy(t, [first.ports.sessions, second.ports.sessions])}`
 }
 for (const { env } of [first, second]) Object.assign(env, addresses)
-// One of the two stays open for a while though it says that it stops.
+// This one still accepts calls for a second after it has become unready.
 second.env.SHUTDOWN_DRAIN_DELAY = '1s'
 second.start('session-svc', 'user-svc')
 await first.startAll()
-for (const name of ['session-svc', 'user-svc'] as const) await until('all are ready', () => second.isReady(name))
+for (const name of ['session-svc', 'user-svc'] as const)
+  await until(`the second ${name} is ready`, () => second.isReady(name))
 
-t.test('every answer is what it would have been', async (t) => {
+t.test('requests succeed during the restarts, apart from 2 % of 503', async (t) => {
   const traffic = await startTraffic(t, first.call, 20)
   for (const name of ['user-svc', 'session-svc'] as const) {
     for (const product of [first, second]) {
@@ -41,8 +42,8 @@ t.test('every answer is what it would have been', async (t) => {
     others.filter(({ status }) => status !== 503),
     []
   )
-  // A machine that is overloaded sheds a little, restart or not.
+  // A busy machine sheds some load without a restart too.
   const from = outcomes[0]?.startedAt ?? 0
   const when = others.map(({ route, startedAt }) => `${route} after ${Math.round(startedAt - from)} ms`)
-  t.ok(others.length <= outcomes.length / 50, `${others.length} of ${outcomes.length} had to try again: ${when}`)
+  t.ok(others.length <= outcomes.length / 50, `${others.length} of ${outcomes.length} were 503: ${when}`)
 })

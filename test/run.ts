@@ -1,4 +1,4 @@
-/** What `make test` does: static checks, then all tests on engines of their own; closes with a line of counts. */
+/** The program of `make test`: static checks, then the tests on engines of their own; the last line has the counts. */
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -24,8 +24,8 @@ const files = args.filter((arg) => !arg.startsWith('--'))
 const needsDocker = files.length === 0 || files.some((file) => file.endsWith('image-run.test.ts'))
 
 onStop(
-  (why) => {
-    print(`${why}: stopping`)
+  (reason) => {
+    print(`${reason}: stopping`)
     stopped.abort()
   },
   () => process.exit(130)
@@ -73,7 +73,7 @@ async function test(): Promise<Counts> {
   const answersFolder = mkdtempSync(join(tmpdir(), 'field-cases-'))
   try {
     const path = [join(root, '.tools', 'bin'), process.env.PATH].join(delimiter)
-    // A `make` that a test starts reads its own command line, not the one of `make test`.
+    // A `make` that a test starts must not read the command line of `make test`.
     const { MAKEFLAGS, MFLAGS, MAKEOVERRIDES, ...inherited } = process.env
     const environment = { ...inherited, ...engines.environment, PATH: path, FIELD_CASES_DIR: answersFolder }
     const counts = await runTap(files, environment, print, stopped.signal)

@@ -20,7 +20,7 @@ const rowOf = (what: RegExp) => new RegExp(` +\\S+ +${what.source}`)
 /** The addresses of both instances of a service, from the table. */
 async function addresses(stack: Stack, name: string, what: RegExp): Promise<[string, string]> {
   const rows = [`^${name}`, `^${name} 2`].map((start) => new RegExp(start + rowOf(what).source))
-  const lines = await Promise.all(rows.map((row) => stack.said(row)))
+  const lines = await Promise.all(rows.map((row) => stack.printed(row)))
   return lines.map((line) => /\S*:\d+/.exec(line)?.[0] ?? '') as [string, string]
 }
 
@@ -84,7 +84,7 @@ function kill(stack: Stack, command: string, index: number): void {
 
 t.test('two of each', async (t: Test) => {
   const stack = startStack(t, temporaryDataDir(t), environment)
-  await stack.said(/^ready$/, 120_000)
+  await stack.printed(/^ready$/, 120_000)
   const gateways = await addresses(stack, 'gateway', /REST$/)
   const ops = {
     gateway: await addresses(stack, 'gateway', /ops:/),
@@ -162,7 +162,7 @@ t.test('two of each', async (t: Test) => {
       const seen = await answersDuring(sessions, async () => {
         await sleep(500)
         kill(stack, `${name}/server.ts`, 1)
-        await stack.said(new RegExp(`^${name}.* ended \\(signal SIGKILL\\)`))
+        await stack.printed(new RegExp(`^${name}.* ended \\(signal SIGKILL\\)`))
         await sleep(3000)
       })
       const asked = Object.values(seen).reduce((sum, count) => sum + count, 0)

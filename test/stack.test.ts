@@ -30,7 +30,7 @@ t.test('it starts, keeps itself running with its data, and leaves nothing behind
   const body = JSON.stringify({ email, password })
   const logIn = (base: string) => statusOf(call(base, 'POST', '/auth', { headers: json, body }))
   const stack = startStack(t, dataDir)
-  await stack.said(/^ready$/)
+  await stack.printed(/^ready$/)
   t.equal(stack.lines.at(-1), 'ready', 'the word is alone on the last line')
   const base = await stack.address('gateway', /REST/)
 
@@ -72,7 +72,7 @@ t.test('it starts, keeps itself running with its data, and leaves nothing behind
     const victim = descendants(stack.pid).find(([, line]) => line.includes(command))
     t.ok(victim, `${name} runs`)
     process.kill(victim?.[0] as number, 'SIGKILL')
-    await stack.said(new RegExp(`^${name} ended \\(signal SIGKILL\\); restarting it`))
+    await stack.printed(new RegExp(`^${name} ended \\(signal SIGKILL\\); restarting it`))
   }
   await until('the account can log in again', async () => (await logIn(base)) === 200, 30_000)
   await until('the session is still valid', async () => (await validate()) === 200)
@@ -94,14 +94,14 @@ t.test('it starts, keeps itself running with its data, and leaves nothing behind
   t.notOk(existsSync(join(dataDir, 'run', 'lock')), 'no lock is left')
 
   const again = startStack(t, dataDir)
-  await again.said(/^ready$/)
+  await again.printed(/^ready$/)
   t.equal(await logIn(await again.address('gateway', /REST/)), 200, 'the account is there after a restart')
   const orphans = descendants(again.pid)
   t.ok(orphans.length >= 7, 'three engines and four services run')
   again.child.kill('SIGKILL')
   await once(again.child, 'exit')
   const next = startStack(t, dataDir)
-  await next.said(/^ready$/)
+  await next.printed(/^ready$/)
   t.same(alive(orphans), [], 'a killed run leaves no process behind, and the next one waits for that')
   t.equal(await logIn(await next.address('gateway', /REST/)), 200, 'the account is there after a crash')
   const last = descendants(next.pid)
@@ -111,7 +111,7 @@ t.test('it starts, keeps itself running with its data, and leaves nothing behind
 
 t.test('it stops when the make that started it is killed', async (t) => {
   const stack = startStack(t, temporaryDataDir(t), {}, ['make', '--no-print-directory', 'run'])
-  await stack.said(/^ready$/)
+  await stack.printed(/^ready$/)
   const processes = descendants(stack.pid)
   t.ok(processes.length >= 8)
   stack.child.kill('SIGKILL')

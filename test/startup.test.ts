@@ -1,4 +1,4 @@
-/** Starting with something missing: a dependency that comes later, and a configuration that cannot be used. */
+/** Starts without a dependency, with an invalid configuration, and with a port in use. */
 
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, writeFileSync } from 'node:fs'
@@ -10,45 +10,40 @@ import { until } from '#common/testing/until.ts'
 import { createProduct, newAddress, password } from './support/product.ts'
 import { startTcpProxy } from './support/tcp-proxy.ts'
 
-t.test('services that start before what they need are not ready, say why, and become ready', async (t) => {
-  const proxyPort = await freePort()
-  const redis = new URL(process.env.TEST_REDIS_URL as string)
-  const target = { host: redis.hostname, port: Number(redis.port) }
-  redis.port = String(proxyPort)
-  const product = await createProduct(t, { REDIS_URL: redis.href })
-  product.start('gateway')
-  await until('the gateway lives', () =>
-    product.ops('gateway', '/livez').then(
-      ({ ok }) => ok,
-      () => false
-    )
-  )
-  const verbose = async (name: 'gateway' | 'session-svc') => (await product.ops(name, '/readyz?verbose')).text()
-  t.equal((await product.ops('gateway', '/readyz')).status, 503)
-  t.match(await verbose('gateway'), /\[-\] session-svc: /)
-  const early = await product.call('POST', '/auth', { json: { email: newAddress(), password } })
-  t.equal(early.status, 503)
-  t.ok(early.headers.get('retry-after'))
+t.test(
+  'services that start before their dependencies report the reason in /readyz, and become ready later',
+  async (t) => {
+    const proxyPort = await freePort()
+    const redis = new URL(process.env.TEST_REDIS_URL as string)
+    const target = { host: redis.hostname, port: Number(redis.port) }
+    redis.port = String(proxyPort)
+    const product = await createProduct(t, { REDIS_URL: redis.href })
+    product.start('gateway')
+    await until('the gateway is alive', () => product.isAlive('gateway'))
+    const verbose = async (name: 'gateway' | 'session-svc') => (await product.ops(name, '/readyz?verbose')).text()
+    t.equal((await product.ops('gateway', '/readyz')).status, 503)
+    t.match(await verbose('gateway'), /\[-\] session-svc: /)
+    const early = await product.call('POST', '/auth', { json: { email: newAddress(), password } })
+    t.equal(early.status, 503)
+    t.ok(early.headers.get('retry-after'))
 
-  product.start('session-svc', 'user-svc')
-  await until('session-svc lives', () =>
-    product.ops('session-svc', '/livez').then(
-      ({ ok }) => ok,
-      () => false
+    product.start('session-svc', 'user-svc')
+    await until('session-svc is alive', () => product.isAlive('session-svc'))
+    await until('session-svc names Redis', async () =>
+      /\[-\] redis: cannot be reached/.test(await verbose('session-svc'))
     )
-  )
-  await until('it says why', async () => /\[-\] redis: cannot be reached/.test(await verbose('session-svc')))
-  t.notOk(await product.isReady('gateway'))
+    t.notOk(await product.isReady('gateway'))
 
-  const proxy = await startTcpProxy(proxyPort, target)
-  t.teardown(proxy.close)
-  for (const name of ['session-svc', 'user-svc', 'gateway'] as const) {
-    await until(`${name} is ready`, () => product.isReady(name))
+    const proxy = await startTcpProxy(proxyPort, target)
+    t.teardown(proxy.close)
+    for (const name of ['session-svc', 'user-svc', 'gateway'] as const) {
+      await until(`${name} is ready`, () => product.isReady(name))
+    }
+    t.equal((await product.call('POST', '/reg', { json: { email: newAddress(), password } })).status, 201)
   }
-  t.equal((await product.call('POST', '/reg', { json: { email: newAddress(), password } })).status, 201)
-})
+)
 
-t.test('a bad configuration is one line that names the key, and exit code 1', async (t) => {
+t.test('an invalid configuration is one line that names the key, and exit code 1', async (t) => {
   const file = join(mkdtempSync(join(tmpdir(), 'config-')), 'config.yml')
   const run = (content: string, env: Record<string, string> = {}) => {
     writeFileSync(file, content)
@@ -85,7 +80,7 @@ t.test('a bad configuration is one line that names the key, and exit code 1', as
   }
 })
 
-t.test('a port that is taken is one line', async (t) => {
+t.test('a port in use is one line', async (t) => {
   const product = await createProduct(t)
   product.start('session-svc')
   await until('session-svc is ready', () => product.isReady('session-svc'))
@@ -95,7 +90,7 @@ t.test('a port that is taken is one line', async (t) => {
   t.match(stderr, new RegExp(`^session-svc: cannot listen on port ${product.ports.sessions}: EADDRINUSE\n$`))
 })
 
-t.test('a host whose name is not found is one line that names it', async (t) => {
+t.test('an unknown host name is one line that names it', async (t) => {
   const product = await createProduct(t)
   const env = { ...product.env, SESSION_SVC_OPS_HOST: 'host.invalid' }
   const { status, stderr } = spawnSync(process.execPath, ['session-svc/server.ts'], { env, encoding: 'utf8' })

@@ -1,14 +1,14 @@
-/** What a person sees of a test run: one line for each file, each failure once. */
+/** The report of a test run: one line for each file, each failure once. */
 
 import t from 'tap'
 import { reportTap } from './tap-report.ts'
 
 async function read(text: string) {
-  const said: string[] = []
+  const printed: string[] = []
   async function* lines() {
     yield* text.split('\n')
   }
-  return { counts: await reportTap(lines(), (line) => said.push(line)), said: said.join('\n') }
+  return { counts: await reportTap(lines(), (line) => printed.push(line)), printed: printed.join('\n') }
 }
 
 const passing = `
@@ -46,21 +46,21 @@ not ok 2 - b.test.ts # time=1ms
   ...
 `
 
-t.test('it counts assertions, not the tests around them', async (t) => {
-  const { counts, said } = await read(passing)
+t.test('counts assertions, not the tests around them', async (t) => {
+  const { counts, printed } = await read(passing)
   t.same(counts, { passed: 2, failed: 0, skipped: 2 })
-  t.equal(said, 'ok         4  a.test.ts')
+  t.equal(printed, 'ok         4  a.test.ts')
 })
 
-t.test('it shows a failure once, with its path and what is known of it', async (t) => {
-  const { counts, said } = await read(`TAP version 14\n1..2${passing}${failing}# { total: 2 }`)
+t.test('prints a failure once, with its path and diagnostic', async (t) => {
+  const { counts, printed } = await read(`TAP version 14\n1..2${passing}${failing}# { total: 2 }`)
   t.same(counts, { passed: 2, failed: 1, skipped: 2 })
   const failure = '\nFAILED b.test.ts > outer > one is two\ndiff: |\n  ok 7 - this is no test point'
-  t.equal(said, ['ok         4  a.test.ts', failure, 'FAILED     1  b.test.ts'].join('\n'))
+  t.equal(printed, ['ok         4  a.test.ts', failure, 'FAILED     1  b.test.ts'].join('\n'))
 })
 
-t.test('a file that crashes outside of any assertion is a failure', async (t) => {
-  const { counts, said } = await read(`# Subtest: c.test.ts
+t.test('counts a file that crashes outside of an assertion as a failure', async (t) => {
+  const { counts, printed } = await read(`# Subtest: c.test.ts
     ok 1 - fine
     1..1
 not ok 1 - c.test.ts # time=1ms
@@ -68,10 +68,10 @@ not ok 1 - c.test.ts # time=1ms
   signal: SIGSEGV
   ...`)
   t.same(counts, { passed: 1, failed: 1, skipped: 0 })
-  t.match(said, /FAILED c\.test\.ts\nsignal: SIGSEGV/)
+  t.match(printed, /FAILED c\.test\.ts\nsignal: SIGSEGV/)
 })
 
-t.test('a run that is cut short is a failure', async (t) => {
+t.test('counts an incomplete run as a failure', async (t) => {
   const { counts } = await read(
     '# Subtest: c.test.ts\n    ok 1 - fine\nnot ok 3 - timeout!\n  ---\n  expired: TAP\n  ...'
   )

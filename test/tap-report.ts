@@ -1,6 +1,6 @@
-/** Reads the TAP of a test run as it comes: one line for each file, failures in full, and the counts. */
+/** Reports a test run from its TAP: one line for each file, failures in full, and the counts. */
 
-/** How many assertions there were; what is marked as still to do counts as skipped. */
+/** Numbers of assertions; TODO counts as skipped. */
 export interface Counts {
   passed: number
   failed: number
@@ -10,7 +10,7 @@ export interface Counts {
 const pointPattern = /^( *)(not )?ok \d+(?: - (.*?))?(?: # (time|SKIP|TODO)\b.*)?$/i
 const subtestPattern = /^( *)# Subtest: (.*)$/
 
-/** Reads TAP to its end, and prints failures, skips and comments. */
+/** Reads TAP to its end and prints a line for each file and each failure. */
 export async function reportTap(lines: AsyncIterable<string>, print: (text: string) => void): Promise<Counts> {
   const counts = { passed: 0, failed: 0, skipped: 0 }
   const diagnostic = diagnosticReader()
@@ -58,7 +58,7 @@ export async function reportTap(lines: AsyncIterable<string>, print: (text: stri
   return counts
 }
 
-/** Reads the YAML block that may follow a test point, which may hold anything, TAP included. */
+/** Reads the YAML block after a test point, which may contain anything, even TAP. */
 function diagnosticReader() {
   let opening = ''
   let block: string[] | undefined
@@ -71,7 +71,7 @@ function diagnosticReader() {
   }
 
   return {
-    /** The next block goes to `then`, without its indentation; nothing if none follows. */
+    /** Passes the next block to `then` without its indentation; an empty text if none follows. */
     start(depth: number, then: (text: string) => void): void {
       end()
       opening = `${' '.repeat(depth * 4 + 2)}---`

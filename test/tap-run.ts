@@ -11,7 +11,7 @@ const patterns = [
   'test/**/*.test.ts'
 ]
 
-/** Runs the named files, or all there are. A run that fails without a failed test counts as one. */
+/** Runs the named files, or all. A run that fails without a failed test counts as one failure. */
 export async function runTap(
   files: string[],
   env: NodeJS.ProcessEnv,

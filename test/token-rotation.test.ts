@@ -115,7 +115,7 @@ await fieldCase(t, 25, wrong, async (t) => {
     t.equal((await second.call(method, path, options)).status, 503, `${method} ${path}`)
   }
   t.equal((await first.call('GET', '/session', { token })).status, 200, 'nothing was done')
-  await traffic.works('POST /reg', 'POST /auth', 'GET /session')
+  await traffic.untilServed('POST /reg', 'POST /auth', 'GET /session')
 
   requireServed(t, await traffic.end())
 })

@@ -27,7 +27,7 @@ export type Fault =
 
 export type Testbed = Awaited<ReturnType<typeof createTestbed>>
 
-const proxyFaults = { slow: 'slow', resetting: 'reset', unresponsive: 'mute' } as const
+const proxyFaults = { slow: 'slow', resetting: 'reset', unresponsive: 'unresponsive' } as const
 const answering: ServiceName[] = ['session-svc', 'user-svc', 'gateway']
 // A gateway is ready once it has seen user-svc ready.
 const readyWithout: Record<Target, ServiceName[]> = {

@@ -1,4 +1,4 @@
-/** Requests of clients that disconnect: each is sent on a connection of its own, which is reset after some milliseconds. */
+/** Requests of clients that disconnect: each has its own connection, which is reset after some milliseconds. */
 
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -10,9 +10,9 @@ interface AbortedRequests {
 }
 
 /**
- * Sends the same request again and again at a steady pace; on a machine that is too slow, at a lower one.
+ * Repeats a request at a steady rate, or at a lower one on a slow machine.
  *
- * @returns how many clients disconnected before a response
+ * @returns the number of clients that disconnected before a response
  */
 export async function sendAborted(
   port: number,
@@ -30,7 +30,7 @@ export async function sendAborted(
   return (await Promise.all(pending)).filter((isAborted) => isAborted).length
 }
 
-/** @returns whether there was no response before the client disconnected */
+/** @returns whether the client disconnected before a response */
 function sendOne(port: number, request: string, abortAfterMs: number): Promise<boolean> {
   return new Promise((resolve) => {
     let isAborted = true

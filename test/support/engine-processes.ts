@@ -1,4 +1,4 @@
-/** Engines whose processes a test kills, freezes, empties and starts again; none outlives the test. */
+/** Engines that a test kills, freezes, empties and restarts. None outlives the test. */
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -17,24 +17,23 @@ import { descendants } from './stack-run.ts'
 
 type EngineName = 'postgres' | 'redis' | 'kafka'
 
-/** An engine in the hands of a test. */
 interface EngineProcess {
   port: number
-  /** Starts it with the data that it has, and resolves to its address once it answers. */
+  /** Starts the engine with its data and, when it answers, resolves to its address. */
   start(): Promise<string>
-  /** Ends it without a word; its data stay. */
+  /** Kills the engine and keeps its data. */
   kill(): Promise<void>
-  /** Stops or continues all of its processes. */
+  /** Suspends all of its processes. */
   freeze(): void
   thaw(): void
-  /** Removes the data of an engine that does not run. */
+  /** Removes the data of a stopped engine. */
   empty(): void
 }
 
-/** @param kafkaAdvertisedPort where clients of the broker are sent */
+/** @param kafkaAdvertisedPort the port that the broker announces to clients */
 export async function createEngineProcesses(t: Pick<Test, 'teardown'>, kafkaAdvertisedPort: number) {
   const directory = mkdtempSync(join(tmpdir(), 'engines-'))
-  // PostgreSQL runs as a user of its own.
+  // PostgreSQL runs as another user.
   chmodSync(directory, 0o755)
   const reaper = startReaper(3000)
   const children = new Map<string, ChildProcess>()
@@ -58,7 +57,7 @@ export async function createEngineProcesses(t: Pick<Test, 'teardown'>, kafkaAdve
     reaperPid: reaper.pid
   }
 
-  /** PostgreSQL's backends are in process groups of their own. */
+  /** Signals descendants too: PostgreSQL's backends have their own process groups. */
   function signal(name: EngineName, signal: NodeJS.Signals): void {
     const { pid, exitCode, signalCode } = children.get(name) ?? {}
     if (pid === undefined || exitCode !== null || signalCode !== null) return
@@ -66,7 +65,7 @@ export async function createEngineProcesses(t: Pick<Test, 'teardown'>, kafkaAdve
       try {
         process.kill(each, signal)
       } catch (error) {
-        // It has ended meanwhile.
+        // The process has ended.
         if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
       }
     }

@@ -1,9 +1,9 @@
-/** What a load balancer does for a service with several instances: each connection goes to the first one that takes it. */
+/** A minimal load balancer: each connection goes to the first instance that accepts it. */
 
 import { connect, createServer, type Socket } from 'node:net'
 import type { Test } from 'tap'
 
-/** Listens on a port of its own; ends with the test. */
+/** Listens on a free port until the end of the test. */
 export async function startFailoverProxy(t: Pick<Test, 'teardown'>, ports: number[]): Promise<number> {
   const sockets = new Set<Socket>()
 

@@ -1,4 +1,4 @@
-/** An engine of the test's own, to be frozen, killed and started again while the others' tests run on. */
+/** An engine for one test, which freezes, kills and restarts it. */
 
 import { spawn } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
@@ -14,7 +14,7 @@ import { descendants } from './stack-run.ts'
 
 type Teardown = Pick<Test, 'teardown'>
 
-/** A PostgreSQL; one that is killed is started again a second later, with its data. */
+/** A PostgreSQL that restarts with its data a second after a kill. */
 export async function startOwnPostgres(t: Teardown) {
   const directory = temporaryFolder(t)
   const supervisor = createSupervisor(join(directory, 'run'), () => {})
@@ -31,12 +31,12 @@ export async function startOwnPostgres(t: Teardown) {
   })
   const leader = () => descendants(process.pid).find(([, command]) => command.includes(`port=${port}`))?.[0] ?? 0
 
-  /** To all of its processes: each connection has one, which would go on. */
+  /** Signals all of its processes, because each connection has its own. */
   function signal(name: NodeJS.Signals): void {
     const pid = leader()
-    // To 0, a signal goes to the whole process group of the test.
+    // A signal to 0 would reach the process group of the test.
     if (pid === 0) throw new Error('no PostgreSQL runs')
-    // The leader first when it stops, so that it starts no other, and last when it goes on.
+    // The leader stops first, so that it starts no process, and continues last.
     const pids = [pid, ...descendants(pid).map(([each]) => each)]
     for (const each of name === 'SIGCONT' ? pids.toReversed() : pids) process.kill(each, name)
   }
@@ -48,7 +48,7 @@ export async function startOwnPostgres(t: Teardown) {
   return { url, port, signal }
 }
 
-/** A Redis that keeps what it is told over a crash. */
+/** A Redis that keeps its data over a crash. */
 export async function startOwnRedis(t: Teardown) {
   const directory = join(temporaryFolder(t), 'redis')
   mkdirSync(directory)

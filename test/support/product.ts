@@ -1,4 +1,4 @@
-/** The product as processes of its own, on free ports and a database of its own, for end-to-end tests. */
+/** The product as child processes, with its own ports and database, for end-to-end tests. */
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -10,20 +10,19 @@ import { freePort } from '#common/testing/ports.ts'
 import { createTestDatabase, engineAddress } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
 
-/** How long a process may take from its start to readiness: log-sink joins a group of a broker that a busy machine delays. */
+/** How long a process may take from its start to readiness: on a busy machine the broker delays log-sink's group. */
 export const startWithinMs = 90_000
 
 export type ServiceName = 'session-svc' | 'user-svc' | 'gateway' | 'log-sink'
 
-/** What an answer of the gateway was. */
 export interface Answer {
   status: number
   headers: Headers
-  // biome-ignore lint/suspicious/noExplicitAny: tests look into bodies of many shapes
+  // biome-ignore lint/suspicious/noExplicitAny: tests read bodies of many types
   body: any
 }
 
-/** For tests in which speed is not under test: a busy machine needs time. */
+/** Budgets for a busy machine, in tests that do not test them. */
 export const longBudgets = {
   GATEWAY_BUDGETS_SESSION: '20s',
   GATEWAY_BUDGETS_LOGOUT: '20s',
@@ -35,7 +34,7 @@ export const longBudgets = {
   LOG_STDOUT: 'warn'
 }
 
-/** Prepares the product; `start` starts services of it. All of it ends with the test. */
+/** Prepares the product. `start` starts its services. The test stops them. */
 export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record<string, string> = {}) {
   const [rest, gatewayOps, users, userOps, sessions, sessionOps, sinkOps] = (await Promise.all(
     Array.from({ length: 7 }, freePort)
@@ -60,7 +59,7 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
     LOG_SINK_OPS_PORT: String(sinkOps),
     LOG_SPOOL_DIRECTORY: join(dataDir, 'spool'),
     LOG_SINK_DIRECTORY: join(dataDir, 'logs'),
-    // What services log is also what they print, for tests to look at.
+    // Services print their whole log, for `output`.
     LOG_STDOUT: 'trace',
     ...overrides
   }
@@ -83,7 +82,7 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
     }
   }
 
-  /** Sends a signal and waits for the end. Answers with the exit code, or the signal that ended it. */
+  /** Sends a signal and waits for the end. @returns the exit code, or the signal that ended the process */
   async function stop(name: ServiceName, signal: NodeJS.Signals = 'SIGTERM'): Promise<number | string | null> {
     const child = running.get(name)
     if (!child || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null
@@ -96,11 +95,13 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
 
   const ops = (name: ServiceName, path: string) =>
     fetch(`http://127.0.0.1:${opsPorts[name]}${path}`, { signal: AbortSignal.timeout(5000) })
-  const isReady = (name: ServiceName) =>
-    ops(name, '/readyz').then(
+  const isOk = (name: ServiceName, path: string) =>
+    ops(name, path).then(
       ({ ok }) => ok,
       () => false
     )
+  const isReady = (name: ServiceName) => isOk(name, '/readyz')
+  const isAlive = (name: ServiceName) => isOk(name, '/livez')
 
   async function call(method: string, path: string, options: { token?: string; json?: unknown } = {}): Promise<Answer> {
     const headers: Record<string, string> = {
@@ -111,6 +112,17 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
     const response = await fetch(`http://127.0.0.1:${rest}${path}`, { method, headers, body })
     const text = await response.text()
     return { status: response.status, headers: response.headers, body: text === '' ? undefined : JSON.parse(text) }
+  }
+
+  /** Registers an account; repeats a registration that a busy machine sheds. */
+  async function register(): Promise<{ email: string; token: string }> {
+    const email = newAddress()
+    let answer: Answer | undefined
+    await until('an account is registered', async () => {
+      answer = await call('POST', '/reg', { json: { email, password } })
+      return answer.status === 201
+    })
+    return { email, token: answer?.body.session.token }
   }
 
   t.teardown(async () => {
@@ -127,11 +139,13 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
     stop,
     ops,
     isReady,
+    isAlive,
     call,
-    /** What the services have written so far. */
+    register,
+    /** The output of the services so far. */
     output: (name?: ServiceName) => (name ? (output[name] ?? '') : Object.values(output).join('')),
     process: (name: ServiceName) => running.get(name),
-    /** Starts the services that answer requests, and those that are named besides. */
+    /** Starts the services that answer requests, and the named ones, until all are ready. */
     async startAll(...more: ServiceName[]): Promise<void> {
       const names = ['session-svc', 'user-svc', 'gateway', ...more] as const
       start(...names)
@@ -142,7 +156,7 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
 }
 
 let addresses = 0
-/** An address that nobody else has. */
+/** A unique email address. */
 export const newAddress = () => `person${++addresses}-${randomBytes(4).toString('hex')}@example.org`
 
 export const password = 'correct horse battery staple'

@@ -1,4 +1,4 @@
-/** One run of `make run`'s program for tests: on free ports, with data of its own, with what it prints. */
+/** A run of `make run`'s program for tests, on free ports and a given data directory, and its output. */
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -24,7 +24,7 @@ const anyPort = Object.fromEntries(
   ].map((name) => [name, '0'])
 )
 
-/** Starts the stack; the test ends it in any case. `command` is what `make run` executes, or `make` itself. */
+/** Starts the stack with the program of `make run`, or with another `command`. The test kills it at its end. */
 export function startStack(
   t: Pick<Test, 'teardown'>,
   dataDir: string,
@@ -36,11 +36,11 @@ export function startStack(
     ...anyPort,
     STACK_DATA_DIR: dataDir,
     USER_SVC_PASSWORD_COST: '4',
-    // The tests ask again and again until something is back.
+    // Tests poll until a service has recovered.
     GATEWAY_RATE_LIMIT_ENABLED: 'false',
     ...overrides
   }
-  // Those of the make that runs the tests.
+  // Variables of the make that runs the tests.
   for (const name of ['MAKELEVEL', 'MAKEFLAGS', 'MFLAGS', 'MAKEOVERRIDES']) delete env[name]
   const child = spawn(command[0] as string, command.slice(1), { env, stdio: ['ignore', 'pipe', 'pipe'] })
   const exited = once(child, 'exit') as Promise<[number | null, string | null]>
@@ -53,25 +53,25 @@ export function startStack(
     await exited
   })
 
-  /** Waits for a line that it prints, also one that it has printed already. */
-  async function said(pattern: RegExp, timeoutMs = 150_000): Promise<string> {
+  /** Waits for a line of standard output; earlier lines count. */
+  async function printed(pattern: RegExp, timeoutMs = 150_000): Promise<string> {
     const matches = (line: string) => pattern.test(line)
     await until(String(pattern), () => lines.some(matches), timeoutMs).catch((error) => {
-      throw new Error(`${error.message}; said so far:\n${[...lines, ...errors].join('\n')}`)
+      throw new Error(`${error.message}; output so far:\n${[...lines, ...errors].join('\n')}`)
     })
     return lines.find(matches) as string
   }
 
   /** An address from the table. */
   async function address(name: string, what: RegExp): Promise<string> {
-    const row = await said(new RegExp(`^${name} +\\S+ +${what.source}`))
+    const row = await printed(new RegExp(`^${name} +\\S+ +${what.source}`))
     return row.split(/ +/)[1] as string
   }
 
-  return { pid: child.pid as number, child, exited, lines, errors, said, address }
+  return { pid: child.pid as number, child, exited, lines, errors, printed, address }
 }
 
-/** The processes under a process, whatever their group: `[pid, command line]`. Linux only. */
+/** The descendants of a process, whatever their process group. Linux only. */
 export function descendants(ancestor: number): [pid: number, command: string][] {
   const parents = new Map(processIds().map((pid) => [pid, parentOf(pid)]))
   const isUnder = (pid: number | undefined): boolean =>
@@ -79,7 +79,7 @@ export function descendants(ancestor: number): [pid: number, command: string][] 
   return [...parents.keys()].filter(isUnder).map((pid) => [pid, commandOf(pid)])
 }
 
-/** The processes among these that still run. */
+/** The processes that still run. */
 export function alive(processes: [pid: number, command: string][]): [pid: number, command: string][] {
   return processes.filter(([pid]) => isAlive(pid))
 }

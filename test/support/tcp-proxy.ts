@@ -1,66 +1,79 @@
-/** A TCP proxy in front of an engine or a service, for tests that take it away, slow it down, cut it off, and give it back. */
+/** A TCP proxy in front of an engine or a service, for tests that take it down, delay it, lose its packets, and restore it. */
 
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /**
- * What becomes of connections: bytes pass; they pass late; they are held back, and connections are accepted and never
- * answered; all are reset; none is accepted.
+ * What happens to connections.
+ * - `pass`: bytes pass.
+ * - `slow`: bytes pass with a delay.
+ * - `unresponsive`: bytes wait for the next mode; connections are accepted.
+ * - `lose`: bytes are lost and no connection is closed, like in a network that loses packets. Connections of this time stay lost.
+ * - `reset`: all connections are reset, and new ones too.
+ * - `refuse`: all connections are reset, and new ones are refused.
  */
-type ProxyMode = 'pass' | 'slow' | 'mute' | 'reset' | 'refuse'
+type ProxyMode = 'pass' | 'slow' | 'unresponsive' | 'lose' | 'reset' | 'refuse'
 
-/** Both ways together are a round trip that takes 300 ms longer. */
+/** Both directions together add 300 ms to a round trip. */
 const slowMs = 150
 
-/** Starts to listen, on any free port if none is named; `close` also cuts every connection. The target may be changed later. */
-export async function startTcpProxy(port: number, target: { host: string; port: number }) {
+/** Listens on `port`, 0 for any free one. `close` resets all connections. */
+export async function startTcpProxy(port: number, target: { host?: string; port: number }) {
   const sockets = new Set<Socket>()
+  const lost = new WeakSet<Socket>()
+  const openedAt: number[] = []
+  let address = { host: '127.0.0.1', ...target }
   let mode: ProxyMode = 'pass'
   let release: () => void = () => {}
   let open: Promise<void> = Promise.resolve()
-  let listening = 0
+  let listening = port
   let endedByTarget = 0
 
-  /** Hands on what comes from one side, in its order, when its time has come. */
-  function handOn(from: Socket, to: Socket): void {
+  /** Forwards the bytes and the end of one side in order. */
+  function forward(from: Socket, to: Socket): void {
     let last = Promise.resolve()
     const later = (act: () => void) => {
       const dueAt = performance.now() + (mode === 'slow' ? slowMs : 0)
       last = last.then(async () => {
-        const restMs = dueAt - performance.now()
-        if (restMs > 0) await sleep(restMs)
+        const waitMs = dueAt - performance.now()
+        if (waitMs > 0) await sleep(waitMs)
         await open
-        act()
+        if (!lost.has(from)) act()
       })
     }
-    sockets.add(from)
+    keep(from)
     from.on('data', (chunk) => later(() => to.write(chunk)))
     from.on('end', () => later(() => to.end()))
-    from.on('error', () => {})
     from.on('close', (hadError) => {
-      sockets.delete(from)
-      if (hadError) cut(to)
+      if (hadError && !lost.has(from)) cut(to)
     })
   }
 
+  function keep(socket: Socket): void {
+    sockets.add(socket)
+    socket.on('error', () => {}).on('close', () => sockets.delete(socket))
+  }
+
   const server: Server = createServer({ allowHalfOpen: true }, (client) => {
-    if (mode === 'reset') {
-      cut(client)
+    openedAt.push(performance.now())
+    if (mode === 'reset') return cut(client)
+    if (mode === 'lose') {
+      keep(client.resume())
       return
     }
-    const upstream = connect({ ...target, allowHalfOpen: true })
-    // Of two sides that close, the first one ends the connection.
+    const upstream = connect({ ...address, allowHalfOpen: true })
+    // The side that closes first ends the connection.
     upstream.once('end', () => {
       if (!client.readableEnded && !client.destroyed) endedByTarget += 1
     })
-    handOn(client, upstream)
-    handOn(upstream, client)
+    forward(client, upstream)
+    forward(upstream, client)
   })
 
   async function listen(): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
-      server.listen(listening || port, '127.0.0.1', () => {
+      server.listen(listening, '127.0.0.1', () => {
         server.off('error', reject)
         resolve()
       })
@@ -79,15 +92,23 @@ export async function startTcpProxy(port: number, target: { host: string; port: 
   await listen()
   return {
     port: listening,
-    /** Connections that the target ended, and not its client. */
+    /** When each connection was accepted. */
+    openedAt,
+    /** The number of connections that the target ended, and not its client. */
     endedByTarget: () => endedByTarget,
     async become(next: ProxyMode): Promise<void> {
       mode = next
       release()
-      open = next === 'mute' ? new Promise((resolve) => (release = resolve)) : Promise.resolve()
+      open = next === 'unresponsive' ? new Promise((resolve) => (release = resolve)) : Promise.resolve()
+      if (next === 'lose') for (const socket of sockets) lost.add(socket)
       if (next === 'reset' || next === 'refuse') cutAll()
       if (next === 'refuse') await unlisten()
       else if (!server.listening) await listen()
+    },
+    /** Resets all connections and forwards new ones to another port. */
+    moveTo(next: number): void {
+      address = { ...address, port: next }
+      cutAll()
     },
     async close(): Promise<void> {
       release()
@@ -97,7 +118,7 @@ export async function startTcpProxy(port: number, target: { host: string; port: 
   }
 }
 
-/** Resets a connection. One that is being ended cannot be: Node.js would never close it. */
+/** Resets a connection. Node.js 24 would never close one that is being ended; no upstream issue known. */
 function cut(socket: Socket): void {
   if (socket.writableEnded) socket.destroy()
   else socket.resetAndDestroy()

@@ -1,4 +1,4 @@
-/** Requests of all routes at a steady pace while something is being broken, and what became of them. */
+/** Requests to all routes at a steady rate during a fault, and their responses. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
@@ -7,29 +7,28 @@ import { type Answer, newAddress, password } from './product.ts'
 
 type Call = (method: string, path: string, options?: { token?: string; json?: unknown }) => Promise<Answer>
 
-/** What one request was answered, and when. */
 export interface Outcome {
   route: string
-  /** 0: the connection broke without an answer. */
+  /** 0: the connection broke before a response. */
   status: number
   startedAt: number
   endedAt: number
 }
 
 /**
- * Sends `perSecond` requests a second, whether or not the ones before are answered, until it is ended.
+ * Sends `perSecond` requests a second, whether or not earlier ones are answered, until `end` is called.
  *
  * @param sessionChecks requests of `GET /session` beside each log-in and each registration
  */
 export async function startTraffic(t: Pick<Test, 'teardown'>, call: Call, perSecond = 20, sessionChecks = 1) {
   const email = newAddress()
   await call('POST', '/reg', { json: { email, password } })
-  // Of another account: an account has only so many sessions, and the oldest end when there are more.
+  // Of another account: log-ins beyond the maximum of sessions end the oldest sessions.
   const { body } = await call('POST', '/reg', { json: { email: newAddress(), password } })
   const token = body.session.token as string
   const outcomes: Outcome[] = []
   const pending = new Set<Promise<unknown>>()
-  let over = false
+  let isOver = false
 
   async function timed(method: string, path: string, options: Parameters<Call>[2]): Promise<Answer | undefined> {
     const startedAt = performance.now()
@@ -39,7 +38,7 @@ export async function startTraffic(t: Pick<Test, 'teardown'>, call: Call, perSec
     return answer
   }
 
-  /** Someone who comes, looks around, and leaves one way or the other. */
+  /** A registration, then a deletion or a log-out. */
   async function visit(): Promise<void> {
     const answer = await timed('POST', '/reg', { json: { email: newAddress(), password } })
     const token = answer?.status === 201 ? (answer.body.session.token as string) : undefined
@@ -50,7 +49,7 @@ export async function startTraffic(t: Pick<Test, 'teardown'>, call: Call, perSec
   const kinds = [...checks, () => timed('POST', '/auth', { json: { email, password } }), ...checks, visit]
 
   async function run(): Promise<void> {
-    for (let turn = 0; !over; turn += 1) {
+    for (let turn = 0; !isOver; turn += 1) {
       const work: Promise<unknown> = (kinds[turn % kinds.length] as () => Promise<unknown>)()
       pending.add(work)
       void work.finally(() => pending.delete(work))
@@ -61,11 +60,11 @@ export async function startTraffic(t: Pick<Test, 'teardown'>, call: Call, perSec
 
   const running = run()
   t.teardown(() => {
-    over = true
+    isOver = true
   })
   return {
-    /** Waits until requests of these routes that were sent from now on have succeeded. @returns milliseconds */
-    async works(...routes: string[]): Promise<number> {
+    /** Waits until requests to these routes that start from now on have succeeded. @returns milliseconds */
+    async untilServed(...routes: string[]): Promise<number> {
       const from = performance.now()
       const successes = () =>
         routes.map((route) =>
@@ -76,16 +75,16 @@ export async function startTraffic(t: Pick<Test, 'teardown'>, call: Call, perSec
       await until(`${routes} succeed`, () => successes().every((each) => each !== undefined), 30_000)
       return Math.round(Math.max(...successes().map((each) => (each as Outcome).endedAt)) - from)
     },
-    /** Stops sending and waits for all answers. */
+    /** Stops sending and waits for all responses. */
     async end(): Promise<Outcome[]> {
-      over = true
+      isOver = true
       await running
       return outcomes
     }
   }
 }
 
-/** How often each route was answered by each status, for a comment. */
+/** The number of responses by route and status, for a comment. */
 export function summary(outcomes: Outcome[]): string {
   const counts = new Map<string, number>()
   for (const { route, status } of outcomes) {
@@ -98,7 +97,7 @@ export function summary(outcomes: Outcome[]): string {
     .join(', ')
 }
 
-/** In how many milliseconds nine of ten answers of a route came, and all of them. */
+/** The longest duration of nine tenths of the responses of a route, and of all. */
 export function durationsMs(outcomes: Outcome[], route: string): { most: number; all: number } {
   const took = outcomes
     .filter((each) => each.route === route)

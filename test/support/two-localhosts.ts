@@ -5,7 +5,7 @@ import dns from 'node:dns'
 const addresses = [
   { address: '127.0.0.1', family: 4 },
   { address: '127.0.0.2', family: 4 },
-  // Of the documentation's network: no machine has it.
+  // Of the network for documentation, which no machine has.
   { address: '2001:db8::1', family: 6 }
 ]
 const { lookup } = dns

@@ -8,7 +8,7 @@ import { NotConnectedError, toConnectError } from '#common/errors/driver-errors.
 import { fieldCase } from '#common/testing/field-cases.ts'
 import { freePort } from '#common/testing/ports.ts'
 import { until } from '#common/testing/until.ts'
-import { startLossyProxy } from '../../test/support/lossy-proxy.ts'
+import { startTcpProxy } from '../../test/support/tcp-proxy.ts'
 import { connectDatabase } from '../database.ts'
 import { createTestPool, maxConnections } from './pool.ts'
 
@@ -38,15 +38,16 @@ t.test('a connect that fails is certainly not applied, for a write too', async (
 })
 
 t.test('a connection that does not respond to a ping is closed together with all idle connections', async (t) => {
-  let proxy: Awaited<ReturnType<typeof startLossyProxy>> | undefined
+  let proxy: Awaited<ReturnType<typeof startTcpProxy>> | undefined
   const { warmUp, isReadOnly, query } = await createTestPool(t, async (url) => {
-    proxy = await startLossyProxy(t, { port: Number(url.port) })
+    proxy = await startTcpProxy(0, { port: Number(url.port) })
+    t.teardown(proxy.close)
     url.port = String(proxy.port)
   })
   await warmUp()
   t.equal(proxy?.openedAt.length, maxConnections)
-  proxy?.fallSilent()
-  proxy?.speak()
+  await proxy?.become('lose')
+  await proxy?.become('pass')
   await t.rejects(isReadOnly(), { message: 'Query read timeout' })
   await t.resolves(isReadOnly(), 'the next ping uses a new connection')
   await Promise.all(Array.from({ length: 3 * maxConnections }, query))

@@ -1,4 +1,4 @@
-/** compose.yaml with Docker Compose: it starts from a checkout under umask 077, keeps itself running, and keeps its data. */
+/** compose.yaml with Docker Compose: it starts from a checkout under umask 077, restarts its containers, and keeps its data. */
 
 import { readFileSync } from 'node:fs'
 import t from 'tap'
@@ -49,7 +49,7 @@ t.test('no container has more permissions than it needs', async (t) => {
     t.same(HostConfig.SecurityOpt, ['no-new-privileges:true'], `${name} can get no privileges`)
     t.equal(HostConfig.Privileged, false, name)
     t.equal(Config.User, services[name]?.user, `${name} is not root`)
-    t.equal(HostConfig.PidsLimit, 1000, `${name} cannot fill the table of processes`)
+    t.equal(HostConfig.PidsLimit, 1000, `${name} has a limit of processes`)
     for (const { Type, RW, Destination } of Mounts)
       t.equal(RW, Type === 'volume', `${name} writes to volumes only: ${Destination}`)
     const published = Object.values(HostConfig.PortBindings).flat()
@@ -59,7 +59,7 @@ t.test('no container has more permissions than it needs', async (t) => {
   }
 })
 
-t.test('a second `up` recreates nothing and loses no request', async (t) => {
+t.test('a second `up` recreates no container and loses no request', async (t) => {
   const identity = async () =>
     [...(await containers())].map(([name, { Id, State }]) => [name, Id, State.StartedAt]).toSorted()
   const before = await identity()
@@ -83,11 +83,11 @@ t.test('the data survive `down` and `up`', async (t) => {
   t.equal((await call('GET', '/session', { token })).status, 200, 'the session')
 })
 
-t.test('everything heals after each container is killed at once', async (t) => {
+t.test('the product recovers when all containers are killed at once', async (t) => {
   const before = await containers()
   const startedAt = performance.now()
   for (const { State } of before.values()) process.kill(State.Pid, 'SIGKILL')
-  await until('each is started again', async () => {
+  await until('each is restarted', async () => {
     const now = await containers()
     return longRunning.every(
       (name) => now.get(name)?.State.Pid && now.get(name)?.State.Pid !== before.get(name)?.State.Pid

@@ -1,4 +1,4 @@
-/** `make run` with a Docker engine: the engines are containers, keep their data, are restarted, and end with it. */
+/** `make run` with Docker: the engines are containers, keep their data, are restarted, and stop with the run. */
 
 import { readdirSync } from 'node:fs'
 import t from 'tap'
@@ -13,7 +13,7 @@ const daemon = await startDaemon({ bridged: true })
 t.teardown(daemon.stop)
 const engines = ['kafka', 'postgres', 'redis']
 
-/** The identifiers of the containers that run, by the engine's name. */
+/** The ids of the running containers, by engine. */
 async function containers(): Promise<Map<string, string>> {
   const rows = (await daemon.docker('ps', '--no-trunc', '--format', '{{.Names}} {{.ID}}')).split('\n').filter(Boolean)
   return new Map(rows.map((row) => row.slice(row.lastIndexOf('-') + 1).split(' ') as [string, string]))
@@ -28,17 +28,17 @@ async function status(base: string, path: string, json: unknown): Promise<number
   )
 }
 
-t.test('containers hold the data over a stop, a second run and the death of each', async (t) => {
+t.test('the data survive a stop, a second run and the kill of each container', async (t) => {
   const dataDir = temporaryDataDir(t)
   const json = { email: newAddress(), password }
   const first = startStack(t, dataDir, daemon.environment)
-  await first.said(/^ready$/, 120_000)
-  t.comment(`measured: make run with Docker: ${first.lines.find((line) => line.startsWith('everything answers'))}`)
+  await first.printed(/^ready$/, 120_000)
+  t.comment(`measured: make run with Docker: ${first.lines.find((line) => line.startsWith('started in'))}`)
   t.same([...(await containers()).keys()].toSorted(), engines, 'each engine is a container')
   t.same(
     readdirSync(dataDir).filter((name) => engines.includes(name)),
     [],
-    'none is a process of its own'
+    'no engine is a process'
   )
   t.equal(await status(await first.address('gateway', /REST/), '/reg', json), 201)
   first.child.kill('SIGINT')
@@ -46,13 +46,13 @@ t.test('containers hold the data over a stop, a second run and the death of each
   t.equal((await daemon.docker('ps', '--all', '--quiet')).trim(), '', 'no container is left')
 
   const second = startStack(t, dataDir, daemon.environment)
-  await second.said(/^ready$/, 120_000)
+  await second.printed(/^ready$/, 120_000)
   const base = await second.address('gateway', /REST/)
   t.equal(await status(base, '/auth', json), 200, 'a second run keeps the data')
   const before = await containers()
   for (const id of before.values())
     process.kill(Number(await daemon.docker('inspect', '--format', '{{.State.Pid}}', id)), 'SIGKILL')
-  for (const engine of engines) await second.said(new RegExp(`^${engine} ended .*; restarting it`))
+  for (const engine of engines) await second.printed(new RegExp(`^${engine} ended .*; restarting it`))
   await until(
     'new containers run',
     async () => {
@@ -68,9 +68,9 @@ t.test('containers hold the data over a stop, a second run and the death of each
   t.equal((await daemon.docker('ps', '--all', '--quiet')).trim(), '', 'no container is left')
 })
 
-t.test('a killed run leaves no container', async (t) => {
+t.test('removes the containers of a killed run', async (t) => {
   const stack = startStack(t, temporaryDataDir(t), daemon.environment)
-  await stack.said(/^ready$/, 120_000)
+  await stack.printed(/^ready$/, 120_000)
   stack.child.kill('SIGKILL')
   await until('its containers end', async () => (await containers()).size === 0, 60_000)
 })

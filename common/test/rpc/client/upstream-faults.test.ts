@@ -213,7 +213,7 @@ t.test(
     const { client, probe, breaker } = caller(proxy.port)
     const call = codeOf(client.createSession({ userId }, { timeoutMs: 10_000 }))
     await sleep(100)
-    await proxy.become('mute')
+    await proxy.become('unresponsive')
     await t.rejects(probe(), { code: Code.DeadlineExceeded })
     while ((await breaker()) === 0) await sleep(20)
     t.equal(await codeOf(client.validateSession({ token: 'x' })), Code.Unavailable)

@@ -1,0 +1,64 @@
+/** compose.yaml for the tests that compare it with the code. */
+
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parse as parseYaml } from 'yaml'
+import type { Key } from '#common/config/keys.ts'
+import { environmentName, forEachKey, type Schema } from '#common/config/load.ts'
+import { schema as whole } from '../../stack/config.ts'
+
+export interface ComposeService {
+  image: string
+  build?: string
+  extends?: { file: string; service: string }
+  command?: string[]
+  environment?: Record<string, string | number>
+  depends_on?: Record<string, { condition: string }>
+  ports?: { target: number; host_ip: string }[]
+  networks: string[]
+  healthcheck?: { test: string[]; interval: string; start_period: string }
+  profiles?: string[]
+  volumes?: string[]
+  tmpfs?: string[]
+  restart?: string
+  stop_grace_period?: string
+  user?: string
+  cap_drop?: string[]
+  read_only?: boolean
+  security_opt?: string[]
+  logging?: { driver: string }
+  mem_limit?: string
+  pids_limit?: number
+  cpu_shares?: number
+  pull_policy?: string
+}
+
+export interface Compose {
+  services: Record<string, ComposeService>
+  networks: Record<string, { internal?: boolean; ipam?: { config: { subnet: string }[] } } | null>
+  volumes: Record<string, null>
+}
+
+export const root = join(import.meta.dirname, '..', '..')
+export const read = (file: string) => readFileSync(join(root, file), 'utf8')
+export const compose = parseYaml(read('compose.yaml'), { merge: true }) as Compose
+export const services = Object.entries(compose.services)
+export const ourImage = compose.services.gateway?.image
+/** The services that run the product's image. */
+export const ours = services.filter(([, { image }]) => image === ourImage)
+
+/** Replaces `${NAME:?message}` by a secret and `${NAME:-default}` by its default, as Compose does. */
+export function interpolate(value: string | number, secret = 'dummy'): string {
+  return String(value)
+    .replaceAll(/\$\{\w+:\?[^}]*\}/g, secret)
+    .replaceAll(/\$\{\w+:-([^}]*)\}/g, '$1')
+}
+
+/** The keys of a schema by their environment variable. */
+export function keysByName(schema: Schema): Map<string, { path: string; key: Key<unknown> }> {
+  const keys = new Map<string, { path: string; key: Key<unknown> }>()
+  forEachKey(schema, (path, key) => keys.set(environmentName(path), { path, key }))
+  return keys
+}
+
+export const allKeys = keysByName(whole)
