@@ -125,6 +125,10 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
     return { email, token: answer?.body.session.token }
   }
 
+  // A test that crashes runs no teardown.
+  process.once('exit', () => {
+    for (const child of running.values()) child.kill('SIGKILL')
+  })
   t.teardown(async () => {
     await Promise.all([...running.keys()].map((name) => stop(name, 'SIGKILL')))
     rmSync(dataDir, { recursive: true, force: true })
