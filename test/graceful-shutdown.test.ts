@@ -140,7 +140,7 @@ const shutdownLines = () => spooled('gateway').split('"event":"sys_shutdown"').l
 t.test('a second signal is a hard stop that reports the lost requests', async (t) => {
   env.SHUTDOWN_TIMEOUT = '60s'
   product.start('gateway')
-  await until('the gateway is alive', () => product.isAlive('gateway'))
+  await until('the gateway is alive', () => product.isAlive('gateway'), startWithinMs)
   // Continued by the teardown of the test before this one.
   product.process('user-svc')?.kill('SIGSTOP')
   const { lost } = await pendingLogIns(2)

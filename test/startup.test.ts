@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { freePort } from '#common/testing/ports.ts'
 import { until } from '#common/testing/until.ts'
-import { createProduct, newAddress, password } from './support/product.ts'
+import { createProduct, newAddress, password, startWithinMs } from './support/product.ts'
 import { startTcpProxy } from './support/tcp-proxy.ts'
 
 t.test(
@@ -19,7 +19,7 @@ t.test(
     redis.port = String(proxyPort)
     const product = await createProduct(t, { REDIS_URL: redis.href })
     product.start('gateway')
-    await until('the gateway is alive', () => product.isAlive('gateway'))
+    await until('the gateway is alive', () => product.isAlive('gateway'), startWithinMs)
     const verbose = async (name: 'gateway' | 'session-svc') => (await product.ops(name, '/readyz?verbose')).text()
     t.equal((await product.ops('gateway', '/readyz')).status, 503)
     t.match(await verbose('gateway'), /\[-\] session-svc: /)
@@ -28,7 +28,7 @@ t.test(
     t.ok(early.headers.get('retry-after'))
 
     product.start('session-svc', 'user-svc')
-    await until('session-svc is alive', () => product.isAlive('session-svc'))
+    await until('session-svc is alive', () => product.isAlive('session-svc'), startWithinMs)
     await until('session-svc names Redis', async () =>
       /\[-\] redis: cannot be reached/.test(await verbose('session-svc'))
     )
@@ -83,7 +83,7 @@ t.test('an invalid configuration is one line that names the key, and exit code 1
 t.test('a port in use is one line', async (t) => {
   const product = await createProduct(t)
   product.start('session-svc')
-  await until('session-svc is ready', () => product.isReady('session-svc'))
+  await until('session-svc is ready', () => product.isReady('session-svc'), startWithinMs)
   const env = { ...product.env, SESSION_SVC_OPS_PORT: String(await freePort()) }
   const { status, stderr } = spawnSync(process.execPath, ['session-svc/server.ts'], { env, encoding: 'utf8' })
   t.equal(status, 1)
