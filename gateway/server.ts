@@ -16,7 +16,7 @@ import { rateLimitScripts } from './plugins/rate-limit-store.ts'
 await runService('gateway', load, async ({ gateway, rpc, redis: redisConfig }, parts) => {
   const { log, registry, logDependencies } = parts
   const metrics = rpcClientMetrics(registry)
-  metrics.announce(UserService, SessionService)
+  metrics.initialize(UserService, SessionService)
   const userSvc = createRpcTransport({ name: 'user-svc', urls: rpc.userSvcUrl, rpc }, metrics)
   const sessionSvc = createRpcTransport({ name: 'session-svc', urls: rpc.sessionSvcUrl, rpc }, metrics)
   const { redis, close } = openRedis(redisConfig, { log, scripts: rateLimitScripts })

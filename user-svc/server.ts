@@ -29,7 +29,7 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
   const pool = connectDatabase(postgres, () => readiness.probeNow())
   const { db } = pool
   const metrics = rpcClientMetrics(registry)
-  metrics.announce(SessionService)
+  metrics.initialize(SessionService)
   const transport = createRpcTransport(
     { name: 'session-svc', urls: config.rpc.sessionSvcUrl, rpc: config.rpc },
     metrics

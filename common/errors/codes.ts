@@ -1,8 +1,7 @@
-/** What each of the 16 Connect codes means at the edge: the one table that answers, logs and metrics read. */
+/** The 16 Connect codes: HTTP status, problem title, error class and log level. Responses, logs and metrics read this table. */
 
 import { Code } from '@connectrpc/connect'
 
-/** What a code stands for outside. */
 export interface ErrorMeaning {
   /** The code's name on the wire. */
   name: string
@@ -10,7 +9,7 @@ export interface ErrorMeaning {
   status: number
   /** The problem's title (RFC 9457); the same for every occurrence. */
   title: string
-  /** Whose fault it is; the label `error_class`. */
+  /** The party at fault; the label `error_class`. */
   errorClass: 'client' | 'server'
   logLevel: 'info' | 'error'
 }
@@ -41,7 +40,6 @@ const table: Record<Code, ErrorMeaning> = {
   [Code.Unauthenticated]: client('unauthenticated', 401, 'Not authenticated')
 }
 
-/** What a code means. */
 export function errorMeaning(code: Code): ErrorMeaning {
   return table[code]
 }
@@ -51,5 +49,5 @@ export function codeName(code: Code): string {
   return table[code].name
 }
 
-/** Every code, for metrics that begin at zero. */
+/** All codes, for metrics that start at zero. */
 export const allCodes: readonly Code[] = Object.keys(table).map((code) => Number(code) as Code)

@@ -1,16 +1,16 @@
-/** The errors that domain code throws: a Connect code, a sentence that a user may read, and standard details. */
+/** The errors that domain code throws: a Connect code, a message that users may read, and standard details. */
 
 import { create } from '@bufbuild/protobuf'
 import { Code, ConnectError } from '@connectrpc/connect'
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from '#gen/google/rpc/error_details_pb.ts'
 
-/** One field of a request and what is wrong with it. The value itself is never named. */
+/** A field of a request and the rule that it breaks. The value is never included. */
 export interface FieldViolation {
   field: string
   description: string
 }
 
-/** The request's fields at fault, with `invalid_argument`. */
+/** `invalid_argument` with the invalid fields. */
 export function invalidFields(fieldViolations: FieldViolation[]): ConnectError {
   const sentence = fieldViolations.map(({ field, description }) => `${field}: ${description}`).join('; ')
   return new ConnectError(sentence, Code.InvalidArgument, undefined, [
@@ -18,7 +18,7 @@ export function invalidFields(fieldViolations: FieldViolation[]): ConnectError {
   ])
 }
 
-/** Why a call failed, as constants that a program can compare. */
+/** The reason of a failure as constants for programs. */
 export interface Reason {
   /** The package of the contract that defines the reason. */
   domain: string

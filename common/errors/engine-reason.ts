@@ -1,14 +1,13 @@
-/** An engine's own message about a failure, where it cannot hold a secret, and the remedy. Readiness and logs show it. */
+/** The message of PostgreSQL or Redis about a failure, if it cannot contain a secret, and the remedy. Readiness and logs show both. */
 
-/** The reason that Redis or PostgreSQL gave for a refusal. */
 export interface EngineReason {
-  /** The engine's message; it names no password, no URL and no argument of a command. */
+  /** The engine's message, without passwords, URLs and arguments of commands. */
   message: string
-  /** What an operator can do about it. */
+  /** The operator's remedy. */
   remedy: string | undefined
 }
 
-// The first words of Redis's errors whose messages are made of constants and of the names of users and commands.
+// Error codes of Redis whose messages contain only constants and the names of users and commands.
 const redisRemedies: Record<string, string> = {
   WRONGPASS: 'check the user and the password in redis.url',
   NOAUTH: 'redis.url needs a password',
@@ -28,19 +27,19 @@ const redisRemedies: Record<string, string> = {
   NOSCRIPT: 'the server lost a script while it was called'
 }
 
-// Other messages of Redis quote arguments: of these, only the constant part is shown.
+// Other messages of Redis quote arguments: show only their constant part.
 const redisErrors: [pattern: RegExp, remedy: string][] = [
   [/^ERR max number of clients reached/, 'raise maxclients, or close other connections'],
   [/^ERR unknown (sub)?command '?[\w|]+/, 'allow the command; a server older than Redis 7.0 lacks some'],
-  // NOPERM of a command in a script, by Redis 7.0 and by later ones.
+  // NOPERM for a command in a script: Redis 7.0, later versions.
   [/^ERR The user executing the script can't [a-z ]+(?= script: )/, redisRemedies.NOPERM as string],
   [/^ERR ACL failure in script: [\w ]+'?[\w|]*'?[\w ]*/, redisRemedies.NOPERM as string],
   [/^ERR Unknown Redis command called from script/, 'allow TIME, GET, SET and the commands of hashes'],
   [/^ERR Error compiling script/, 'the product needs Redis 7.0 or newer, or Valkey']
 ]
 
-// SQLSTATE classes whose messages quote no value of a statement: connection, authorization, catalog, resources,
-// object state, operator intervention, system; and single codes beside them.
+// SQLSTATE classes whose messages quote no value of a statement (connection, authorization, catalog, resources, object
+// state, operator intervention, system), and single codes.
 const postgresMessages = /^(08|28|3D|53|55|57|58)...$|^(25006|42501|42P01)$/
 const postgresRemedies: [codes: RegExp, remedy: string][] = [
   [/^28/, 'check the user and the password in userSvc.postgres.url, and pg_hba.conf'],
@@ -55,7 +54,7 @@ const redisReplies = new Set(['SimpleError', 'BlobError', 'ErrorReply'])
 
 const maxLength = 200
 
-/** The reason that the engine itself gave, or nothing if the error is not an engine's or its message may hold a secret. */
+/** Undefined if the error is not an engine's, or if its message may contain a secret. */
 export function engineReason(error: unknown): EngineReason | undefined {
   if (!(error instanceof Error)) return undefined
   const { code, severity } = error as { code?: unknown; severity?: unknown }

@@ -1,10 +1,10 @@
-/** Checks of request fields that several services make. */
+/** Rules for request fields that several services share. */
 
 import { type FieldViolation, invalidFields } from './connect-errors.ts'
 
 const canonicalUuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
-/** A field's value in the form that the code uses, or nothing if the field breaks the rule that `description` states. */
+/** A field's value in its internal form; undefined or false if the field breaks the rule in `description`. */
 export type FieldRule<T = unknown> = FieldViolation & { value: T | undefined | false }
 
 /**
@@ -27,7 +27,7 @@ export function uuidRule(field: string, value: string): FieldRule<string> {
   return { field, value: canonicalUuid.test(value) && value, description }
 }
 
-/** The rule for a session's id, as tokens give it. */
+/** The rule for a session id in its external form, as in tokens. */
 export function sessionIdRule(field: string, value: string): FieldRule<string> {
   return { field, value: /^[\w-]{22}$/.test(value) && value, description: 'must be the id of a session, 22 characters' }
 }

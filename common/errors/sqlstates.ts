@@ -1,19 +1,19 @@
 /**
- * What the SQLSTATE of an error says about its statement.
+ * The outcome of a statement by the SQLSTATE of its error.
  *
  * @see https://www.postgresql.org/docs/18/errcodes-appendix.html
  */
 
 /**
  * `notApplied`: the statement had no effect and may succeed later. `unknown`: the connection ended, the statement may have
- * been applied. `late`: cancelled by a deadline. `exists`: a unique violation. `fault`: the statement is wrong.
+ * been applied. `timeout`: cancelled at a deadline. `duplicate`: a unique violation. `fault`: the statement is wrong.
  */
-export type SqlMeaning = 'notApplied' | 'unknown' | 'late' | 'exists' | 'fault'
+export type SqlMeaning = 'notApplied' | 'unknown' | 'timeout' | 'duplicate' | 'fault'
 
 const byClass: Record<string, SqlMeaning> = {
-  // connection exception: PgBouncer, too, answers with 08P01 to a statement whose server connection broke
+  // connection exception; PgBouncer uses 08P01 for a statement whose server connection failed
   '08': 'unknown',
-  // invalid transaction state: read-only after a failover, a transaction that a pooler left behind
+  // invalid transaction state: read-only after a failover, an unfinished transaction of a pooler
   '25': 'notApplied',
   // invalid SQL statement name, invalid cursor name: a pooler that separates the messages of a statement
   '26': 'notApplied',
@@ -37,7 +37,7 @@ const byCode: Record<string, SqlMeaning> = {
   // no connection was established, or the server rejected it
   '08001': 'notApplied',
   '08004': 'notApplied',
-  '23505': 'exists',
+  '23505': 'duplicate',
   // statement completion unknown
   '40003': 'unknown',
   // insufficient privilege: grants that the operator has changed
@@ -46,24 +46,24 @@ const byCode: Record<string, SqlMeaning> = {
   '42P05': 'notApplied',
   // undefined table: the database is not migrated (yet)
   '42P01': 'notApplied',
-  '57014': 'late',
+  '57014': 'timeout',
   // crash shutdown: the statement may have been committed
   '57P02': 'unknown'
 }
 
-// What PgBouncer says, always with 08P01, when it has no server connection for a statement.
+// Messages of PgBouncer without a server connection for a statement; their code is always 08P01.
 const pgbouncerNotSent =
   /query_wait_timeout|server_login_retry|server login has been failing|cannot connect to server|idle_timeout|no more connections allowed|no such (database|user)|login.*failed|shutting down|database .* is disabled/i
 
-// A class never begins with E, the codes of Node.js do.
+// No SQLSTATE class starts with E; the codes of Node.js do.
 const sqlstate = /^[0-9A-DF-Z][0-9A-Z]{4}$/
 
-/** What an error of PostgreSQL or of a pooler means; nothing for any other error. */
+/** The meaning of an error of PostgreSQL or of a pooler; undefined for any other error. */
 export function sqlMeaning(error: Error): SqlMeaning | undefined {
   const { code, severity } = error as { code?: unknown; severity?: unknown }
   const isFatal = severity === 'FATAL' || severity === 'PANIC'
   if (typeof code !== 'string' || !sqlstate.test(code)) return isFatal ? 'unknown' : undefined
   if (code === '08P01' && pgbouncerNotSent.test(error.message)) return 'notApplied'
-  // Of a fatal error without a meaning of its own it is known only that the connection has ended.
+  // An unlisted fatal error ends the connection; the outcome of the statement is unknown.
   return byCode[code] ?? byClass[code.slice(0, 2)] ?? (isFatal ? 'unknown' : 'fault')
 }

@@ -1,4 +1,4 @@
-/** The metrics registry of a process, and the metrics that every service has. */
+/** The metrics registry of a process, and the metrics that all services share. */
 
 import type { DescMethod, DescService } from '@bufbuild/protobuf'
 import { Code, type ConnectError } from '@connectrpc/connect'
@@ -7,21 +7,20 @@ import { codeName } from '#common/errors/codes.ts'
 import { version } from '#common/process/version.ts'
 import type { BreakerState } from '#common/rpc/client/circuit-breaker.ts'
 
-/** From 1 ms, since a validation takes about that, to the longest budget of a route. */
+/** Seconds: from 1 ms, the time of a validation, to the longest deadline of a route. */
 export const latencyBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
-// A look costs as much as a small request; twenty a second tell of a lag of 200 ms as well as a hundred.
-const lagPrecisionMs = 50
-// Nothing looks closer than at a second.
-const utilizationMs = 1000
+// A sample costs as much as a small request; 20 a second suffice to measure a lag of 200 ms.
+const lagSampleMs = 50
+const utilizationWindowMs = 1000
 
-/** A registry with the process's own figures and `build_info`. */
+/** A registry with the metrics of the process and `build_info`. */
 export function createRegistry(service: string): Registry {
   const registry = new Registry()
   collectDefaultMetrics({
     register: registry,
-    eventLoopMonitoringPrecision: lagPrecisionMs,
-    eventLoopUtilizationTimeout: utilizationMs
+    eventLoopMonitoringPrecision: lagSampleMs,
+    eventLoopUtilizationTimeout: utilizationWindowMs
   })
   new Gauge({
     name: 'build_info',
@@ -32,14 +31,14 @@ export function createRegistry(service: string): Registry {
   return registry
 }
 
-/** Counts RPCs and times them, on the serving or on the calling side. */
+/** The count and duration of RPCs, on the server or the client. */
 export interface RpcMetrics {
-  /** Makes the series of the services' methods appear at zero. */
-  announce(...services: DescService[]): void
+  /** Creates the series of the services' methods, at zero. */
+  initialize(...services: DescService[]): void
   observe(method: DescMethod, error: ConnectError | undefined, seconds: number): void
 }
 
-/** The metrics `grpc_<side>_handled_total` and `grpc_<side>_handling_seconds`, named as the gRPC ecosystem does. */
+/** `grpc_<side>_handled_total` and `grpc_<side>_handling_seconds`, the names of go-grpc-middleware. */
 export function rpcMetrics(registry: Registry, side: 'server' | 'client'): RpcMetrics {
   const labelNames = ['grpc_service', 'grpc_method', 'grpc_code'] as const
   const handled = new Counter({
@@ -50,14 +49,14 @@ export function rpcMetrics(registry: Registry, side: 'server' | 'client'): RpcMe
   })
   const handling = new Histogram({
     name: `grpc_${side}_handling_seconds`,
-    help: `Time of an RPC on the ${side}`,
+    help: `Duration of RPCs on the ${side}`,
     labelNames: ['grpc_service', 'grpc_method'] as const,
     buckets: latencyBuckets,
     registers: [registry]
   })
   const labels = (method: DescMethod) => ({ grpc_service: method.parent.typeName, grpc_method: method.name })
   return {
-    announce(...services) {
+    initialize(...services) {
       for (const method of services.flatMap((service) => service.methods)) {
         for (const code of ['ok', codeName(Code.Unavailable), codeName(Code.DeadlineExceeded)]) {
           handled.inc({ ...labels(method), grpc_code: code }, 0)
@@ -72,7 +71,7 @@ export function rpcMetrics(registry: Registry, side: 'server' | 'client'): RpcMe
   }
 }
 
-/** The metrics of calls to other services: `grpc_client_*`, and what becomes of calls that an upstream does not answer. */
+/** The metrics of calls to other services: `grpc_client_*`, circuit breaker, retries and load shedding. */
 export interface RpcClientMetrics extends RpcMetrics {
   breaker(upstream: string, state: BreakerState): void
   refused(upstream: string): void
@@ -87,25 +86,25 @@ export function rpcClientMetrics(registry: Registry): RpcClientMetrics {
   const registers = [registry]
   const breaker = new Gauge({
     name: 'rpc_client_breaker_state',
-    help: 'Breaker of an upstream: 0 closed, 0.5 half-open, 1 open',
+    help: 'State of the circuit breaker of an upstream: 0 closed, 0.5 half-open, 1 open',
     labelNames,
     registers
   })
   const refused = new Counter({
     name: 'rpc_client_breaker_refused_total',
-    help: 'Calls that were refused because the upstream gives no sign of life',
+    help: 'Calls rejected by an open circuit breaker',
     labelNames,
     registers
   })
   const retries = new Counter({
     name: 'rpc_client_retries_total',
-    help: 'Calls that were made again because they had certainly not been done',
+    help: 'Retries of calls',
     labelNames,
     registers
   })
   const overloads = new Counter({
     name: 'rpc_client_overload_refused_total',
-    help: 'Calls that were refused because the upstream has just refused one because of overload',
+    help: 'Calls rejected by the cooldown after an overload of the upstream',
     labelNames,
     registers
   })

@@ -1,4 +1,4 @@
-/** The ops port: `/livez`, `/readyz` and `/metrics` over HTTP/1.1, apart from the port that users reach. */
+/** The ops port: `/livez`, `/readyz` and `/metrics` over HTTP/1.1, separate from the port of users. */
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Registry } from '@prometheus-io/client'
@@ -6,15 +6,15 @@ import type { Logger } from '#common/logging/logger.ts'
 import { boundConnections } from '#common/process/descriptors.ts'
 import type { Readiness } from './readiness.ts'
 
-// Fewer than the descriptors that are reserved.
+// Below the number of reserved file descriptors.
 const maxConnections = 100
 
-/** Serves the ops port until it is closed. */
+/** Creates the server without listening. It does not keep the process alive. */
 export function createOpsServer(registry: Registry, readiness: Readiness, log: Logger): Server {
   const timeouts = { requestTimeout: 5000, headersTimeout: 5000, connectionsCheckingInterval: 1000 }
   const server = createServer(timeouts, (request, response) => {
     answer(request, response, registry, readiness).catch((error) => {
-      log.error({ event: 'ops_request_failed', err: error }, 'an ops request failed')
+      log.error({ event: 'ops_request_failed', err: error }, 'failed to serve an ops request')
       response.statusCode = 500
       response.end()
     })
@@ -40,13 +40,13 @@ async function answer(
     text(
       response,
       readiness.ready() ? 200 : 503,
-      url.searchParams.has('verbose') ? verbose(readiness) : word(readiness)
+      url.searchParams.has('verbose') ? verbose(readiness) : summary(readiness)
     )
   } else if (url.pathname === '/metrics') {
     const metrics = await registry.metrics()
     response.writeHead(200, { 'Content-Type': registry.contentType }).end(metrics)
   } else {
-    text(response, 404, 'takes /livez, /readyz, /readyz?verbose, /metrics')
+    text(response, 404, 'serves /livez, /readyz, /readyz?verbose, /metrics')
   }
 }
 
@@ -54,7 +54,7 @@ function text(response: ServerResponse, status: number, body: string): void {
   response.writeHead(status, { 'Content-Type': 'text/plain; charset=utf-8' }).end(`${body}\n`)
 }
 
-function word(readiness: Readiness): string {
+function summary(readiness: Readiness): string {
   return readiness.ready() ? 'ready' : readiness.draining() ? 'stopping' : 'not ready'
 }
 
@@ -64,5 +64,5 @@ function verbose(readiness: Readiness): string {
       ? `[+] ${name}: up${warning ? ` (warning: ${warning})` : ''}`
       : `[-] ${name}: ${reason}${blocks ? '' : ' (the service does what it can without it)'}`
   })
-  return [word(readiness), ...lines].join('\n')
+  return [summary(readiness), ...lines].join('\n')
 }

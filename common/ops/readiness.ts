@@ -1,4 +1,4 @@
-/** Whether a service can do its work now, and if not, why: looked at again and again, told by `/readyz` and the health RPC. */
+/** The readiness of a service: its dependencies are probed regularly; `/readyz` and the health RPC report the result. */
 
 import { Code } from '@connectrpc/connect'
 import { Gauge, type Registry } from '@prometheus-io/client'
@@ -7,30 +7,28 @@ import { driverMessage, toConnectError } from '#common/errors/driver-errors.ts'
 import { engineReason } from '#common/errors/engine-reason.ts'
 import { describeError } from '#common/logging/describe-error.ts'
 import type { Logger } from '#common/logging/logger.ts'
-import { withinMs } from '#common/time/timeout.ts'
+import { type Clock, systemClock } from '#common/time/clock.ts'
+import { withinMsOf } from '#common/time/timeout.ts'
 
-/** Looks at a dependency; throws an error whose message may be shown to an operator when it cannot be used; resolves to a warning, if any. */
+/** Probes a dependency. Rejects if it cannot be used; resolves to a warning for operators, if there is one. */
 // biome-ignore lint/suspicious/noConfusingVoidType: most probes have no warning to return
 export type Probe = () => Promise<string | undefined | void>
 
-/** A dependency that a service watches. */
+/** A dependency that a service probes. */
 export interface Dependency {
   name: string
   probe: Probe
-  /**
-   * `always`: without it the service can do nothing. `at-start`: it must have been seen once;
-   * later the service does what it still can, and only says that it is away. `never`: it is only watched.
-   */
+  /** When the service is not ready without it: `always`; `at-start`, until it was up once; or `never`. */
   required: 'always' | 'at-start' | 'never'
 }
 
-/** What is known of a dependency. */
+/** The result of the last probe of a dependency. */
 export interface DependencyState {
   name: string
   up: boolean
-  /** Why it is not up. */
+  /** Why it is down. */
   reason: string | undefined
-  /** What an operator should know of a dependency that is up. */
+  /** For operators, about a dependency that is up. */
   warning?: string | undefined
   /** Whether its state keeps the service from being ready. */
   blocks: boolean
@@ -38,29 +36,32 @@ export interface DependencyState {
 
 /** The readiness of a service. */
 export interface Readiness {
-  /** Whether it can do its work and is not about to stop. */
+  /** Whether no dependency blocks the service, and it is not stopping. */
   ready(): boolean
-  /** Whether a dependency keeps it from its work. */
+  /** Whether a dependency blocks the service. */
   blocked(): boolean
   draining(): boolean
   states(): DependencyState[]
-  /** @throws ConnectError `unavailable` while a dependency is known to be away: what needs it would wait in vain */
+  /** @throws ConnectError `unavailable` while a dependency is down: a call that needs it would wait in vain */
   requireUp(name: string): void
-  /** From now on not ready, for good: the service is stopping. */
+  /** Makes the service unready for good: it is stopping. */
   drain(): void
-  /** Looks at all dependencies now, since something seems to have changed. */
+  /** Probes all dependencies immediately. */
   probeNow(): void
   stop(): void
 }
 
-/** A probe's error that says in words what an operator should know. */
+/** A probe's error whose message is meant for operators. By default the dependency is reachable, but unusable. */
 export class ProbeError extends Error {
   override name = 'ProbeError'
   readonly failsFast: boolean
-  /** Whether the service is not ready meanwhile, although it could do without the dependency: a mistake of the operator. */
   readonly blocks: boolean
 
-  /** @param failsFast whether calls that need the dependency are refused at once */
+  /**
+   * @param failsFast whether calls that need the dependency fail fast
+   * @param options.blocks whether the service is not ready even if it does not require the dependency: an operator has
+   *   to correct the configuration
+   */
   constructor(message: string, failsFast = false, { blocks = false }: { blocks?: boolean } = {}) {
     super(message)
     this.failsFast = failsFast
@@ -69,114 +70,124 @@ export class ProbeError extends Error {
 }
 
 const intervalMs = 1000
-// Until everything is there, its coming should be noticed soon.
+// A service that waits for a dependency becomes ready soon after the dependency is up.
 const downIntervalMs = 200
 const probeTimeoutMs = 2000
 
-/** Watches dependencies once a second until it is stopped. */
-export function watchReadiness(dependencies: Dependency[], log: Logger, registry: Registry): Readiness {
+/** Probes dependencies once a second, each independently of the others, until it is stopped. */
+export function watchReadiness(
+  dependencies: Dependency[],
+  log: Logger,
+  registry: Registry,
+  clock: Clock = systemClock
+): Readiness {
   const gauge = new Gauge({
     name: 'dependency_up',
-    help: 'Whether a dependency answers (1) or not (0)',
+    help: 'Result of the last probe of a dependency: 1 up, 0 down',
     labelNames: ['dependency'],
     registers: [registry]
   })
-  const watched = dependencies.map((dependency) => {
-    gauge.set({ dependency: dependency.name }, 0)
-    const state = {
-      up: false,
-      failsFast: false,
-      isMisconfigured: false,
-      seen: false,
-      reason: 'not probed yet' as string | undefined,
-      warning: undefined as string | undefined
-    }
-    return { ...dependency, ...state, begun: 0, ended: 0, timer: undefined as NodeJS.Timeout | undefined }
-  })
+  const watched = dependencies.map((dependency) => watchDependency(dependency, log, gauge, clock))
   let draining = false
-  let stopped = false
-  let next: NodeJS.Immediate | undefined
+  let nextRound: NodeJS.Immediate | undefined
 
-  async function probeOnce(dependency: (typeof watched)[number]): Promise<void> {
-    dependency.begun += 1
-    const turn = dependency.begun
-    let warning: string | undefined
-    const error = await withinMs(probeTimeoutMs, dependency.probe()).then(
-      (found) => {
-        warning = found ?? undefined
-        return undefined
-      },
-      (error: unknown) => error ?? new Error('it gave no reason')
-    )
-    // Probes may overlap: discard results that are older than the latest.
-    if (turn < dependency.ended) return
-    dependency.ended = turn
-    const reason = error === undefined ? undefined : reasonOf(error)
-    const up = reason === undefined
-    if (up !== dependency.up || (!up && reason !== dependency.reason)) {
-      const fields = { event: up ? 'dependency_up' : 'dependency_down', dependency: dependency.name }
-      if (up) log.info(fields, 'dependency is up')
-      else log.warn({ ...fields, reason }, 'dependency is down')
-    }
-    // What answers and may not be relied upon is not away.
-    Object.assign(dependency, {
-      up,
-      reason,
-      warning,
-      failsFast: !up && (error instanceof ProbeError ? error.failsFast : true),
-      isMisconfigured: error instanceof ProbeError && error.blocks,
-      seen: dependency.seen || up
-    })
-    gauge.set({ dependency: dependency.name }, up ? 1 : 0)
-  }
-
-  /** Each by itself: one that hangs keeps nobody from looking at the others. */
-  async function keepProbing(dependency: (typeof watched)[number]): Promise<void> {
-    await probeOnce(dependency)
-    // Of overlapping probes, only the last to finish schedules the next.
-    clearTimeout(dependency.timer)
-    if (stopped) return
-    dependency.timer = setTimeout(() => void keepProbing(dependency), dependency.up ? intervalMs : downIntervalMs)
-  }
-
-  /** Once for all that is lost at the same moment. */
   function probeNow(): void {
-    next ??= setImmediate(() => {
-      next = undefined
-      for (const dependency of watched) void keepProbing(dependency)
+    // Many failures of the same moment start one round.
+    nextRound ??= setImmediate(() => {
+      nextRound = undefined
+      for (const { probeNow } of watched) probeNow()
     })
   }
 
-  const first = setTimeout(probeNow, 0)
-  const blocks = ({ required, up, seen, isMisconfigured }: (typeof watched)[number]) =>
-    isMisconfigured || (required === 'always' ? !up : required === 'at-start' && !seen)
-  const blocked = () => watched.some(blocks)
+  probeNow()
+  const blocked = () => watched.some(({ state }) => state().blocks)
   return {
     ready: () => !draining && !blocked(),
     blocked,
     draining: () => draining,
-    states: () =>
-      watched.map((dependency) => {
-        const { name, up, reason, warning } = dependency
-        return { name, up, reason, warning, blocks: blocks(dependency) }
-      }),
+    states: () => watched.map(({ state }) => state()),
     requireUp(name) {
-      if (watched.some((dependency) => dependency.name === name && dependency.failsFast)) throw dependencyDown()
+      if (watched.some((dependency) => dependency.name === name && dependency.failsFast())) throw dependencyDown()
     },
     drain: () => {
       draining = true
     },
     probeNow,
     stop: () => {
-      stopped = true
-      clearTimeout(first)
-      clearImmediate(next)
-      for (const { timer } of watched) clearTimeout(timer)
+      clearImmediate(nextRound)
+      for (const { stop } of watched) stop()
     }
   }
 }
 
-/** Why a probe failed, for an operator: in the engine's own words where they hold no secret. */
+type ProbeResult = { up: true; warning: string | undefined } | { up: false; reason: string; error: unknown }
+
+const failed = (error: unknown): ProbeResult => ({ up: false, reason: reasonOf(error), error })
+
+function watchDependency({ name, probe, required }: Dependency, log: Logger, gauge: Gauge<'dependency'>, clock: Clock) {
+  let result = failed(new ProbeError('not probed yet'))
+  let hasBeenUp = false
+  let probes = 0
+  let latest = 0
+  let schedule = new AbortController()
+  let isStopped = false
+  gauge.set({ dependency: name }, 0)
+
+  async function probeOnce(): Promise<void> {
+    probes += 1
+    const number = probes
+    const found = await withinMsOf(clock, probeTimeoutMs, probe()).then(
+      (warning): ProbeResult => ({ up: true, warning: warning ?? undefined }),
+      failed
+    )
+    // Probes may overlap: discard results that are older than the latest.
+    if (number < latest) return
+    latest = number
+    record(found)
+  }
+
+  function record(found: ProbeResult): void {
+    if (found.up && !result.up) log.info({ event: 'dependency_up', dependency: name }, 'dependency is up')
+    if (!found.up && (result.up || result.reason !== found.reason)) {
+      log.warn({ event: 'dependency_down', dependency: name, reason: found.reason }, 'dependency is down')
+    }
+    result = found
+    hasBeenUp ||= found.up
+    gauge.set({ dependency: name }, found.up ? 1 : 0)
+  }
+
+  async function keepProbing(): Promise<void> {
+    await probeOnce()
+    // Of overlapping probes, only the last to finish schedules the next.
+    schedule.abort()
+    if (isStopped) return
+    schedule = new AbortController()
+    clock.sleep(result.up ? intervalMs : downIntervalMs, schedule.signal).then(keepProbing, () => {})
+  }
+
+  function blocks(): boolean {
+    if (result.up) return false
+    if (result.error instanceof ProbeError && result.error.blocks) return true
+    return required === 'always' || (required === 'at-start' && !hasBeenUp)
+  }
+
+  return {
+    name,
+    state(): DependencyState {
+      const shown = result.up ? { reason: undefined, warning: result.warning } : { reason: result.reason }
+      return { name, up: result.up, ...shown, blocks: blocks() }
+    },
+    /** A dependency that responds without being usable does not fail fast, unless its probe demands it. */
+    failsFast: () => !result.up && (result.error instanceof ProbeError ? result.error.failsFast : true),
+    probeNow: () => void keepProbing(),
+    stop(): void {
+      isStopped = true
+      schedule.abort()
+    }
+  }
+}
+
+/** Why a probe failed, for an operator: the engine's own message if it cannot contain a secret. */
 export function reasonOf(error: unknown): string {
   if (error instanceof ProbeError) return error.message
   const answer = causesOf(error)

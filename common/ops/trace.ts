@@ -1,12 +1,12 @@
-/** W3C Trace Context: which request a piece of work belongs to. https://www.w3.org/TR/trace-context/ */
+/** W3C Trace Context: https://www.w3.org/TR/trace-context/ */
 
 import { randomBytes } from 'node:crypto'
 
-/** A position in a trace: the request as a whole and the step that is under way. */
+/** A position in a trace: the trace of a request, and the current span. */
 export interface Trace {
-  /** 32 lower-case hexadecimal digits, the same for everything that one request causes. */
+  /** 32 lower-case hexadecimal digits, shared by all spans of a request. */
   traceId: string
-  /** 16 lower-case hexadecimal digits, one for each step. */
+  /** 16 lower-case hexadecimal digits. */
   spanId: string
   /** The trace flags as two hexadecimal digits. */
   flags: string
@@ -14,7 +14,7 @@ export interface Trace {
 
 const format = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/
 
-// Random bytes are drawn for many ids at once: a call for each would cost more than the rest of a span.
+// One call of randomBytes for many ids: a call for each would cost more than the other work of a span.
 const pool = { bytes: Buffer.alloc(0), used: 0 }
 
 function randomHex(length: number): string {
@@ -27,7 +27,7 @@ function randomHex(length: number): string {
   return /[^0]/.test(hex) ? hex : randomHex(length)
 }
 
-/** Whether a text is a trace id. */
+/** Whether a string is a trace id. */
 export function isTraceId(text: string): boolean {
   return /^[0-9a-f]{32}$/.test(text)
 }
@@ -37,7 +37,7 @@ export function newTrace(): Trace {
   return { traceId: randomHex(16), spanId: randomHex(8), flags: '01' }
 }
 
-/** The next step of a trace. */
+/** A new span in a trace. */
 export function childSpan(trace: Trace): Trace {
   return { ...trace, spanId: randomHex(8) }
 }
@@ -46,7 +46,7 @@ export function childSpan(trace: Trace): Trace {
 export function continueTrace(header: string | null | undefined): Trace {
   const match = header ? format.exec(header) : null
   if (match === null) return newTrace()
-  const [, version, traceId, parentId, flags, rest] = match as unknown as [
+  const [, version, traceId, parentId, flags, suffix] = match as unknown as [
     string,
     string,
     string,
@@ -55,11 +55,11 @@ export function continueTrace(header: string | null | undefined): Trace {
     string?
   ]
   const malformed =
-    version === 'ff' || (version === '00' && rest !== undefined) || /^0+$/.test(traceId) || /^0+$/.test(parentId)
+    version === 'ff' || (version === '00' && suffix !== undefined) || /^0+$/.test(traceId) || /^0+$/.test(parentId)
   return malformed ? newTrace() : { traceId, spanId: randomHex(8), flags }
 }
 
-/** The `traceparent` header of a step. */
+/** The `traceparent` header of a span. */
 export function traceparent(trace: Trace): string {
   return `00-${trace.traceId}-${trace.spanId}-${trace.flags}`
 }

@@ -1,4 +1,4 @@
-/** What travels with a call through the handlers: its trace, its log, its deadline. */
+/** The context of a call: its trace, logger, deadline and cancellation. */
 
 import { type CallOptions, createContextKey, createContextValues, type HandlerContext } from '@connectrpc/connect'
 import type { LogFields, Logger } from '#common/logging/logger.ts'
@@ -7,22 +7,22 @@ import { newTrace, type Trace } from '#common/ops/trace.ts'
 /** The trace of the request that a call belongs to. */
 export const traceKey = createContextKey<Trace | undefined>(undefined, { description: 'trace' })
 
-/** The log that carries the trace. */
+/** The logger that adds the trace to each line. */
 export const logKey = createContextKey<Logger | undefined>(undefined, { description: 'log' })
 
-/** What a handler has to say for the line about its call, or about a message of its stream. */
+/** Fields that a handler adds to the log line of its call. */
 export const lineKey = createContextKey<Pick<LogFields, 'count' | 'traceIds'>>({}, { description: 'line' })
 
-/** What a handler passes on to whatever it calls. */
+/** The part of the context that a handler passes to what it calls. */
 export interface Call {
   signal: AbortSignal
-  /** Milliseconds that are left, for the callee to know. */
+  /** Milliseconds until the deadline. */
   timeoutMs: () => number
   trace: Trace
   log: Logger
 }
 
-/** A handler's own view of the call that it serves. */
+/** The call that a handler serves. */
 export function callOf(context: HandlerContext, fallback: Logger): Call {
   const trace = context.values.get(traceKey) ?? newTrace()
   return {
@@ -33,7 +33,7 @@ export function callOf(context: HandlerContext, fallback: Logger): Call {
   }
 }
 
-/** The options of a call to another service: the same trace, what is left of the time, and the same end. */
+/** The options of a call to another service: the same trace and cancellation, and the remaining time. */
 export function propagate(call: Pick<Call, 'timeoutMs' | 'trace'> & Partial<Pick<Call, 'signal'>>): CallOptions {
   return {
     ...(call.signal && { signal: call.signal }),

@@ -8,6 +8,12 @@ export interface TestClock extends Clock {
   advance(ms: number): Promise<void>
 }
 
+/** Lets code that a sleep has resumed run until it waits again, also if it yields a turn of the event loop in between. */
+async function settle(): Promise<void> {
+  await nextTurn()
+  await nextTurn()
+}
+
 interface Sleeper {
   endsAt: number
   wake(): void
@@ -48,11 +54,11 @@ export function createTestClock(): TestClock {
 
     async advance(ms) {
       const untilMs = nowMs + ms
-      await nextTurn()
+      await settle()
       for (let due = nextDue(untilMs); due; due = nextDue(untilMs)) {
         nowMs = Math.max(nowMs, due.endsAt)
         due.wake()
-        await nextTurn()
+        await settle()
       }
       nowMs = untilMs
     }

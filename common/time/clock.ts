@@ -5,11 +5,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 export interface Clock {
   /** Milliseconds since any fixed point; the value never decreases. */
   now(): number
-  /** Resolves after `ms` milliseconds. @throws AbortError if the signal aborts before that */
-  sleep(ms: number, signal?: AbortSignal): Promise<void>
+  /**
+   * Resolves after `ms` milliseconds.
+   *
+   * @param isBackground whether the process may exit before that
+   * @throws AbortError if the signal aborts before that
+   */
+  sleep(ms: number, signal?: AbortSignal, isBackground?: boolean): Promise<void>
 }
 
 export const systemClock: Clock = {
   now: () => performance.now(),
-  sleep: (ms, signal) => sleep(ms, undefined, signal && { signal })
+  sleep: (ms, signal, isBackground = false) => sleep(ms, undefined, { ...(signal && { signal }), ref: !isBackground })
 }

@@ -1,167 +1,200 @@
-/** A breaker before an upstream: while that gives no sign of life, calls are refused at once instead of waiting for their deadlines. */
+/** The circuit breaker of an upstream: while no response arrives from it, calls fail fast instead of waiting for their deadlines. */
 
-import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { DescMethod } from '@bufbuild/protobuf'
 import { Code, ConnectError, type Interceptor } from '@connectrpc/connect'
 import { dependencyDown } from '#common/errors/connect-errors.ts'
+import { backoffMs } from '#common/time/backoff.ts'
+import { type Clock, systemClock } from '#common/time/clock.ts'
 import { untilAborted } from '#common/time/deadline.ts'
-import { withinMs } from '#common/time/timeout.ts'
+import { withinMsOf } from '#common/time/timeout.ts'
 import { Health } from '#gen/grpc/health/v1/health_pb.ts'
 import { isOutcomeUnknown } from './retry.ts'
 
-/** Calls pass; calls are refused; a health check decides. */
-export type BreakerState = 'closed' | 'open' | 'half-open'
-
-/** What a breaker is made of. */
-export interface BreakerOptions {
-  /** Asks the upstream for any answer at all; rejects if there is none. */
-  probe: () => Promise<unknown>
-  /** Has later calls go over a new connection: one to something that does not answer may be of no use when that is back. */
-  reconnect: () => void
-  changed: (state: BreakerState) => void
-  refused: () => void
+/** Calls pass, and transport failures in a row are counted; the fifth starts a probe, which opens the breaker if it fails. */
+interface Closed {
+  name: 'closed'
+  failures: number
+  failedAt: number
 }
 
-/** Decides about calls by what became of the last ones. */
+/** Calls fail fast, except that a call probes an upstream that refuses connections; a background probe follows. */
+interface Open {
+  name: 'open'
+  /** Whether the last probe timed out: another one would take as long, so no call waits for it. */
+  isUnresponsive: boolean
+  /** Cancels the background probe when the state ends. */
+  ended: AbortController
+}
+
+/** One probe decides. */
+interface HalfOpen {
+  name: 'half-open'
+  isUnresponsive: boolean
+}
+
+type State = Closed | Open | HalfOpen
+
+export type BreakerState = State['name']
+
+export interface BreakerOptions {
+  /** Requests any response; rejects if none arrives. */
+  probe: () => Promise<unknown>
+  /** Sends later calls over a new connection: the old one may be useless when the upstream is back. */
+  reconnect: () => void
+  onStateChange: (state: BreakerState) => void
+  onReject: () => void
+  clock?: Clock
+}
+
 export interface Breaker {
   intercept: Interceptor
   state(): BreakerState
-  /** Whether the last call was without a sign of life, a moment ago. */
+  /** Whether the last call failed without a response, less than a second ago. */
   failing(): boolean
 }
 
-// So many calls in a row without a sign of life make the upstream suspect; whether it is dead, a probe decides. A
-// handler that is slow, because of its database say, is no reason to keep other calls from those that are not.
-const failuresToSuspect = 5
+// The probe decides whether the upstream is down: a method that is slow, because of its database for example, is no
+// reason to reject calls of the others.
+const failuresToProbe = 5
 const failingMs = 1000
-const probeEveryMs = 250
-const probeWithinMs = 500
+const probeBackoff = { baseMs: 375, capMs: 375, jitter: 2 / 3 }
+const probeTimeoutMs = 500
 // An upstream that refused connections and accepts one again has just started: its first response takes longer.
 const firstResponseMs = 1000
-// Calls cause no more than so many checks, and are decided within little more than this time.
-const gapMs = 20
+// Between the probes that calls start, which is the longest that a call waits for one.
+const probeGapMs = 20
 
-export function createBreaker({ probe, reconnect, changed, refused }: BreakerOptions): Breaker {
-  let state: BreakerState = 'closed'
-  let failures = 0
-  let failedAt = 0
-  let isUnresponsive = false
-  let checkedAt = Number.NEGATIVE_INFINITY
-  /** The check that is in flight. */
-  let current: Promise<boolean> | undefined
-  /** The check that has not begun, for the calls that wait for it. */
-  let next: Promise<boolean> | undefined
-  let timer: NodeJS.Timeout | undefined
+const closed = (): Closed => ({ name: 'closed', failures: 0, failedAt: 0 })
 
-  function become(next: BreakerState): void {
-    state = next
-    changed(next)
+export function createBreaker({
+  probe,
+  reconnect,
+  onStateChange,
+  onReject,
+  clock = systemClock
+}: BreakerOptions): Breaker {
+  let state: State = closed()
+  let probedAt = Number.NEGATIVE_INFINITY
+  let currentProbe: Promise<boolean> | undefined
+  /** The probe that has not started, shared by the calls that wait for it. */
+  let nextProbe: Promise<boolean> | undefined
+
+  function enter(entered: State): void {
+    if (state.name === 'open') state.ended.abort()
+    state = entered
+    onStateChange(state.name)
   }
 
-  async function isAlive(): Promise<boolean> {
-    const limitMs = state === 'closed' || isUnresponsive ? probeWithinMs : firstResponseMs
-    let alive: boolean | undefined
-    const response = probe().then(() => true, answered)
-    const settled = response.then((result) => {
-      alive = result
+  function onResponse(): void {
+    if (state.name === 'closed') state.failures = 0
+    else enter(closed())
+  }
+
+  function onNoResponse(isUnresponsive: boolean): void {
+    const ended = new AbortController()
+    enter({ name: 'open', isUnresponsive, ended })
+    clock.sleep(backoffMs(0, probeBackoff), ended.signal, true).then(probeOnce, () => {})
+  }
+
+  /** Probes now, or waits for the probe that is in flight. @returns whether the upstream responded */
+  function probeOnce(): Promise<boolean> {
+    currentProbe ??= decide().finally(() => {
+      currentProbe = undefined
+      probedAt = clock.now()
     })
-    // After a stall of this process its timers run before it reads its sockets, where the response may be.
-    await withinMs(limitMs, settled).catch(() => nextTurn())
-    isUnresponsive = alive === undefined
-    if (isUnresponsive) void response.then((late) => late && respondedLate())
-    return alive ?? false
-  }
-
-  /** A response proves that the upstream lives, also after the limit of its check. */
-  function respondedLate(): void {
-    if (state === 'closed') return
-    clearTimeout(timer)
-    failures = 0
-    isUnresponsive = false
-    become('closed')
-  }
-
-  function check(): Promise<boolean> {
-    current ??= decide().finally(() => {
-      current = undefined
-      checkedAt = performance.now()
-    })
-    return current
+    return currentProbe
   }
 
   async function decide(): Promise<boolean> {
-    clearTimeout(timer)
-    const wasOpen = state === 'open'
-    if (wasOpen) become('half-open')
-    const alive = await isAlive()
-    if (alive) {
-      failures = 0
-      isUnresponsive = false
-      if (wasOpen) become('closed')
+    const before = state
+    if (before.name === 'open') enter({ name: 'half-open', isUnresponsive: before.isUnresponsive })
+    const isStart = before.name !== 'closed' && !before.isUnresponsive
+    const responded = await respondedWithin(isStart ? firstResponseMs : probeTimeoutMs)
+    if (responded) {
+      onResponse()
       return true
     }
-    if (wasOpen) reconnect()
-    become('open')
-    timer = setTimeout(() => void check(), probeEveryMs * (0.5 + Math.random())).unref()
+    if (before.name === 'open') reconnect()
+    onNoResponse(responded === undefined)
     return false
   }
 
-  async function nextCheck(): Promise<boolean> {
-    await current
-    const waitMs = checkedAt + gapMs - performance.now()
-    if (state !== 'closed' && waitMs > 0) await sleep(waitMs)
-    next = undefined
-    return state === 'closed' || (!isUnresponsive && check())
+  /** @returns `undefined` if the probe timed out; a later response closes the breaker all the same */
+  async function respondedWithin(limitMs: number): Promise<boolean | undefined> {
+    let responded: boolean | undefined
+    const response = probe().then(() => true, isResponse)
+    const settled = response.then((result) => {
+      responded = result
+    })
+    // After a stall of this process its timers run before it reads its sockets, where the response may be.
+    await withinMsOf(clock, limitMs, settled).catch(() => nextTurn())
+    if (responded === undefined) void response.then((isLate) => isLate && onResponse())
+    return responded
   }
 
-  /**
-   * Whether the upstream is back: decided by a check that began after the call came, so no call is refused once the
-   * upstream listens again. Only of an upstream that did not respond to the last check is that not asked: it would take
-   * its time again.
-   */
-  async function isBack(signal: AbortSignal): Promise<boolean> {
-    if (isUnresponsive) return false
-    next ??= nextCheck()
-    return untilAborted(signal, next)
+  async function startNextProbe(): Promise<boolean> {
+    await currentProbe
+    const waitMs = probedAt + probeGapMs - clock.now()
+    if (state.name !== 'closed' && waitMs > 0) await clock.sleep(waitMs)
+    nextProbe = undefined
+    return state.name === 'closed' || (!state.isUnresponsive && probeOnce())
+  }
+
+  /** Decides by a probe that starts after the call: no call fails once the upstream accepts connections again. */
+  async function probeUntilHealthy(signal: AbortSignal): Promise<boolean> {
+    if (state.name === 'closed') return true
+    if (state.isUnresponsive) return false
+    nextProbe ??= startNextProbe()
+    return untilAborted(signal, nextProbe)
+  }
+
+  function onError(error: unknown, method: DescMethod, signal: AbortSignal): void {
+    if (state.name !== 'closed') return
+    if (isTransportFailure(error, signal)) {
+      // A health check that times out starts the probe by itself: readiness sends one a second.
+      state.failures += isHealthTimeout(error, method) ? failuresToProbe : 1
+      state.failedAt = clock.now()
+    } else if (isResponse(error)) state.failures = 0
+    if (state.failures >= failuresToProbe) void probeOnce()
   }
 
   const intercept: Interceptor = (next) => async (request) => {
-    if (state !== 'closed' && !(await isBack(request.signal))) {
-      refused()
+    if (state.name !== 'closed' && !(await probeUntilHealthy(request.signal))) {
+      onReject()
       throw dependencyDown()
     }
     try {
       const response = await next(request)
-      failures = 0
+      if (state.name === 'closed') state.failures = 0
       return response
     } catch (error) {
-      if (isTransportFailure(error, request.signal)) {
-        failures += isHealthTimeout(error, request.method) ? failuresToSuspect : 1
-        failedAt = performance.now()
-      } else if (answered(error)) failures = 0
-      if (failures >= failuresToSuspect && state === 'closed') void check()
+      onError(error, request.method, request.signal)
       throw error
     }
   }
 
-  return { intercept, state: () => state, failing: () => failures > 0 && performance.now() - failedAt < failingMs }
+  return {
+    intercept,
+    state: () => state.name,
+    failing: () => state.name === 'closed' && state.failures > 0 && clock.now() - state.failedAt < failingMs
+  }
 }
 
-/** Whether the error came from the peer: then that lives, whatever it says. Its headers are on the error. */
-function answered(error: unknown): boolean {
+/** Whether the upstream sent the error: only then it has the headers of a response. */
+function isResponse(error: unknown): boolean {
   return error instanceof ConnectError && [...error.metadata.keys()].length > 0
 }
 
-/** Whoever is silent even when asked for its health, which is done once a second, need not fail more often. */
 function isHealthTimeout(thrown: unknown, method: DescMethod): boolean {
   const { code } = ConnectError.from(thrown)
   return method === Health.method.check && code === Code.DeadlineExceeded && !isOutcomeUnknown(thrown)
 }
 
-/** Whether nothing came back: no connection, one that broke, or silence until the deadline. A caller that went away says nothing. */
+/** Whether no response arrived: no connection, one that failed, or the deadline. A cancellation by the caller is none. */
 function isTransportFailure(thrown: unknown, signal: AbortSignal): boolean {
   const { code } = ConnectError.from(thrown)
-  if (answered(thrown)) return false
+  if (isResponse(thrown)) return false
   if (code === Code.Unavailable || code === Code.DeadlineExceeded) return true
   return code === Code.Canceled && !signal.aborted
 }

@@ -1,4 +1,4 @@
-/** The readiness probe of another service: its health RPC, asked of each of its instances. */
+/** The readiness probe of another service: a health check of each of its instances. */
 
 import { type CallOptions, createClient, type Transport } from '@connectrpc/connect'
 import { type Probe, ProbeError } from '#common/ops/readiness.ts'
@@ -8,12 +8,12 @@ import { Health, HealthCheckResponse_ServingStatus as Status } from '#gen/grpc/h
 import type { ServiceTransport } from './transport.ts'
 
 /**
- * Resolves as soon as an instance says that it serves, or that it still does while it stops: where there is only one
- * address, the connection ends later, and the next one goes elsewhere. Of several that do not, the first says why; one that rejects the
- * credential of this service before all others, since only an operator can correct that.
+ * Resolves as soon as an instance reports SERVING, or that it drains: it still serves, and behind an address with several
+ * instances the next connection reaches another one. If no instance does, rejects with the error of the first, or with a
+ * rejected credential, which only an operator can correct.
  *
- * @param service the full name of what is to be served; empty for all of it
- * @throws {ProbeError} for an answer that it does not serve
+ * @param service the full name of a service or a method; empty for the whole server
+ * @throws {ProbeError} if the instances respond that they do not serve
  */
 export async function requireServing(
   transport: Transport | ServiceTransport,
@@ -37,10 +37,9 @@ export async function requireServing(
   })
 }
 
-/** How a probe of readiness asks. */
 export const probeOptions = { timeoutMs: 2000 } satisfies CallOptions
 
-/** Asks a service for its health; one instance that is ready is enough. */
+/** The readiness probe of a service; one serving instance suffices. */
 export function probeHealth(transport: ServiceTransport): Probe {
   return () => requireServing(transport, '', probeOptions)
 }

@@ -1,8 +1,8 @@
 /**
- * Keeps a connection between services that breaks from ending the process. connect-node 2.2 takes its listener off a
- * session while that can still fail: when it has just connected, when it is given up while it connects, and when
- * something answers that does not speak HTTP/2. And it pings a session that is gone when a stream of it closes late,
- * which throws in a timer. The calls that it is about have failed by then, so nothing is lost here.
+ * Keeps a failed HTTP/2 session from ending the process (connectrpc/connect-es#1768). connect-node 2.2 removes its `error`
+ * listener from a session that can still fail: after it connected, when it is aborted while it connects, and if the peer
+ * does not speak HTTP/2. It also pings a destroyed session when a stream closes late, which throws in a timer. The calls
+ * have failed by then, so the errors are ignored. Remove when the issue is fixed; `isUnprocessed` stays.
  */
 
 import http2, { type ClientHttp2Session } from 'node:http2'
@@ -10,7 +10,7 @@ import { syncBuiltinESMExports } from 'node:module'
 
 let isGuarded = false
 
-/** From now on, every HTTP/2 session that this process opens is guarded: connect-node offers no other place for it. */
+/** Guards every HTTP/2 session that this process opens later: connect-node has no hook for its sessions. */
 export function guardHttp2Sessions(): void {
   if (isGuarded) return
   isGuarded = true
@@ -22,8 +22,8 @@ export function guardHttp2Sessions(): void {
 const lastProcessed = new WeakMap<ClientHttp2Session, number>()
 
 /**
- * Whether the peer certainly did not process a stream: it was never sent, or its id is above the last one that the
- * peer's GOAWAY names (RFC 9113, 6.8). Node.js destroys all streams of a session alike when the GOAWAY has an error code.
+ * Whether the peer certainly did not process a stream: the stream was never sent, or its id is above the last stream id
+ * of the peer's GOAWAY (RFC 9113, 6.8). After a GOAWAY with an error code, Node.js destroys all streams with the same error.
  */
 export function isUnprocessed(session: ClientHttp2Session, streamId: number | undefined): boolean {
   if (streamId === undefined) return true

@@ -1,31 +1,31 @@
-/** The cooldown after an overload: a flood that a service refuses must not take its time as well. */
+/** Client-side load shedding: after an upstream has rejected a method as overloaded, further calls to it fail for 100 ms. */
 
 import type { DescMethod } from '@bufbuild/protobuf'
 import type { Interceptor } from '@connectrpc/connect'
 import { isOverload } from '#common/errors/connect-errors.ts'
+import { type Clock, systemClock } from '#common/time/clock.ts'
 
-// A moment against the seconds of work that wait before anything is refused, so nothing runs dry meanwhile; where
-// only one of several instances is overloaded, the others are asked ten times a second still.
+// Short beside the seconds of work that an upstream queues before it sheds, so its queue does not run empty. If only one
+// of several instances is overloaded, the others still get calls ten times a second.
 const cooldownMs = 100
 
 /**
- * The interceptor: after a refusal of a method because of overload, calls of it are refused in the same words for a tenth
- * of a second.
+ * The interceptor; a call that it rejects fails with the error of the upstream.
  *
- * @param refused counts a call that is refused here
+ * @param onReject is called for each of them
  */
-export function overloadCooldown(refused: () => void): Interceptor {
-  const cooldowns = new Map<DescMethod, { refusal: unknown; endsAt: number }>()
+export function overloadCooldown(onReject: () => void, clock: Pick<Clock, 'now'> = systemClock): Interceptor {
+  const cooldowns = new Map<DescMethod, { rejection: unknown; endsAt: number }>()
   return (next) => async (request) => {
     const cooldown = cooldowns.get(request.method)
-    if (cooldown && performance.now() < cooldown.endsAt) {
-      refused()
-      throw cooldown.refusal
+    if (cooldown && clock.now() < cooldown.endsAt) {
+      onReject()
+      throw cooldown.rejection
     }
     try {
       return await next(request)
     } catch (error) {
-      if (isOverload(error)) cooldowns.set(request.method, { refusal: error, endsAt: performance.now() + cooldownMs })
+      if (isOverload(error)) cooldowns.set(request.method, { rejection: error, endsAt: clock.now() + cooldownMs })
       throw error
     }
   }

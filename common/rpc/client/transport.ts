@@ -1,4 +1,4 @@
-/** Calls to another service: over one HTTP/2 connection, with the credential, the trace and a metric on each call. */
+/** The transport to another service: deadlines, retries, circuit breaker, load balancing, credential, trace and metrics. */
 
 import { Code, ConnectError, createClient, type Interceptor, type Transport } from '@connectrpc/connect'
 import { type ConnectTransportOptions, createConnectTransport } from '@connectrpc/connect-node'
@@ -20,28 +20,27 @@ import { overloadCooldown } from './overload.ts'
 import { createRetryBudget, isNotProcessed, notProcessed, outcomeUnknown, retry } from './retry.ts'
 import { intercepted, sendUnary, type TimedRequest, unaryOf } from './unary-client.ts'
 
-/** An upstream and how it is called. */
+/** The configuration of an upstream. */
 export interface Upstream {
-  /** The service's name, for metrics; of several instances, the second is `<name>/2`. */
+  /** The service's name, for metrics. Of several instances, the second is `<name>/2`. */
   name: string
-  /** Where its instances are. */
+  /** One URL for each instance. */
   urls: readonly string[]
   rpc: { token: string; maxMessageBytes: number; maxTimeout: number }
 }
 
-/** A way to call a service, and to call each instance of it, whatever becomes of the others. */
+/** A transport that balances over the instances of a service, and a transport to each instance. */
 export interface ServiceTransport extends Transport {
   instances: Transport[]
 }
 
 /**
- * The transport to a service. No call waits without a deadline, half-open connections are found by pings, calls that
- * may be repeated are, within a budget, and an instance that gives no sign of life is left out: without any other,
- * calls are refused at once. So they are for a moment after the service has said that it is overloaded.
+ * Creates the transport. Every call has a deadline. Calls that may be repeated are retried within a budget. Calls avoid an
+ * instance whose breaker is open; if there is no other, they fail fast, as they do for 100 ms after an overload.
  */
 export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcClientMetrics): ServiceTransport {
   guardHttp2Sessions()
-  const perAttempt = [measured(metrics), truthful(name), authorized(rpc.token), traced, answeredInTime]
+  const perAttempt = [observed(metrics), mapErrors(name), authorized(rpc.token), traced, deadlineMargin]
   const instances = urls.map((baseUrl, index) => {
     const label = urls.length > 1 ? `${name}/${index + 1}` : name
     const connection = createRpcConnection(baseUrl)
@@ -49,7 +48,7 @@ export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcCl
       httpVersion: '2',
       // The Connect protocol in binary: half the CPU of the gRPC protocol in Node.js.
       useBinaryFormat: true,
-      // The services are near each other: compressing would cost more than it saves.
+      // Within a data centre, compression costs more than it saves.
       acceptCompression: [],
       readMaxBytes: rpc.maxMessageBytes * 16,
       defaultTimeoutMs: rpc.maxTimeout,
@@ -63,18 +62,18 @@ export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcCl
     })
     const health = createClient(Health, transport([]))
     let serving = true
-    const record = (answer: boolean) => {
-      serving = answer
+    const record = (isServing: boolean) => {
+      serving = isServing
     }
     const breaker = createBreaker({
-      // An upstream that is back responds, but need not be able to serve yet. The breaker has limits of its own.
+      // Any response closes the breaker; the status decides whether the instance is preferred. The breaker limits the time.
       probe: async () => record((await health.check({}, { timeoutMs: 3000 })).status === Status.SERVING),
       reconnect: () => connection.renew(),
-      changed: (state) => metrics.breaker(label, state),
-      refused: () => metrics.refused(label)
+      onStateChange: (state) => metrics.breaker(label, state),
+      onReject: () => metrics.refused(label)
     })
     metrics.breaker(label, breaker.state())
-    const interceptors = [breaker.intercept, overheardHealth(record), ...perAttempt]
+    const interceptors = [breaker.intercept, recordHealth(record), ...perAttempt]
     const call = intercepted(send, interceptors)
     return { breaker, call, transport: transport(interceptors), isServing: () => serving }
   })
@@ -90,8 +89,8 @@ export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcCl
   }
 }
 
-/** Reports the answers to the probes of readiness, once a second; an instance that rejects our credential serves others. */
-function overheardHealth(record: (serving: boolean) => void): Interceptor {
+/** Records the results of the health checks of readiness. An instance that rejects our credential is not serving us. */
+function recordHealth(record: (serving: boolean) => void): Interceptor {
   return (next) => async (request) => {
     const response = await next(request)
     if (request.method === Health.method.check) {
@@ -102,7 +101,7 @@ function overheardHealth(record: (serving: boolean) => void): Interceptor {
   }
 }
 
-function measured(metrics: RpcMetrics): Interceptor {
+function observed(metrics: RpcMetrics): Interceptor {
   return (next) => async (request) => {
     if (request.stream) return next(request)
     const startedAt = performance.now()
@@ -118,8 +117,8 @@ function measured(metrics: RpcMetrics): Interceptor {
   }
 }
 
-/** Translates an error into its meaning for the caller of the calling service. */
-const truthful =
+/** Maps a transport error to the error that our own caller should see. */
+const mapErrors =
   (upstream: string): Interceptor =>
   (next) =>
   async (request) => {
@@ -128,17 +127,17 @@ const truthful =
     } catch (thrown) {
       const error = ConnectError.from(thrown)
       if (request.signal.aborted || isNotProcessed(error)) throw error
-      if (isRefused(error)) throw notProcessed(error)
+      if (isRejectedByPeer(error)) throw notProcessed(error)
       if (isConnectionFailure(error)) throw outcomeUnknown(error)
       if (isUnreachable(error))
-        throw new ConnectError('It cannot be reached.', Code.Unavailable, undefined, undefined, error)
+        throw new ConnectError('The upstream is unreachable.', Code.Unavailable, undefined, undefined, error)
       switch (error.code) {
-        // The peer died or reset the stream in mid-call, while our own caller is still there.
+        // The peer died or reset the stream during the call; our own caller has not cancelled.
         case Code.Canceled:
         case Code.Aborted:
           throw outcomeUnknown(error)
-        // Without a reason that the contract of the service defines, it is our own credential that was refused:
-        // a mistake of the operator, never of the user, and nothing was done.
+        // Without a reason that the service's contract defines, the upstream rejected our own credential before the
+        // handler: a mistake of an operator, not of the user.
         case Code.Unauthenticated:
         case Code.PermissionDenied:
           if (error.findDetails(ErrorInfoSchema).some(({ domain }) => domain === request.service.file.proto.package))
@@ -150,30 +149,28 @@ const truthful =
     }
   }
 
-/** A peer that says goodbye refuses the calls that it has not begun; a call after that is not sent at all. */
-function isRefused(error: ConnectError): boolean {
+/** After GOAWAY, the peer refuses streams that it has not processed, and Node.js sends no new ones. */
+function isRejectedByPeer(error: ConnectError): boolean {
   const { code } = (error.cause ?? {}) as { code?: string }
   return (
     /REFUSED_STREAM/.test(error.rawMessage) ||
     code === 'ERR_HTTP2_GOAWAY_SESSION' ||
-    // Of a stream that the connection had not opened yet when it ended.
+    // The connection ended before it opened the stream.
     code === 'ERR_HTTP2_STREAM_CANCEL' ||
-    // After 2^30 streams a connection opens no more; the breaker replaces it.
+    // The stream ids of the connection are exhausted, after 2^30 streams; the breaker replaces it.
     code === 'ERR_HTTP2_OUT_OF_STREAMS'
   )
 }
 
-// The errors of an HTTP/2 connection or stream that ended, and none of those that a wrong argument causes here.
-const ended = /^ERR_HTTP2_(SESSION_ERROR|STREAM_ERROR|ERROR|INVALID_SESSION|INVALID_STREAM|PING_CANCEL|TOO_MANY_\w+)$/
+// Errors of an HTTP/2 connection or stream that ended; not those of wrong arguments.
+const endedCodes =
+  /^ERR_HTTP2_(SESSION_ERROR|STREAM_ERROR|ERROR|INVALID_SESSION|INVALID_STREAM|PING_CANCEL|TOO_MANY_\w+)$/
 
-/**
- * The connection or the stream ended without an answer, with whatever HTTP/2 error code, or it was given up because
- * nothing came any more: the call may have been done.
- */
+/** The connection or the stream ended, or its ping timed out, before a response: the call may have been applied. */
 function isConnectionFailure({ rawMessage, cause }: ConnectError): boolean {
   const { code = '', syscall } = (cause ?? {}) as NodeJS.ErrnoException
   return (
-    ended.test(code) ||
+    endedCodes.test(code) ||
     /^http\/2 stream closed with error code /.test(rawMessage) ||
     rawMessage === 'PING timed out' ||
     code === 'EPIPE' ||
@@ -183,7 +180,7 @@ function isConnectionFailure({ rawMessage, cause }: ConnectError): boolean {
   )
 }
 
-/** There is no way to the host, which connect-node knows no code for. */
+/** No route to the host, which connect-node does not map to a code. */
 function isUnreachable({ cause }: ConnectError): boolean {
   return ['EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENETDOWN'].includes((cause as NodeJS.ErrnoException)?.code ?? '')
 }
@@ -195,18 +192,15 @@ function authorized(token: string): Interceptor {
   }
 }
 
-// Enough for an answer to travel, or a twentieth of the time if that is less.
-const travelMs = 50
+// For the response to arrive; at most a twentieth of the remaining time.
+const marginMs = 50
 
-/**
- * The callee gets a little less time than its caller waits: what it says at its end is still heard, and tells that it
- * lives. A call that is repeated gets what is left.
- */
-const answeredInTime: Interceptor = (next) => (request) => {
+/** Sends the remaining time minus a margin, so that the upstream's own deadline error arrives and proves that it responds. */
+const deadlineMargin: Interceptor = (next) => (request) => {
   const { endsAt = Number.POSITIVE_INFINITY } = request as Partial<TimedRequest>
   if (Number.isFinite(endsAt)) {
     const leftMs = endsAt - performance.now()
-    const shortened = Math.max(1, Math.floor(leftMs - Math.min(travelMs, leftMs / 20)))
+    const shortened = Math.max(1, Math.floor(leftMs - Math.min(marginMs, leftMs / 20)))
     request.header.set('connect-timeout-ms', String(shortened))
   }
   return next(request)

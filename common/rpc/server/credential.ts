@@ -1,4 +1,4 @@
-/** The service credential: every RPC needs it, except where a service is named as open. Denied by default. */
+/** The service credential: every RPC needs it, except those of the open services. */
 
 import { hash, timingSafeEqual } from 'node:crypto'
 import { Code, ConnectError, type HandlerContext } from '@connectrpc/connect'
@@ -10,23 +10,20 @@ const openServices = new Set([
   'grpc.reflection.v1alpha.ServerReflection'
 ])
 
-/** Whether a service may be called without the credential: health and reflection. */
+/** Whether a service needs no credential: health and reflection. */
 export function isOpenService(typeName: string): boolean {
   return openServices.has(typeName)
 }
 
 const digest = (text: string) => hash('sha256', text, 'buffer')
 
-/** Set on the answer to a health check that carries a credential which this service rejects. */
+/** A response header of a health check whose credential this service rejects. */
 export const rejectedHeader = 'credential-rejected'
 
-/** The reason of a failure because of that: in `/readyz?verbose` and the log, behind the name of the service. */
+/** The reason for that in `/readyz?verbose` and the log, after the name of the service. */
 export const credentialRejected = 'rejects the credential `rpc.token` of this service'
 
-/**
- * Compares the header `authorization` with the accepted tokens: as digests in constant time, all of them, so that the
- * time reveals nothing.
- */
+/** Compares the header `authorization` with all accepted tokens, as digests in constant time, so that the time reveals nothing. */
 export function credentialCheck(acceptedTokens: string[]): (authorization: string | undefined) => boolean {
   const accepted = acceptedTokens.filter((token) => token !== '').map((token) => digest(`Bearer ${token}`))
   return (authorization) => {
@@ -37,8 +34,8 @@ export function credentialCheck(acceptedTokens: string[]): (authorization: strin
 }
 
 /**
- * Refuses calls without an accepted credential, before their message is read. A health check needs none; if it carries
- * one, its answer says whether that is rejected, so that a caller knows before its first call.
+ * Rejects calls without an accepted credential before their message is read. A health check needs none; if it carries a
+ * rejected one, a response header reports that, so that readiness of the caller fails before its first call.
  *
  * @throws ConnectError `unauthenticated`
  */

@@ -1,13 +1,14 @@
-/** Caps the deadline that a peer sends with a call, in each protocol, before anything reads it. */
+/** Caps the deadline that a peer sends with a call, in all protocols, before connect-es reads it. */
 
 import type { IncomingHttpHeaders } from 'node:http2'
 
-// A timer of Node.js holds 2^31 - 1 ms; connect-es passes a longer deadline to one, where it is over at once.
+// connect-es 2.2 passes a deadline above 2^31 - 1 ms to a timer of Node.js, which then fires at once.
 const unitMs: Record<string, number> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 }
 
 /**
- * Sets the deadline of a unary call that has none, and lowers the deadline of Connect (`connect-timeout-ms`, at most 10 digits) and of gRPC and gRPC-Web (`grpc-timeout`, at
- * most 8 digits and a unit) to `maxMs`. A value that is not well-formed stays as it is: it is `invalid_argument`.
+ * Limits the deadline to `maxMs`, also of a unary call without one: `connect-timeout-ms` (at most 10 digits) of Connect,
+ * `grpc-timeout` (at most 8 digits and a unit) of gRPC and gRPC-Web. connect-es rejects a malformed value as
+ * `invalid_argument`.
  */
 export function capDeadline(headers: IncomingHttpHeaders, maxMs: number, isUnary: boolean): void {
   if (isUnary) {

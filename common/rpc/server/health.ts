@@ -7,15 +7,15 @@ import { Health, HealthCheckResponse_ServingStatus as Status } from '#gen/grpc/h
 
 const watchIntervalMs = 500
 
-/** On the answer of a service that stops and does all its work until it has stopped. */
+/** A response header of a service that drains and still serves. */
 export const drainingHeader = 'draining'
 
-/** The name under which the health of one method is asked for: whether all that it needs is up. */
+/** The health service name of a method: it serves if all dependencies that it needs are up. */
 export function methodHealth({ parent, name }: DescMethod): string {
   return `${parent.typeName}/${name}`
 }
 
-/** Adds the health service; it answers for the server as a whole (`""`), for each of its services and for each method. */
+/** Adds the health service, for the whole server (`""`), each service and each method. */
 export function healthRoutes(
   router: ConnectRouter,
   services: DescService[],
@@ -35,7 +35,7 @@ export function healthRoutes(
   }
   router.service(Health, {
     check({ service }, { responseHeader }) {
-      if (!isKnown(service)) throw new ConnectError(`There is no service of this name here.`, Code.NotFound)
+      if (!isKnown(service)) throw new ConnectError('There is no service of this name here.', Code.NotFound)
       if (readiness.draining() && !readiness.blocked()) responseHeader.set(drainingHeader, 'true')
       return { status: status(service) }
     },

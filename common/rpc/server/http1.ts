@@ -1,30 +1,30 @@
 /**
- * HTTP/1.1 on the ports of RPCs, beside HTTP/2: for curl, for the default client of Go, for gRPC-Web behind a proxy and
- * for balancers that speak HTTP/1.1 only. The first bytes of a connection decide (RFC 9113, 3.4).
+ * HTTP/1.1 beside HTTP/2 on the RPC ports, for curl, Go's default client, gRPC-Web proxies and load balancers. The first
+ * bytes of a connection select the protocol (RFC 9113, 3.4).
  */
 
 import http from 'node:http'
 import type { Http2Server } from 'node:http2'
 import type { Socket } from 'node:net'
 
-// The preface of HTTP/2 begins with the method PRI, which is reserved for it.
+// The connection preface of HTTP/2 starts with the method PRI, which is reserved for it.
 const preface = Buffer.from('PRI')
 // For the first bytes, and for the headers of each request.
 const headersTimeoutMs = 10_000
 const requestTimeoutMs = 30_000
 
-/** The requests of HTTP/1.1 at a server of HTTP/2. */
+/** The HTTP/1.1 side of an HTTP/2 server. */
 export interface Http1 {
-  /** Accepted requests without an answer. */
-  underWay(): number
-  /** Ends the connections that have no request; others end with their answer. */
+  /** The number of requests without a complete response. */
+  inFlight(): number
+  /** Closes idle connections now, and the others after their response. */
   close(): void
 }
 
 /**
- * Has a server for HTTP/2 answer HTTP/1.1 as well, by the same `request` listeners.
+ * Makes an HTTP/2 server accept HTTP/1.1 as well; its `request` listeners serve both.
  *
- * @param firstBytesMs how long a connection may stay silent before its first bytes
+ * @param firstBytesMs the timeout for the first bytes of a connection
  */
 export function acceptHttp1(server: Http2Server, firstBytesMs = headersTimeoutMs): Http1 {
   const open = new Set<http.ServerResponse>()
@@ -36,7 +36,7 @@ export function acceptHttp1(server: Http2Server, firstBytesMs = headersTimeoutMs
       server.emit('request', request, response)
     }
   )
-  // It listens nowhere itself, and enforces its timeouts only from this event on.
+  // This server never listens; Node.js 24 starts to enforce its timeouts at this event.
   http1.emit('listening')
   const others = server.listeners('connection')
   server.removeAllListeners('connection')
@@ -47,7 +47,7 @@ export function acceptHttp1(server: Http2Server, firstBytesMs = headersTimeoutMs
     })
   })
   return {
-    underWay: () => open.size,
+    inFlight: () => open.size,
     close() {
       http1.close()
       for (const response of open) if (!response.headersSent) response.setHeader('connection', 'close')
@@ -55,8 +55,8 @@ export function acceptHttp1(server: Http2Server, firstBytesMs = headersTimeoutMs
   }
 }
 
-/** Decides by the first bytes, which remain to be read. */
-function onFirstBytes(socket: Socket, withinMs: number, decided: (isHttp2: boolean) => void): void {
+/** Selects the protocol by the first bytes, and puts them back. */
+function onFirstBytes(socket: Socket, timeoutMs: number, onSelect: (isHttp2: boolean) => void): void {
   let seen = Buffer.alloc(0)
 
   function onReadable(): void {
@@ -68,15 +68,13 @@ function onFirstBytes(socket: Socket, withinMs: number, decided: (isHttp2: boole
     if (mayBeHttp2 && seen.length < preface.length) return
     release()
     socket.unshift(seen)
-    decided(mayBeHttp2)
+    onSelect(mayBeHttp2)
   }
-  const onTimeout = () => socket.destroy()
-  // The connection ended, or broke, before it said anything.
-  const onEnd = () => socket.destroy()
+  const destroy = () => socket.destroy()
   function release(): void {
-    socket.off('readable', onReadable).off('timeout', onTimeout).off('end', onEnd).off('error', onEnd).setTimeout(0)
+    socket.off('readable', onReadable).off('timeout', destroy).off('end', destroy).off('error', destroy).setTimeout(0)
   }
 
-  socket.setTimeout(withinMs)
-  socket.on('readable', onReadable).on('timeout', onTimeout).on('end', onEnd).on('error', onEnd)
+  socket.setTimeout(timeoutMs)
+  socket.on('readable', onReadable).on('timeout', destroy).on('end', destroy).on('error', destroy)
 }

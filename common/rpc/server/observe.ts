@@ -1,4 +1,4 @@
-/** The server interceptor: every unary call has a log line, a metric, and an error that says no more than it may. */
+/** The server interceptor: a log line and a metric for every unary call, and errors without internal details. */
 
 import { Code, ConnectError, type Interceptor, type UnaryRequest } from '@connectrpc/connect'
 import { errorMeaning } from '#common/errors/codes.ts'
@@ -10,7 +10,7 @@ import { lineKey, logKey } from '#common/rpc/call-context.ts'
 import { callerCanceled, untilAborted } from '#common/time/deadline.ts'
 import { isOpenService } from './credential.ts'
 
-/** Writes the line and counts the metric of a finished call. */
+/** Logs and counts a finished call. */
 export function recordCall(
   log: Logger,
   metrics: RpcMetrics,
@@ -32,13 +32,13 @@ export function recordCall(
   log[level](error && level === 'error' ? { ...fields, err: error } : fields, 'served a call')
 }
 
-/** What an overloaded service refuses is no failure of its own, and there can be very much of it. */
+/** Calls that were shed are no failures, and there may be very many of them. */
 function levelOf(method: Parameters<RpcMetrics['observe']>[0], error: ConnectError | undefined) {
   if (error && !isOverload(error)) return errorMeaning(error.code).logLevel
   return isOpenService(method.parent.typeName) ? 'debug' : 'info'
 }
 
-/** A call ends at its deadline, whatever its handler does. */
+/** A call ends at its deadline, even if its handler does not. */
 export function observe(fallbackLog: Logger, metrics: RpcMetrics): Interceptor {
   async function served<T>(request: UnaryRequest, next: (request: UnaryRequest) => Promise<T>): Promise<T> {
     const startedAt = performance.now()
@@ -46,8 +46,8 @@ export function observe(fallbackLog: Logger, metrics: RpcMetrics): Interceptor {
     try {
       return await untilAborted(request.signal, next(request))
     } catch (thrown) {
-      error = truth(thrown, request)
-      throw shown(error)
+      error = toConnectError(request.signal.aborted ? abortError(request.signal) : thrown)
+      throw withoutDetails(error)
     } finally {
       const { contextValues, method } = request
       const log = contextValues.get(logKey) ?? fallbackLog
@@ -55,21 +55,17 @@ export function observe(fallbackLog: Logger, metrics: RpcMetrics): Interceptor {
     }
   }
 
-  // The only streams are those of health and reflection, which have no line.
+  // The only streams are those of health and reflection, which are not logged.
   return (next) => async (request) => (request.stream ? next(request) : served(request, next))
 }
 
-/** Whatever fails after the caller has gone away is the going away; its own deadline is named as such. */
-function truth(thrown: unknown, { signal }: Pick<UnaryRequest, 'signal'>): ConnectError {
-  return toConnectError(signal.aborted ? goneAway(signal) : thrown)
-}
-
-/** What goes out of an error; of one of our own, nothing does. */
-function shown(error: ConnectError): ConnectError {
+/** The error for the caller: an internal error without its cause. */
+function withoutDetails(error: ConnectError): ConnectError {
   return error.code === Code.Internal ? new ConnectError('Internal error.', Code.Internal) : error
 }
 
-function goneAway(signal: AbortSignal): ConnectError {
+/** Any failure after the deadline or the cancellation is a consequence of it. */
+function abortError(signal: AbortSignal): ConnectError {
   const { reason } = signal
   return reason instanceof ConnectError && reason.code === Code.DeadlineExceeded ? reason : callerCanceled()
 }

@@ -1,4 +1,4 @@
-/** The names and extensions that the files of a server declare, as `grpc.reflection` looks them up. */
+/** An index of the symbols and extensions that contract files declare, for `grpc.reflection`. */
 
 import type { DescFile } from '@bufbuild/protobuf'
 import type {
@@ -14,15 +14,15 @@ interface Extension {
   number: number
 }
 
-/** What is declared, by its full name without a leading dot. */
+/** Symbols by their full names, without a leading dot. */
 export interface Symbols {
   fileOf(symbol: string): DescFile | undefined
   fileOfExtension(extendee: string, number: number): DescFile | undefined
-  /** In ascending order; nothing if there is no such message. */
+  /** In ascending order; undefined if there is no such message. */
   extensionNumbers(extendee: string): number[] | undefined
 }
 
-/** Indexes files by every kind of symbol. */
+/** Indexes all kinds of symbols. */
 export function indexSymbols(files: DescFile[]): Symbols {
   const symbols = new Map<string, DescFile>()
   const messages = new Set<string>()

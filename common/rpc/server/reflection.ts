@@ -1,4 +1,4 @@
-/** `grpc.reflection`: lets `grpcurl` and `buf curl` list, describe and call the services with no file at hand. */
+/** `grpc.reflection`: lets `grpcurl` and `buf curl` list, describe and call the services without local contract files. */
 
 import { create, type DescFile, type DescService, toBinary } from '@bufbuild/protobuf'
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt'
@@ -14,7 +14,7 @@ import {
 import { ServerReflection as ServerReflectionAlpha } from '#gen/grpc/reflection/v1alpha/reflection_pb.ts'
 import { indexSymbols } from './reflection-symbols.ts'
 
-/** Adds reflection in both of its versions, which differ in name only. */
+/** Adds both versions of reflection, which differ only in their package. */
 export function reflectionRoutes(router: ConnectRouter, services: DescService[], files: DescFile[]): void {
   const known = withImports([
     ...files,
@@ -58,7 +58,7 @@ export function reflectionRoutes(router: ConnectRouter, services: DescService[],
   }
   router.service(ServerReflection, { serverReflectionInfo })
   router.service(ServerReflectionAlpha, {
-    // The messages of both versions are the same but for the package.
+    // Both versions have the same messages.
     serverReflectionInfo: serverReflectionInfo as never
   })
 }

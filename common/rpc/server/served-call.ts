@@ -1,4 +1,4 @@
-/** What interceptors and handlers see of a unary call that is answered directly. */
+/** The request and response of a unary call on its HTTP/2 stream, as interceptors and handlers see them. */
 
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http2'
 import { type DescMethodUnary, toBinary } from '@bufbuild/protobuf'
@@ -6,7 +6,7 @@ import type { ContextValues, HandlerContext, UnaryRequest, UnaryResponse } from 
 import { trailerMux } from '@connectrpc/connect/protocol-connect'
 import { webHeaders } from '#common/rpc/unary-exchange.ts'
 
-/** A request, and the context of its handler in one; web headers are created when they are read or set. */
+/** The request and its handler's context in one object. Web headers are created when they are first used. */
 export class ServedCall implements Omit<UnaryRequest, 'message'>, Omit<HandlerContext, 'method'> {
   readonly stream = false
   readonly requestMethod = 'POST'
@@ -14,7 +14,7 @@ export class ServedCall implements Omit<UnaryRequest, 'message'>, Omit<HandlerCo
   readonly method: DescMethodUnary
   readonly signal: AbortSignal
   readonly values: ContextValues
-  // Until it has been read.
+  // Set once it has been read.
   message = undefined as unknown as UnaryRequest['message']
   readonly #headers: IncomingHttpHeaders
   readonly #endsAt: number
@@ -69,14 +69,14 @@ export class ServedCall implements Omit<UnaryRequest, 'message'>, Omit<HandlerCo
 
   timeoutMs = () => Math.floor(this.#endsAt - performance.now())
 
-  /** The headers that were set for the answer, trailers included. */
-  sentHeaders(): OutgoingHttpHeaders {
+  /** The response headers that were set, trailers included. */
+  responseHeaders(): OutgoingHttpHeaders {
     if (!this.#response && !this.#trailer) return {}
     return Object.fromEntries(trailerMux(this.responseHeader, this.responseTrailer))
   }
 }
 
-/** The message of a handler, with the headers that it set. It is encoded here, so that the log has an error of that. */
+/** A handler's response. The constructor encodes it, inside the interceptors, so that an encoding error is logged. */
 export class HandledResponse implements UnaryResponse {
   readonly stream = false
   readonly message: UnaryResponse['message']

@@ -1,14 +1,7 @@
 /** Serves RPCs over HTTP/2 cleartext as gRPC, gRPC-Web and Connect, with health and reflection beside them. */
 
-import type { IncomingHttpHeaders } from 'node:http2'
 import type { DescFile, DescMethod, DescService } from '@bufbuild/protobuf'
-import {
-  type ConnectError,
-  type ConnectRouter,
-  createContextValues,
-  type HandlerContext,
-  type Interceptor
-} from '@connectrpc/connect'
+import { type ConnectError, type ConnectRouter, createContextValues, type Interceptor } from '@connectrpc/connect'
 import { fastifyConnectPlugin } from '@connectrpc/connect-fastify'
 import type { Registry } from '@prometheus-io/client'
 import Fastify from 'fastify'
@@ -27,66 +20,93 @@ import { acceptHttp1 } from './http1.ts'
 import { guardPeers, unlimitedResets } from './misbehaving-peers.ts'
 import { observe, recordCall } from './observe.ts'
 import { reflectionRoutes } from './reflection.ts'
-import { answerFirst, boundLinger, closeSessions, countStreams, cutUnread } from './streams.ts'
-import { createUnaryServer } from './unary-server.ts'
+import { closeSessions, countStreams, endUnreadRequest, handleStreamsFirst, limitLinger } from './streams.ts'
+import { createUnaryServer, type UnaryServer, type UnaryServerOptions } from './unary-server.ts'
 
-/** What the RPC server of a service is made of. */
 export interface RpcServerOptions {
   log: Logger
   registry: Registry
   readiness: Readiness
   rpc: { token: string; previousToken: string; reflection: boolean; maxMessageBytes: number; maxTimeout: number }
   services: DescService[]
-  /** The dependencies without which a method can do nothing: while one is known to be away it is refused at once. */
+  /** The dependencies that a method needs: while one is down, its calls fail fast. */
   needs?: (method: DescMethod) => readonly string[]
   files: DescFile[]
-  /** `isStopping` tells streams without an end of their own when to end. */
+  /** @param isStopping whether a stream without an end of its own should end */
   routes: (router: ConnectRouter, isStopping: () => boolean) => void
 }
 
-// Callers are services, a few connections each.
+// Callers are services, with a few connections each.
 const maxConnections = 10_000
 
-/** Builds the server; it listens nowhere yet. */
+/** Builds the server without listening. */
 export function buildRpcServer(options: RpcServerOptions) {
-  const { log, registry, readiness, rpc } = options
-  const metrics = rpcMetrics(registry, 'server')
-  metrics.announce(...options.services)
+  const { rpc, readiness } = options
   const isAccepted = credentialCheck([rpc.token, rpc.previousToken])
-  const requireToken = requireCredential(isAccepted)
-  const admits = guardPeers(({ authorization }) => isAccepted(authorization))
-  let closing = false
-  const isStopping = () => closing || readiness.draining()
-
-  const contextValues = (headers: IncomingHttpHeaders) => {
-    const trace = continueTrace(headers.traceparent as string | undefined)
-    return createContextValues().set(traceKey, trace).set(logKey, tracedLogger(log, trace)).set(lineKey, {})
-  }
-  const requestGate = (call: HandlerContext, authorization: string | undefined) => {
-    try {
-      requireToken(call, authorization)
-    } catch (error) {
-      recordCall(call.values.get(logKey) ?? log, metrics, call.method, error as ConnectError, performance.now())
-      throw error
-    }
-  }
-  const interceptors = [observe(log, metrics), requireNeeds(options)]
-  const readMaxBytes = rpc.maxMessageBytes
-  const unary = createUnaryServer({
-    interceptors,
-    requestGate,
-    contextValues,
-    readMaxBytes,
-    maxTimeoutMs: rpc.maxTimeout
+  const calls = callOptions(options, isAccepted)
+  const unary = createUnaryServer(calls)
+  const app = createApp(rpc, unary)
+  let isClosing = false
+  const isStopping = () => isClosing || readiness.draining()
+  app.register(fastifyConnectPlugin, {
+    readMaxBytes: calls.readMaxBytes,
+    // A misspelt field in JSON is rejected, not dropped silently.
+    jsonOptions: { ignoreUnknownFields: false },
+    contextValues: (request) => calls.contextValues(request.headers),
+    requestGate: (call) => calls.requestGate(call, call.requestHeader.get('authorization') ?? undefined),
+    interceptors: calls.interceptors,
+    routes: (router) => registerRoutes(options, unary.registering(router), isStopping)
   })
+  listenOnEveryAddress(app)
+  const http1 = acceptHttp1(app.server)
+  limitLinger(app.server)
+  boundConnections(app.server, affordableConnections(maxConnections))
+  const admits = guardPeers(({ authorization }) => isAccepted(authorization))
+  handleStreamsFirst(app.server, (stream, headers) => !admits({ headers, stream }) || unary.answer(stream, headers))
+  app.server.on('stream', endUnreadRequest)
+  app.addHook('preClose', (done) => {
+    isClosing = true
+    http1.close()
+    done()
+  })
+  closeSessions(app)
+  const streams = countStreams(app.server)
+  return Object.assign(app, { callsInFlight: () => streams() + http1.inFlight() })
+}
 
+/** The context, checks and limits of a call, for all protocols. */
+function callOptions(options: RpcServerOptions, isAccepted: ReturnType<typeof credentialCheck>): UnaryServerOptions {
+  const { log, rpc } = options
+  const metrics = rpcMetrics(options.registry, 'server')
+  metrics.initialize(...options.services)
+  const requireToken = requireCredential(isAccepted)
+  return {
+    contextValues(headers) {
+      const trace = continueTrace(headers.traceparent as string | undefined)
+      return createContextValues().set(traceKey, trace).set(logKey, tracedLogger(log, trace)).set(lineKey, {})
+    },
+    requestGate(call, authorization) {
+      try {
+        requireToken(call, authorization)
+      } catch (error) {
+        recordCall(call.values.get(logKey) ?? log, metrics, call.method, error as ConnectError, performance.now())
+        throw error
+      }
+    },
+    interceptors: [observe(log, metrics), requireNeeds(options)],
+    readMaxBytes: rpc.maxMessageBytes,
+    maxTimeoutMs: rpc.maxTimeout
+  }
+}
+
+function createApp(rpc: RpcServerOptions['rpc'], unary: UnaryServer) {
   const app = Fastify({
     http2: true,
-    // Fastify passes `http` to http2.createServer too, which its types do not say.
+    // Fastify 5.12 also passes `http` to http2.createServer; its types do not declare it.
     ...({ http: unlimitedResets } as object),
     bodyLimit: rpc.maxMessageBytes,
     forceCloseConnections: false,
-    // What was accepted before the GOAWAY is done.
+    // Finish the calls that were accepted before the GOAWAY.
     return503OnClosing: false
   })
   app.addHook('onRequest', (request, _reply, done) => {
@@ -96,42 +116,19 @@ export function buildRpcServer(options: RpcServerOptions) {
     done()
   })
   app.setNotFoundHandler((request, reply) => {
-    // A gRPC client wants its status in headers; others read the HTTP status, which means `unimplemented` to Connect too.
-    const grpc = String(request.headers['content-type']).startsWith('application/grpc')
-    if (grpc) reply.code(200).headers({ 'content-type': 'application/grpc', 'grpc-status': '12' }).send()
+    // gRPC clients read the status in the headers; other clients the HTTP status, which Connect maps to `unimplemented`.
+    const isGrpc = String(request.headers['content-type']).startsWith('application/grpc')
+    if (isGrpc) reply.code(200).headers({ 'content-type': 'application/grpc', 'grpc-status': '12' }).send()
     else reply.code(404).send({ code: 'unimplemented', message: 'There is no such method.' })
   })
-  app.register(fastifyConnectPlugin, {
-    readMaxBytes,
-    // A field that is misspelt in JSON is refused, not dropped in silence.
-    jsonOptions: { ignoreUnknownFields: false },
-    contextValues: (request) => contextValues(request.headers),
-    requestGate: (call) => requestGate(call, call.requestHeader.get('authorization') ?? undefined),
-    interceptors,
-    routes(router) {
-      const both = unary.registering(router)
-      options.routes(both, isStopping)
-      healthRoutes(both, options.services, options.needs ?? (() => []), readiness, isStopping)
-      if (rpc.reflection) reflectionRoutes(both, options.services, options.files)
-    }
-  })
-  listenOnEveryAddress(app)
-  const http1 = acceptHttp1(app.server)
-  boundLinger(app.server)
-  boundConnections(app.server, affordableConnections(maxConnections))
-  answerFirst(app.server, (stream, headers) => {
-    if (!admits({ headers, stream })) return true
-    return unary.answer(stream, headers)
-  })
-  app.server.on('stream', cutUnread)
-  app.addHook('preClose', (done) => {
-    closing = true
-    http1.close()
-    done()
-  })
-  closeSessions(app)
-  const streams = countStreams(app.server)
-  return Object.assign(app, { callsInFlight: () => streams() + http1.underWay() })
+  return app
+}
+
+function registerRoutes(options: RpcServerOptions, router: ConnectRouter, isStopping: () => boolean): void {
+  const { services, needs = () => [], readiness } = options
+  options.routes(router, isStopping)
+  healthRoutes(router, services, needs, readiness, isStopping)
+  if (options.rpc.reflection) reflectionRoutes(router, services, options.files)
 }
 
 function requireNeeds({ services, readiness, needs = () => [] }: RpcServerOptions): Interceptor {

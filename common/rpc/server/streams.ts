@@ -1,10 +1,10 @@
-/** The streams and connections of an RPC server: who answers them, how many are open, and how they end. */
+/** The HTTP/2 streams and connections of an RPC server: their handlers, their number, and their end. */
 
 import type { Http2Server, Http2Session, IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 
-/** Has a function answer a stream, or pass it on to the present listeners, which create a request for it. */
-export function answerFirst(
+/** Offers each stream to `answer` first; a stream that it does not answer goes to the present listeners, as a request. */
+export function handleStreamsFirst(
   server: Http2Server,
   answer: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => boolean
 ): void {
@@ -32,10 +32,10 @@ export function countStreams(server: Http2Server): () => number {
 const lingerMs = 500
 
 /**
- * Destroys a connection that the server has ended and its peer has not. A client that leaves a response unread keeps its
- * side open for ever, and with it the closing of the server.
+ * Destroys a connection that the server has ended and its peer has not: a client that never reads a response would keep
+ * `close()` of the server waiting for ever.
  */
-export function boundLinger(server: Http2Server): void {
+export function limitLinger(server: Http2Server): void {
   server.on('connection', (socket: Socket) => {
     socket.once('finish', () => {
       const timer = setTimeout(() => socket.destroy(), lingerMs)
@@ -44,14 +44,15 @@ export function boundLinger(server: Http2Server): void {
   })
 }
 
-// Long enough for the answer to leave, which goes out behind the end of the stream.
+// For the response to be sent.
 const unreadMs = 200
 
 /**
- * A message that is refused is not read to its end. Its stream would stay open for ever, and with it the
- * session and the closing of the server, so it is cut off once it has been answered (RFC 9113, 8.1).
+ * Destroys the stream of a rejected message after its response (RFC 9113, 8.1). connect-fastify 2.2 does not read such a
+ * message to its end, so the stream would keep its session and `close()` of the server waiting for ever. No upstream issue
+ * known. Remove when connect-fastify ends the stream itself.
  */
-export function cutUnread(stream: ServerHttp2Stream): void {
+export function endUnreadRequest(stream: ServerHttp2Stream): void {
   stream.once('finish', () => {
     if (stream.readableEnded) return
     const timer = setTimeout(() => stream.destroy(), unreadMs)
@@ -59,7 +60,7 @@ export function cutUnread(stream: ServerHttp2Stream): void {
   })
 }
 
-/** HTTP/2 sessions stay open when idle, so a closing server says GOAWAY to each and waits for its streams only. */
+/** Sends GOAWAY on each session when the server closes, so that it waits for streams, but not for idle sessions. */
 export function closeSessions(
   app: { server: { on(event: 'session', listener: (session: Http2Session) => void): unknown } } & {
     addHook(name: 'preClose', hook: (done: () => void) => void): unknown

@@ -1,6 +1,6 @@
 /**
- * Unary methods of the Connect protocol in binary, answered directly on the HTTP/2 stream: what the services call each
- * other by. connect-fastify answers every other call; rpc-unary-client.ts states what the direct way saves.
+ * Serves unary calls of the Connect protocol in binary, as the services send them, directly on the HTTP/2 stream.
+ * connect-fastify serves all other calls. unary-client.ts states the benefit.
  */
 
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
@@ -27,26 +27,25 @@ import { readBody } from '#common/rpc/unary-exchange.ts'
 import { callerCanceled, deadlineExceeded } from '#common/time/deadline.ts'
 import { HandledResponse, ServedCall } from './served-call.ts'
 
-/** What the direct way shares with connect-fastify. */
+/** The context, checks and limits of a call, shared with connect-fastify. */
 export interface UnaryServerOptions {
   interceptors: Interceptor[]
-  /** Refuses a call before its message is read, by throwing. */
+  /** Throws to reject a call before its message is read. */
   requestGate: (
     call: Omit<HandlerContext, 'method'> & { method: DescMethod },
     authorization: string | undefined
   ) => void
   contextValues: (headers: IncomingHttpHeaders) => ContextValues
   readMaxBytes: number
-  /** Milliseconds: the deadline of a call that has none or a longer one. */
+  /** The deadline of a call without a shorter one. */
   maxTimeoutMs: number
 }
 
-/** The unary methods of a server. */
 export interface UnaryServer {
-  /** Registers what is routed here as well as at the given router. */
+  /** A router that registers services both here and with the given router. */
   registering(router: ConnectRouter): ConnectRouter
   isUnary(path: string): boolean
-  /** @returns whether the call is answered here; otherwise nothing has happened to its stream */
+  /** @returns whether the call is served here; if not, its stream is untouched */
   answer(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): boolean
 }
 
@@ -88,7 +87,7 @@ export function createUnaryServer(options: UnaryServerOptions): UnaryServer {
     isUnary: (path) => routes.has(path),
     answer(stream, headers) {
       if (headers['content-type'] !== contentTypeUnaryProto || headers[':method'] !== 'POST') return false
-      // Messages are short, so a caller that accepts compressed ones gets them as they are.
+      // Responses are short, so they are not compressed for a caller that accepts it.
       if (headers['content-encoding'] !== undefined || headers.expect !== undefined) return false
       const route = routes.get(headers[':path'] ?? '')
       if (route === undefined) return false
@@ -108,41 +107,56 @@ async function serve(
   { method, call }: Route,
   { requestGate, contextValues, readMaxBytes, maxTimeoutMs }: UnaryServerOptions
 ): Promise<void> {
-  const end = new AbortController()
   const timeout = parseTimeout((headers['connect-timeout-ms'] as string | undefined) ?? null, Number.POSITIVE_INFINITY)
   const timeoutMs = Math.min(timeout.timeoutMs ?? maxTimeoutMs, maxTimeoutMs)
-  const expire = () => end.abort(deadlineExceeded())
-  const timer = setTimeout(expire, timeoutMs)
-  if (timeoutMs === 0) expire()
-  let isAnswered = false
-  stream.once('close', () => {
-    if (!isAnswered) end.abort(callerCanceled())
-  })
-  // Without a listener the process would end; the stream closes after it.
+  const end = endOfCall(stream, timeoutMs)
+  // An unhandled error would end the process; the stream closes after it.
   stream.on('error', () => {})
   const served = new ServedCall(method, headers, contextValues(headers), end.signal, timeoutMs)
-  let status = 200
-  let body: Uint8Array
   try {
     requestGate(served, headers.authorization)
     if (timeout.error) throw timeout.error
     served.message = parse(method, await readBody(stream, readMaxBytes, end.signal))
-    const response = await call(served)
-    body = (response as HandledResponse).body
+    const { body } = (await call(served)) as HandledResponse
+    end.responded()
+    respond(stream, served, 200, contentTypeUnaryProto, body)
   } catch (thrown) {
-    end.abort(thrown)
+    end.failed(thrown)
     const error = thrown instanceof ConnectError ? thrown : new ConnectError('Internal error.', Code.Internal)
-    status = codeToHttpStatus(error.code)
-    // Headers of an error that came over the wire are those of another call.
+    // The metadata of a wire error are the headers of another call.
     if (!error.isWireError) mergeNonProtocolHeaders(served.responseHeader, error.metadata)
-    body = errorToJsonBytes(error, undefined)
+    respond(stream, served, codeToHttpStatus(error.code), contentTypeUnaryJson, errorToJsonBytes(error, undefined))
   }
-  clearTimeout(timer)
-  isAnswered = true
-  // A response to a stream that its peer has reset would throw.
+}
+
+/** Aborts the signal of a call at its deadline, when it fails, or when its stream closes before the response. */
+function endOfCall(stream: ServerHttp2Stream, timeoutMs: number) {
+  const end = new AbortController()
+  const expire = () => end.abort(deadlineExceeded())
+  const timer = setTimeout(expire, timeoutMs)
+  if (timeoutMs === 0) expire()
+  let hasResponded = false
+  stream.once('close', () => {
+    if (!hasResponded) end.abort(callerCanceled())
+  })
+  function responded(): void {
+    clearTimeout(timer)
+    hasResponded = true
+  }
+  return {
+    signal: end.signal,
+    responded,
+    failed(error: unknown): void {
+      responded()
+      end.abort(error)
+    }
+  }
+}
+
+function respond(stream: ServerHttp2Stream, served: ServedCall, status: number, type: string, body: Uint8Array): void {
+  // `respond` throws on a stream that the peer has reset.
   if (stream.destroyed || stream.closed) return
-  const type = status === 200 ? contentTypeUnaryProto : contentTypeUnaryJson
-  stream.respond({ ...served.sentHeaders(), ':status': status, 'content-type': type })
+  stream.respond({ ...served.responseHeaders(), ':status': status, 'content-type': type })
   stream.end(body)
 }
 

@@ -1,4 +1,4 @@
-/** The table of codes, row by row: what product and design promise of each. */
+/** The table of error codes. */
 
 import { Code } from '@connectrpc/connect'
 import t from 'tap'
@@ -23,7 +23,7 @@ const promised: Record<string, [status: number, errorClass: 'client' | 'server']
   unauthenticated: [401, 'client']
 }
 
-t.test('every code of the protocol has its row', async (t) => {
+t.test('has a row for every code of the protocol', async (t) => {
   const codes = Object.values(Code).filter((code) => typeof code === 'number')
   t.equal(codes.length, 16)
   t.same([...allCodes].sort(), [...codes].sort())

@@ -1,9 +1,18 @@
-/** What the drivers throw, made into Connect's codes: by a real engine where one can be made to fail, else by name. */
+/** Driver errors as Connect errors: raised by real engines where possible, otherwise the libraries' own classes. */
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import { sql as query } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/node-postgres'
 import pg from 'pg'
+import {
+  ClientClosedError,
+  ClientOfflineError,
+  ConnectionTimeoutError,
+  DisconnectsClientError,
+  SocketClosedUnexpectedlyError,
+  SocketTimeoutDuringMaintenanceError,
+  SocketTimeoutError
+} from 'redis'
 import t from 'tap'
 import { allCodes, errorMeaning } from '#common/errors/codes.ts'
 import { retryAfterSeconds } from '#common/errors/connect-errors.ts'
@@ -24,7 +33,7 @@ const thrownBy = (work: PromiseLike<unknown>) =>
     (error) => error
   )
 
-t.test('PostgreSQL', async (t) => {
+t.test('maps errors of node-postgres', async (t) => {
   const client = await connected()
   t.teardown(() => client.end())
   await client.query('create temporary table things (name text primary key)')
@@ -33,19 +42,19 @@ t.test('PostgreSQL', async (t) => {
   const taken = toConnectError(await thrownBy(insert()))
   t.equal(taken.code, Code.AlreadyExists)
   t.notMatch(taken.message, /hunter2|things/)
-  const hasty = await connected({ statement_timeout: 20 })
-  t.teardown(() => hasty.end())
-  const late = await thrownBy(hasty.query('select pg_sleep(1)'))
+  const limited = await connected({ statement_timeout: 20 })
+  t.teardown(() => limited.end())
+  const late = await thrownBy(limited.query('select pg_sleep(1)'))
   t.equal(toConnectError(late).code, Code.DeadlineExceeded)
-  const silent = await connected({ query_timeout: 20 })
-  t.teardown(() => silent.end())
-  const unanswered = await thrownBy(silent.query('select pg_sleep(1)'))
+  const impatient = await connected({ query_timeout: 20 })
+  t.teardown(() => impatient.end())
+  const unanswered = await thrownBy(impatient.query('select pg_sleep(1)'))
   t.equal(toConnectError(unanswered).code, Code.DeadlineExceeded)
   const bug = toConnectError(await thrownBy(client.query('select hunter2')))
   t.match(bug, { code: Code.Internal, rawMessage: 'Internal error.' })
 
-  const nobody = await thrownBy(connected({ connectionString: 'postgres://127.0.0.1:1/none' }))
-  t.equal(toConnectError(nobody, true).code, Code.Unavailable)
+  const refused = await thrownBy(connected({ connectionString: 'postgres://127.0.0.1:1/none' }))
+  t.equal(toConnectError(refused, true).code, Code.Unavailable)
   const pool = new pg.Pool({
     connectionString: engineAddress('TEST_POSTGRES_URL'),
     max: 1,
@@ -54,7 +63,7 @@ t.test('PostgreSQL', async (t) => {
   // On a busy machine, a connection takes longer to open than a query may wait for one.
   while ((await thrownBy(pool.query('select 1'))) !== undefined);
   const first = pool.query('select pg_sleep(0.5)')
-  t.equal(toConnectError(await thrownBy(pool.query('select 1')), true).code, Code.Unavailable, 'it was never sent')
+  t.equal(toConnectError(await thrownBy(pool.query('select 1')), true).code, Code.Unavailable, 'not sent')
   await first
   await pool.end()
   t.equal(toConnectError(await thrownBy(pool.query('select 1')), true).code, Code.Unavailable)
@@ -64,20 +73,20 @@ t.test('PostgreSQL', async (t) => {
   const cut = thrownBy(victim.query('select pg_sleep(5)'))
   await client.query('select pg_terminate_backend($1)', [rows[0].pid])
   const ended = await cut
-  t.equal(toConnectError(ended, true).code, Code.Unavailable, 'PostgreSQL says that it did nothing')
+  t.equal(toConnectError(ended, true).code, Code.Unavailable, 'PostgreSQL reports that it did not apply the statement')
   const lost = await connected()
   const sent = thrownBy(lost.query('select pg_sleep(5)'))
-  // It has no public way to be cut.
+  // pg has no public API to destroy the socket.
   ;(lost as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy()
-  t.equal(toConnectError(await sent, true).code, Code.DeadlineExceeded, 'nobody knows')
+  t.equal(toConnectError(await sent, true).code, Code.DeadlineExceeded, 'the outcome is unknown')
 })
 
-t.test('Redis', async (t) => {
-  const away = connectRedis('redis://127.0.0.1:1', silentLog)
-  const refused = toConnectError(await thrownBy(away.get('x')), true)
+t.test('maps errors of node-redis and replies of Redis', async (t) => {
+  const down = connectRedis('redis://127.0.0.1:1', silentLog)
+  const refused = toConnectError(await thrownBy(down.get('x')), true)
   t.equal(refused.code, Code.Unavailable)
   t.equal(retryAfterSeconds(refused), 1)
-  away.destroy()
+  down.destroy()
   const redis = connectRedis(engineAddress('TEST_REDIS_URL'), silentLog)
   await new Promise((resolve) => redis.once('ready', resolve))
   t.equal(toConnectError(await thrownBy(redis.sendCommand(['NOSUCH']))).code, Code.Internal)
@@ -95,24 +104,33 @@ t.test('Redis', async (t) => {
   }
 })
 
-t.test('a connection that is lost leaves a write unknown, and a read not done', async (t) => {
+t.test('maps a lost connection to an unknown outcome of a write, and to unavailable for a read', async (t) => {
   for (const code of ['ECONNRESET', 'EPIPE']) {
     const lost = Object.assign(new Error('lost'), { code })
     t.equal(toConnectError(lost, true).code, Code.DeadlineExceeded)
     t.equal(toConnectError(new Error('wrapped', { cause: lost })).code, Code.Unavailable)
   }
-  class SocketClosedUnexpectedlyError extends Error {}
-  t.equal(toConnectError(new SocketClosedUnexpectedlyError(), true).code, Code.DeadlineExceeded)
 })
 
-t.test('a Connect error stays what it is; what is no error is a bug', async (t) => {
+t.test('knows the error classes of node-redis', async (t) => {
+  const lost = [new SocketClosedUnexpectedlyError(), new DisconnectsClientError(), new SocketTimeoutError(100)]
+  for (const error of [...lost, new SocketTimeoutDuringMaintenanceError(100)]) {
+    t.equal(toConnectError(error, true).code, Code.DeadlineExceeded, error.constructor.name)
+  }
+  for (const error of lost) t.equal(toConnectError(error).code, Code.Unavailable, error.constructor.name)
+  for (const error of [new ClientOfflineError(), new ClientClosedError(), new ConnectionTimeoutError()]) {
+    t.equal(toConnectError(error, true).code, Code.Unavailable, error.constructor.name)
+  }
+})
+
+t.test('keeps a Connect error, and maps any value that is not an error to internal', async (t) => {
   const error = new ConnectError('taken', Code.AlreadyExists)
   t.equal(toConnectError(error), error)
   t.equal(toConnectError(new Error('aborted', { cause: error })), error)
   for (const thrown of [undefined, null, 'text', 5, {}]) t.equal(toConnectError(thrown).code, Code.Internal)
 })
 
-t.test('the table has all 16 codes, and its classes agree with their statuses', async (t) => {
+t.test('has an error class and a log level for each of the 16 codes that agree with its status', async (t) => {
   t.equal(allCodes.length, 16)
   for (const { status, errorClass, logLevel } of allCodes.map(errorMeaning)) {
     t.equal(errorClass, status < 500 ? 'client' : 'server')

@@ -1,4 +1,4 @@
-/** What real engines say of a refusal, and what of it is shown: never a value, an argument, a URL or a password. */
+/** Messages of real engines for operators: never a value, an argument, a URL or a password. */
 
 import pg from 'pg'
 import t from 'tap'
@@ -39,7 +39,7 @@ fieldCase(t, 12, "PostgreSQL's message is shown in the same way as Redis's", asy
   t.match(reasonOf(unprivileged), /^answers "42501 permission denied for schema public": grant this to the role/)
 })
 
-t.test('a message that quotes a value is not shown', async (t) => {
+t.test('hides messages that quote a value', async (t) => {
   const quoted = [
     await query('select $1::int', [secret]),
     await query(`select '${secret}'::uuid`),
@@ -52,7 +52,7 @@ t.test('a message that quotes a value is not shown', async (t) => {
   }
 })
 
-t.test('of an unknown command of Redis, its name is shown without its arguments', async (t) => {
+t.test('shows the name of an unknown Redis command without its arguments', async (t) => {
   const server = await startRedisServer(t, ['rename-command CONFIG ""'])
   const error = await thrownBy(server.client.sendCommand(['CONFIG', 'GET', secret]))
   t.match((error as Error).message, secret, 'as Redis says it')
@@ -62,7 +62,7 @@ t.test('of an unknown command of Redis, its name is shown without its arguments'
   t.match(reasonOf(wrong), /^does not work \(SimpleError\)/)
 })
 
-t.test('a server without a connection left says so', async (t) => {
+t.test('shows that a server has no connections left', async (t) => {
   const server = await startRedisServer(t, ['maxclients 1'])
   const late = connectRedis(`redis://${server.address}`, silentLog)
   t.teardown(() => late.destroy())
@@ -70,7 +70,7 @@ t.test('a server without a connection left says so', async (t) => {
   t.match(reasonOf(error), /^answers "ERR max number of clients reached": raise maxclients/)
 })
 
-t.test("an error that is not an engine's is not shown as one", async (t) => {
+t.test("hides errors that are not an engine's", async (t) => {
   for (const error of [new Error('OOM command'), new TypeError('x'), undefined, 'OOM command']) {
     t.equal(engineReason(error), undefined)
   }

@@ -1,4 +1,4 @@
-/** What each class of SQLSTATE means for a statement: not applied (503), unknown (504 for a write), or a fault (500). */
+/** The outcome of a statement by SQLSTATE: not applied (503), unknown (504 for a write), or a fault (500). */
 
 import { Code } from '@connectrpc/connect'
 import t from 'tap'
@@ -13,14 +13,9 @@ const codes = (error: Error) =>
 const notApplied =
   '55P03 57P05 28P01 28000 25P02 25P03 25006 40001 40P01 53300 53100 57P01 57P03 58030 42501 42P01 26000 08001 3D000'
 
-fieldCase(
-  t,
-  10,
-  'a statement that PostgreSQL rejected for a reason of the operator or of the moment is 503',
-  async (t) => {
-    for (const code of notApplied.split(' ')) t.same(codes(thrown(code)), [Code.Unavailable, Code.Unavailable], code)
-  }
-)
+fieldCase(t, 10, 'maps a rejected statement to unavailable if an operator or time can remedy it', async (t) => {
+  for (const code of notApplied.split(' ')) t.same(codes(thrown(code)), [Code.Unavailable, Code.Unavailable], code)
+})
 
 fieldCase(t, 10, 'a write whose connection ended is 504, a read 503', async (t) => {
   for (const code of ['08006', '08P01', '08003', '40003', '57P02'])
@@ -41,7 +36,7 @@ fieldCase(t, 5, 'what PgBouncer says of a statement that it has not sent is 503'
   t.same(codes(thrown('08P01', 'FATAL', 'server conn crashed?')), [Code.Unavailable, Code.DeadlineExceeded])
 })
 
-t.test('a connection that could not be opened sent no statement', async (t) => {
+t.test('maps a connection that could not be established to not applied', async (t) => {
   for (const code of ['ECONNRESET', '28P01', 'XX000', 'DEPTH_ZERO_SELF_SIGNED_CERT'])
     t.same(codes(new NotConnectedError(thrown(code))), [Code.Unavailable, Code.Unavailable], code)
 })

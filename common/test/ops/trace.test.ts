@@ -1,4 +1,4 @@
-/** Trace context: what is continued, and what starts a new trace. */
+/** W3C Trace Context headers. */
 
 import fc from 'fast-check'
 import t from 'tap'
@@ -7,7 +7,7 @@ import { childSpan, continueTrace, newTrace, traceparent } from '#common/ops/tra
 const hex = (length: number) =>
   fc.string({ unit: fc.constantFrom(...'0123456789abcdef'), minLength: length, maxLength: length })
 
-t.test('a valid header is continued with a span of its own', async (t) => {
+t.test('continues a valid header with a new span', async (t) => {
   const property = fc.property(hex(32), hex(16), hex(2), (traceId, parentId, flags) => {
     fc.pre(/[^0]/.test(traceId) && /[^0]/.test(parentId))
     const trace = continueTrace(`00-${traceId}-${parentId}-${flags}`)
@@ -18,7 +18,7 @@ t.test('a valid header is continued with a span of its own', async (t) => {
   t.equal(future.traceId, '0af7651916cd43dd8448eb211c80319c')
 })
 
-t.test('anything else starts a new trace', async (t) => {
+t.test('starts a new trace for an invalid header', async (t) => {
   const id = '0af7651916cd43dd8448eb211c80319c'
   const malformed = [
     undefined,
@@ -41,7 +41,7 @@ t.test('anything else starts a new trace', async (t) => {
   }
 })
 
-t.test('ids do not repeat', async (t) => {
+t.test('generates unique ids', async (t) => {
   const ids = new Set(
     Array.from({ length: 5000 }, () => newTrace()).flatMap(({ traceId, spanId }) => [traceId, spanId])
   )

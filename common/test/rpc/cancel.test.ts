@@ -50,7 +50,7 @@ async function cancelMany(session: ClientHttp2Session, path: string, token: stri
   }
 }
 
-t.test('a peer that cancels calls', async (t) => {
+t.test('limits the calls that a peer cancels', async (t) => {
   const answer = 'a peer with the credential may cancel any number of calls on its connection'
   await fieldCase(t, 1, answer, async (t) => {
     const port = await startServer(t, { listSessions: () => new Promise(() => {}) })
@@ -59,7 +59,7 @@ t.test('a peer that cancels calls', async (t) => {
     t.notOk(session.destroyed || session.closed)
   })
 
-  await t.test('without the credential it keeps the budget of HTTP/2 servers', async (t) => {
+  await t.test('ends the connection of a peer without the credential after 1000 resets', async (t) => {
     const port = await startServer(t)
     for (const token of [undefined, 'wrong']) {
       const session = await openSession(t, port)
@@ -69,7 +69,7 @@ t.test('a peer that cancels calls', async (t) => {
     }
   })
 
-  await t.test('without the credential it has 100 open streams; other connections are served', async (t) => {
+  await t.test('refuses the 101st stream of a peer without the credential, and serves other connections', async (t) => {
     const port = await startServer(t)
     const session = await openSession(t, port)
     const refused: number[] = []
@@ -126,7 +126,7 @@ async function endingServer(t: Test, calls: number, end: (session: ServerHttp2Se
 /** The error codes of RFC 9113, 7, without NO_ERROR. */
 const errorCodes = Array.from({ length: 13 }, (_, index) => index + 1)
 
-t.test('a connection that ends with an HTTP/2 error code', async (t) => {
+t.test('maps HTTP/2 error codes of a connection to the outcome of the call', async (t) => {
   const answer = 'a call on a connection that ends with an HTTP/2 error code is 503 if it was not applied, else 504'
   await fieldCase(t, 1, answer, async (t) => {
     for (const code of errorCodes) {
@@ -148,7 +148,7 @@ t.test('a connection that ends with an HTTP/2 error code', async (t) => {
     }
   })
 
-  await t.test('the same for a stream that the peer resets', async (t) => {
+  await t.test('maps HTTP/2 error codes of a stream to the outcome of the call', async (t) => {
     for (const code of errorCodes) {
       const server = createServer()
       server.on('stream', (stream) => {

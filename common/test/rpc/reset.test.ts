@@ -1,4 +1,4 @@
-/** A caller that resets a unary call of the direct way, before, during and after its handler. */
+/** Resets of unary calls before, during and after their handlers. */
 
 import { once } from 'node:events'
 import { connect, constants } from 'node:http2'
@@ -9,7 +9,7 @@ import { testRpc } from '#common/testing/service.ts'
 import { DeleteUserSessionsRequestSchema } from '#gen/session/v1/session_pb.ts'
 import { buildSessionServer } from './session-server.ts'
 
-t.test('a server answers others after calls that were reset at any moment', async (t) => {
+t.test('serves other calls after resets before, during and after a handler', async (t) => {
   const app = buildSessionServer({ deleteSession: () => new Promise((resolve) => setImmediate(() => resolve({}))) })
   await app.listen({ host: '127.0.0.1', port: 0 })
   t.teardown(() => app.close())

@@ -1,4 +1,4 @@
-/** An RPC server of the session service with whatever handlers a test needs; it listens nowhere yet. */
+/** An RPC server of the session service with handlers of a test; it does not listen yet. */
 
 import type { ServiceImpl } from '@connectrpc/connect'
 import { Registry } from '@prometheus-io/client'

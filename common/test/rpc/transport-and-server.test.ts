@@ -51,7 +51,7 @@ function caller(port: number, token = testRpc.token): Client<typeof SessionServi
 const failure = (call: Promise<unknown>) =>
   call.then(() => new ConnectError('it succeeded', Code.Unknown), ConnectError.from)
 
-t.test('without one of the credentials nothing is called, but health and reflection are', async (t) => {
+t.test('rejects calls without an accepted credential, except health and reflection', async (t) => {
   let calls = 0
   const { port, lines } = await serve(
     t,
@@ -76,7 +76,7 @@ t.test('without one of the credentials nothing is called, but health and reflect
   t.equal((await failure(createClient(Health, open).check({ service: 'none' }))).code, Code.NotFound)
 })
 
-t.test('reflection lists and describes, and can be turned off', async (t) => {
+t.test('lists and describes services by reflection, unless it is turned off', async (t) => {
   async function* ask(messageRequest: { case: 'listServices' | 'fileContainingSymbol'; value: string }) {
     yield { messageRequest }
   }
@@ -95,7 +95,7 @@ t.test('reflection lists and describes, and can be turned off', async (t) => {
   await t.rejects(answers(off.port, { case: 'listServices', value: '' }), { code: Code.Unimplemented })
 })
 
-t.test('an unknown method, an oversized and a malformed message have their codes', async (t) => {
+t.test('rejects unknown methods, oversized and malformed messages', async (t) => {
   const { client, port } = await serve(t, { validateSession: () => ({}) })
   t.equal((await failure(client.createSession({}))).code, Code.Unimplemented)
   t.equal((await failure(client.validateSession({ token: 'x'.repeat(70_000) }))).code, Code.ResourceExhausted)
@@ -106,7 +106,7 @@ t.test('an unknown method, an oversized and a malformed message have their codes
   t.match(JSON.parse(body), { code: 'unimplemented' })
 })
 
-t.test('a handler that never ends ends with the deadline of its caller, or with the longest there is', async (t) => {
+t.test('ends a call at its deadline, or at the maximum, if its handler hangs', async (t) => {
   const signals: AbortSignal[] = []
   const never = (_: unknown, { signal }: { signal: AbortSignal }) => new Promise<never>(() => signals.push(signal))
   const { client, lines } = await serve(t, { listSessions: never }, { maxTimeout: 300 })
@@ -121,7 +121,7 @@ t.test('a handler that never ends ends with the deadline of its caller, or with 
   t.equal(lines.filter((line) => /"code":"(deadline_exceeded|canceled)"/.test(line)).length, 2)
 })
 
-t.test('a bug is `internal`: the caller learns nothing, the log where it is', async (t) => {
+t.test('answers an unexpected error with `internal` without details, and logs its place', async (t) => {
   const { client, lines, registry } = await serve(t, {
     listSessions: () => {
       throw new TypeError('hunter2')
@@ -129,13 +129,13 @@ t.test('a bug is `internal`: the caller learns nothing, the log where it is', as
   })
   const error = await failure(client.listSessions({}))
   t.match(error, { code: Code.Internal, rawMessage: 'Internal error.' })
-  t.match(lines.join(''), /"level":"error".*"type":"TypeError".*rpc\.test/)
+  t.match(lines.join(''), /"level":"error".*"type":"TypeError".*transport-and-server\.test/)
   t.notMatch(lines.join(''), /hunter2/)
   const counted = 'grpc_service="session.v1.SessionService",grpc_method="ListSessions",grpc_code="internal"} 1'
   t.ok((await registry.metrics()).includes(counted))
 })
 
-t.test('the trace and what is left of the time go on', async (t) => {
+t.test('passes on the trace and the remaining time', async (t) => {
   const seen: { traceparent: string | null; timeoutMs: number | undefined }[] = []
   const { port, lines } = await serve(t, {
     listSessions(_, context) {
@@ -150,7 +150,7 @@ t.test('the trace and what is left of the time go on', async (t) => {
   t.match(lines.join(''), trace.traceId)
 })
 
-t.test('what a caller is told about another service', async (t) => {
+t.test('maps errors of an upstream for the caller', async (t) => {
   let waiting = 0
   const never = () => {
     waiting += 1
@@ -181,7 +181,7 @@ t.test('what a caller is told about another service', async (t) => {
   t.equal((await failure(caller(1).listSessions({}))).code, Code.Unavailable)
 })
 
-t.test('a credential that the upstream rejects', async (t) => {
+t.test('reports a credential that the upstream rejects', async (t) => {
   const answer = 'a service whose credential its upstream rejects is not ready, names the upstream, and answers 503'
   await fieldCase(t, 25, answer, async (t) => {
     const { port } = await serve(t, { createSession: () => ({}) }, { previousToken: 'the-one-before' })
@@ -213,7 +213,7 @@ t.test('a credential that the upstream rejects', async (t) => {
   })
 })
 
-t.test('closing does not wait for idle connections', async (t) => {
+t.test('closes without waiting for idle connections', async (t) => {
   const { app, client } = await serve(t, { listSessions: () => ({}) })
   await client.listSessions({})
   const startedAt = performance.now()

@@ -1,4 +1,4 @@
-/** Streams that a unary call meets rarely: no more stream ids, an encoding that is none, a caller that expects 100. */
+/** Rare streams of unary calls: exhausted stream ids, `identity` encoding, `Expect: 100-continue`. */
 
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
@@ -14,7 +14,7 @@ import { caller, codeOf, serve } from './upstreams.ts'
 // The last id of a stream that a client opens (RFC 9113, 5.1.1).
 const lastStreamId = 2 ** 31 - 1
 
-t.test('a connection that has used up its stream ids is replaced', async (t) => {
+t.test('replaces a connection whose stream ids are exhausted', async (t) => {
   const { port } = await serve(t, { listSessions: () => ({}) })
   const { client } = caller(port)
   const sessions = new Set<ClientHttp2Session>()
@@ -35,7 +35,7 @@ t.test('a connection that has used up its stream ids is replaced', async (t) => 
   t.equal(sessions.size, 2)
 })
 
-t.test('an answer with `content-encoding: identity` is read', async (t) => {
+t.test('reads a response with `content-encoding: identity`', async (t) => {
   const server = createServer().on('stream', (stream) => {
     stream.resume()
     stream.respond({ ':status': 200, 'content-type': 'application/proto', 'content-encoding': 'identity' })
@@ -53,7 +53,7 @@ t.test('an answer with `content-encoding: identity` is read', async (t) => {
   t.equal((await client.listSessions({ userId: 'x' })).sessions[0]?.id, 'y')
 })
 
-t.test('a call with `Expect: 100-continue` gets its 100', async (t) => {
+t.test('answers `Expect: 100-continue` with 100', async (t) => {
   const { port } = await serve(t, { listSessions: () => ({}) })
   const session = connect(`http://127.0.0.1:${port}`)
   t.teardown(() => session.destroy())

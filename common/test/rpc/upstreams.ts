@@ -1,4 +1,4 @@
-/** Instances of session-svc that do what a test says, and a caller of them as the product has it. */
+/** Instances of session-svc with handlers of a test, and a client that calls them as the services do. */
 
 import type { Socket } from 'node:net'
 import { ConnectError, createClient, type ServiceImpl } from '@connectrpc/connect'
@@ -11,7 +11,7 @@ import { testRpc } from '#common/testing/service.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { buildSessionServer } from './session-server.ts'
 
-/** Serves sessions at a port, 0 for any. */
+/** Serves the session service on a port; 0 chooses a free one. */
 export async function serve(
   t: Pick<Test, 'teardown'>,
   handlers: Partial<ServiceImpl<typeof SessionService>>,
@@ -32,7 +32,7 @@ export async function serve(
   return { port: (app.server.address() as { port: number }).port, cut, kill }
 }
 
-/** Calls as another service would, with what is counted. */
+/** A client as in a service, with its metrics. */
 export function caller(...ports: number[]) {
   const registry = new Registry()
   const upstream = { name: 'session-svc', urls: ports.map((port) => `http://127.0.0.1:${port}`), rpc: testRpc }
@@ -53,11 +53,11 @@ export function caller(...ports: number[]) {
     breaker: () => metric('rpc_client_breaker_state{upstream="session-svc"}'),
     refused: () => metric('rpc_client_breaker_refused_total{upstream="session-svc"}'),
     retries: () => metric('rpc_client_retries_total{upstream="session-svc"}'),
-    rests: () => metric('rpc_client_overload_refused_total{upstream="session-svc"}')
+    shed: () => metric('rpc_client_overload_refused_total{upstream="session-svc"}')
   }
 }
 
-/** The code with which a call failed, if it did. */
+/** The code of the error of a call; undefined if it succeeded. */
 export const codeOf = (call: Promise<unknown>) =>
   call.then(
     () => undefined,

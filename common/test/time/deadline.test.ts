@@ -1,4 +1,4 @@
-/** Waits that end: with the work, with the time, or with the caller. */
+/** Limits of waiting: timeouts, deadlines, cancellation. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Code, ConnectError } from '@connectrpc/connect'
@@ -15,7 +15,7 @@ t.teardown(() => clearInterval(alive))
 const unhandled: unknown[] = []
 process.on('unhandledRejection', (reason) => unhandled.push(reason))
 
-t.test('work that ends in time is what it is', async (t) => {
+t.test('settles as the work does', async (t) => {
   const { signal } = new AbortController()
   t.equal(await untilAborted(signal, Promise.resolve(5)), 5)
   t.equal(await withinMs(1000, Promise.resolve(5)), 5)
@@ -24,7 +24,7 @@ t.test('work that ends in time is what it is', async (t) => {
   await t.rejects(withinMs(1000, Promise.reject(failure)), failure)
 })
 
-t.test('work that does not end is left, with the reason', async (t) => {
+t.test('rejects at the limit or the abort, with its reason', async (t) => {
   await t.rejects(withinMs(30, never()), { name: 'TimeoutError' })
   t.equal(toConnectError(new TimeoutError('x')).code, Code.DeadlineExceeded)
   await t.rejects(untilAborted(AbortSignal.timeout(30), never()), { code: Code.DeadlineExceeded })
@@ -38,7 +38,7 @@ t.test('work that does not end is left, with the reason', async (t) => {
   await t.rejects(waiting, { code: Code.Canceled })
 })
 
-t.test('work that fails after it was left bothers nobody', async (t) => {
+t.test('ignores a late rejection of abandoned work', async (t) => {
   const late = () => sleep(40).then(() => Promise.reject(new Error('late')))
   await t.rejects(withinMs(10, late()))
   await t.rejects(untilAborted(AbortSignal.timeout(10), late()))
@@ -47,7 +47,7 @@ t.test('work that fails after it was left bothers nobody', async (t) => {
   t.same(unhandled, [])
 })
 
-t.test('a signal that outlives much work keeps nothing of it', async (t) => {
+t.test('removes its listeners from a long-lived signal', async (t) => {
   const { signal } = new AbortController()
   let listening = 0
   const { addEventListener, removeEventListener } = AbortSignal.prototype
@@ -64,7 +64,7 @@ t.test('a signal that outlives much work keeps nothing of it', async (t) => {
   t.equal(listening, 0)
 })
 
-t.test('an engine that does not answer is a deadline, one that went away depends on what was asked', async (t) => {
+t.test('maps a timeout to deadline_exceeded, and a lost connection by whether the call writes', async (t) => {
   const lost = () => Promise.reject(Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' }))
   const { signal } = new AbortController()
   await t.rejects(callEngine(AbortSignal.timeout(20), never()), { code: Code.DeadlineExceeded })

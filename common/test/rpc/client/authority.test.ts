@@ -1,4 +1,4 @@
-/** RPCs over an IPv6 address, and with an authority that is no part of a URL. */
+/** RPCs over an IPv6 address, and with an authority that is not valid in a URL. */
 
 import { connect } from 'node:http2'
 import { text } from 'node:stream/consumers'
@@ -34,7 +34,7 @@ fieldCase(t, 2, 'calls to the IPv6 address of an RPC port are answered', async (
   }
 })
 
-t.test('an authority that is no part of a URL is answered like another one', async (t) => {
+t.test('serves calls whose authority is not valid in a URL', async (t) => {
   const session = connect(`http://127.0.0.1:${await serve(t, '127.0.0.1')}`)
   t.teardown(() => session.close())
   for (const authority of ['::1:50052', 'a:99999', '::']) {

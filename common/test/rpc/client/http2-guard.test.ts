@@ -1,4 +1,4 @@
-/** An HTTP/2 session that nobody listens to breaks, and the process goes on. */
+/** HTTP/2 sessions that fail without a listener (connectrpc/connect-es#1768). */
 
 import { once } from 'node:events'
 import { connect } from 'node:http2'
@@ -6,7 +6,7 @@ import { createServer, type Socket } from 'node:net'
 import t from 'tap'
 import { guardHttp2Sessions } from '#common/rpc/client/http2-guard.ts'
 
-t.test('a session that is reset, and one that is pinged when it is gone', async (t) => {
+t.test('survives a session that is reset, and a ping on a destroyed session', async (t) => {
   guardHttp2Sessions()
   guardHttp2Sessions()
   const server = createServer((socket: Socket) => socket.once('data', () => socket.resetAndDestroy()))

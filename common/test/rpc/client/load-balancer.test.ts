@@ -1,4 +1,4 @@
-/** Calls to a service of several instances: shared fairly, and around those that fail. */
+/** Load balancing over several instances, also while some are down. */
 
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -65,7 +65,7 @@ const codeOf = (call: Promise<unknown>) =>
     (error) => Code[ConnectError.from(error).code]
   )
 
-t.test('each of three instances gets a third of the calls', async (t) => {
+t.test('sends a third of the calls to each of three instances', async (t) => {
   const instances = await Promise.all([instance(t), instance(t), instance(t)])
   const { client, metrics } = caller(...instances.map(({ port }) => port))
   for (let call = 0; call < 300; call += 10) {
@@ -76,7 +76,7 @@ t.test('each of three instances gets a third of the calls', async (t) => {
   t.match(await metrics(), /rpc_client_retries_total\{upstream="session-svc"\} 0/)
 })
 
-t.test('one that leaves calls unanswered does not hold up the others', async (t) => {
+t.test('prefers instances with fewer outstanding calls to an unresponsive one', async (t) => {
   const hanging = await instance(t, 0, alwaysReady, () => new Promise(() => {}))
   const well = await instance(t)
   const { client } = caller(hanging.port, well.port)
@@ -96,7 +96,7 @@ t.test('one that leaves calls unanswered does not hold up the others', async (t)
   t.equal(hanging.calls.validated, 1, 'while one is under way there it gets no other')
 })
 
-t.test('one that dies is noticed by no call that may be repeated; later it has its share again', async (t) => {
+t.test('fails no idempotent call when an instance dies, and balances over it again later', async (t) => {
   const [stays, dies] = await Promise.all([instance(t), instance(t)])
   const { client, metrics } = caller(stays.port, dies.port)
   for (let call = 0; call < 200; call += 1) await client.validateSessions({})
@@ -115,7 +115,7 @@ t.test('one that dies is noticed by no call that may be repeated; later it has i
   t.equal(back.calls.validated, 50)
 })
 
-t.test('without any instance, calls fail, and the breakers refuse them when that is known', async (t) => {
+t.test('fails calls fast when all instances are down', async (t) => {
   const instances = await Promise.all([instance(t), instance(t)])
   const { client, transport, metrics } = caller(...instances.map(({ port }) => port))
   await probeHealth(transport)()
@@ -135,7 +135,7 @@ t.test('without any instance, calls fail, and the breakers refuse them when that
   await t.rejects(probeHealth(transport)())
 })
 
-t.test('a service is ready if one of its instances is', async (t) => {
+t.test('is ready if one instance is ready', async (t) => {
   const unready = { ...alwaysReady, ready: () => false }
   const [off, on, alsoOff] = await Promise.all([instance(t, 0, unready), instance(t), instance(t, 0, unready)])
   await probeHealth(caller(off.port, on.port).transport)()
@@ -143,7 +143,7 @@ t.test('a service is ready if one of its instances is', async (t) => {
   await t.rejects(probeHealth(caller(off.port, alsoOff.port).transport)(), { message: 'answers that it is not ready' })
 })
 
-t.test('what stops is as good as ready to whoever has no other', async (t) => {
+t.test('counts a draining instance as ready if there is no other', async (t) => {
   let isBlocked = false
   const stopping = { ...alwaysReady, ready: () => false, draining: () => true, blocked: () => isBlocked }
   const { port } = await instance(t, 0, stopping)
@@ -153,7 +153,7 @@ t.test('what stops is as good as ready to whoever has no other', async (t) => {
   await t.rejects(probeHealth(transport)(), { message: 'answers that it is not ready' })
 })
 
-t.test('what starts or stops is called only if there is no other', async (t) => {
+t.test('calls an instance that is not serving only if there is no other', async (t) => {
   let isReady = true
   const [stops, stays] = await Promise.all([instance(t, 0, { ...alwaysReady, ready: () => isReady }), instance(t)])
   const { client, transport } = caller(stops.port, stays.port)

@@ -1,31 +1,47 @@
-/** After a refusal because of overload, an upstream gets no more calls of that method for a moment. */
+/** Client-side load shedding after an upstream has rejected a call as overloaded. */
 
-import { setTimeout as sleep } from 'node:timers/promises'
-import { ConnectError } from '@connectrpc/connect'
+import { Code, ConnectError, type UnaryRequest, type UnaryResponse } from '@connectrpc/connect'
 import t from 'tap'
 import { overloaded, retryAfterSeconds } from '#common/errors/connect-errors.ts'
+import { overloadCooldown } from '#common/rpc/client/overload.ts'
 import { caller, codeOf, serve, userId } from '#common/test/rpc/upstreams.ts'
+import { createTestClock } from '#common/testing/clock.ts'
+import { SessionService } from '#gen/session/v1/session_pb.ts'
 
-t.test('an overloaded upstream is left alone for a moment, and only by the calls that it refused', async (t) => {
-  let refusing = true
+t.test('rejects calls of an overloaded method for 100 ms, and no calls of other methods', async (t) => {
+  const clock = createTestClock()
+  let rejected = 0
+  const intercept = overloadCooldown(() => void rejected++, clock)
+  const call = (method: keyof typeof SessionService.method, next: () => Promise<unknown>) =>
+    codeOf(
+      intercept(next as () => Promise<UnaryResponse>)({
+        method: SessionService.method[method]
+      } as unknown as UnaryRequest)
+    )
+  const succeeds = async () => ({})
+  t.equal(await call('createSession', () => Promise.reject(overloaded(7))), Code.Unavailable)
+  await clock.advance(99)
+  t.equal(await call('createSession', succeeds), Code.Unavailable)
+  t.equal(rejected, 1)
+  t.equal(await call('validateSession', succeeds), undefined)
+  await clock.advance(1)
+  t.equal(await call('createSession', succeeds), undefined)
+})
+
+t.test("passes on the upstream's Retry-After and counts the calls that it sheds", async (t) => {
   let calls = 0
   const { port } = await serve(t, {
     createSession() {
       calls += 1
-      if (refusing) throw overloaded(7)
-      return {}
-    },
-    validateSession: () => ({})
+      throw overloaded(7)
+    }
   })
-  const { client, rests } = caller(port)
-  const create = () => client.createSession({ userId }).then(() => undefined, ConnectError.from)
-  t.equal(await rests(), 0)
-  t.equal(retryAfterSeconds((await create()) as ConnectError), 7)
-  for (let call = 0; call < 20; call += 1) t.equal(retryAfterSeconds((await create()) as ConnectError), 7)
-  t.ok(calls <= 2, `${calls} calls came through`)
-  t.ok((await rests()) >= 19)
-  t.equal(await codeOf(client.validateSession({ token: 'x' })), undefined)
-  refusing = false
-  await sleep(150)
-  t.equal(await create(), undefined)
+  const { client, shed } = caller(port)
+  t.equal(await shed(), 0)
+  const made = 20
+  for (let call = 0; call < made; call += 1) {
+    const error = await client.createSession({ userId }).then(() => undefined, ConnectError.from)
+    t.equal(retryAfterSeconds(error as ConnectError), 7)
+  }
+  t.equal(calls + (await shed()), made)
 })

@@ -77,7 +77,7 @@ const streams = [
 const longGrpc = ['2592000S', '43200M', '720H', '2147483648m', '99999999H', '99999999M', '99999999S', '99999999m']
 const longConnect = ['2592000000', '2147483648', '9999999999', '10001']
 
-t.test('a deadline beyond the cap', async (t) => {
+t.test('limits a deadline above the cap', async (t) => {
   await fieldCase(t, 9, 'a deadline beyond `rpc.maxTimeout` is lowered to it, for every kind of call', async (t) => {
     for (const timeout of longGrpc.filter((each) => each !== '2147483648m')) {
       for (const type of ['application/grpc', 'application/grpc-web+proto']) {
@@ -116,7 +116,7 @@ t.test('a deadline beyond the cap', async (t) => {
   })
 })
 
-t.test('a deadline within the cap stays as it is, in each unit', async (t) => {
+t.test('keeps a deadline below the cap, in each unit', async (t) => {
   for (const timeout of ['1H', '60M', '3600S', '3600000m', '99999999u', '99999999n', '1n', '0S']) {
     const headers = { 'grpc-timeout': timeout }
     capDeadline(headers, 3_600_000, true)
@@ -127,7 +127,7 @@ t.test('a deadline within the cap stays as it is, in each unit', async (t) => {
   t.same(headers, { 'grpc-timeout': '99999m', 'connect-timeout-ms': '99999' })
 })
 
-t.test('a unary call without a deadline gets the cap, in its protocol; a stream gets none', async (t) => {
+t.test('sets the cap as the deadline of a unary call without one, and none for a stream', async (t) => {
   for (const [type, header] of [
     ['application/proto', 'connect-timeout-ms'],
     ['application/grpc+proto', 'grpc-timeout'],

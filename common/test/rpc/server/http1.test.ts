@@ -1,4 +1,4 @@
-/** HTTP/1.1 and HTTP/2 on one port: the first bytes of a connection decide, however they arrive. */
+/** HTTP/1.1 and HTTP/2 on one port, selected by the first bytes of a connection. */
 
 import { once } from 'node:events'
 import { Agent, request as httpRequest, type IncomingMessage } from 'node:http'
@@ -53,7 +53,7 @@ async function statusOf(response: Promise<IncomingMessage>): Promise<number | un
   return statusCode
 }
 
-t.test('several requests share a connection of HTTP/1.1', async (t) => {
+t.test('serves several requests on one HTTP/1.1 connection', async (t) => {
   const { port } = await serve(t, { listSessions: () => ({}) })
   const agent = new Agent({ keepAlive: true, maxSockets: 1 })
   t.teardown(() => agent.destroy())
@@ -61,13 +61,13 @@ t.test('several requests share a connection of HTTP/1.1', async (t) => {
   t.equal(await statusOf(post(port, agent, '{"userid":1}')), 400, 'an unknown field')
 })
 
-t.test('gRPC-Web over HTTP/1.1', async (t) => {
+t.test('serves gRPC-Web over HTTP/1.1', async (t) => {
   const { port } = await serve(t)
   const transport = createGrpcWebTransport({ baseUrl: `http://127.0.0.1:${port}`, httpVersion: '1.1' })
   t.equal((await createClient(Health, transport).check({})).status, 1)
 })
 
-t.test('the first bytes may arrive one by one', async (t) => {
+t.test('detects the protocol if the first bytes arrive one by one', async (t) => {
   const { port } = await serve(t)
   const request =
     'POST /grpc.health.v1.Health/Check HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}'
@@ -90,7 +90,7 @@ t.test('the first bytes may arrive one by one', async (t) => {
   t.equal(settings[3], 4, 'a SETTINGS frame')
 })
 
-t.test('what is neither protocol is answered by 400 and the end', async (t) => {
+t.test('answers bytes of neither protocol with 400 and closes the connection', async (t) => {
   const { port } = await serve(t)
   const socket = connectTo(t, port)
   const answer = received(socket)
@@ -98,7 +98,7 @@ t.test('what is neither protocol is answered by 400 and the end', async (t) => {
   t.match(await answer, /^HTTP\/1\.1 400 /)
 })
 
-t.test('a connection that ends or says nothing is closed', async (t) => {
+t.test('closes a connection that ends or times out before its first bytes', async (t) => {
   const server = http2.createServer()
   acceptHttp1(server, 50)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -113,7 +113,7 @@ t.test('a connection that ends or says nothing is closed', async (t) => {
   t.equal(await received(ending), '', 'ends within the preface')
 })
 
-t.test('a server that closes ends idle connections, and answers what it has accepted', async (t) => {
+t.test('closes idle connections and finishes accepted requests when the server closes', async (t) => {
   const { promise: answered, resolve: answer } = Promise.withResolvers<void>()
   const begun = Promise.withResolvers<void>()
   let isFirst = true

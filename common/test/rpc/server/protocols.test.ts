@@ -1,4 +1,4 @@
-/** The RPC server to clients of all three protocols, over HTTP/2 and HTTP/1.1: the same refusals, deadlines and endings for each. */
+/** The RPC server with clients of all three protocols, over HTTP/2 and HTTP/1.1: errors, deadlines, closing. */
 
 import { once } from 'node:events'
 import { connect } from 'node:http2'
@@ -60,7 +60,7 @@ const failure = (call: Promise<unknown>) =>
   call.then(() => new ConnectError('it succeeded', Code.Unknown), ConnectError.from)
 
 for (const protocol of Object.keys(protocols) as (keyof typeof protocols)[]) {
-  t.test(`${protocol}: refusals`, async (t) => {
+  t.test(`${protocol}: rejects invalid calls`, async (t) => {
     let calls = 0
     const { port, lines, registry } = await serve(t, {
       validateSession() {
@@ -96,7 +96,7 @@ for (const protocol of Object.keys(protocols) as (keyof typeof protocols)[]) {
     t.notMatch(lines.join(''), testRpc.token)
   })
 
-  t.test(`${protocol}: deadlines`, async (t) => {
+  t.test(`${protocol}: ends calls at their deadlines`, async (t) => {
     const { port } = await serve(t, { listSessions: () => new Promise(() => {}) })
     const client = createClient(SessionService, transport(protocol, port))
     const startedAt = performance.now()
@@ -105,7 +105,7 @@ for (const protocol of Object.keys(protocols) as (keyof typeof protocols)[]) {
     t.ok(tookMs > 150 && tookMs < 500, `${Math.round(tookMs)} ms`)
   })
 
-  t.test(`${protocol}: health and reflection are open`, async (t) => {
+  t.test(`${protocol}: serves health and reflection without a credential`, async (t) => {
     const { port } = await serve(t, {})
     const open = transport(protocol, port, '')
     t.equal((await createClient(Health, open).check({ service: 'session.v1.SessionService' })).status, Status.SERVING)
@@ -120,7 +120,7 @@ for (const protocol of Object.keys(protocols) as (keyof typeof protocols)[]) {
     }
   })
 
-  t.test(`${protocol}: without reflection`, async (t) => {
+  t.test(`${protocol}: rejects reflection if it is turned off`, async (t) => {
     const { port } = await serve(t, {}, { reflection: false })
     async function* ask() {
       yield { messageRequest: { case: 'listServices' as const, value: '' } }
@@ -130,7 +130,7 @@ for (const protocol of Object.keys(protocols) as (keyof typeof protocols)[]) {
   })
 }
 
-t.test('health follows readiness, and its watchers are told', async (t) => {
+t.test('reports readiness by health checks and to watchers', async (t) => {
   let ready = false
   let draining = false
   const readiness = { ...alwaysReady, ready: () => ready, draining: () => draining }
@@ -149,7 +149,7 @@ t.test('health follows readiness, and its watchers are told', async (t) => {
   t.same(seen, [Status.NOT_SERVING, Status.SERVING])
 })
 
-t.test('closing does not wait for a client that leaves a response unread', async (t) => {
+t.test('closes without waiting for a client that does not read its response', async (t) => {
   const { port, app } = await serve(t, {})
   const session = connect(`http://127.0.0.1:${port}`)
   t.teardown(() => session.destroy())
@@ -161,7 +161,7 @@ t.test('closing does not wait for a client that leaves a response unread', async
   t.ok(performance.now() - startedAt < 5000, 'it has closed')
 })
 
-t.test('closing finishes the call that runs, though another client sits idle', async (t) => {
+t.test('finishes an in-flight call while it closes, beside an idle client', async (t) => {
   const { port, app } = await serve(t, {
     listSessions: async () => {
       await sleep(400)
@@ -178,7 +178,7 @@ t.test('closing finishes the call that runs, though another client sits idle', a
   t.ok(performance.now() - startedAt < 1500, `${Math.round(performance.now() - startedAt)} ms`)
 })
 
-t.test('a caller that accepts compressed answers gets a long one directly, as it is', async (t) => {
+t.test('sends an uncompressed response to a caller that accepts compression', async (t) => {
   const userId = 'x'.repeat(4000)
   const { port } = await serve(t, { listSessions: () => ({ sessions: [{ userId }] }) })
   const encoding = async (useBinaryFormat: boolean) => {
@@ -198,7 +198,7 @@ t.test('a caller that accepts compressed answers gets a long one directly, as it
   t.equal(await encoding(false), 'gzip', 'connect-fastify compresses it')
 })
 
-t.test('an answer that cannot be encoded is `internal`, and the log names the error', async (t) => {
+t.test('answers `internal` if the response cannot be encoded, and logs the error', async (t) => {
   const createdAt = { seconds: 2n ** 70n }
   const { port, lines } = await serve(t, { listSessions: () => ({ sessions: [{ createdAt }] }) })
   const failed = await failure(createClient(SessionService, transport('direct', port)).listSessions({ userId: 'x' }))

@@ -81,7 +81,7 @@ async function notFound(t: Test, asked: Asked) {
   t.match(await ask(asked), { case: 'errorResponse', value: { errorCode: Code.NotFound } }, JSON.stringify(asked.value))
 }
 
-t.test('every kind of symbol', async (t) => {
+t.test('resolves every kind of symbol', async (t) => {
   const answer = 'reflection describes messages, fields, enums, values, oneofs, extensions, services and methods'
   await fieldCase(t, 21, answer, describesAll)
 })
@@ -115,7 +115,7 @@ async function describesAll(t: Test) {
   }
 }
 
-t.test('a symbol that is not declared is NOT_FOUND', async (t) => {
+t.test('answers NOT_FOUND for an undeclared symbol', async (t) => {
   // The values of an enum belong to the scope of the enum.
   const names = ['session.v1.InvalidReason.INVALID_REASON_UNSPECIFIED', 'sample.Colour.COLOUR_RED']
   for (const name of [...names, '', '.', 'session', 'session.v1', 'session.v1.Session.nothing', 'user_id']) {
@@ -123,7 +123,7 @@ t.test('a symbol that is not declared is NOT_FOUND', async (t) => {
   }
 })
 
-t.test('extensions are found by number and listed', async (t) => {
+t.test('finds extensions by number and lists them', async (t) => {
   for (const extensionNumber of [120, 150]) {
     const value = { $typeName: 'grpc.reflection.v1.ExtensionRequest', containingType: 'sample.Base', extensionNumber }
     t.equal((await ask({ case: 'fileContainingExtension', value } as Asked)).case, 'fileDescriptorResponse')
@@ -140,6 +140,6 @@ t.test('extensions are found by number and listed', async (t) => {
   await notFound(t, { case: 'allExtensionNumbersOfType', value: 'sample.Colour' })
 })
 
-t.test('a request that asks for nothing is INVALID_ARGUMENT', async (t) => {
+t.test('answers INVALID_ARGUMENT for an empty request', async (t) => {
   t.match(await ask({ case: undefined }), { case: 'errorResponse', value: { errorCode: Code.InvalidArgument } })
 })
