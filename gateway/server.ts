@@ -35,7 +35,7 @@ await runService('gateway', load, async ({ gateway, rpc, redis: redisConfig }, p
     ops: { server: createOpsServer(registry, readiness, log), host: gateway.opsHost, port: gateway.opsPort },
     listen: () => app.listen({ host: gateway.host, port: gateway.port }),
     closables: [
-      { name: 'http', close: () => app.close(), underWay: app.requestsInFlight },
+      { name: 'http', close: () => app.close(), inFlight: app.requestsInFlight },
       { name: 'redis', close: async () => close() }
     ],
     readiness

@@ -8,7 +8,7 @@ import { describeKafkaFailure } from '#common/kafka/client.ts'
 import { ensureTopic, TopicLostError, type TopicOptions } from '#common/kafka/topic.ts'
 import type { Logger } from '#common/logging/logger.ts'
 import { type Dependency, ProbeError } from '#common/ops/readiness.ts'
-import { type Ownership, renewMs, takeOwnership } from '#common/process/directory-lease.ts'
+import { acquireLease, type Lease, leaseFile, renewMs } from '#common/process/directory-lease.ts'
 import { createCollector, DiskError } from './collector.ts'
 import { consumeGroup } from './group-consumer.ts'
 import type { GroupHandler } from './group-handler.ts'
@@ -55,7 +55,7 @@ export function createSink({ kafka, log, registry }: SinkParts, options: SinkOpt
   const keeper = keepFiles(directory, maxBytes, (bytes) => metrics.storedBytes.set(bytes), log)
   const collector = createCollector({ directory, topic, rotate, keeper, metrics, log }, stop.signal)
   let failure: string | undefined = 'the group is not joined yet'
-  let lease: Ownership | undefined
+  let lease: Lease | undefined
   let consuming: Promise<void> = Promise.resolve()
 
   const handler: GroupHandler = {
@@ -83,9 +83,9 @@ export function createSink({ kafka, log, registry }: SinkParts, options: SinkOpt
       : describeKafkaFailure(error, topic)
   }
 
-  async function acquireLease(): Promise<void> {
+  async function waitForLease(): Promise<void> {
     while (!stop.signal.aborted) {
-      lease = takeOwnership(directory, leaseStaleMs)
+      lease = acquireLease(leaseFile(directory), leaseStaleMs)
       if (lease) return
       failure = `another process owns the folder ${name}: give each sink its own name (logSink.name)`
       await sleep(leaseRetryMs, undefined, { signal: stop.signal }).catch(() => {})
@@ -93,7 +93,7 @@ export function createSink({ kafka, log, registry }: SinkParts, options: SinkOpt
   }
 
   async function consume(): Promise<void> {
-    await acquireLease()
+    await waitForLease()
     if (lease) keeper.start()
     const renewal = setInterval(() => lease?.renew(), renewMs).unref()
     const marker = topicMarker(options.directory, topic)
@@ -111,7 +111,7 @@ export function createSink({ kafka, log, registry }: SinkParts, options: SinkOpt
       await consuming
       await collector.close()
       await keeper.close()
-      lease?.leave()
+      lease?.release()
     },
     dependencies: [
       dependency('kafka', () => failure ?? (collector.isUnresponsive() ? 'the brokers do not respond' : undefined)),

@@ -31,7 +31,7 @@ await runService('session-svc', load, (config, { log, registry, logDependencies 
     ops: { server: createOpsServer(registry, readiness, log), host: opsHost, port: opsPort },
     listen: () => app.listen({ host, port }),
     closables: [
-      { name: 'rpc', close: () => app.close(), underWay: app.callsInFlight },
+      { name: 'rpc', close: () => app.close(), inFlight: app.callsInFlight },
       { name: 'redis', close: async () => store.close() }
     ],
     readiness

@@ -1,87 +1,55 @@
-/** The lock that keeps two runs off one data directory; that of a dead process is taken over. */
+/** The lease on the data directory of a run: it waits for the processes of a killed run. */
 
-import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isAlive, processStart } from '#common/process/process-identity.ts'
+import { acquireLease, leaseHolder, renewMs } from '#common/process/directory-lease.ts'
+import { isAlive } from '#common/process/process-identity.ts'
 
-interface Holder {
-  pid: number
-  startedAt: string
-  /** Ends what a killed holder left behind; until it is gone, so are ports and data not free. */
-  reaperPid: number
-}
-
-/** The lock, once it is held. */
+/** The lock of this run. */
 export interface RunLock {
   release(): void
 }
 
 const reaperWaitMs = 20_000
-const settleMs = 20
+// For a run in another container.
+const staleMs = 3 * renewMs
 
-/** Takes the lock, or returns the process id of the run that holds it. */
+/**
+ * Takes the lock, or returns the process id of the run that holds it.
+ *
+ * @param reaperPid the process that ends the processes of this run if it is killed; until then, ports and data are in use
+ */
 export async function takeRunLock(
   path: string,
   reaperPid: number,
-  say: (line: string) => void
+  print: (line: string) => void
 ): Promise<RunLock | number> {
-  const own: Holder = { pid: process.pid, startedAt: processStart(process.pid), reaperPid }
-  const draft = `${path}.${process.pid}`
-  writeFileSync(draft, JSON.stringify(own))
-  try {
-    for (;;) {
-      // Someone who judged an older lock stale may just now have put this one aside; whoever is left in place has it.
-      const placed = linked(draft, path)
-      if (placed) await sleep(settleMs)
-      const holder = readHolder(path)
-      if (placed && holder?.pid === own.pid) break
-      if (holder && isHeldBy(holder)) return holder.pid
-      if (holder) await reaped(holder, say)
-      removeStale(path, holder)
+  if (leaseHolder(path, staleMs) === undefined) await reaped(path, print)
+  const lease = acquireLease(path, staleMs, { reaperPid })
+  if (lease === undefined) return leaseHolder(path, staleMs)?.pid ?? 0
+  const renewal = setInterval(() => lease.renew(), renewMs).unref()
+  return {
+    release() {
+      clearInterval(renewal)
+      rmSync(path, { force: true })
     }
-  } finally {
-    rmSync(draft, { force: true })
-  }
-  return { release: () => rmSync(path, { force: true }) }
-}
-
-function linked(draft: string, path: string): boolean {
-  try {
-    linkSync(draft, path)
-    return true
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
-    throw error
   }
 }
 
-function readHolder(path: string): Holder | undefined {
+/** Resolves when the reaper of a killed run has ended, or after 20 s. */
+async function reaped(path: string, print: (line: string) => void): Promise<void> {
+  const pid = reaperOf(path)
+  if (pid === undefined || !isAlive(pid)) return
+  print('waiting for the processes of the last run to end')
+  const giveUpAt = Date.now() + reaperWaitMs
+  while (isAlive(pid) && Date.now() < giveUpAt) await sleep(100)
+}
+
+function reaperOf(path: string): number | undefined {
   try {
-    return JSON.parse(readFileSync(path, 'utf8')) as Holder
+    return (JSON.parse(readFileSync(path, 'utf8')) as { reaperPid: number }).reaperPid
   } catch {
+    // There is no lock, or a full disk left it incomplete.
     return undefined
   }
-}
-
-function isHeldBy({ pid, startedAt }: Holder): boolean {
-  return isAlive(pid) && processStart(pid) === startedAt
-}
-
-async function reaped({ reaperPid }: Holder, say: (line: string) => void): Promise<void> {
-  if (isAlive(reaperPid)) say('waiting for the processes of the last run to end')
-  const giveUpAt = Date.now() + reaperWaitMs
-  while (isAlive(reaperPid) && Date.now() < giveUpAt) await sleep(100)
-}
-
-/** Removes the lock that was judged stale, and no other that has taken its place since. */
-function removeStale(path: string, judged: Holder | undefined): void {
-  const aside = `${path}.stale.${process.pid}`
-  try {
-    renameSync(path, aside)
-  } catch {
-    return
-  }
-  const found = readHolder(aside)
-  if (found?.pid !== judged?.pid && found && isHeldBy(found)) linked(aside, path)
-  rmSync(aside, { force: true })
 }

@@ -1,10 +1,10 @@
-/** Secrets that are made once and kept in a file that only its owner can read. */
+/** Secrets that are generated once and stored in a file that only its owner can read. */
 
 import { randomBytes } from 'node:crypto'
 import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 
-/** The secret in a file; without one, a new one of 32 random bytes is put there. */
+/** The secret in a file; if there is none, a new one of 32 random bytes is stored there. */
 export function keptSecret(path: string): string {
   try {
     const kept = readFileSync(path, 'utf8').trim()
@@ -17,7 +17,7 @@ export function keptSecret(path: string): string {
   return made
 }
 
-/** Puts a secret into a file, in one step. */
+/** Writes a secret to a file, atomically. */
 export function keepSecret(path: string, secret: string): void {
   mkdirSync(dirname(path), { recursive: true })
   const draft = `${path}.${process.pid}`

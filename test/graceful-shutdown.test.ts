@@ -109,7 +109,7 @@ t.test('the end of the time is a hard stop that says what it cut off', async (t)
   t.equal(await product.stop('gateway'), 1)
   t.ok((await lost).every(({ status }) => status === 'rejected'))
   const told =
-    /"level":"error".*"event":"sys_shutdown","reason":"http","count":3.*when the time to finish was over: http/
+    /"level":"error".*"event":"sys_shutdown","reason":"http","count":3.*stopped after shutdown\.timeout: http/
   t.match(product.output('gateway'), told)
   t.match(spooled('gateway'), told)
 })

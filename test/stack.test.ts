@@ -144,7 +144,7 @@ t.test('a lock that cannot be taken, as on a full disk, is one line', async (t) 
   mkdirSync(join(dataDir, 'run', 'lock', 'x'), { recursive: true })
   const stack = startStack(t, dataDir)
   t.same(await stack.exited, [1, null])
-  t.same(stack.errors, [`stack.dataDir: ${dataDir} cannot be used: ERR_FS_EISDIR`])
+  t.same(stack.errors, [`stack.dataDir: ${dataDir} cannot be used: EISDIR`])
 })
 
 t.test('two keys with the same port are one line', async (t) => {

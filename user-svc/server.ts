@@ -71,7 +71,7 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
     ops: { server: createOpsServer(registry, readiness, log), host: opsHost, port: opsPort },
     listen: () => app.listen({ host, port }),
     closables: [
-      { name: 'rpc', close: () => app.close(), underWay: app.callsInFlight },
+      { name: 'rpc', close: () => app.close(), inFlight: app.callsInFlight },
       { name: 'relay', close: relay.close },
       { name: 'account events', close: async () => events?.close() },
       { name: 'migrations', close: async () => migrations.stop() },

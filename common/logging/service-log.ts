@@ -12,7 +12,7 @@ import { type ShipperThread, startShipperThread } from '#common/logging/spool/sh
 import type { ShipperReport } from '#common/logging/spool/shipper-worker.ts'
 import { type DropReason, openSpool, type SpoolEvents } from '#common/logging/spool/spool.ts'
 import { type Dependency, ProbeError } from '#common/ops/readiness.ts'
-import { type Ownership, renewMs, takeOwnership } from '#common/process/directory-lease.ts'
+import { acquireLease, type Lease, leaseFile, renewMs } from '#common/process/directory-lease.ts'
 import { createLogger, type Logger } from './logger.ts'
 
 /** The sections of the configuration that the log of a service reads. */
@@ -52,7 +52,7 @@ export function openServiceLog(service: string, config: ServiceLogConfig, regist
   const retains = config.kafka.enabled === false
   // A buffer that retains is always full; no lines are lost at its limit.
   if (!retains) spoolLimitMetric(registry).set(options.maxBytes)
-  const ownership = acquireLease(directory)
+  const lease = ownLease(directory)
 
   const segmentMs = retains ? keptSegmentMs : Number.POSITIVE_INFINITY
   const spoolEvents: SpoolEvents = {
@@ -81,7 +81,7 @@ export function openServiceLog(service: string, config: ServiceLogConfig, regist
   process.on('exit', spool.flush)
   let isOwned = true
   const renewal = setInterval(() => {
-    const isRenewed = ownership?.renew() ?? true
+    const isRenewed = lease?.renew() ?? true
     if (isOwned && !isRenewed) log.error({ event: 'log_buffer_lost' }, 'another process took over the disk buffer')
     isOwned = isRenewed
   }, renewMs).unref()
@@ -120,7 +120,7 @@ export function openServiceLog(service: string, config: ServiceLogConfig, regist
     spool.close()
     clearInterval(renewal)
     await shipper?.end(withinMs)
-    ownership?.leave()
+    lease?.release()
   }
 
   async function probe(): Promise<void> {
@@ -136,9 +136,9 @@ export function openServiceLog(service: string, config: ServiceLogConfig, regist
 }
 
 /** Takes the lease of the buffer. A full disk does not prevent the start; the spool reports it. */
-function acquireLease(directory: string): Ownership | undefined {
+function ownLease(directory: string): Lease | undefined {
   try {
-    return takeOwnership(directory, sourceStaleMs)
+    return acquireLease(leaseFile(directory), sourceStaleMs)
   } catch (error) {
     if (isFull(error)) return undefined
     throw error

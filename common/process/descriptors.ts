@@ -1,8 +1,8 @@
-/** How many connections a process can accept and still open what it needs itself: ops port, engines, disk buffer. */
+/** The limit of accepted connections: it keeps file descriptors free for ops port, engines and disk buffer. */
 
 import type { Server, Socket } from 'node:net'
 
-// Ops connections (see ops-server.ts), engines, other services, the log's segments and its connections to Kafka.
+// For ops connections (ops-server.ts), engines, other services, the log's segments and its connections to Kafka.
 const reservedDescriptors = 192
 const leastConnections = 16
 
@@ -14,7 +14,7 @@ export function descriptorLimit(): number {
   return Number(userLimits?.open_files?.soft) || Number.POSITIVE_INFINITY
 }
 
-/** `wanted` connections, or as many as the descriptors allow beside those that are reserved. */
+/** `wanted` connections, or fewer, so that the reserved descriptors stay free. */
 export function affordableConnections(wanted: number, descriptors = descriptorLimit()): number {
   return Math.max(leastConnections, Math.min(wanted, descriptors - reservedDescriptors))
 }

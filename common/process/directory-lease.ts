@@ -1,124 +1,164 @@
-/** Which process a directory belongs to, so that two never work in one, and what a dead process left is taken over. */
+/** A lease on a directory: one live process holds it, and the lease of a dead process can be taken over. */
 
-import { readFileSync, readlinkSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  constants,
+  copyFileSync,
+  linkSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync
+} from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { isAlive, processStart } from './process-identity.ts'
 
-/** A directory that is owned until it is released. */
-export interface Ownership {
-  /** Says that the owner lives, to those who cannot see its process. @returns whether it is still the owner */
+/** A lease that this process holds until it releases it. */
+export interface Lease {
+  /** The heartbeat, for processes in other containers. @returns whether this process still holds the lease */
   renew(): boolean
-  /** Leaves the directory to whoever takes it next. */
-  leave(): void
+  release(): void
 }
 
-interface Owner {
+/** The holder, as the lease file states it. Process ids are unique within one host and namespace only. */
+export interface Holder {
   pid: number
   startedAt: string
-  /** Within one host and namespace process ids tell who lives; elsewhere only the age of the file does. */
   host: string
   namespace: string
 }
 
-/** How often an owner has to renew, in milliseconds. */
+/** The lease file of a directory. */
+export const leaseFile = (directory: string) => join(directory, 'owner.json')
+
+/** How often a holder renews its lease, in milliseconds. */
 export const renewMs = 5000
-// A file that is being written is not judged.
-const settleMs = 2000
+// A contender that moves a new lease aside, because it judged the previous one stale, restores it within this time.
+const settleMs = 20
 
-const nobody = JSON.stringify({ pid: 0 })
+const released = JSON.stringify({ pid: 0 })
 
-const ownerFile = (directory: string) => join(directory, 'owner.json')
-
-function self(): Owner {
-  return { pid: process.pid, startedAt: processStart(process.pid), host: hostname(), namespace: processNamespace() }
-}
-
-function processNamespace(): string {
+function self(): Holder {
+  let namespace = ''
   try {
-    return readlinkSync('/proc/self/ns/pid')
+    namespace = readlinkSync('/proc/self/ns/pid')
   } catch {
-    return ''
+    // Not Linux.
   }
+  return { pid: process.pid, startedAt: processStart(process.pid), host: hostname(), namespace }
 }
 
 /**
- * Takes a directory, or returns nothing if a living process has it.
+ * Acquires a lease, unless a live process holds it. On the same host, a dead holder is recognised at once by its
+ * process id and start time; elsewhere when it has not renewed for `staleMs`.
  *
- * @param staleMs after this time without renewal an owner on another host or in another container counts as dead
+ * @param path the lease file
+ * @param details further fields of the file
  */
-export function takeOwnership(directory: string, staleMs: number): Ownership | undefined {
-  const path = ownerFile(directory)
-  const found = readOwner(path)
-  if (found !== undefined) {
-    if (isHeld(found, staleMs)) return undefined
-    // Only one of those who judge it dead can move the file away.
-    const aside = `${path}.${process.pid}`
-    if (!ignoring('ENOENT', () => renameSync(path, aside))) return undefined
-    rmSync(aside)
+export function acquireLease(path: string, staleMs: number, details: object = {}): Lease | undefined {
+  const own = JSON.stringify({ ...self(), ...details })
+  const isOwn = () => readLease(path)?.text === own
+  const draft = `${path}.${process.pid}`
+  try {
+    writeFileSync(draft, own, { mode: 0o600 })
+    const found = readLease(path)
+    if (found !== undefined && (isHeld(found, staleMs) || !removeStale(path, found.text))) return undefined
+    if (!place(draft, path)) return undefined
+    pause()
+    // The second check is for the moment in which a contender has moved the lease aside.
+    if (isOwn()) return { renew, release }
+    pause()
+    return isOwn() ? { renew, release } : undefined
+  } finally {
+    rmSync(draft, { force: true })
   }
-  const own = JSON.stringify(self())
-  const write = () => ignoring('EEXIST', () => writeFileSync(path, own, { flag: 'wx', mode: 0o600 }))
-  if (!write()) return undefined
 
   function renew(): boolean {
-    const owner = readOwner(path)
-    // Somebody has cleared the directory, which gives it to nobody else.
-    if (owner === undefined) return write()
-    const now = new Date()
-    return owner.text === own && ignoring('ENOENT', () => utimesSync(path, now, now))
+    try {
+      const found = readLease(path)
+      // The file was deleted, which gives the lease to no other process.
+      if (found === undefined) writeFileSync(path, own, { flag: 'wx', mode: 0o600 })
+      else if (found.text !== own) return false
+      utimesSync(path, new Date(), new Date())
+    } catch {
+      // The writers of the directory report a disk that fails.
+    }
+    return true
   }
 
-  return {
-    renew() {
-      try {
-        return renew()
-      } catch {
-        // A disk that fails, or a directory that is gone, is told by those who write there.
-        return true
-      }
-    },
-    leave() {
-      // Removing the file would make it look like a directory whose owner has yet to be written.
-      if (readOwner(path)?.text === own) writeFileSync(path, nobody)
-    }
+  function release(): void {
+    // Without the file, the directory would look like one whose lease is not written yet.
+    if (isOwn()) writeFileSync(path, released)
   }
 }
 
-interface FoundOwner {
+/** The holder of a lease; undefined if it is released, stale or absent. */
+export function leaseHolder(path: string, staleMs: number): Holder | undefined {
+  const found = readLease(path)
+  return found !== undefined && isHeld(found, staleMs) ? (JSON.parse(found.text) as Holder) : undefined
+}
+
+interface LeaseFile {
   text: string
   renewedAt: number
 }
 
-function readOwner(path: string): FoundOwner | undefined {
-  let found: FoundOwner | undefined
-  ignoring('ENOENT', () => {
-    found = { text: readFileSync(path, 'utf8'), renewedAt: statSync(path).mtimeMs }
-  })
-  return found
-}
-
-function isHeld({ text, renewedAt }: FoundOwner, staleMs: number): boolean {
-  if (text === nobody) return false
-  const age = Date.now() - renewedAt
-  let owner: Owner
+function readLease(path: string): LeaseFile | undefined {
   try {
-    owner = JSON.parse(text) as Owner
-  } catch {
-    return age < settleMs
-  }
-  const { host, namespace } = self()
-  if (owner.host !== host || owner.namespace !== namespace) return age < staleMs
-  return isAlive(owner.pid) && processStart(owner.pid) === owner.startedAt
-}
-
-/** @returns whether it was done, rather than failed with this code */
-function ignoring(code: string, action: () => void): boolean {
-  try {
-    action()
-    return true
+    return { text: readFileSync(path, 'utf8'), renewedAt: statSync(path).mtimeMs }
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === code) return false
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw error
   }
+}
+
+function isHeld({ text, renewedAt }: LeaseFile, staleMs: number): boolean {
+  if (text === released) return false
+  let holder: Holder
+  try {
+    holder = JSON.parse(text) as Holder
+  } catch {
+    // A full disk left it incomplete.
+    return false
+  }
+  const { host, namespace } = self()
+  if (holder.host !== host || holder.namespace !== namespace) return Date.now() - renewedAt < staleMs
+  return isAlive(holder.pid) && processStart(holder.pid) === holder.startedAt
+}
+
+/** Removes a stale lease; restores a new one that has replaced it since. @returns whether it was still the stale one */
+function removeStale(path: string, staleText: string): boolean {
+  const aside = `${path}.stale.${process.pid}`
+  try {
+    renameSync(path, aside)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+    throw error
+  }
+  const isStale = readLease(aside)?.text === staleText
+  if (!isStale) place(aside, path)
+  rmSync(aside, { force: true })
+  return isStale
+}
+
+/** Puts a complete file at a path, unless there is one. @returns whether it was put there */
+function place(file: string, path: string): boolean {
+  try {
+    linkSync(file, path)
+    return true
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException
+    if (code === 'EEXIST') return false
+    // A file system without hard links.
+    if (!['EPERM', 'ENOTSUP', 'ENOSYS'].includes(code)) throw error
+  }
+  copyFileSync(file, path, constants.COPYFILE_EXCL)
+  return true
+}
+
+function pause(): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, settleMs)
 }

@@ -1,4 +1,4 @@
-/** How a service lives: starts, serves, drains on SIGTERM, and ends with 0; or says in one line why it cannot start. */
+/** The life of a service process: start, drain on SIGTERM, exit code 0; or one line with the reason why it cannot start. */
 
 import type { Server } from 'node:http'
 import type { Registry } from '@prometheus-io/client'
@@ -17,16 +17,16 @@ import { collectGarbage } from './start-garbage.ts'
 export interface Closable {
   name: string
   close: () => Promise<unknown>
-  /** What has been accepted and is not answered yet, for what accepts requests. */
-  underWay?: () => number
+  /** The number of accepted requests without a response. */
+  inFlight?: () => number
 }
 
-/** What a started service consists of. */
+/** A built service. */
 export interface RunningService {
   ops: { server: Server; host: string; port: number }
-  /** Begins to accept requests. */
+  /** Starts to accept requests. */
   listen: () => Promise<unknown>
-  /** Closed one after the other: what accepts requests first, connections to engines last. */
+  /** Closed in this order: listeners first, connections to engines last. */
   closables: Closable[]
   readiness: Readiness
 }
@@ -36,20 +36,20 @@ interface ServiceConfig extends ServiceLogConfig {
   shutdown: { timeout: number; drainDelay: number }
 }
 
-/** What every service is given. */
+/** The parts that every service gets. */
 export interface ServiceParts {
   log: Logger
   registry: Registry
-  /** What the log itself depends on, for the service to watch. */
+  /** The dependencies of the log, for the readiness of the service. */
   logDependencies: Dependency[]
 }
 
-// What of the log is not shipped by then waits on the disk for the next start.
+// Lines that are not shipped by then wait on the disk for the next start.
 const shipAtEndMs = 2000
 
 /**
- * Runs a service until it is told to stop. A mistake in the configuration ends it with one line and
- * exit code 1; an exception that nobody caught ends it, after a drain, with a code that is not 0.
+ * Runs a service until a signal. Mistakes in the configuration end it with one line each and exit code 1; an uncaught
+ * exception ends it, after a drain, with an exit code other than 0.
  */
 export async function runService<C extends ServiceConfig>(
   name: string,
@@ -66,7 +66,7 @@ export async function runService<C extends ServiceConfig>(
     serviceLog = openServiceLog(name, config, registry)
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
-    console.error(`${name}: ${error.message}`)
+    for (const line of error.message.split('\n')) console.error(`${name}: ${line}`)
     process.exitCode = 1
     return
   }
@@ -77,15 +77,15 @@ export async function runService<C extends ServiceConfig>(
     {
       delay: config.shutdown.timeout + config.shutdown.drainDelay,
       logger: false,
-      onSecondSignal: (signal) => tellCutOff('stopped at once', signal),
+      onSecondSignal: (signal) => onAbortedStop('stopped at once', signal),
       onSecondError: (err) => {
-        log.fatal({ event: 'sys_crash', err }, 'another error that nobody handled')
-        tellCutOff('stopped at once')
+        log.fatal({ event: 'sys_crash', err }, 'second uncaught error, stopping at once')
+        onAbortedStop('stopped at once')
       },
-      onTimeout: () => tellCutOff('stopped when the time to finish was over')
+      onTimeout: () => onAbortedStop('stopped after shutdown.timeout')
     },
     async ({ signal, err }) => {
-      if (err) log.fatal({ event: 'sys_crash', err }, 'an error that nobody handled ends the service')
+      if (err) log.fatal({ event: 'sys_crash', err }, 'uncaught error, shutting down')
       else log.info({ event: 'sys_shutdown', ...(signal && { signal }) }, 'stopping')
       await stop(service, config.shutdown.drainDelay, log, (name) => {
         closing = name
@@ -94,21 +94,21 @@ export async function runService<C extends ServiceConfig>(
       await serviceLog.close(shipAtEndMs)
     }
   )
-  /** The last line there is: what was waited for, and how much had been accepted and has no answer now. */
-  function tellCutOff(how: string, signal?: string): void {
-    const count = service.closables.reduce((sum, { underWay }) => sum + (underWay?.() ?? 0), 0)
+  /** Logs the last line: the part that was still closing, and the number of accepted requests without a response. */
+  function onAbortedStop(how: string, signal?: string): void {
+    const count = service.closables.reduce((sum, { inFlight }) => sum + (inFlight?.() ?? 0), 0)
     const fields = { event: 'sys_shutdown', reason: closing, count, ...(signal && { signal }) }
-    log.error(fields, `${how}: ${closing} was still open, ${count} accepted requests were cut off`)
+    log.error(fields, `${how}: ${closing} was still open, aborted ${count} accepted requests`)
   }
 
-  // Before a client connects, who would have to wait for it.
+  // Before the first client connects, which would wait for it.
   await collectGarbage()
   try {
     await listenOps(service.ops)
     await service.listen()
   } catch (error) {
     const { code, port, hostname } = error as { code?: string; port?: number; hostname?: string }
-    // A name that is not found has no port.
+    // The error of a host name that does not resolve has no port.
     const where = hostname === undefined ? `on port ${port ?? '?'}` : `at the host ${JSON.stringify(hostname)}`
     console.error(`${name}: cannot listen ${where}: ${code ?? String(error)}`)
     process.exit(1)
@@ -136,17 +136,15 @@ async function stop(
   service: RunningService,
   drainDelayMs: number,
   log: Logger,
-  began: (name: string) => void
+  onClosing: (name: string) => void
 ): Promise<void> {
   service.readiness.drain()
   if (drainDelayMs > 0) await new Promise((resolve) => setTimeout(resolve, drainDelayMs))
   for (const { name, close } of service.closables) {
-    began(name)
-    await close().catch((error) =>
-      log.error({ event: 'sys_shutdown', reason: name, err: error }, 'could not be closed')
-    )
+    onClosing(name)
+    await close().catch((error) => log.error({ event: 'sys_shutdown', reason: name, err: error }, 'failed to close'))
   }
   service.readiness.stop()
   service.ops.server.close()
-  began('log')
+  onClosing('log')
 }

@@ -1,6 +1,3 @@
-/**
- * Import this file first, before any module that imports `pg`: when it is loaded, `pg` replaces itself by `pg-native`, which is
- * not installed, if this variable is set.
- */
+/** Import this file before any module that imports `pg`: with this variable, `pg` loads `pg-native`, which is not installed. */
 
 delete process.env.NODE_PG_FORCE_NATIVE

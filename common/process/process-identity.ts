@@ -1,8 +1,8 @@
-/** Tells whether a process runs, and whether it is the one that is meant: process ids are used again. */
+/** Whether a process runs, and its identity: the system reuses process ids. */
 
 import { readFileSync } from 'node:fs'
 
-/** Whether a process runs; one that only waits to be collected by its parent does not. */
+/** Whether a process runs; a zombie does not. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
@@ -12,19 +12,19 @@ export function isAlive(pid: number): boolean {
   return processStat(pid)[0] !== 'Z'
 }
 
-/** Tells a process from a later one with the same id; empty where that cannot be known (not on Linux). */
+/** The start time of a process, which differs from that of a later one with its id; empty on systems other than Linux. */
 export function processStart(pid: number): string {
   // Field 22, the 20th after the name.
   return processStat(pid)[19] ?? ''
 }
 
-/** The fields of `/proc/<pid>/stat` that follow the name, which stands in parentheses and may hold anything. */
+/** The fields of `/proc/<pid>/stat` after the name, which is in parentheses and may contain any character. */
 export function processStat(pid: number): string[] {
   let line = ''
   try {
     line = readFileSync(`/proc/${pid}/stat`, 'utf8')
   } catch {
-    // It has ended, or this is no Linux.
+    // It has ended, or this is not Linux.
   }
   return line.slice(line.lastIndexOf(')') + 2).split(' ')
 }

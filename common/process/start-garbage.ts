@@ -1,4 +1,4 @@
-/** Collects what the start of a thread has left: V8 itself keeps that garbage, and the pages of it, until a load needs the room. */
+/** Collects the garbage of a thread's start: V8 keeps it, and its pages, until a load needs the memory. */
 
 import { Session } from 'node:inspector/promises'
 

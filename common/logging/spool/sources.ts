@@ -2,7 +2,7 @@
 
 import { mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Ownership, takeOwnership } from '#common/process/directory-lease.ts'
+import { acquireLease, type Lease, leaseFile } from '#common/process/directory-lease.ts'
 import { namesIn, sourceStaleMs } from './layout.ts'
 import { removeOldest } from './retention.ts'
 import type { ShipperEvents, ShipperOptions } from './shipper-options.ts'
@@ -28,7 +28,7 @@ const ownerlessMs = 60_000
 export function openSources(options: ShipperOptions, events: ShipperEvents, now: () => number): Sources {
   const { service, instance, directory, maxBytes, send, retains = false } = options
   const ownDirectory = join(directory, instance)
-  const adopted = new Map<Source, Ownership>()
+  const adopted = new Map<Source, Lease>()
   let own: Source | undefined
   let maintainedAt = Number.NEGATIVE_INFINITY
   let adoptedAt = Number.NEGATIVE_INFINITY
@@ -43,7 +43,7 @@ export function openSources(options: ShipperOptions, events: ShipperEvents, now:
       if (open.has(path) || !statSync(path).isDirectory()) continue
       const hasOwner = namesIn(path).includes('owner.json')
       const isNew = !hasOwner && Math.abs(Date.now() - statSync(path).mtimeMs) < ownerlessMs
-      const lease = isNew ? undefined : takeOwnership(path, sourceStaleMs)
+      const lease = isNew ? undefined : acquireLease(leaseFile(path), sourceStaleMs)
       if (lease) adopted.set(openSource(`${service}/${name}`, path, events.dropped), lease)
     }
   }
@@ -71,7 +71,7 @@ export function openSources(options: ShipperOptions, events: ShipperEvents, now:
     close(isComplete) {
       for (const [source, lease] of adopted) {
         source.close()
-        lease.leave()
+        lease.release()
       }
       if (isComplete) own?.remove()
       else own?.close()

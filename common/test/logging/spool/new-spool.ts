@@ -6,7 +6,7 @@ import type { Test } from 'tap'
 import { ship } from '#common/logging/spool/shipper.ts'
 import type { ShipperOptions } from '#common/logging/spool/shipper-options.ts'
 import { openSpool, type Spool } from '#common/logging/spool/spool.ts'
-import { takeOwnership } from '#common/process/directory-lease.ts'
+import { acquireLease, leaseFile } from '#common/process/directory-lease.ts'
 import { createTestClock } from '#common/testing/clock.ts'
 import { until } from '#common/testing/until.ts'
 
@@ -107,7 +107,7 @@ export function writeEach(spool: Spool, lines: string[]): void {
 
 /** Writes the owner file of a process that is alive or has ended. */
 export function own(directory: string, isAlive: boolean): void {
-  takeOwnership(directory, 1000)
+  acquireLease(leaseFile(directory), 1000)
   const file = join(directory, 'owner.json')
   const owner = JSON.parse(readFileSync(file, 'utf8'))
   // Linux assigns no process id this high.
