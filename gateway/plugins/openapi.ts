@@ -46,10 +46,6 @@ export async function describeRoutes(app: FastifyInstance): Promise<void> {
     })
     await docs.register(swaggerUi, { routePrefix: '/docs', uiConfig: { tryItOutEnabled: true } })
   })
-  // RFC 8631: where people find the documentation of an API.
-  app.addHook('onSend', async ({ url }, reply) => {
-    if (url === '/' && reply.statusCode === 404) reply.header('link', '</docs>; rel="service-doc"')
-  })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
 }
 

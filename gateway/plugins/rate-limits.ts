@@ -53,19 +53,7 @@ export async function limitRates(app: FastifyInstance, options: RateLimitOptions
   const limited = limitedCounter(parts.registry, Object.keys(limits))
   if (!options.enabled) return
 
-  await app.register(rateLimit, {
-    global: false,
-    timeWindow: options.window,
-    store: redisStore(parts.redis, parts.log)
-  })
-  type Count = ReturnType<typeof app.createRateLimit>
-  const counts = new Map<RateLimitPolicy, Count>()
-  const keyOf = (policy: RateLimitPolicy, { raw }: FastifyRequest) =>
-    `${policy}:${rateLimit.normalizeIP(parts.clientOf(raw) ?? '')}`
-  for (const [policy, max] of Object.entries(limits) as [RateLimitPolicy, number][]) {
-    const keyGenerator = (request: FastifyRequest) => keyOf(policy, request)
-    if (max > 0) counts.set(policy, app.createRateLimit({ max, keyGenerator }))
-  }
+  const { counts, keyOf } = await createCounts(app, options.window, limits, parts)
   const denied = createDenyCache()
 
   /** @see https://www.ietf.org/archive/id/draft-ietf-httpapi-ratelimit-headers-10.html */
@@ -101,6 +89,26 @@ export async function limitRates(app: FastifyInstance, options: RateLimitOptions
     limited.inc({ policy })
     setTimeout(() => done(tooManyRequests(seconds)), tarpitMs)
   })
+}
+
+type Count = ReturnType<FastifyInstance['createRateLimit']>
+
+/** Registers the plugin. @returns the counts of the limited policies, and the key of a client */
+async function createCounts(
+  app: FastifyInstance,
+  windowMs: number,
+  limits: Record<RateLimitPolicy, number>,
+  { redis, log, clientOf }: Parts
+) {
+  await app.register(rateLimit, { global: false, timeWindow: windowMs, store: redisStore(redis, log) })
+  const keyOf = (policy: RateLimitPolicy, { raw }: FastifyRequest) =>
+    `${policy}:${rateLimit.normalizeIP(clientOf(raw) ?? '')}`
+  const counts = new Map<RateLimitPolicy, Count>()
+  for (const [policy, max] of Object.entries(limits) as [RateLimitPolicy, number][]) {
+    const keyGenerator = (request: FastifyRequest) => keyOf(policy, request)
+    if (max > 0) counts.set(policy, app.createRateLimit({ max, keyGenerator }))
+  }
+  return { counts, keyOf }
 }
 
 function limitedCounter(registry: Registry, policies: string[]): Counter<'policy'> {

@@ -12,9 +12,9 @@ import { overloaded } from '#common/errors/connect-errors.ts'
 const maxEventLoopDelayMs = 1000
 /**
  * Longer than the default of 1 s: the plugin takes an interval without a sample for an infinite delay, and the start of
- * the process or a pause of the machine can fill a second.
+ * the process or a pause of a busy machine can fill a second.
  */
-const sampleIntervalMs = 3000
+const sampleIntervalMs = 5000
 
 export async function shedUnderPressure(app: FastifyInstance, registry: Registry): Promise<void> {
   const shed = new Counter({

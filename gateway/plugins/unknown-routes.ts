@@ -1,4 +1,7 @@
-/** Answers unknown paths with 404 and wrong methods with 405 and `Allow`, without reading the body. */
+/**
+ * Answers unknown paths with 404 and wrong methods with 405 and `Allow`, without reading the body. The 404 of `/` links to
+ * the documentation (RFC 8631), if the gateway serves it.
+ */
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import type { FastifyInstance, FastifyRequest, HTTPMethods } from 'fastify'
@@ -8,9 +11,11 @@ import type { ErrorHandling } from './errors.ts'
 const methods: HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 
 export function answerUnknownRoutes(app: FastifyInstance, { handle }: ErrorHandling): void {
-  app.addHook('preParsing', (request, _reply, payload, done) => {
-    if (request.is404) done(unknownRoute(app, request))
-    else done(null, payload)
+  app.addHook('preParsing', (request, reply, payload, done) => {
+    if (!request.is404) return done(null, payload)
+    const hasDocs = app.hasRoute({ method: 'GET', url: '/openapi.json' })
+    if (request.url === '/' && hasDocs) reply.header('link', '</docs>; rel="service-doc"')
+    done(unknownRoute(app, request))
   })
   app.setNotFoundHandler((request, reply) => handle(unknownRoute(app, request), request, reply))
 }

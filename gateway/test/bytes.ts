@@ -2,13 +2,20 @@
 
 import { connect } from 'node:net'
 
-/** Sends bytes. @returns the responses until the gateway closes the connection, or until `ms` have passed */
+/** The time until the first byte on a busy machine. */
+const firstByteMs = 10_000
+
+/** Sends bytes. @returns the responses until the gateway closes the connection, or sends nothing more for `ms` */
 export function sendBytes(port: number, text: string, ms = 1000): Promise<string> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = []
     const socket = connect(port, '127.0.0.1', () => socket.write(text, 'latin1'))
-    const timer = setTimeout(() => socket.destroy(), ms)
-    socket.on('data', (chunk) => chunks.push(chunk))
+    let timer = setTimeout(() => socket.destroy(), Math.max(ms, firstByteMs))
+    socket.on('data', (chunk) => {
+      chunks.push(chunk)
+      clearTimeout(timer)
+      timer = setTimeout(() => socket.destroy(), ms)
+    })
     socket.on('error', () => {})
     socket.on('close', () => {
       clearTimeout(timer)

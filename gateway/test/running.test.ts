@@ -120,7 +120,7 @@ t.test('serves the documentation, unless gateway.docs is off', async (t) => {
   for (const url of ['/docs', '/docs/', '/openapi.json']) requireForm(t, await bare.inject(url), 404)
 })
 
-t.test('`/` is 404 with a link to Swagger UI, where that is served', async (t) => {
+t.test('answers 404 to `/`, with a link to Swagger UI unless gateway.docs is off', async (t) => {
   for (const docs of [true, false]) {
     const { app } = await buildGateway(t, { options: { docs } })
     const response = await app.inject('/')

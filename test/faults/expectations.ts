@@ -11,7 +11,7 @@
 import type { Fixtures } from './fixtures.ts'
 import type { Ledger } from './ledger.ts'
 import { deleteAccount, logIn, logOut, register, validate, wrongPassword } from './requests.ts'
-import type { Fault, Target } from './testbed.ts'
+import type { Fault, Target } from './targets.ts'
 
 interface Column {
   route: string

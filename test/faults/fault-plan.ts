@@ -1,6 +1,6 @@
 /** A plan of random faults, one or two at a time; a seed always gives the same plan. */
 
-import type { Fault, Target } from './testbed.ts'
+import type { Fault, Target } from './targets.ts'
 
 /** Concurrent faults, and the pause without a fault after them. */
 export interface Step {

@@ -3,7 +3,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { password, type ServiceName } from '../support/product.ts'
 import type { Entry, Ledger } from './ledger.ts'
-import type { Target, Testbed } from './testbed.ts'
+import type { Target } from './targets.ts'
+import type { Testbed } from './testbed.ts'
 
 interface Line {
   event?: string

@@ -9,7 +9,8 @@ import { createFixtures, type Fixtures } from './fixtures.ts'
 import { contractOf, createLedger, type Ledger, slackMs } from './ledger.ts'
 import { dependencyUp, watchLogAndMetrics } from './log-and-metrics.ts'
 import { type Outcome, probeAll, untilAllAnswer } from './probes.ts'
-import { createTestbed, type Fault, type Target, type Testbed } from './testbed.ts'
+import type { Fault, Target } from './targets.ts'
+import { createTestbed, type Testbed } from './testbed.ts'
 
 /** The responses of one column under a fault. */
 export interface Seen {

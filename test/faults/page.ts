@@ -2,7 +2,7 @@
 
 import { type ProbeName, probeNames } from './expectations.ts'
 import type { FaultResult, Seen } from './matrix.ts'
-import { targets } from './testbed.ts'
+import { targets } from './targets.ts'
 
 export const pagePath = 'docs/reference/faults.md'
 

@@ -7,7 +7,7 @@ import { onStop } from '../../stack/stop-signals.ts'
 import { type FaultResult, runMatrix } from './matrix.ts'
 import { pagePath, renderPage } from './page.ts'
 import { injectRandomFaults } from './random-faults.ts'
-import { type Target, targets } from './testbed.ts'
+import { type Target, targets } from './targets.ts'
 
 process.chdir(join(import.meta.dirname, '..', '..'))
 const { values, positionals } = parseArgs({

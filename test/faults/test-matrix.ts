@@ -3,7 +3,7 @@
 import t from 'tap'
 import { engineAddress } from '#common/testing/service.ts'
 import { runMatrix } from './matrix.ts'
-import type { Target } from './testbed.ts'
+import type { Target } from './targets.ts'
 
 const timeoutMs = 600_000
 
