@@ -27,7 +27,7 @@ t.test('answers 503 with Retry-After while each turn of the event loop takes lon
   clearInterval(blocking)
 
   await until('the gateway accepts requests', async () => (await register()).statusCode === 201)
-  t.match(await registry.metrics(), /^auth_shed_total\{reason="event_loop"\} [2-9]/m)
+  t.match(await registry.metrics(), /^auth_shed_total\{reason="event_loop"\} (\d{2,}|[2-9])$/m)
   t.notMatch(lines.join(''), /"event":"request_failed"/, 'shed requests have the access log only')
 })
 
