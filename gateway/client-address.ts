@@ -55,7 +55,7 @@ export function clientFinder(isTrusted: (address: string) => boolean, log: Logge
 }
 
 /** The address of a hop, which can have quotes, brackets and a port. */
-export function hopAddress(hop: string): string | undefined {
+function hopAddress(hop: string): string | undefined {
   const bare = hop
     .trim()
     .replace(/^"(.*)"$/, '$1')

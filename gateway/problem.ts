@@ -6,7 +6,7 @@ import { errorMeaning } from '#common/errors/codes.ts'
 import { fieldViolations, retryAfterSeconds } from '#common/errors/connect-errors.ts'
 
 /** The body of an error, without the trace id. */
-export interface Problem {
+interface Problem {
   type: string
   title: string
   status: number

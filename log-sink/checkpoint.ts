@@ -32,7 +32,7 @@ export interface Checkpoint {
 }
 
 /** The state that a commit carries to the next owner. */
-export type CommitMetadata = Pick<Checkpoint, 'positions' | 'ownershipHistory'>
+type CommitMetadata = Pick<Checkpoint, 'positions' | 'ownershipHistory'>
 
 /** The committed state of a partition. */
 export interface Committed {

@@ -17,7 +17,7 @@ import { completeFiles, observeNames, recoverPartition } from './partition-recov
 import { sinkId } from './sink-id.ts'
 
 /** The options of a collector. */
-export interface CollectorOptions {
+interface CollectorOptions {
   /** The directory of the sink. */
   directory: string
   topic: string

@@ -4,7 +4,7 @@ import type { Logger } from '#common/logging/logger.ts'
 import type { SinkMetrics } from './metrics.ts'
 
 /** The state of a disk. */
-export interface DiskState {
+interface DiskState {
   /** The reason why the disk fails; undefined while it works. */
   failure(): string | undefined
   onError(error: Error): void

@@ -9,7 +9,7 @@ import type { GroupHandler } from './group-handler.ts'
 import { createMembership, type StopSignals } from './group-membership.ts'
 
 /** The topic and its group. */
-export interface GroupOptions {
+interface GroupOptions {
   kafka: Kafka
   topic: string
   group: string

@@ -15,7 +15,7 @@ export interface StopSignals {
 }
 
 /** The parts of a membership; consumer and admin are connected, the consumer is subscribed. */
-export interface MembershipParts {
+interface MembershipParts {
   consumer: Consumer
   admin: Admin
   topic: string

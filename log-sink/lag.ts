@@ -1,7 +1,7 @@
 /** The lag of a sink: the time for which the oldest uncollected line has been in the topic. */
 
 /** Lag per partition. */
-export interface Lag {
+interface Lag {
   /** @param writtenAt when the last record of the batch was written to the topic, 0 if unknown */
   onBatch(partition: number, writtenAt: number, isBehind: boolean): void
   reset(): void

@@ -12,7 +12,7 @@ export interface LogRecord {
 }
 
 /** The origin of the lines of a record; `log.v1` in the contracts defines it. */
-export interface Origin {
+interface Origin {
   /** `<service>/<instance>` */
   source: string
   /** The position of the first line in its source. */

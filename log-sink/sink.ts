@@ -17,14 +17,14 @@ import { sinkMetrics } from './metrics.ts'
 import { topicMarker } from './topic-marker.ts'
 
 /** The dependencies of a sink. */
-export interface SinkParts {
+interface SinkParts {
   kafka: Kafka
   log: Logger
   registry: Registry
 }
 
 /** The options of a sink. */
-export interface SinkOptions {
+interface SinkOptions {
   /** The directory of the collected logs of all sinks. */
   directory: string
   /** The name of the sink and of its folder. */
@@ -36,7 +36,7 @@ export interface SinkOptions {
 }
 
 /** A sink. */
-export interface Sink {
+interface Sink {
   start(): void
   close(): Promise<void>
   dependencies: Dependency[]

@@ -19,7 +19,7 @@ function needs({ name }: DescMethod): string[] {
   return writes.has(name) ? [readDependency, writeDependency] : [readDependency]
 }
 
-export interface SessionAppParts {
+interface SessionAppParts {
   redis: SessionRedis
   readiness: Readiness
   registry: Registry

@@ -15,7 +15,7 @@ import type { Sessions } from './sessions.ts'
 
 const maxTokens = 256
 
-export interface SessionRouteParts {
+interface SessionRouteParts {
   sessions: Sessions
   metrics: SessionMetrics
   log: Logger

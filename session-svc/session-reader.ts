@@ -23,7 +23,7 @@ interface StoredReply {
   keyTtlMs: string | number | null | undefined
 }
 
-export interface SessionReaderParts {
+interface SessionReaderParts {
   redis: SessionRedis
   rules: SessionRules
   uses: PendingUses

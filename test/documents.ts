@@ -16,7 +16,7 @@ export interface Block {
 }
 
 /** A document, by its path from the root of the repository. */
-export interface Document {
+interface Document {
   file: string
   text: string
 }

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { parse as parseYaml } from 'yaml'
 
 /** A PromQL expression and its file and title, for messages. */
-export interface Expression {
+interface Expression {
   where: string
   expr: string
 }

@@ -14,7 +14,7 @@ import { HashQueue } from './passwords/hash-queue.ts'
 import { type HashRules, PasswordHashes, usualHashMs } from './passwords/password-hashes.ts'
 import type { SessionClient } from './session-client.ts'
 
-export interface UserAppParts {
+interface UserAppParts {
   db: Database
   sessionClient: SessionClient
   metrics: AccountMetrics

@@ -9,7 +9,7 @@ import { ConfigError } from '#common/config/load.ts'
 import { isAuthority, type UrlParts, urlParts } from '#common/config/url-keys.ts'
 
 /** The address of a PostgreSQL, as options of node-postgres. */
-export type PostgresAddress = Required<Pick<ClientConfig, 'host' | 'port' | 'user' | 'password' | 'database' | 'ssl'>> &
+type PostgresAddress = Required<Pick<ClientConfig, 'host' | 'port' | 'user' | 'password' | 'database' | 'ssl'>> &
   Pick<ClientConfig, 'application_name' | 'options'> & {
     enableChannelBinding?: boolean
     sslnegotiation?: 'postgres' | 'direct'

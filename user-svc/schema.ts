@@ -60,7 +60,7 @@ export const topics = pgTable('topics', {
  * The effect of an account's deletion on a table. `erased`: the statement in accounts/delete-account.ts deletes the rows
  * of the account. `kept`: they stay, for a reason.
  */
-export type EffectOfDeletion = { effect: 'erased'; userIdColumn: string } | { effect: 'kept'; reason: string }
+type EffectOfDeletion = { effect: 'erased'; userIdColumn: string } | { effect: 'kept'; reason: string }
 
 /** Every table by its name. A table that is missing here fails test/effect-of-deletion.test.ts. */
 export const effectOfDeletion: Record<string, EffectOfDeletion> = {

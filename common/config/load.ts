@@ -17,7 +17,7 @@ export interface Schema {
 export type Values<S> = { -readonly [K in keyof S]: S[K] extends Key<infer T> ? T : Values<S[K]> }
 
 /** Keys and variables that are known beside those of the schema. */
-export interface AlsoKnown {
+interface AlsoKnown {
   /** Paths of other services' keys: the file and the environment may set them. */
   otherKeys?: readonly string[]
   /** Variables that the calling command reads. */
@@ -30,7 +30,7 @@ export class ConfigError extends Error {
 }
 
 /** Whether a node of a schema is a key, not a section. */
-export function isKey(node: Key<unknown> | Schema): node is Key<unknown> {
+function isKey(node: Key<unknown> | Schema): node is Key<unknown> {
   return typeof node.isValid === 'function'
 }
 

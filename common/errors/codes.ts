@@ -2,7 +2,7 @@
 
 import { Code } from '@connectrpc/connect'
 
-export interface ErrorMeaning {
+interface ErrorMeaning {
   /** The code's name on the wire. */
   name: string
   /** HTTP status (RFC 9110). */

@@ -1,6 +1,6 @@
 /** The message of PostgreSQL or Redis about a failure, if it cannot contain a secret, and the remedy. Readiness and logs show both. */
 
-export interface EngineReason {
+interface EngineReason {
   /** The engine's message, without passwords, URLs and arguments of commands. */
   message: string
   /** The operator's remedy. */

@@ -5,7 +5,7 @@ import { type FieldViolation, invalidFields } from './connect-errors.ts'
 const canonicalUuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
 /** A field's value in its internal form; undefined or false if the field breaks the rule in `description`. */
-export type FieldRule<T = unknown> = FieldViolation & { value: T | undefined | false }
+type FieldRule<T = unknown> = FieldViolation & { value: T | undefined | false }
 
 /**
  * Checks all fields of a request.

@@ -47,7 +47,7 @@ export interface Lines {
 }
 
 /** Sends lines to the brokers. */
-export interface LineSender {
+interface LineSender {
   /**
    * Resolves to the partition once all replicas have the lines. Rejects if the outcome is unknown, and with a
    * RecordTooLargeError if the brokers do not take that many at once.

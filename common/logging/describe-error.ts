@@ -5,7 +5,7 @@ import { codeName } from '#common/errors/codes.ts'
 import { engineReason } from '#common/errors/engine-reason.ts'
 
 /** A description of an error, as `log.v1.LogError` documents it. */
-export interface ErrorDescription {
+interface ErrorDescription {
   type: string
   code?: string | number
   message?: string

@@ -23,7 +23,7 @@ export interface Dependency {
 }
 
 /** The result of the last probe of a dependency. */
-export interface DependencyState {
+interface DependencyState {
   name: string
   up: boolean
   /** Why it is down. */

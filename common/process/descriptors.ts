@@ -7,7 +7,7 @@ const reservedDescriptors = 192
 const leastConnections = 16
 
 /** The limit of descriptors of this process; Node.js has raised the soft one to the hard one at its start. */
-export function descriptorLimit(): number {
+function descriptorLimit(): number {
   // The report would resolve the names of all peers.
   Object.assign(process.report, { excludeNetwork: true })
   const { userLimits } = process.report.getReport() as { userLimits?: { open_files?: { soft: number | string } } }

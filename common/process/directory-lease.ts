@@ -24,7 +24,7 @@ export interface Lease {
 }
 
 /** The holder, as the lease file states it. Process ids are unique within one host and namespace only. */
-export interface Holder {
+interface Holder {
   pid: number
   startedAt: string
   host: string

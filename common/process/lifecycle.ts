@@ -14,7 +14,7 @@ import { listenAt } from './listen.ts'
 import { collectGarbage } from './start-garbage.ts'
 
 /** One thing to close, in the order of the list. */
-export interface Closable {
+interface Closable {
   name: string
   close: () => Promise<unknown>
   /** The number of accepted requests without a response. */
@@ -22,7 +22,7 @@ export interface Closable {
 }
 
 /** A built service. */
-export interface RunningService {
+interface RunningService {
   ops: { server: Server; host: string; port: number }
   /** Starts to accept requests. */
   listen: () => Promise<unknown>
@@ -37,7 +37,7 @@ interface ServiceConfig extends ServiceLogConfig {
 }
 
 /** The parts that every service gets. */
-export interface ServiceParts {
+interface ServiceParts {
   log: Logger
   registry: Registry
   /** The dependencies of the log, for the readiness of the service. */

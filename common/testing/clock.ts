@@ -3,7 +3,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Clock } from '#common/time/clock.ts'
 
-export interface TestClock extends Clock {
+interface TestClock extends Clock {
   /** Ends the sleeps of the next `ms` milliseconds in their order; code that continues after one may sleep again within them. */
   advance(ms: number): Promise<void>
 }

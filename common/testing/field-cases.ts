@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 
 /** One input from the field. */
-export interface FieldCase {
+interface FieldCase {
   /** The smallest input that shows the fault. */
   input: string
   /** How far the fault reaches: the class of inputs that its correction covers. */

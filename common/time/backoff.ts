@@ -1,7 +1,7 @@
 /** The delay before the next attempt: exponential backoff with a cap, and jitter, so that clients do not retry in step. */
 
 /** Milliseconds. */
-export interface Backoff {
+interface Backoff {
   baseMs: number
   capMs: number
   /** The random share of the delay, from 0 (none) to 1 (full jitter). */

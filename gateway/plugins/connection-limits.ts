@@ -11,7 +11,7 @@ import { affordableConnections } from '#common/process/descriptors.ts'
 import { canonicalAddress } from '../client-address.ts'
 import { type Connection, type Connections, connectionEvent } from '../connections.ts'
 
-export interface ConnectionLimits {
+interface ConnectionLimits {
   max: number
   /** For each IPv4 address and IPv6 /64 that is no trusted proxy. */
   maxPerNetwork: number

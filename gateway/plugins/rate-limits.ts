@@ -19,7 +19,7 @@ import { type RateLimitRedis, redisStore } from './rate-limit-store.ts'
 const tarpitMs = 25
 
 /** A route names its policy in `config.rateLimitPolicy`; the other routes and unknown paths have `default`. */
-export type RateLimitPolicy = 'default' | 'credentials' | 'session'
+type RateLimitPolicy = 'default' | 'credentials' | 'session'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -27,7 +27,7 @@ declare module 'fastify' {
   }
 }
 
-export interface RateLimitOptions {
+interface RateLimitOptions {
   enabled: boolean
   /** In milliseconds. */
   window: number

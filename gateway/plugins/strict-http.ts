@@ -9,7 +9,7 @@ import { HttpRefusal } from '../problem.ts'
 const singular = new Set(['host', 'authorization', 'content-type'])
 
 /** The error of an ambiguous header (RFC 9112, 3.2; RFC 9110, 5.3); undefined for an unambiguous one. */
-export function ambiguityOf(request: IncomingMessage): ConnectError | undefined {
+function ambiguityOf(request: IncomingMessage): ConnectError | undefined {
   const { rawHeaders } = request
   const found = new Set<string>()
   for (let index = 0; index < rawHeaders.length; index += 2) {

@@ -8,7 +8,7 @@ import { ageOf, sessionOf } from '../plugins/session-check.ts'
 import { callOptions } from '../request-context.ts'
 import { credentials, loggedIn, problems } from '../schemas.ts'
 
-export interface AccountRoutes {
+interface AccountRoutes {
   users: Client<typeof UserService>
   checkSession: onRequestAsyncHookHandler
   /** Milliseconds. */

@@ -8,7 +8,7 @@ import { bearerToken, requireToken, sessionOf } from '../plugins/session-check.t
 import { callOptions } from '../request-context.ts'
 import { credentials, currentSession, loggedIn, problems } from '../schemas.ts'
 
-export interface SessionRoutes {
+interface SessionRoutes {
   users: Client<typeof UserService>
   checkSession: onRequestAsyncHookHandler
   /** Milliseconds. */

@@ -34,7 +34,7 @@ export interface Upstreams {
 }
 
 /** Rate limits are off unless `options` turns them on. */
-export interface Setup extends Upstreams {
+interface Setup extends Upstreams {
   options?: Partial<Options>
   parts?: Partial<GatewayParts>
 }
@@ -116,7 +116,7 @@ export async function listen(app: Awaited<ReturnType<typeof buildGateway>>['app'
   return (app.server.address() as { port: number }).port
 }
 
-export type NewSession = ReturnType<typeof newSession>
+type NewSession = ReturnType<typeof newSession>
 
 /** A user, a session and its token. */
 export function newSession(ageMs = 1000) {

@@ -24,7 +24,7 @@ export interface ModelParts {
 }
 
 /** A sink. */
-export interface ModelSink {
+interface ModelSink {
   name: string
   isAlive(): boolean
   canStep(): boolean

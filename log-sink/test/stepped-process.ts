@@ -15,7 +15,7 @@ import stream from 'node:stream/promises'
 import { gzipSync } from 'node:zlib'
 
 /** An operation for which a process waits. */
-export interface Point {
+interface Point {
   at: string
   /** Performs the operation; `settle` hands its result to the process. */
   perform(): { settle: () => void }

@@ -95,7 +95,7 @@ session-svc
 `
 
 /** The permitted statuses and time of a response. */
-export interface Expected {
+interface Expected {
   statuses: number[]
   time: 'fast' | 'budget'
 }

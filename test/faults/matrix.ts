@@ -26,7 +26,7 @@ export interface FaultResult {
   seen: Record<ProbeName, Seen>
 }
 
-export interface MatrixResult {
+interface MatrixResult {
   results: FaultResult[]
   violations: string[]
   requests: number

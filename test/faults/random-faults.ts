@@ -12,7 +12,7 @@ import { untilAllAnswer } from './probes.ts'
 import { createTestbed } from './testbed.ts'
 import { startUsers } from './users.ts'
 
-export interface RandomFaultOptions {
+interface RandomFaultOptions {
   seconds: number
   seed: number
   print: (line: string) => void

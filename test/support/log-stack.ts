@@ -92,7 +92,7 @@ export async function startSink(t: Teardown, env: Record<string, string>) {
 }
 
 /** A collected line. */
-export interface CollectedLine {
+interface CollectedLine {
   service: string
   instance: string
   event?: string

@@ -10,7 +10,7 @@ import type { Database } from '../database.ts'
 import { eq } from '../drizzle.ts'
 import { topics } from '../schema.ts'
 
-export interface AccountEvent<Schema extends DescMessage> {
+interface AccountEvent<Schema extends DescMessage> {
   /** The same for each delivery of the event. */
   id: string
   userId: string
@@ -24,7 +24,7 @@ export interface AccountEvents {
   close(): Promise<void>
 }
 
-export type AccountEventsOptions = Pick<KafkaOptions, 'brokers' | 'compression'> & { accountEvents: TopicOptions }
+type AccountEventsOptions = Pick<KafkaOptions, 'brokers' | 'compression'> & { accountEvents: TopicOptions }
 
 const topicTimeoutMs = 15_000
 const queryTimeoutMs = 3000

@@ -8,7 +8,7 @@ import type { OutboxRow } from './outbox-rows.ts'
 
 const intervalMs = 60_000
 
-export interface StepFailure {
+interface StepFailure {
   dependency: string
   code: Code
   row: Pick<OutboxRow, 'userId' | 'attempts'>

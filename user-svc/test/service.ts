@@ -17,7 +17,7 @@ import { migrateDatabase } from '../migrations.ts'
 import { createSessionClient } from '../session-client.ts'
 
 /** The state of the in-memory session-svc. */
-export interface SessionsDouble {
+interface SessionsDouble {
   serving: boolean
   /** The number of health checks. */
   checks: number

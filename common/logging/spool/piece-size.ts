@@ -15,7 +15,7 @@ export class RecordTooLargeError extends Error {
 }
 
 /** The size of the pieces, in bytes before compression. */
-export interface PieceSize {
+interface PieceSize {
   /** The first lines of a batch, at least one. */
   firstPiece(batch: Batch): Batch
   /** Halves the size of the next pieces. */

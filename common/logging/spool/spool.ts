@@ -23,7 +23,7 @@ export interface SpoolEvents {
 }
 
 /** Longer lines are dropped, in characters: brokers limit the size of a request. */
-export const maxLineLength = 65_536
+const maxLineLength = 65_536
 const flushLength = 65_536
 
 /**

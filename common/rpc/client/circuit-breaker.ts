@@ -37,7 +37,7 @@ type State = Closed | Open | HalfOpen
 
 export type BreakerState = State['name']
 
-export interface BreakerOptions {
+interface BreakerOptions {
   /** Requests any response; rejects if none arrives. */
   probe: () => Promise<unknown>
   /** Sends later calls over a new connection: the old one may be useless when the upstream is back. */

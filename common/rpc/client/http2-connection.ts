@@ -8,7 +8,7 @@ import { isUnprocessed } from './http2-guard.ts'
 import { notProcessed } from './retry.ts'
 
 /** The interface that connect-node requires of a connection. */
-export type SessionManager = NonNullable<Extract<ConnectTransportOptions, { httpVersion: '2' }>['sessionManager']>
+type SessionManager = NonNullable<Extract<ConnectTransportOptions, { httpVersion: '2' }>['sessionManager']>
 
 // Pings detect half-open connections.
 const pings = { pingIntervalMs: 2000, pingTimeoutMs: 2000, pingIdleConnection: true }

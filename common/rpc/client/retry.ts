@@ -10,7 +10,7 @@ import { backoffMs } from '#common/time/backoff.ts'
 import { type Clock, systemClock } from '#common/time/clock.ts'
 
 /** Limits retries to a share of the calls, so that an outage does not multiply its own load. */
-export interface RetryBudget {
+interface RetryBudget {
   /** Counts a first attempt. */
   called(): void
   /** @returns whether a retry is within the budget; if so, it is counted */

@@ -21,7 +21,7 @@ import { createRetryBudget, isNotProcessed, notProcessed, outcomeUnknown, retry 
 import { intercepted, sendUnary, type TimedRequest, unaryOf } from './unary-client.ts'
 
 /** The configuration of an upstream. */
-export interface Upstream {
+interface Upstream {
   /** The service's name, for metrics. Of several instances, the second is `<name>/2`. */
   name: string
   /** One URL for each instance. */

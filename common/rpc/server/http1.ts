@@ -14,7 +14,7 @@ const headersTimeoutMs = 10_000
 const requestTimeoutMs = 30_000
 
 /** The HTTP/1.1 side of an HTTP/2 server. */
-export interface Http1 {
+interface Http1 {
   /** The number of requests without a complete response. */
   inFlight(): number
   /** Closes idle connections now, and the others after their response. */

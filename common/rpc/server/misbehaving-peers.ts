@@ -13,7 +13,7 @@ const { NGHTTP2_ENHANCE_YOUR_CALM: enhanceYourCalm, NGHTTP2_REFUSED_STREAM: refu
 export const unlimitedResets = { streamResetBurst: 2 ** 32 - 1, streamResetRate: 2 ** 32 - 1 }
 
 /** The limits of a connection without the credential; those of resets are nghttp2's defaults. */
-export interface PeerLimits {
+interface PeerLimits {
   resetBurst: number
   resetsPerSecond: number
   openStreams: number

@@ -15,7 +15,7 @@ interface Extension {
 }
 
 /** Symbols by their full names, without a leading dot. */
-export interface Symbols {
+interface Symbols {
   fileOf(symbol: string): DescFile | undefined
   fileOfExtension(extendee: string, number: number): DescFile | undefined
   /** In ascending order; undefined if there is no such message. */

@@ -26,7 +26,7 @@ export function newSpool(t: Test, segmentBytes = 1000) {
 }
 
 /** A batch that a shipper has sent. */
-export interface Sent {
+interface Sent {
   source: string
   position: number
   lines: string[]
