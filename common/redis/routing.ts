@@ -65,20 +65,15 @@ export function routedCommands<S extends RedisScripts>(
   type Command = (...args: unknown[]) => Promise<unknown>
   const send = (client: RedisClient<S>, name: string, args: unknown[]) =>
     (client as unknown as Record<string, Command>)[name]?.(...args) as Promise<unknown>
-  const routed = (name: string, keyOf: (args: unknown[]) => unknown) => {
-    return (...args: unknown[]) => route(keyOf(args) as string, (client) => send(client, name, args))
-  }
   const firstKey = ([keys]: unknown[]) => [keys].flat()[0]
-  const optionsKey = ([, options]: unknown[]) => (options as { keys: string[] }).keys[0]
+  const routed = (name: string) => {
+    return (...args: unknown[]) => route(firstKey(args) as string, (client) => send(client, name, args))
+  }
   const commands = {
     get isReady() {
       return isReady()
     },
-    ...Object.fromEntries(
-      ['hDel', 'hKeys', ...Object.keys(scripts ?? {})].map((name) => [name, routed(name, firstKey)])
-    ),
-    eval: routed('eval', optionsKey),
-    evalSha: routed('evalSha', optionsKey)
+    ...Object.fromEntries(['hDel', 'hKeys', ...Object.keys(scripts ?? {})].map((name) => [name, routed(name)]))
   }
   return commands as unknown as Redis<S>
 }
