@@ -1,7 +1,7 @@
 /** Checks that Redis never loses the end of a session: with snapshots alone, a killed Redis restores ended sessions. */
 
 import { engineReason } from '#common/errors/engine-reason.ts'
-import { ProbeError } from '#common/ops/readiness.ts'
+import { ProbeError } from '#common/ops/probe.ts'
 
 interface Inspectable {
   info(section: string): Promise<string>

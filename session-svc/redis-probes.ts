@@ -1,7 +1,7 @@
 /** The readiness probes of Redis: whether sessions can be read, and whether they can be created and ended. */
 
+import { ProbeError, reasonOf } from '#common/ops/probe.ts'
 import type { Dependency } from '#common/ops/readiness.ts'
-import { ProbeError, reasonOf } from '#common/ops/readiness.ts'
 import { type ProbeCommand, probeMasters, probeRedis } from '#common/redis/probe.ts'
 import { TimeoutError } from '#common/time/timeout.ts'
 import type { sessionScripts } from './scripts.ts'

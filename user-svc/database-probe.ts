@@ -1,7 +1,7 @@
 /** The readiness probe of PostgreSQL: migrated, responding, warm; warns when writes or new connections are rejected. */
 
 import type { Logger } from '#common/logging/logger.ts'
-import { type Probe, ProbeError } from '#common/ops/readiness.ts'
+import { type Probe, ProbeError } from '#common/ops/probe.ts'
 import { type Clock, systemClock } from '#common/time/clock.ts'
 import type { connectDatabase } from './database.ts'
 import { sql } from './drizzle.ts'

@@ -3,7 +3,7 @@
 import { type CallOptions, type Client, Code, ConnectError, createClient, type Transport } from '@connectrpc/connect'
 import { errorMeaning } from '#common/errors/codes.ts'
 import { unavailable } from '#common/errors/connect-errors.ts'
-import { type Probe, ProbeError } from '#common/ops/readiness.ts'
+import { type Probe, ProbeError } from '#common/ops/probe.ts'
 import { type Call, propagate } from '#common/rpc/call-context.ts'
 import { probeOptions, requireServing } from '#common/rpc/client/health-probe.ts'
 import { methodHealth } from '#common/rpc/server/health.ts'

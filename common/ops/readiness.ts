@@ -1,18 +1,11 @@
 /** The readiness of a service: its dependencies are probed regularly; `/readyz` and the health RPC report the result. */
 
-import { Code } from '@connectrpc/connect'
 import { Gauge, type Registry } from '@prometheus-io/client'
 import { dependencyDown } from '#common/errors/connect-errors.ts'
-import { driverMessage, toConnectError } from '#common/errors/driver-errors.ts'
-import { engineReason } from '#common/errors/engine-reason.ts'
-import { describeError } from '#common/logging/describe-error.ts'
 import type { Logger } from '#common/logging/logger.ts'
 import { type Clock, systemClock } from '#common/time/clock.ts'
 import { withinMsOf } from '#common/time/timeout.ts'
-
-/** Probes a dependency. Rejects if it cannot be used; resolves to a warning for operators, if there is one. */
-// biome-ignore lint/suspicious/noConfusingVoidType: most probes have no warning to return
-export type Probe = () => Promise<string | undefined | void>
+import { type Probe, ProbeError, probeTimeoutMs, reasonOf } from './probe.ts'
 
 /** A dependency that a service probes. */
 export interface Dependency {
@@ -51,28 +44,9 @@ export interface Readiness {
   stop(): void
 }
 
-/** A probe's error whose message is meant for operators. By default the dependency is reachable, but unusable. */
-export class ProbeError extends Error {
-  override name = 'ProbeError'
-  readonly failsFast: boolean
-  readonly blocks: boolean
-
-  /**
-   * @param failsFast whether calls that need the dependency fail fast
-   * @param options.blocks whether the service is not ready even if it does not require the dependency: an operator has
-   *   to correct the configuration
-   */
-  constructor(message: string, failsFast = false, { blocks = false }: { blocks?: boolean } = {}) {
-    super(message)
-    this.failsFast = failsFast
-    this.blocks = blocks
-  }
-}
-
 const intervalMs = 1000
 // A service that waits for a dependency becomes ready soon after the dependency is up.
 const downIntervalMs = 200
-const probeTimeoutMs = 2000
 
 /** Probes dependencies once a second, each independently of the others, until it is stopped. */
 export function watchReadiness(
@@ -185,27 +159,4 @@ function watchDependency({ name, probe, required }: Dependency, log: Logger, gau
       schedule.abort()
     }
   }
-}
-
-/** Why a probe failed, for an operator: the engine's own message if it cannot contain a secret. */
-export function reasonOf(error: unknown): string {
-  if (error instanceof ProbeError) return error.message
-  const answer = causesOf(error)
-    .map(engineReason)
-    .find((reason) => reason !== undefined)
-  if (answer !== undefined) return `answers "${answer.message}"${answer.remedy ? `: ${answer.remedy}` : ''}`
-  const { code } = toConnectError(error)
-  if (code === Code.DeadlineExceeded) return `gives no answer within ${probeTimeoutMs / 1000} s`
-  const { type, code: driverCode, cause } = describeError(error)
-  const message = causesOf(error)
-    .map(driverMessage)
-    .find((each) => each !== undefined)
-  const detail = cause?.code ?? driverCode ?? message ?? type
-  return code === Code.Unavailable ? `cannot be reached (${detail})` : `does not work (${detail})`
-}
-
-function causesOf(error: unknown): unknown[] {
-  const chain: unknown[] = []
-  for (let each = error; each instanceof Error && chain.length < 5; each = each.cause) chain.push(each)
-  return chain
 }

@@ -4,7 +4,7 @@
  */
 
 import type { RedisScripts } from 'redis'
-import { ProbeError, reasonOf } from '#common/ops/readiness.ts'
+import { ProbeError, reasonOf } from '#common/ops/probe.ts'
 import { withinMs } from '#common/time/timeout.ts'
 import { connectionFailure, type RedisClient, reconnectRedis } from './connection.ts'
 import type { RedisStore } from './routing.ts'

@@ -2,7 +2,7 @@
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import type { Test } from 'tap'
-import { reasonOf } from '#common/ops/readiness.ts'
+import { reasonOf } from '#common/ops/probe.ts'
 import { silentLog } from '#common/testing/service.ts'
 import { redisDependencies } from '../redis-probes.ts'
 import { newUser, startSessionSvc } from './service.ts'

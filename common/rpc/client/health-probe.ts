@@ -1,7 +1,7 @@
 /** The readiness probe of another service: a health check of each of its instances. */
 
 import { type CallOptions, createClient, type Transport } from '@connectrpc/connect'
-import { type Probe, ProbeError } from '#common/ops/readiness.ts'
+import { type Probe, ProbeError } from '#common/ops/probe.ts'
 import { credentialRejected, rejectedHeader } from '#common/rpc/server/credential.ts'
 import { drainingHeader } from '#common/rpc/server/health.ts'
 import { Health, HealthCheckResponse_ServingStatus as Status } from '#gen/grpc/health/v1/health_pb.ts'

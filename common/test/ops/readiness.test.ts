@@ -5,7 +5,8 @@ import { Code } from '@connectrpc/connect'
 import { Registry } from '@prometheus-io/client'
 import t, { type Test } from 'tap'
 import { createLogger } from '#common/logging/logger.ts'
-import { type Dependency, ProbeError, watchReadiness } from '#common/ops/readiness.ts'
+import { ProbeError } from '#common/ops/probe.ts'
+import { type Dependency, watchReadiness } from '#common/ops/readiness.ts'
 import { createTestClock } from '#common/testing/clock.ts'
 
 type Probes = Record<string, () => Promise<unknown>>
