@@ -103,7 +103,7 @@ export function createReader(query: Query, onProblem: OnProblem) {
       const fields = parseLine(line) ?? {}
       file.ms = Date.parse(fields.time as string) || file.ms
       services.add(String(fields.service ?? ''))
-      // A copy of the line: one that refers to its block would keep it in memory.
+      // A copy of the line: a slice would keep its whole block in memory.
       if (matches(fields, file.ms, query)) entries.push({ ms: file.ms, line: Buffer.from(line), place: file.place })
     }
     return entries

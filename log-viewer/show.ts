@@ -11,7 +11,7 @@ import { createReader, listLogFiles } from './reader.ts'
 /** What `showLogs` reads and where it writes. */
 export interface ShowOptions {
   query: Query
-  /** The folders of the collected lines and of those that are not collected yet. */
+  /** The folders of the collected lines, and of the lines that are not collected yet. */
   collected: string
   spool: string
   out: Writable

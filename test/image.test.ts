@@ -54,7 +54,7 @@ t.test('the base is one release, new enough for the code', async (t) => {
   t.ok(major === wantedMajor && minor >= wantedMinor, `${image} fits ${engines.node}`)
 })
 
-t.test('what is copied exists and reaches the build, and secrets, data and tests do not', async (t) => {
+t.test('every copied path exists and reaches the build; secrets, data and tests do not', async (t) => {
   for (const path of copied(instructions)) {
     t.ok(existsSync(join(root, path)), `${path} exists`)
     t.notOk(isIgnored(path), `${path} reaches the build`)

@@ -27,7 +27,7 @@ t.test('without Kafka it is ready, warns of nothing, and shows its logs', async 
   t.same(
     [...stack.lines, ...stack.errors].filter((line) => /log-sink|no Kafka|kafka:|going on/i.test(line)),
     [],
-    'nothing is said about what is off'
+    'no output names Kafka or log-sink'
   )
   t.notOk(existsSync(join(dataDir, 'kafka')))
   t.notOk(existsSync(join(dataDir, 'run', 'log-sink.log')))

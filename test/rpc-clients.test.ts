@@ -111,7 +111,7 @@ t.test('grpcurl', { skip: hasGrpcurl ? false : 'grpcurl is not on the path' }, a
     t.equal(JSON.parse(validated.stdout).session.userId, user.id)
   })
 
-  t.test('is refused without the token, and told which field is wrong with it', async (t) => {
+  t.test('is rejected without the token, and gets the name of a wrong field with it', async (t) => {
     const method = 'session.v1.SessionService/ListSessions'
     for (const headers of [[], ['-H', 'authorization: Bearer wrong'], ['-H', `authorization: ${rpcToken}`]]) {
       t.match((await grpcurl(ports.sessions, ...headers, method)).stderr, /Code: Unauthenticated/)

@@ -1,4 +1,4 @@
-/** Promise 4: a password, a token or a credential is found in no log line, metric or error, in whatever form it came. */
+/** Promise 4: no log line, metric or error contains a password, a token or a credential, in any encoding. */
 
 import { randomBytes } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'

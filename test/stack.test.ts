@@ -1,4 +1,4 @@
-/** `make run` from outside: it starts, says where everything is, keeps it running, and leaves nothing behind. */
+/** `make run` from outside: it starts, prints the addresses, restarts programs, and leaves no process. */
 
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
@@ -50,7 +50,7 @@ t.test('it starts, keeps itself running with its data, and leaves nothing behind
   t.same(
     readable.map(({ name }) => name),
     [],
-    'nobody else can read what it writes'
+    'no other user can read its files'
   )
   const redis = createClient({
     url: (await stack.address('redis', /Redis/)).replace(/\/$/, ''),

@@ -40,7 +40,7 @@ function say(host: string, text: string): Promise<string> {
 const form = (answer: string) =>
   answer.replaceAll(/[0-9a-f]{32}|(?<=-)[0-9a-f]{16}(?=-)/g, '').replace(/(?<=\ndate: ).*/i, '')
 
-await fieldCase(t, 2, 'what is not well-formed gets the same answer on every address', async (t) => {
+await fieldCase(t, 2, 'a malformed request gets the same response on every address', async (t) => {
   const texts: [text: string, status: number][] = [
     ['GARBAGE\r\n\r\n', 400],
     ['GET /session HTTP/1.1\r\nHost: x\r\nExpect: the-moon\r\n\r\n', 417],

@@ -50,7 +50,7 @@ export const outbox = pgTable(
   ]
 )
 
-/** Kafka topics that have existed: one that is missing later was lost, so it is reported instead of created again. */
+/** Kafka topics that have existed: a missing one was lost, so it is reported instead of created again. */
 export const topics = pgTable('topics', {
   name: text().primaryKey(),
   since: timestamp({ withTimezone: true, precision: 3 }).notNull().defaultNow()

@@ -1,4 +1,4 @@
-/** Environment variables of other programs whose names begin like the product's. docs/reference/configuration.md lists them. */
+/** Environment variables of other programs with a prefix of the product's variables. docs/reference/configuration.md lists them. */
 
 import { isIP } from 'node:net'
 

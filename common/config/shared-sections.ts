@@ -182,7 +182,7 @@ function weakness(value: string, production: boolean): string | undefined {
   if (!production) return undefined
   if (value.length < 32) return 'is shorter than 32 characters, which production does not allow'
   if (/change.?me|secret|example|sample|password|0123456789/i.test(value) || new Set(value).size < 10) {
-    return 'looks like a sample, which production does not allow'
+    return 'is a sample value, which production does not allow'
   }
   return undefined
 }

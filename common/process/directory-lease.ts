@@ -90,7 +90,7 @@ export function acquireLease(path: string, staleMs: number, details: object = {}
   }
 
   function release(): void {
-    // Without the file, the directory would look like one whose lease is not written yet.
+    // Without the file, the directory would pass for one with a lease that is not written yet.
     if (isOwn()) writeFileSync(path, released)
   }
 }
@@ -129,7 +129,7 @@ function isHeld({ text, renewedAt }: LeaseFile, staleMs: number): boolean {
   return isAlive(holder.pid) && processStart(holder.pid) === holder.startedAt
 }
 
-/** Removes a stale lease; restores a new one that has replaced it since. @returns whether it was still the stale one */
+/** Removes a stale lease; restores a new lease that has replaced it since. @returns whether it was still the stale one */
 function removeStale(path: string, staleText: string): boolean {
   const aside = `${path}.stale.${process.pid}`
   try {

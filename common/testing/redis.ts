@@ -49,7 +49,7 @@ export async function startRedisServer(t: Ending, settings: string[] = [], mode:
   return { port, address: `127.0.0.1:${port}`, client, start, signal: (signal) => void child?.kill(signal) }
 }
 
-/** A cluster of masters without replicas, in which those that run serve their slots while others do not. */
+/** A cluster of masters without replicas, whose running servers serve their slots while others are down. */
 export async function startRedisCluster(t: Ending, count = 3): Promise<RedisServer[]> {
   const busPorts = await Promise.all(Array.from({ length: count }, freePort))
   const settings = ['cluster-enabled yes', 'cluster-node-timeout 1000', 'cluster-require-full-coverage no']
@@ -75,7 +75,7 @@ function isComplete(info: string, count: number): boolean {
   return info.includes('cluster_state:ok') && info.includes(`cluster_known_nodes:${count}`)
 }
 
-/** A master and its replica, and Sentinels that make the replica the master when that is gone for a second. */
+/** A master and its replica, and Sentinels that promote the replica when the master is down for a second. */
 export async function startRedisWithSentinels(t: Ending, sentinelCount = 3) {
   const master = await startRedisServer(t)
   const replica = await startRedisServer(t, [`replicaof 127.0.0.1 ${master.port}`])

@@ -1,4 +1,4 @@
-/** What the tests of several services need: addresses of the engines, a silent log, a service that is always ready. */
+/** Support for the tests of several services: addresses of the engines, a logger without output, a service that is always ready. */
 
 import { randomBytes } from 'node:crypto'
 import type { Interceptor, Transport } from '@connectrpc/connect'

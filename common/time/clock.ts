@@ -1,4 +1,4 @@
-/** The clock of code that waits: the system's in a service, one that a test advances in a test. */
+/** The clock of code that waits: the system's in a service, a manual one in a test. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 

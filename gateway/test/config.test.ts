@@ -142,7 +142,7 @@ function loader(t: Test) {
   }
 }
 
-t.test('the start needs a credential and a Redis, and says which is missing without saying any secret', async (t) => {
+t.test('a missing credential or Redis stops the start with its name, and no secret is shown', async (t) => {
   const loadWith = loader(t)
   t.match(loadWith({}), /^rpc\.token: is missing/)
   t.match(loadWith({ RPC_TOKEN: token }), /^redis\.url: is missing/)

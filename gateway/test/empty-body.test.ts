@@ -1,4 +1,4 @@
-/** The body of a route that takes none: it must be empty, whatever its content type and framing. */
+/** The body of a route without one: it must be empty, with any content type and framing. */
 
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'

@@ -27,7 +27,7 @@ async function failing(t: Test, error: Error) {
   return buildGateway(t, { parts })
 }
 
-/** A validation that fails is 503, whatever its code. */
+/** A failed validation is 503, with any code. */
 const unlessValidated = (status: number) => statusOfEach(({ validates }) => (validates ? 503 : status))
 const everyRoute503 = statusOfEach(() => 503)
 

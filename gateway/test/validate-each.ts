@@ -26,7 +26,7 @@ export function validateEach(sessions: Sessions): Sessions {
   }
 }
 
-/** Adds `validateSessions` as an older session-svc has it, which does not know the flat form. */
+/** Adds `validateSessions` of an older session-svc, which ignores `flat`. */
 export function asOlderServer(sessions: Sessions & Pick<Required<Sessions>, 'validateSession'>): Sessions {
   return {
     ...sessions,

@@ -1,4 +1,4 @@
-/** The lines that `make logs` shows: those that match, in order, byte for byte. */
+/** `make logs` shows the matching lines, in order, byte for byte. */
 
 import { mkdirSync, statSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -21,7 +21,7 @@ async function validate(tokens: string[]) {
   return outcomes
 }
 
-/** Creates sessions before and after a revocation, without awaiting any. @returns those that were created */
+/** Creates sessions before and after a revocation, without awaiting any. @returns the created ones */
 async function createDuring(userId: string, epochs: bigint[], revocation: { epoch?: bigint }) {
   const create = (epoch: bigint) =>
     client.createSession({ userId, epoch }).catch((error) => {

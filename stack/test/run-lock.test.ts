@@ -9,11 +9,11 @@ import { type RunLock, takeRunLock } from '../run-lock.ts'
 
 const deadPid = 2 ** 22 + 1
 const newPath = (t: Test) => join(t.testdir({}), 'lock')
-const silent = () => {}
+const ignore = () => {}
 
 /** Leaves the lock as a killed run does. */
 async function leaveLock(path: string, reaperPid: number): Promise<void> {
-  const lock = (await takeRunLock(path, reaperPid, silent)) as RunLock
+  const lock = (await takeRunLock(path, reaperPid, ignore)) as RunLock
   const left = JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), pid: deadPid })
   lock.release()
   writeFileSync(path, left)
@@ -21,11 +21,11 @@ async function leaveLock(path: string, reaperPid: number): Promise<void> {
 
 t.test('a second run gets the process id of the first, until that releases the lock', async (t) => {
   const path = newPath(t)
-  const lock = (await takeRunLock(path, deadPid, silent)) as RunLock
-  t.equal(await takeRunLock(path, deadPid, silent), process.pid)
+  const lock = (await takeRunLock(path, deadPid, ignore)) as RunLock
+  t.equal(await takeRunLock(path, deadPid, ignore), process.pid)
   lock.release()
   t.same(readdirSync(join(path, '..')), [], 'no file is left')
-  const next = (await takeRunLock(path, deadPid, silent)) as RunLock
+  const next = (await takeRunLock(path, deadPid, ignore)) as RunLock
   t.type(next, 'object')
   next.release()
 })
@@ -33,13 +33,13 @@ t.test('a second run gets the process id of the first, until that releases the l
 t.test('takes over the lock of a killed run', async (t) => {
   const path = newPath(t)
   await leaveLock(path, deadPid)
-  t.type(await takeRunLock(path, deadPid, silent), 'object')
+  t.type(await takeRunLock(path, deadPid, ignore), 'object')
 })
 
 t.test('takes over a lock that a full disk left empty', async (t) => {
   const path = newPath(t)
   writeFileSync(path, '')
-  t.type(await takeRunLock(path, deadPid, silent), 'object')
+  t.type(await takeRunLock(path, deadPid, ignore), 'object')
 })
 
 t.test('waits for the reaper of a killed run', async (t) => {

@@ -8,7 +8,7 @@ import { runTool } from '../../stack/tool.ts'
 import type { Daemon } from './daemon.ts'
 import { filesOfPackages } from './host-packages.ts'
 
-/** Where the stand-in keeps what it was made from; another value asks for a new one. */
+/** The label with the inputs of the stand-in; a different value causes a new build. */
 const label = 'made-from'
 /** Debian packages in it beside the essential ones. */
 export const basePackages = ['libstdc++6', 'mawk']

@@ -1,4 +1,4 @@
-/** A checkout with secrets of its own, on which tests run Docker Compose as the documentation says. */
+/** A checkout with its own secrets, in which tests run Docker Compose by the documented commands. */
 
 import { randomBytes } from 'node:crypto'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -58,7 +58,7 @@ export async function composeBuild(daemon: Daemon): Promise<void> {
   }
 }
 
-/** Makes a checkout under umask 077, opens the files that containers read as docs/operate/deploy.md says, and runs Compose in it. */
+/** Makes a checkout under umask 077, opens the files that containers read by the commands of docs/operate/deploy.md, and runs Compose in it. */
 export async function composeCheckout(t: Pick<Test, 'teardown'>, daemon: Daemon) {
   const folder = await privateCheckout()
   writeFileSync(join(folder, '.env'), `${secretLines()}PUBLISH_PORT=18080\n`, { mode: 0o600 })
@@ -94,7 +94,7 @@ export async function composeCheckout(t: Pick<Test, 'teardown'>, daemon: Daemon)
     return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text }
   }
 
-  /** Those that run, by the names of their services. */
+  /** The running containers, by the names of their services. */
   async function containers(): Promise<Map<string, Container>> {
     const ids = (await compose('ps --quiet')).split('\n').filter(Boolean)
     const found = JSON.parse(await daemon.docker('inspect', ...ids)) as Container[]

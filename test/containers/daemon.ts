@@ -1,4 +1,4 @@
-/** A Docker daemon for tests: on a socket of its own, which no other program looks for, and with data of its own. */
+/** A Docker daemon for tests: on its own socket, which no other program uses, and with its own data. */
 
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -35,13 +35,13 @@ export interface Daemon {
   stop(): Promise<void>
 }
 
-/** A daemon cannot run here; the message says why. */
+/** A daemon cannot run here; the message states the reason. */
 export class NoDaemon extends Error {
   override name = 'NoDaemon'
 }
 
 /**
- * Starts the daemon in the caller's network namespace, and ends the one that a killed run has left.
+ * Starts the daemon in the caller's network namespace, and ends the daemon of a killed run.
  *
  * @param bridged false: it makes no network, and containers can have only the caller's or none
  * @throws {NoDaemon} where none can run

@@ -75,7 +75,7 @@ async function notInstalled(packages: string[]): Promise<string[]> {
   return packages.filter((_, index) => !installed[index])
 }
 
-/** The files of packages and of those that they depend on, without the files of the base image. */
+/** The files of packages and their dependencies, without the files of the base image. */
 async function packaged(files: string, names: string[], { signal }: Build): Promise<void> {
   const inBase = new Set(await filesOfPackages(basePackages, signal))
   const list = join(files, '..', 'list')

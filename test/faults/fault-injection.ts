@@ -73,7 +73,7 @@ export function faultInjection({ product, database, engines, proxy, topics }: Pa
     if (isEngine(target)) engines[target as 'redis'].empty()
     await start(target)
     if (target !== 'kafka') return
-    // The messages of log-sink and user-svc tell an operator to do this when the topics were deleted.
+    // log-sink and user-svc log this remedy when the topics were deleted.
     rmSync(join(product.env.LOG_SINK_DIRECTORY as string, `topic-${topics.logs}.json`), { force: true })
     await database`delete from topics`
   }

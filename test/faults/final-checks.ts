@@ -40,7 +40,7 @@ export async function finalChecks(testbed: Testbed, ledger: Ledger): Promise<str
   }
 
   async function checkSession(session: Session): Promise<void> {
-    // A deleted account has no session, whatever the status of its deletion was.
+    // A deleted account has no session, with any status of its deletion.
     if (session.account.state === 'gone') session.state = 'ended'
     await statusOf('GET /session', () => validate(ledger, session))
   }

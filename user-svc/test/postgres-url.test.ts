@@ -125,31 +125,36 @@ t.test('decodes the password; characters that end no part of a URL may be raw', 
   for (const raw of ['a:b', 'a+b=c&d', 'a^b|c', 'a!$*,;~']) t.equal(passwordOf(`postgres://auth:${raw}@h/db`), raw)
 })
 
-fieldCase(t, 15, "libpq's variables change no connection, and one that requires TLS stops the start", async (t) => {
-  const saved = { ...process.env }
-  t.teardown(() => {
-    process.env = saved
-  })
-  const variables = {
-    PGSSLMODE: 'require',
-    PGHOST: 'nowhere',
-    PGPASSWORD: 'x',
-    PGOPTIONS: '-c x=1',
-    PGAPPNAME: 'x',
-    PGPORT: '1'
-  }
-  Object.assign(process.env, variables, { PGCLIENTENCODING: 'LATIN1', PGDATABASE: 'none', PGUSER: 'none' })
-  t.equal(postgresAddress(server).ssl, false)
-  dropDriverVariables()
-  t.equal(await query(server, name), 'default')
-  t.equal(process.env.PGHOST, undefined)
-  const url = 'postgres://u@h/d'
-  for (const PGSSLMODE of ['require', 'verify-ca', 'verify-full'])
-    t.throws(() => requireTlsInUrl(url, { PGSSLMODE }), {
-      name: 'ConfigError',
-      message: /^PGSSLMODE: .* write sslmode=/
+fieldCase(
+  t,
+  15,
+  "libpq's variables change no connection, and a variable that requires TLS stops the start",
+  async (t) => {
+    const saved = { ...process.env }
+    t.teardown(() => {
+      process.env = saved
     })
-  t.doesNotThrow(() => requireTlsInUrl(`${url}?sslmode=verify-full`, { PGSSLMODE: 'require' }))
-  t.doesNotThrow(() => requireTlsInUrl('', { PGSSLMODE: 'require' }), 'make run starts its own')
-  t.doesNotThrow(() => requireTlsInUrl(url, { PGSSLMODE: 'prefer' }))
-})
+    const variables = {
+      PGSSLMODE: 'require',
+      PGHOST: 'nowhere',
+      PGPASSWORD: 'x',
+      PGOPTIONS: '-c x=1',
+      PGAPPNAME: 'x',
+      PGPORT: '1'
+    }
+    Object.assign(process.env, variables, { PGCLIENTENCODING: 'LATIN1', PGDATABASE: 'none', PGUSER: 'none' })
+    t.equal(postgresAddress(server).ssl, false)
+    dropDriverVariables()
+    t.equal(await query(server, name), 'default')
+    t.equal(process.env.PGHOST, undefined)
+    const url = 'postgres://u@h/d'
+    for (const PGSSLMODE of ['require', 'verify-ca', 'verify-full'])
+      t.throws(() => requireTlsInUrl(url, { PGSSLMODE }), {
+        name: 'ConfigError',
+        message: /^PGSSLMODE: .* write sslmode=/
+      })
+    t.doesNotThrow(() => requireTlsInUrl(`${url}?sslmode=verify-full`, { PGSSLMODE: 'require' }))
+    t.doesNotThrow(() => requireTlsInUrl('', { PGSSLMODE: 'require' }), 'make run starts its own')
+    t.doesNotThrow(() => requireTlsInUrl(url, { PGSSLMODE: 'prefer' }))
+  }
+)

@@ -55,7 +55,7 @@ t.test('hides messages that quote a value', async (t) => {
 t.test('shows the name of an unknown Redis command without its arguments', async (t) => {
   const server = await startRedisServer(t, ['rename-command CONFIG ""'])
   const error = await thrownBy(server.client.sendCommand(['CONFIG', 'GET', secret]))
-  t.match((error as Error).message, secret, 'as Redis says it')
+  t.match((error as Error).message, secret, "Redis's own message")
   t.match(reasonOf(error), /^answers "ERR unknown command 'CONFIG": allow the command/)
   t.notMatch(JSON.stringify([reasonOf(error), describeError(error)]), secret)
   const wrong = await thrownBy(server.client.sendCommand(['SET', secret]))

@@ -30,7 +30,7 @@ fieldCase(t, 10, 'a wrong statement is 500', async (t) => {
     t.same(codes(thrown(code)), [Code.Internal, Code.Internal], code)
 })
 
-fieldCase(t, 5, 'what PgBouncer says of a statement that it has not sent is 503', async (t) => {
+fieldCase(t, 5, 'an error of PgBouncer for a statement that it has not sent is 503', async (t) => {
   for (const message of ['query_wait_timeout', 'server login has been failing, cached error: x (server_login_retry)'])
     t.same(codes(thrown('08P01', 'FATAL', message)), [Code.Unavailable, Code.Unavailable], message)
   t.same(codes(thrown('08P01', 'FATAL', 'server conn crashed?')), [Code.Unavailable, Code.DeadlineExceeded])

@@ -47,7 +47,7 @@ t.test('requires some dependencies always, some once, and some never', async (t)
   const { readiness, clock } = await watch(t, probes, { once: 'at-start', never: 'never' })
   always.up = true
   await clock.advance(200)
-  t.notOk(readiness.ready(), 'one that is required at the start has not been up')
+  t.notOk(readiness.ready(), 'the dependency that is required at the start has not been up')
   once.up = true
   await clock.advance(200)
   t.ok(readiness.ready())

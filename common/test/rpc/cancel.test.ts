@@ -139,7 +139,7 @@ t.test('maps HTTP/2 error codes of a connection to the outcome of the call', asy
       t.same(await Promise.all(calls), [Code.DeadlineExceeded, Code.DeadlineExceeded], `GOAWAY ${code}`)
     }
     for (const code of errorCodes) {
-      // The second stream has the id 3: it is above the last one that was processed.
+      // The second stream has the id 3: it is above the last processed stream.
       const port = await endingServer(t, 2, (session) => session.goaway(code, 1))
       const { client, attempts } = caller(port)
       const calls = [client.createSession({ userId }), client.createSession({ userId })].map(codeOf)

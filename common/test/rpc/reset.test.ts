@@ -93,6 +93,6 @@ for (const [way, { headers, content }] of Object.entries(ways)) {
     whole.end(content)
     whole.resume()
     await once(whole, 'close')
-    t.equal(calls, 1, 'one that ends does')
+    t.equal(calls, 1, 'a complete message reaches the handler')
   })
 }

@@ -117,7 +117,7 @@ t.test('ends a call at its deadline, or at the maximum, if its handler hangs', a
   }
   await sleep(50)
   t.ok(signals.every(({ aborted }) => aborted))
-  // A caller's own deadline may reach the server as its going away.
+  // The caller's own deadline may reach the server as a cancellation.
   t.equal(lines.filter((line) => /"code":"(deadline_exceeded|canceled)"/.test(line)).length, 2)
 })
 
@@ -173,11 +173,11 @@ t.test('maps errors of an upstream for the caller', async (t) => {
   const idempotent = failure(lost.validateSession({}))
   const other = failure(lost.createSession({}))
   while (waiting < 2) await sleep(10)
-  // As a process that is killed: nobody listens any more. One that still did would be asked again.
+  // Like a killed process: the port is closed, so a retry finds no server.
   app.server.close()
   for (const socket of sockets(app.server)) socket.destroy()
-  t.equal((await idempotent).code, Code.DeadlineExceeded, 'it died in mid-call, and could not be asked again')
-  t.equal((await other).code, Code.DeadlineExceeded, 'it died in mid-call: nobody knows')
+  t.equal((await idempotent).code, Code.DeadlineExceeded, 'the outcome is unknown, and the retry found no server')
+  t.equal((await other).code, Code.DeadlineExceeded, 'the outcome is unknown')
   t.equal((await failure(caller(1).listSessions({}))).code, Code.Unavailable)
 })
 

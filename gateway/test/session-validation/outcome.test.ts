@@ -50,6 +50,6 @@ t.test('a session that lacks a field, or has an impossible one, is unknown', asy
   for (const [name, message] of Object.entries(incomplete)) t.same(decode(message), { kind: 'unknown' }, name)
 })
 
-t.test('a reason makes a session invalid, whatever else the message has', async (t) => {
+t.test('a reason makes a session invalid, also if the message has a session', async (t) => {
   t.same(decode({ ...sessionOf('x'), invalidReason: InvalidReason.REVOKED }), { kind: 'invalid' })
 })

@@ -30,7 +30,7 @@ export async function rejection(call: Promise<unknown>): Promise<ConnectError> {
   )
 }
 
-/** Whether an error says that the address or the password is wrong. */
+/** Whether an error means that the address or the password is wrong. */
 export function hasRejectedCredentials(error: ConnectError): boolean {
   return reasonMetadata(error, 'user.v1', 'CREDENTIALS_REJECTED') !== undefined
 }

@@ -1,4 +1,4 @@
-/** The outbox relay on the real PostgreSQL: every row is processed, whatever fails, and however many relays there are. */
+/** The outbox relay on the real PostgreSQL: every row is processed despite failures, by any number of relays. */
 
 import { randomUUID } from 'node:crypto'
 import { Code, ConnectError } from '@connectrpc/connect'

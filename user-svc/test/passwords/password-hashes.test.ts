@@ -54,7 +54,7 @@ t.test('hashes with the newest pepper, checks with older ones, and fails for a r
   await t.rejects(passwords.check('correct horse', stored, signal), UnusableHashError)
 })
 
-/** Counts the bcrypt rounds of a failed check: equal work means equal time, whatever the machine does meanwhile. */
+/** Counts the bcrypt rounds of a failed check: equal work means equal time, also on a busy machine. */
 function countRounds(cost: number) {
   let rounds = 0
   const counted = new PasswordHashes({ cost, peppers: [] }, (_seconds, each) => {

@@ -113,7 +113,7 @@ t.test('ends without waiting for brokers that are down, and keeps all lines', as
   spool.close()
   const shipping = startShipping(directory, {}, true)
   await shipping.until(() => shipping.state.failures > 2)
-  // The clock stands still, so the end waits for no retry.
+  // The clock does not advance, so the end waits for no retry.
   t.equal(await shipping.end(), false)
   t.ok(existsSync(own))
   const next = startShipping(directory)

@@ -34,7 +34,7 @@ interface Seen {
 
 const emptyEnvelope = Buffer.alloc(5)
 
-/** A call by hand, until its answer has begun and said something, or ended. */
+/** Calls without a client, until the first message of the response, or its end. */
 async function call(path: string, type: string, headers: Record<string, string>): Promise<Seen> {
   const stream = session.request({
     ':method': 'POST',
@@ -58,7 +58,7 @@ async function call(path: string, type: string, headers: Record<string, string>)
   await new Promise<void>((resolve) => {
     stream.on('data', (chunk) => {
       seen.body += chunk
-      // What is still open after its first message was not ended by its deadline.
+      // A stream that is open after its first message was not ended by its deadline.
       if (/Watch|Info/.test(path)) setTimeout(resolve, 100)
     })
     stream.once('close', resolve)

@@ -104,7 +104,7 @@ t.test('closes a connection that ends or times out before its first bytes', asyn
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   t.teardown(() => server.close())
   const { port } = server.address() as { port: number }
-  t.equal(await received(connectTo(t, port)), '', 'says nothing')
+  t.equal(await received(connectTo(t, port)), '', 'a client that sends nothing is disconnected')
   const half = connectTo(t, port)
   half.write('PR')
   t.equal(await received(half), '', 'stops within the preface')
@@ -115,12 +115,12 @@ t.test('closes a connection that ends or times out before its first bytes', asyn
 
 t.test('closes idle connections and finishes accepted requests when the server closes', async (t) => {
   const { promise: answered, resolve: answer } = Promise.withResolvers<void>()
-  const begun = Promise.withResolvers<void>()
+  const started = Promise.withResolvers<void>()
   let isFirst = true
   const { app, close, port } = await serve(t, {
     async listSessions() {
       if (!isFirst) {
-        begun.resolve()
+        started.resolve()
         await answered
       }
       isFirst = false
@@ -132,7 +132,7 @@ t.test('closes idle connections and finishes accepted requests when the server c
   t.teardown(() => [idle, busy].forEach((agent) => void agent.destroy()))
   t.equal(await statusOf(post(port, idle)), 200)
   const response = post(port, busy)
-  await begun.promise
+  await started.promise
   t.equal(app.callsInFlight(), 1)
   const closed = close()
   await t.rejects(post(port, new Agent()), 'no new connection')
