@@ -18,7 +18,18 @@ export const baseImage = /^FROM (\S+) AS base$/m.exec(readFileSync(join(root, 'D
 
 const checkout = [
   ...['Dockerfile', '.dockerignore', 'compose.yaml', 'compose.two.yaml', 'config.yml', 'ops', '.npmrc'],
-  ...['package.json', 'package-lock.json', 'gen', 'common', 'gateway', 'user-svc', 'session-svc', 'log-sink', 'stack']
+  ...[
+    'package.json',
+    'package-lock.json',
+    'gen',
+    'common',
+    'gateway',
+    'user-svc',
+    'session-svc',
+    'log-sink',
+    'log-viewer',
+    'stack'
+  ]
 ]
 
 /** Files of a checkout that hold secrets or data; their content is searched for in the image. */

@@ -17,12 +17,12 @@ type ProxyMode = 'pass' | 'slow' | 'unresponsive' | 'lose' | 'reset' | 'refuse'
 /** Both directions together add 300 ms to a round trip. */
 const slowMs = 150
 
-/** Listens on `port`, 0 for any free one. `close` resets all connections. */
+/** Listens on `port`, 0 for any free one. The target may get its port later. `close` resets all connections. */
 export async function startTcpProxy(port: number, target: { host?: string; port: number }) {
   const sockets = new Set<Socket>()
   const lost = new WeakSet<Socket>()
   const openedAt: number[] = []
-  let address = { host: '127.0.0.1', ...target }
+  let address = target
   let mode: ProxyMode = 'pass'
   let release: () => void = () => {}
   let open: Promise<void> = Promise.resolve()
@@ -61,7 +61,7 @@ export async function startTcpProxy(port: number, target: { host?: string; port:
       keep(client.resume())
       return
     }
-    const upstream = connect({ ...address, allowHalfOpen: true })
+    const upstream = connect({ host: '127.0.0.1', ...address, allowHalfOpen: true })
     // The side that closes first ends the connection.
     upstream.once('end', () => {
       if (!client.readableEnded && !client.destroyed) endedByTarget += 1
