@@ -37,7 +37,16 @@ const forms = (secret: string) => [
 /** All that is in the files below a folder. */
 function filesBelow(folder: string): string {
   const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
-  return files.map(({ parentPath, name }) => readFileSync(join(parentPath, name), 'utf8')).join('\n')
+  const contents = files.map(({ parentPath, name }) => {
+    try {
+      return readFileSync(join(parentPath, name), 'utf8')
+    } catch (error) {
+      // log-sink has renamed the file since.
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return ''
+      throw error
+    }
+  })
+  return contents.join('\n')
 }
 
 /** All that is in the topic, keys and headers included. */
