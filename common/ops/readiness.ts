@@ -4,7 +4,7 @@ import { Gauge, type Registry } from '@prometheus-io/client'
 import { dependencyDown } from '#common/errors/connect-errors.ts'
 import type { Logger } from '#common/logging/logger.ts'
 import { type Clock, systemClock } from '#common/time/clock.ts'
-import { withinMsOf } from '#common/time/timeout.ts'
+import { withinMs } from '#common/time/timeout.ts'
 import { type Probe, ProbeError, probeTimeoutMs, reasonOf } from './probe.ts'
 
 /** A dependency that a service probes. */
@@ -110,7 +110,7 @@ function watchDependency({ name, probe, required }: Dependency, log: Logger, gau
   async function probeOnce(): Promise<void> {
     probes += 1
     const number = probes
-    const found = await withinMsOf(clock, probeTimeoutMs, probe()).then(
+    const found = await withinMs(probeTimeoutMs, probe(), clock).then(
       (warning): ProbeResult => ({ up: true, warning: warning ?? undefined }),
       failed
     )

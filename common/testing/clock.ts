@@ -52,6 +52,18 @@ export function createTestClock(): TestClock {
       })
     },
 
+    startTimer(ms, onTimeout) {
+      const sleeper: Sleeper = {
+        endsAt: nowMs + Math.max(0, ms),
+        wake() {
+          sleepers.delete(sleeper)
+          onTimeout()
+        }
+      }
+      sleepers.add(sleeper)
+      return () => void sleepers.delete(sleeper)
+    },
+
     async advance(ms) {
       const untilMs = nowMs + ms
       await settle()

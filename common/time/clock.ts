@@ -12,9 +12,15 @@ export interface Clock {
    * @throws AbortError if the signal aborts before that
    */
   sleep(ms: number, signal?: AbortSignal, isBackground?: boolean): Promise<void>
+  /** Calls `onTimeout` after `ms` milliseconds. @returns cancels the timer, without the cost of an AbortError */
+  startTimer(ms: number, onTimeout: () => void): () => void
 }
 
 export const systemClock: Clock = {
   now: () => performance.now(),
-  sleep: (ms, signal, isBackground = false) => sleep(ms, undefined, { ...(signal && { signal }), ref: !isBackground })
+  sleep: (ms, signal, isBackground = false) => sleep(ms, undefined, { ...(signal && { signal }), ref: !isBackground }),
+  startTimer(ms, onTimeout) {
+    const timer = setTimeout(onTimeout, ms)
+    return () => clearTimeout(timer)
+  }
 }

@@ -113,11 +113,10 @@ export class HashQueue {
   /** Resolves when the call has got a slot. */
   #waitForSlot(lane: Lane, { signal, timeoutMs }: Caller): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
-    const timer = new AbortController()
     const leave = (settle: () => void) => {
       // It has left the queue already, for another reason.
       if (!this.#lanes.remove(lane, call)) return
-      timer.abort()
+      cancelTimer()
       signal.removeEventListener('abort', onAbort)
       this.#observer.onLength(lane, this.#lanes.length(lane))
       settle()
@@ -129,7 +128,7 @@ export class HashQueue {
     this.#observer.onLength(lane, this.#lanes.length(lane))
     signal.addEventListener('abort', onAbort, { once: true })
     const patienceMs = timeoutMs() - this.#estimate.averageMs() - reserveMs
-    this.#clock.sleep(patienceMs, timer.signal).then(onLate, () => {})
+    const cancelTimer = this.#clock.startTimer(patienceMs, onLate)
     return promise
   }
 
@@ -144,14 +143,13 @@ export class HashQueue {
 
   /** A running hash cannot be stopped: it keeps its slot, although its caller gets an error in time. */
   async #withinDeadline<T>(lane: Lane, { signal, timeoutMs }: Caller, hashed: Promise<T>): Promise<T> {
-    const timer = new AbortController()
-    const late = this.#clock.sleep(Math.max(0, timeoutMs() - responseMs), timer.signal).then(() => {
-      throw this.#shed('hash_slow', lane)
-    })
+    const { promise: late, reject } = Promise.withResolvers<never>()
+    const patienceMs = Math.max(0, timeoutMs() - responseMs)
+    const cancelTimer = this.#clock.startTimer(patienceMs, () => reject(this.#shed('hash_slow', lane)))
     try {
       return await Promise.race([late, untilAborted(signal, hashed)])
     } finally {
-      timer.abort()
+      cancelTimer()
     }
   }
 }

@@ -7,7 +7,7 @@ import { dependencyDown } from '#common/errors/connect-errors.ts'
 import { backoffMs } from '#common/time/backoff.ts'
 import { type Clock, systemClock } from '#common/time/clock.ts'
 import { untilAborted } from '#common/time/deadline.ts'
-import { withinMsOf } from '#common/time/timeout.ts'
+import { withinMs } from '#common/time/timeout.ts'
 import { Health } from '#gen/grpc/health/v1/health_pb.ts'
 import { isOutcomeUnknown } from './retry.ts'
 
@@ -128,7 +128,7 @@ export function createBreaker({
       responded = result
     })
     // After a stall of this process its timers run before it reads its sockets, where the response may be.
-    await withinMsOf(clock, limitMs, settled).catch(() => nextTurn())
+    await withinMs(limitMs, settled, clock).catch(() => nextTurn())
     if (responded === undefined) void response.then((isLate) => isLate && onResponse())
     return responded
   }
