@@ -8,7 +8,7 @@ import type { Query } from './query.ts'
 import type { Format } from './readable.ts'
 import { createReader, listLogFiles } from './reader.ts'
 
-/** What `showLogs` reads and where it writes. */
+/** The input and output of `showLogs`. */
 export interface ShowOptions {
   query: Query
   /** The folders of the collected lines, and of the lines that are not collected yet. */

@@ -23,7 +23,7 @@ await product.startAll()
 const hosts = ['127.0.0.1', '127.0.0.2']
 const { ports, env } = product
 
-/** What comes back for some bytes on an address. */
+/** The response to raw bytes on an address. */
 function say(host: string, text: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect(ports.rest, host, () => socket.end(text))

@@ -27,7 +27,7 @@ const client = ['/usr/bin/docker', '/usr/local/bin/docker'].find((path) => exist
 
 /** A daemon that answers. */
 export interface Daemon {
-  /** What a client needs to find it, `docker` on the path included. */
+  /** The environment of a client: the daemon's address, and `docker` on the path. */
   environment: NodeJS.ProcessEnv
   /** Runs the client, and resolves to what it printed. */
   docker(...args: string[]): Promise<string>
@@ -118,7 +118,7 @@ function lastError(logPath: string): string {
   return (lines.findLast((line) => /level=(error|fatal)|failed/.test(line)) ?? lines.at(-1) ?? '').slice(0, 300)
 }
 
-/** What the client printed when it failed. */
+/** The output of a failed client. */
 export function outputOf(error: unknown): string {
   return error instanceof ToolError ? error.output : String(error)
 }

@@ -51,7 +51,7 @@ function mountsBelow(folders: string[]): string[] {
   const points = read('/proc/self/mounts')
     .split('\n')
     .flatMap((line) => line.split(' ')[1] ?? [])
-  // What was mounted last is unmounted first.
+  // The last mount is unmounted first.
   return points.filter((point) => folders.some((folder) => point.startsWith(`${folder}/`))).reverse()
 }
 

@@ -1,4 +1,4 @@
-/** What `make test-containers` does: `make run` with Docker, and compose.yaml, on a Docker daemon in a network of its own. */
+/** `make test-containers`: tests `make run` with Docker, and compose.yaml, on a Docker daemon in a network of its own. */
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

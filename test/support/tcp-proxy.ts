@@ -4,7 +4,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /**
- * What happens to connections.
+ * The treatment of connections.
  * - `pass`: bytes pass.
  * - `slow`: bytes pass with a delay.
  * - `unresponsive`: bytes wait for the next mode; connections are accepted.

@@ -10,7 +10,7 @@ import { Health } from '#gen/grpc/health/v1/health_pb.ts'
 import { buildSessionServer } from './session-server.ts'
 import { caller, codeOf, userId } from './upstreams.ts'
 
-/** What nghttp2 and the product allow to a peer without the credential, and more. */
+/** More resets than nghttp2 and the product allow to a peer without the credential. */
 const cancelled = 1500
 
 async function startServer(t: Test, handlers: Parameters<typeof buildSessionServer>[0] = {}) {
