@@ -80,7 +80,7 @@ async function npmValue(key: string): Promise<string> {
   return value === 'null' || value === 'undefined' ? '' : value
 }
 
-/** The label of an image; undefined if no image has the name. */
+/** The label of an image; empty if no image has the name. */
 async function labelOf(daemon: Daemon, image: string): Promise<string> {
   const format = `{{index .Config.Labels "${label}"}}`
   return (await daemon.docker('image', 'inspect', '--format', format, image).catch(() => '')).trim()
