@@ -11,7 +11,7 @@ interface Use {
   hash: string
   /** By the clock of Redis, in milliseconds. */
   usedAt: number
-  isInFlight: boolean
+  hasFailed: boolean
 }
 
 const maxPending = 50_000
@@ -23,49 +23,67 @@ export type PendingUses = ReturnType<typeof createPendingUses>
 
 /** @param write writes a use to Redis, over another connection than that of validations */
 export function createPendingUses(write: (use: Readonly<Use>) => Promise<unknown>, log: Logger) {
-  // In the order in which they are written.
   const pending = new Map<string, Use>()
+  /** The next writes, in order. */
+  const queued = new Set<Use>()
+  /** Uses that wait for the next retry, so that a failed server of a cluster does not delay the uses of the others. */
+  const failed = new Set<Use>()
   let inFlight = 0
-  let isFailing = false
+  let failing = 0
   let isRetryScheduled = false
 
   async function writeUse(use: Use): Promise<void> {
     const { hash, usedAt } = use
-    use.isInFlight = true
+    queued.delete(use)
     inFlight += 1
     try {
       await withinMs(writeTimeoutMs, write(use))
-      isFailing = false
+      setFailed(use, false)
+      if (pending.get(hash) !== use) return
       if (use.usedAt === usedAt) pending.delete(hash)
+      else queued.add(use)
     } catch (error) {
-      if (!isFailing) log.warn({ event: 'session_touch_failed', err: error }, 'failed to record the use of sessions')
-      isFailing = true
-      // Move it to the end, so that a failed server of a cluster does not delay the uses of the others.
-      if (pending.delete(hash)) pending.set(hash, use)
+      if (failing === 0) log.warn({ event: 'session_touch_failed', err: error }, 'failed to record the use of sessions')
+      if (pending.get(hash) !== use) return
+      setFailed(use, true)
+      failed.add(use)
+      scheduleRetry()
     } finally {
-      use.isInFlight = false
       inFlight -= 1
-      if (isFailing) scheduleRetry()
-      else writePending()
+      // After a failure the next writes wait for the retry or for a success: with Redis down, each would fail.
+      if (!use.hasFailed) writeQueued()
     }
+  }
+
+  function setFailed(use: Use, hasFailed: boolean): void {
+    failing += Number(hasFailed) - Number(use.hasFailed)
+    use.hasFailed = hasFailed
   }
 
   function scheduleRetry(): void {
-    if (isRetryScheduled || pending.size === 0) return
+    if (isRetryScheduled) return
     isRetryScheduled = true
     setTimeout(() => {
       isRetryScheduled = false
-      writePending()
+      for (const use of failed) queued.add(use)
+      failed.clear()
+      writeQueued()
     }, retryAfterMs).unref()
   }
 
-  function writePending(): void {
-    const next: Use[] = []
-    for (const use of pending.values()) {
-      if (next.length >= maxInFlight - inFlight) break
-      if (!use.isInFlight) next.push(use)
+  function writeQueued(): void {
+    for (const use of queued) {
+      if (inFlight >= maxInFlight) return
+      void writeUse(use)
     }
-    for (const use of next) void writeUse(use)
+  }
+
+  function evictOldest(): void {
+    const [oldest] = pending.values()
+    if (oldest === undefined) return
+    setFailed(oldest, false)
+    for (const uses of [queued, failed]) uses.delete(oldest)
+    pending.delete(oldest.hash)
   }
 
   return {
@@ -76,10 +94,11 @@ export function createPendingUses(write: (use: Readonly<Use>) => Promise<unknown
         known.usedAt = Math.max(known.usedAt, usedAt)
         return
       }
-      if (pending.size >= maxPending) pending.delete(pending.keys().next().value as string)
-      const use = { userId, hash, usedAt, isInFlight: false }
+      if (pending.size >= maxPending) evictOldest()
+      const use = { userId, hash, usedAt, hasFailed: false }
       pending.set(hash, use)
       if (inFlight < maxInFlight) void writeUse(use)
+      else queued.add(use)
     },
 
     /** The time of the last use of a session that is not written yet; 0 if there is none. */

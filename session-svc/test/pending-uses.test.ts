@@ -77,3 +77,24 @@ t.test('a write without a reply within a second fails', async (t) => {
   mock.timers.tick(1000)
   t.equal(writes.length, 2)
 })
+
+t.test('a failing use is retried once a second and logged once while others succeed', async (t) => {
+  const { uses, writes, lines } = pendingUses(t)
+  uses.record('user', 'failing', 1)
+  writes[0]?.fail()
+  await nextTurn()
+  for (let second = 1; second <= 3; second += 1) {
+    for (let count = 0; count < 10; count += 1) {
+      uses.record('user', `${second} ${count}`, 1)
+      writes.at(-1)?.succeed()
+      await nextTurn()
+    }
+    mock.timers.tick(1000)
+    const attempts = writes.filter(({ hash }) => hash === 'failing')
+    t.equal(attempts.length, 1 + second)
+    attempts.at(-1)?.fail()
+    await nextTurn()
+  }
+  t.equal(lines.length, 1)
+  t.equal(uses.lastUse('failing'), 1)
+})
