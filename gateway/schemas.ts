@@ -104,7 +104,7 @@ const statusDescriptions = {
   504: 'The outcome is unknown: the request may have been applied or not.'
 }
 
-/** The problems of a route by status, and a description of all other problems. */
+/** The responses of a route for these statuses, and for all other 4xx and 5xx. */
 export function problems(...statuses: (keyof typeof statusDescriptions)[]): Record<string, object> {
   const answer = (description: string) => ({
     description,

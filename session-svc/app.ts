@@ -6,7 +6,7 @@ import type { Logger } from '#common/logging/logger.ts'
 import type { Readiness } from '#common/ops/readiness.ts'
 import { buildRpcServer, type RpcServerOptions } from '#common/rpc/server/server.ts'
 import { file_session_v1_session, SessionService } from '#gen/session/v1/session_pb.ts'
-import { sessionRoutes } from './connect.ts'
+import { serveSessions } from './connect.ts'
 import { sessionMetrics } from './metrics.ts'
 import { readDependency, writeDependency } from './redis-probes.ts'
 import type { SessionRedis } from './scripts.ts'
@@ -35,6 +35,6 @@ export function buildApp(parts: SessionAppParts, options: { session: SessionRule
     services: [SessionService],
     needs,
     files: [file_session_v1_session],
-    routes: (router) => sessionRoutes(router, { sessions, metrics, log: parts.log })
+    routes: (router) => serveSessions(router, { sessions, metrics, log: parts.log })
   })
 }

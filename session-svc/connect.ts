@@ -21,7 +21,7 @@ interface SessionRouteParts {
   log: Logger
 }
 
-export function sessionRoutes(router: ConnectRouter, { sessions, metrics, log }: SessionRouteParts): void {
+export function serveSessions(router: ConnectRouter, { sessions, metrics, log }: SessionRouteParts): void {
   function count(validations: ValidationResult[]): void {
     const counts = { valid: 0, invalid: 0, unknown: 0 }
     for (const { kind } of validations) counts[kind] += 1

@@ -1,6 +1,6 @@
 /**
  * The tables that user-svc owns, and the effect of an account's deletion on each. After a change here,
- * `npx drizzle-kit generate --name <what>` writes the migration.
+ * `npx drizzle-kit generate --name <what>` writes the migration; a new table needs an entry in `effectOfDeletion`.
  */
 
 import { bigint, index, integer, jsonb, pgTable, sql, text, timestamp, uniqueIndex, uuid } from './drizzle.ts'
@@ -58,16 +58,19 @@ export const topics = pgTable('topics', {
 
 /**
  * The effect of an account's deletion on a table. `erased`: the statement in accounts/delete-account.ts deletes the rows
- * of the account. `kept`: they stay, for a reason.
+ * of the account, itself or by a cascade. `kept`: the rows stay, for a reason; they may hold the user id only if declared.
  */
-type EffectOfDeletion = { effect: 'erased'; userIdColumn: string } | { effect: 'kept'; reason: string }
+type EffectOfDeletion =
+  | { effect: 'erased'; userIdColumn: string }
+  | { effect: 'kept'; holdsUserId: boolean; reason: string }
 
 /** Every table by its name. A table that is missing here fails test/effect-of-deletion.test.ts. */
 export const effectOfDeletion: Record<string, EffectOfDeletion> = {
   users: { effect: 'erased', userIdColumn: 'id' },
   outbox: {
     effect: 'kept',
+    holdsUserId: true,
     reason: 'the relay needs the user id to end sessions and publish the event, and deletes the row after 30 days'
   },
-  topics: { effect: 'kept', reason: 'holds no data of users' }
+  topics: { effect: 'kept', holdsUserId: false, reason: 'holds no data of users' }
 }

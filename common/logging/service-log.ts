@@ -51,7 +51,7 @@ export function openServiceLog(service: string, config: ServiceLogConfig, regist
   makeWritable('log.spool.directory', options.directory, directory)
   const metrics = logMetrics(registry)
   const retains = config.kafka.enabled === false
-  // A buffer that retains is always full; no lines are lost at its limit.
+  // Without Kafka the buffer fills up by design: removals at its limit do not count as loss.
   if (!retains) spoolLimitMetric(registry).set(options.maxBytes)
   const lease = ownLease(directory)
 

@@ -101,7 +101,7 @@ export async function runService<C extends ServiceConfig>(
     log.error(fields, `${how}: ${closing} was still open, aborted ${count} accepted requests`)
   }
 
-  // Before the first client connects, which would wait for it.
+  // Before the first client connects: the collection blocks the event loop.
   await collectGarbage()
   try {
     await listenOps(service.ops)

@@ -1,4 +1,4 @@
-/** The reference of the REST routes, from the OpenAPI document. */
+/** The tables of the REST routes, from the OpenAPI document. */
 
 /** The parts of an OpenAPI document that the page shows. */
 export interface OpenApi {
@@ -24,19 +24,27 @@ interface Schema {
   properties?: Record<string, Schema>
 }
 
-/** A table of all routes, then one section for each: what it takes and what it returns. */
-export function restReference({ paths }: OpenApi): string {
-  const routes = Object.entries(paths).flatMap(([path, methods]) =>
+/** A table of all routes, then one section for each: its request and its responses. */
+export function restReference(document: OpenApi): string {
+  return [routeTable(document), ...routesOf(document).map(({ name, operation }) => section(name, operation))].join(
+    '\n\n'
+  )
+}
+
+function routesOf({ paths }: OpenApi) {
+  return Object.entries(paths).flatMap(([path, methods]) =>
     Object.entries(methods)
       .filter(([method]) => method !== 'head')
       .map(([method, operation]) => ({ name: `${method.toUpperCase()} ${path}`, operation }))
   )
-  const rows = routes.map(({ name, operation: { summary, responses } }) => {
+}
+
+export function routeTable(document: OpenApi): string {
+  const rows = routesOf(document).map(({ name, operation: { summary, responses } }) => {
     const statuses = Object.keys(responses).filter((status) => /^\d+$/.test(status))
     return `| \`${name}\` | ${summary} | ${statuses.join(', ')} |`
   })
-  const table = ['| route | effect | statuses |', '|---|---|---|', ...rows].join('\n')
-  return [table, ...routes.map(({ name, operation }) => section(name, operation))].join('\n\n')
+  return ['| route | effect | statuses |', '|---|---|---|', ...rows].join('\n')
 }
 
 function section(name: string, { summary, description, security = [], requestBody, responses }: Operation): string {

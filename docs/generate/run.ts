@@ -1,4 +1,4 @@
-/** Writes the generated pages of docs/reference/ and the catalogue of keys; `--check` only reports the stale ones. */
+/** Writes the generated pages of docs/reference/, README's table of routes and the catalogue of keys; `--check` only reports the stale ones. */
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { relative } from 'node:path'
@@ -6,7 +6,7 @@ import { catalogue, configurationTables } from './configuration.ts'
 import { errorTables } from './errors.ts'
 import { describeGateway } from './gateway.ts'
 import { metricTables } from './metrics.ts'
-import { restReference } from './rest.ts'
+import { restReference, routeTable } from './rest.ts'
 import { rpcSections } from './rpc.ts'
 
 const { document, registry } = await describeGateway()
@@ -18,6 +18,7 @@ writeBetweenMarks('docs/reference/errors.md', errorTables())
 writeBetweenMarks('docs/reference/metrics.md', metricTables(registry))
 writeBetweenMarks('docs/reference/rest.md', restReference(document))
 writeBetweenMarks('docs/reference/rpc.md', rpcSections())
+writeBetweenMarks('README.md', routeTable(document))
 
 /** Replaces the generated part of a page; the text before and after it is written by hand. */
 function writeBetweenMarks(file: string, content: string): void {

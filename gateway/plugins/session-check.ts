@@ -54,7 +54,7 @@ export function ageOf({ age, createdAt, lastSeenAt }: CurrentSession, now: numbe
  * never looks like a logout. A session of another user than that of the token does not count.
  */
 export function requireSession(validate: Validate): onRequestAsyncHookHandler {
-  return async (request: CheckedRequest) => {
+  return async function checkSession(request: CheckedRequest) {
     const { token, userId } = requireToken(request)
     const { raw } = request
     const validation = { token, trace: traceOf(raw), endsAt: budgetEnd(request), isAborted: () => raw.socket.destroyed }

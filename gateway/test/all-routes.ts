@@ -97,6 +97,6 @@ function routeOf({ method, url, config, schema, onRequest }: RouteOptions): Rout
     problems,
     payload: properties && Object.fromEntries(examples),
     needsToken: security.length > 0 && security.every((scheme) => Object.keys(scheme).length > 0),
-    validates: onRequest !== undefined
+    validates: [onRequest].flat().some((hook) => hook?.name === 'checkSession')
   }
 }

@@ -68,9 +68,8 @@ t.test('sends the time that is left and the trace with each call', async (t) => 
 t.test('answers 504 or 503 when the services do not reply within the budget', async (t) => {
   const budgetMs = 300
   const timeoutMs = 10_000
-  const budgets = { reg: budgetMs, auth: budgetMs, logout: budgetMs, delete: budgetMs, session: budgetMs }
   const { parts } = await serveUpstreams(t, { users: hangingUsers, sessions: { validateSession: hang } })
-  const { app } = await buildGateway(t, { parts, options: { budgets } })
+  const { app } = await buildGateway(t, { parts, budgetMs })
   for (const route of routes) {
     const startedAt = performance.now()
     const answer = await app.inject(requestOf(route, headers))
@@ -79,7 +78,7 @@ t.test('answers 504 or 503 when the services do not reply within the budget', as
     t.ok(tookMs < timeoutMs, `${route.name}: ${Math.round(tookMs)} ms`)
   }
   const { parts: validating } = await serveUpstreams(t, { ...workingServices(user), users: hangingUsers })
-  const { app: half } = await buildGateway(t, { parts: validating, options: { budgets } })
+  const { app: half } = await buildGateway(t, { parts: validating, budgetMs })
   const deletion = await half.inject({ method: 'DELETE', url: '/delete', headers })
   requireForm(t, deletion, 504, 'a deletion after its validation')
 })

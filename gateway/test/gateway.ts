@@ -36,6 +36,8 @@ export interface Upstreams {
 /** Rate limits are off unless `options` turns them on. */
 interface Setup extends Upstreams {
   options?: Partial<Options>
+  /** The budget of every route. */
+  budgetMs?: number
   parts?: Partial<GatewayParts>
 }
 
@@ -58,7 +60,7 @@ export function workingServices({ session, token, userId }: NewSession = newSess
 }
 
 /** Builds a gateway; it closes when the test ends. */
-export async function buildGateway(t: Ending, { options, parts, ...upstreams }: Setup = {}) {
+export async function buildGateway(t: Ending, { options, budgetMs, parts, ...upstreams }: Setup = {}) {
   const lines: string[] = []
   const registry = new Registry()
   const upstream = createRouterTransport(routes(upstreams))
@@ -73,7 +75,12 @@ export async function buildGateway(t: Ending, { options, parts, ...upstreams }: 
       ...(own && { redis: own }),
       ...parts
     } as GatewayParts,
-    { ...defaults, rateLimit: { ...defaults.rateLimit, enabled: false }, ...options }
+    {
+      ...defaults,
+      rateLimit: { ...defaults.rateLimit, enabled: false },
+      budgets: { ...defaults.budgets, ...(budgetMs && everyKey(defaults.budgets, budgetMs)) },
+      ...options
+    }
   )
   // A gateway counts rate limits locally until Redis is connected.
   if (own && !own.isReady) await once(own, 'ready')
@@ -83,6 +90,8 @@ export async function buildGateway(t: Ending, { options, parts, ...upstreams }: 
   })
   return { app, registry, lines }
 }
+
+const everyKey = (object: object, value: number) => Object.fromEntries(Object.keys(object).map((key) => [key, value]))
 
 /** Serves the two services on a real port over HTTP/2. */
 export async function serveUpstreams(t: Ending, upstreams: Upstreams, token = testRpc.token, atPort = 0) {

@@ -2,7 +2,7 @@
 
 import type { Print, Supervisor } from '../supervisor.ts'
 
-/** A Docker engine that answers. */
+/** A Docker daemon that responds. */
 export interface Docker {
   /** Differs between data directories. */
   containerPrefix: string

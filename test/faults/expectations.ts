@@ -1,6 +1,6 @@
 /**
  * The fault matrix: the response of every route under every fault. A new route gets a column: an entry in `columns`, and a
- * cell in each row of the table. Its request can be a line with `ledger.send`, or a function in requests.ts that checks
+ * cell in each row of the table; then `make test-faults PAGE=1` writes the page. Its request can be a line with `ledger.send`, or a function in requests.ts that checks
  * invariants of its own.
  *
  * Each fault has a row for the responses right after the fault (`at once`) and a row for the responses after the services

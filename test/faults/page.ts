@@ -71,15 +71,18 @@ export function readPage(text: string): { target: string; fault: string; probe: 
     .flatMap((section) => {
       const target = section.slice(0, section.indexOf('\n'))
       const rows = section.split('\n').filter((line) => line.startsWith('| ') && line.includes('·'))
-      return rows.flatMap((line) => {
-        const [fault = '', ...cells] = line
+      const cellsOf = (line = '') =>
+        line
           .split('|')
           .slice(1, -1)
-          .map((each) => each.trim())
+          .map((each) => each.trim().replaceAll('`', ''))
+      const [, ...probes] = cellsOf(section.split('\n').find((line) => line.startsWith('| fault |')))
+      return rows.flatMap((line) => {
+        const [fault = '', ...cells] = cellsOf(line)
         return cells.map((each, index) => ({
           target,
           fault,
-          probe: probeNames[index] as ProbeName,
+          probe: probes[index] as ProbeName,
           statuses: (each.split('·')[0] ?? '').split(', then ').map(Number)
         }))
       })

@@ -28,7 +28,7 @@ const closeTimeoutMs = 2000
 // Shorter than the lease, so that the relay still holds the rows when it records the results.
 const endSessionsTimeoutMs = 15_000
 
-/** Rows by the result of a step. Rows in neither list were not tried, or failed because of an outage. */
+/** Rows by the result of a step. Failed rows back off; rows in neither list are released at once. */
 interface StepResult {
   succeeded: OutboxRow[]
   failed: OutboxRow[]

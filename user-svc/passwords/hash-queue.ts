@@ -114,7 +114,7 @@ export class HashQueue {
   #waitForSlot(lane: Lane, { signal, timeoutMs }: Caller): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     const leave = (settle: () => void) => {
-      // It has left the queue already, for another reason.
+      // The call has left the queue for another reason.
       if (!this.#lanes.remove(lane, call)) return
       cancelTimer()
       signal.removeEventListener('abort', onAbort)
