@@ -1,4 +1,4 @@
-/** Runs bare-bcrypt.ts, to which log-ins and registrations are compared. */
+/** Runs bare-bcrypt.ts, to which logins and registrations are compared. */
 
 import { availableParallelism } from 'node:os'
 import { completionRate } from './measurement.ts'

@@ -44,7 +44,7 @@ export const measureGrowth: Part = async (bench) => {
   const { steps, bytes } = await measureValidations(bench, sizes)
   return [
     row('validation, by live sessions', steps, bytes),
-    row('log-in without its hash, by accounts', await measureLogIns(bench, sizes)),
+    row('login without its hash, by accounts', await measureLogIns(bench, sizes)),
     ...(await measureRevocation(bench))
   ]
 }
@@ -136,7 +136,7 @@ async function measureLogIns({ product, stores, quick, dataDir }: Bench, sizes: 
         const requests = logInRequests(cheap, 'growth', accounts, Math.min(accounts, 20_000))
         const { statuses, perSecond } = await rawLoad({ url: cheap.route('/auth'), connections: 8, seconds, requests })
         const { 200: count = 0, ...others } = statuses
-        if (Object.keys(others).length > 0) throw new Error(`not every log-in succeeded: ${JSON.stringify(others)}`)
+        if (Object.keys(others).length > 0) throw new Error(`not every login succeeded: ${JSON.stringify(others)}`)
         await untilQuiet(cheap)
         return { count, perSecond, cpuSeconds: taken() - before }
       }

@@ -1,4 +1,4 @@
-/** CPU of a log-in besides its hash, at a rate below the capacity of two cores. */
+/** CPU of a login besides its hash, at a rate below the capacity of two cores. */
 
 import { join } from 'node:path'
 import { besideHashMs, type Cost, createCostMeter, formatCosts } from './cost.ts'
@@ -12,7 +12,7 @@ import { logInRequests } from './requests.ts'
 const goalMs = 4.3
 const ratePerSecond = 30
 const accounts = 1000
-// As a share of all log-ins. A rejection costs CPU too, so with more of them the cost of a log-in is unknown.
+// As a share of all logins. A rejection costs CPU too, so with more of them the cost of a login is unknown.
 const maxFailed = 0.01
 
 export const measureLoginCost: Part = async ({ product, stores, quick, dataDir }) => {

@@ -1,4 +1,4 @@
-/** Log-ins a second, against bare bcrypt of the same cost on all cores. */
+/** Logins a second, against bare bcrypt of the same cost on all cores. */
 
 import { join } from 'node:path'
 import { bareHashes, cores } from './bare-hashes.ts'
@@ -47,7 +47,7 @@ async function measureAt(cost: keyof typeof goals, product: Product, { stores, q
     return result.perSecond
   }
 
-  // V8 optimizes code after some hundred runs, which takes a while at so few log-ins a second.
+  // V8 optimizes code after some hundred runs, which takes a while at so few logins a second.
   await logIns(warmUpSeconds)
   const rates = await alternate(rounds, { logIns: () => logIns(seconds), bcrypt: () => bareHashes(stored, seconds) })
   const each = ratios(rates.logIns, rates.bcrypt)

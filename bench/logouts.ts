@@ -1,4 +1,4 @@
-/** Log-outs a second of a few clients, and the CPU of a log-out. */
+/** Logouts a second of a few clients, and the CPU of a logout. */
 
 import { besideHashMs, type Cost, createCostMeter, formatCosts } from './cost.ts'
 import { alternate, figure, median, ratios, spread } from './measurement.ts'

@@ -6,7 +6,7 @@ import { rawRequest } from './raw-http.ts'
 
 let [clients, registered] = [0, 0]
 
-/** Log-ins of the accounts of a group. With fewer requests than accounts, they are spread evenly over the accounts. */
+/** Logins of the accounts of a group. With fewer requests than accounts, they are spread evenly over the accounts. */
 export function logInRequests(product: Product, group: string, accounts: number, count: number): string[] {
   const step = Math.max(1, Math.floor(accounts / count))
   return Array.from({ length: count }, (_, index) => {
@@ -24,7 +24,7 @@ export function registrationRequests(product: Product, count: number): string[] 
   })
 }
 
-/** A log-out of each session. */
+/** A logout of each session. */
 export function logOutRequests(product: Product, tokens: readonly string[]): string[] {
   return tokens.map((token) => {
     const headers = { authorization: `Bearer ${token}`, ...forwarded() }

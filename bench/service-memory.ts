@@ -107,7 +107,7 @@ function growthRow(warm: Loaded, end: Loaded, requests: number): Measurement {
   }
 }
 
-/** Log-ins, registrations and log-outs, one after the other. */
+/** Logins, registrations and logouts, one after the other. */
 async function loadOtherRoutes({ product, stores }: Bench, seconds: number): Promise<void> {
   const loads = [
     { route: '/auth', connections: hashingClients, requests: logInRequests(product, 'memory', accounts, 1000) },

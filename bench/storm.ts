@@ -83,7 +83,7 @@ function statusRow(storms: Storm[]): Measurement {
     goal: `only ${allowed.join(', ')}`,
     value: others.length === 0 ? 'only these' : `also ${others.map((status) => (status === '0' ? 'none' : status))}`,
     passed: others.length === 0,
-    details: `log-ins ${JSON.stringify(logIns)}, GET /session ${JSON.stringify(session)}`
+    details: `logins ${JSON.stringify(logIns)}, GET /session ${JSON.stringify(session)}`
   }
 }
 
@@ -95,7 +95,7 @@ function rejectionRows(logIns: RawResult[]): Measurement[] {
   const hasShed = Math.max(...latencies(503, 100)) > 0
   return [
     {
-      name: 'slowest rejected log-in in that storm',
+      name: 'slowest rejected login in that storm',
       goal: `≤ ${figure(deadlineMs)} ms`,
       value: `${figure(slowest)} ms`,
       passed: slowest <= deadlineMs,

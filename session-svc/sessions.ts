@@ -30,7 +30,7 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
   const reader = createSessionReader({ redis, rules, uses, log })
 
   /**
-   * Creates a session, and ends the one that it replaces.
+   * Creates a session, and ends the session that it replaces.
    *
    * @throws ConnectError `failed_precondition` SESSION_EPOCH_RAISED if the epoch was raised above the given one
    */

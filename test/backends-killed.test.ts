@@ -9,7 +9,7 @@ import { createProduct, newAddress, password } from './support/product.ts'
 
 t.setTimeout(600_000)
 
-t.test('log-ins, registrations and deletions keep their promises while their connections are killed', async (t) => {
+t.test('logins, registrations and deletions keep their promises while their connections are killed', async (t) => {
   t.setTimeout(600_000)
   const product = await createProduct(t, { USER_SVC_POSTGRES_MAX_CONNECTIONS: '5' })
   await product.startAll()
@@ -80,7 +80,7 @@ t.test('log-ins, registrations and deletions keep their promises while their con
   t.notMatch(product.output('user-svc'), /sys_crash|uncaught|unhandled/i)
 
   await until(
-    'log-in works again',
+    'login works again',
     async () => (await call('POST', '/auth', { json: { email, password } })).status === 200
   )
   const answers = await Promise.all(

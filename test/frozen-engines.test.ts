@@ -44,7 +44,7 @@ async function started(t: Test, overrides: Record<string, string>) {
   return { product, token: body.session.token as string }
 }
 
-t.test('a frozen PostgreSQL: sessions work, other responses keep their budgets, and log-ins recover', async (t) => {
+t.test('a frozen PostgreSQL: sessions work, other responses keep their budgets, and logins recover', async (t) => {
   const engine = await startOwnPostgres(t)
   const { product } = await started(t, { USER_SVC_POSTGRES_URL: engine.url })
   const { call } = product

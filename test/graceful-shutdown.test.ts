@@ -10,7 +10,7 @@ import { createProduct, password, type ServiceName, startWithinMs } from './supp
 t.setTimeout(600_000)
 
 const product = await createProduct(t, {
-  // Expensive enough that most log-ins wait in the hash queue. The budgets are for a busy machine.
+  // Expensive enough that most logins wait in the hash queue. The budgets are for a busy machine.
   USER_SVC_PASSWORD_COST: '10',
   GATEWAY_BUDGETS_AUTH: '30s',
   SHUTDOWN_TIMEOUT: '40s',
@@ -74,7 +74,7 @@ for (const name of ['user-svc', 'gateway', 'session-svc'] as const) {
     const validations = Array.from({ length: 20 }, () => call('GET', '/session', { token }))
     if (waiting.length > 0)
       await until(
-        'log-ins wait for a hash',
+        'logins wait for a hash',
         async () => (await metric('user-svc', 'auth_password_hash_queue_length')) > 0
       )
     const stopped = product.stop(name)
@@ -105,11 +105,11 @@ t.test('log-sink: SIGTERM ends it with exit code 0', async (t) => {
   t.equal(await product.stop('log-sink'), 0)
 })
 
-/** Sends log-ins that user-svc, which is suspended, never answers; resolves when the gateway has accepted them. */
+/** Sends logins that user-svc, which is suspended, never answers; resolves when the gateway has accepted them. */
 async function pendingLogIns(count: number) {
   const lost = Promise.allSettled(logIns(count))
   const accepted = async () => (await metric('gateway', 'http_connections_open')) >= count
-  await until('the gateway has accepted the log-ins', accepted)
+  await until('the gateway has accepted the logins', accepted)
   // The requests follow their connections.
   await metric('gateway', 'http_connections_open')
   return { lost }

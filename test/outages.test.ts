@@ -55,7 +55,7 @@ t.test('Redis frozen: 503 within the budget', async (t) => {
   await until('the session is valid again', async () => (await status('GET', '/session', { token: kept })) === 200)
 })
 
-t.test('PostgreSQL down: sessions and log-outs work, other routes are 503 or 504', async (t) => {
+t.test('PostgreSQL down: sessions and logouts work, other routes are 503 or 504', async (t) => {
   const token = await newToken()
   await proxy.become('refuse')
   t.equal(await status('GET', '/session', { token: kept }), 200)
@@ -66,7 +66,7 @@ t.test('PostgreSQL down: sessions and log-outs work, other routes are 503 or 504
   t.ok(isServerError(await status('DELETE', '/delete', { token: kept })))
   t.equal(await status('GET', '/session', { token: kept }), 200, 'the session of a failed deletion is valid')
   await proxy.become('pass')
-  await until('log-in works again', async () => (await status('POST', '/auth', { json: { email, password } })) === 200)
+  await until('login works again', async () => (await status('POST', '/auth', { json: { email, password } })) === 200)
 })
 
 t.test('session-svc and user-svc killed: 503 or 504, and recovery after their restart', async (t) => {
@@ -79,5 +79,5 @@ t.test('session-svc and user-svc killed: 503 or 504, and recovery after their re
   t.equal(await status('GET', '/session', { token: kept }), 200)
   t.ok(isServerError(await status('POST', '/auth', { json: { email, password } })))
   product.start('user-svc')
-  await until('log-in works again', async () => (await status('POST', '/auth', { json: { email, password } })) === 200)
+  await until('login works again', async () => (await status('POST', '/auth', { json: { email, password } })) === 200)
 })

@@ -16,7 +16,7 @@ export const basePackages = ['libstdc++6', 'mawk']
 const settings = ['registry', 'cafile', 'proxy', 'https-proxy', 'noproxy', 'replace-registry-host']
 const certificates = ['NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE']
 
-/** Imports the stand-in as `name`, unless the daemon has one that was made from the same parts. */
+/** Imports the stand-in as `name`, unless the daemon has an image with the same inputs. */
 export async function importBaseImage(daemon: Daemon, name: string, signal: AbortSignal): Promise<void> {
   const npm = dirname(dirname(await runTool('readlink', ['-f', (await which('npm')).trim()])))
   const settled = await npmSettings()

@@ -118,7 +118,7 @@ export async function startTcpProxy(port: number, target: { host?: string; port:
   }
 }
 
-/** Resets a connection. Node.js 24 would never close one that is being ended; no upstream issue known. */
+/** Resets a connection. Node.js 24 would never close a connection that is ending; no upstream issue known. */
 function cut(socket: Socket): void {
   if (socket.writableEnded) socket.destroy()
   else socket.resetAndDestroy()

@@ -18,12 +18,12 @@ export interface Outcome {
 /**
  * Sends `perSecond` requests a second, whether or not earlier ones are answered, until `end` is called.
  *
- * @param sessionChecks requests of `GET /session` beside each log-in and each registration
+ * @param sessionChecks requests of `GET /session` beside each login and each registration
  */
 export async function startTraffic(t: Pick<Test, 'teardown'>, call: Call, perSecond = 20, sessionChecks = 1) {
   const email = newAddress()
   await call('POST', '/reg', { json: { email, password } })
-  // Of another account: log-ins beyond the maximum of sessions end the oldest sessions.
+  // Of another account: logins beyond the maximum of sessions end the oldest sessions.
   const { body } = await call('POST', '/reg', { json: { email: newAddress(), password } })
   const token = body.session.token as string
   const outcomes: Outcome[] = []
@@ -38,7 +38,7 @@ export async function startTraffic(t: Pick<Test, 'teardown'>, call: Call, perSec
     return answer
   }
 
-  /** A registration, then a deletion or a log-out. */
+  /** A registration, then a deletion or a logout. */
   async function visit(): Promise<void> {
     const answer = await timed('POST', '/reg', { json: { email: newAddress(), password } })
     const token = answer?.status === 201 ? (answer.body.session.token as string) : undefined

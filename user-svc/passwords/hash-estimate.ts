@@ -31,7 +31,7 @@ export class HashEstimate {
     this.#running.add(run)
     try {
       const result = await hash()
-      // Only a computed hash counts: one that was not started for a disconnected caller takes no time.
+      // Only a computed hash counts: a hash that was not started for a disconnected caller takes no time.
       this.#averageMs += weight * (this.#clock.now() - run.startedAt - this.#averageMs)
       return result
     } finally {
