@@ -6,8 +6,7 @@ import type { FastifyInstance } from 'fastify'
 import { overloaded } from '#common/errors/connect-errors.ts'
 
 /**
- * Requests get 503 while the mean delay of the event loop in the last interval was above this. At full load on 2 cores
- * (`make bench ROWS=sessions`), one delay in a hundred is longer than 30 ms.
+ * Requests get 503 while the mean delay of the event loop in the last interval was above this. Chosen, not measured.
  */
 const maxEventLoopDelayMs = 1000
 /**
