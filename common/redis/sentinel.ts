@@ -63,7 +63,9 @@ export function connectSentinel<S extends RedisScripts>(
 
   async function confirmRole(candidate: Master<S>): Promise<void> {
     const role = await withinMs(replyTimeoutMs, candidate.client.sendCommand(['ROLE'])).catch(() => undefined)
-    const isMaster = Array.isArray(role) && String(role[0]) === 'master'
+    // Without a reply, the last role counts until the connection ends: CLIENT PAUSE delays ROLE behind a delayed write.
+    if (!Array.isArray(role)) return
+    const isMaster = String(role[0]) === 'master'
     if (isMaster && !candidate.isConfirmed) options.onReady?.(candidate.client)
     candidate.isConfirmed = isMaster
   }
