@@ -7,7 +7,7 @@
 import { readFileSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import type { Logger } from '#common/logging/logger.ts'
-import { lowerThreadPriority, threadsOf } from '#common/process/priority.ts'
+import { lowerSessionPriority, lowerThreadPriority, threadsOf } from '#common/process/priority.ts'
 
 // For all other work of the pool (files, DNS), so that it never waits behind a hash.
 const spareThreads = 4
@@ -26,6 +26,8 @@ export async function prepareHashThreads(hashes: number, log: Pick<Logger, 'warn
   await stat('.')
   const threads = threadsOf('self').filter((thread) => nameOf(thread) === threadName)
   for (const thread of threads) lowerThreadPriority(niceValue, thread)
+  // The other services come before hashes, by less than this service's event loop does.
+  lowerSessionPriority(niceValue / 2)
   if (threads.length > 0) return
   const level = process.platform === 'linux' ? 'warn' : 'debug'
   log[level]({ event: 'hash_threads_missing' }, 'found no hash threads, so hashes have the priority of the event loop')

@@ -1,7 +1,8 @@
 /** Lower priorities of processes and threads, on real ones. */
 
-import { spawn } from 'node:child_process'
+import { type SpawnOptions, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { getPriority, setPriority } from 'node:os'
 import t from 'tap'
 import { lowerPriority, threadsOf } from '#common/process/priority.ts'
@@ -12,6 +13,22 @@ process.stdin.once('data', () => new Worker('setInterval(() => {}, 1000)', { eva
 console.log('ready')
 `
 const notLinux = process.platform !== 'linux' && 'Linux only'
+const noAutogroup = !existsSync('/proc/self/autogroup') && 'the kernel does not group by session'
+
+/** Lowers the session of a new process. @returns the result, and the session's entry in /proc */
+function lowerOwnSession(options: SpawnOptions): string {
+  const script = `
+import { readFileSync } from 'node:fs'
+import { lowerSessionPriority } from '${new URL('../../process/priority.ts', import.meta.url).href}'
+console.log(lowerSessionPriority(10), readFileSync('/proc/self/autogroup', 'utf8'))
+`
+  return String(spawnSync(process.execPath, ['--input-type=module', '--eval', script], options).stdout)
+}
+
+t.test('lowers the session that the process leads, and no other', { skip: noAutogroup }, async (t) => {
+  t.match(lowerOwnSession({ detached: true }), /^true .* nice 10$/m)
+  t.match(lowerOwnSession({}), /^false/)
+})
 
 t.test('lowers all threads of a process, and those that it starts later', { skip: notLinux }, async (t) => {
   const child = spawn(process.execPath, ['--eval', threadedScript], { stdio: ['pipe', 'pipe', 'inherit'] })
