@@ -56,26 +56,57 @@ export async function runService<C extends ServiceConfig>(
   load: () => C,
   start: (config: C, parts: ServiceParts) => RunningService | Promise<RunningService>
 ): Promise<void> {
-  let config: C
-  let serviceLog: ServiceLog
   const registry = createRegistry(name)
+  const configured = configure(name, load, registry)
+  if (configured === undefined) return
+  const { config, serviceLog } = configured
+  const { log } = serviceLog
+  const service = await start(config, { log, registry, logDependencies: serviceLog.dependencies })
+  stopOnSignal(service, config.shutdown, serviceLog)
+  // Before the first client connects: the collection blocks the event loop.
+  await collectGarbage()
+  await listen(name, service)
+  log.info({ event: 'sys_startup' }, 'started')
+  serviceLog.startShipping()
+}
+
+/** Loads the configuration and opens the log. @returns undefined after a mistake in the configuration */
+function configure<C extends ServiceConfig>(
+  name: string,
+  load: () => C,
+  registry: Registry
+): { config: C; serviceLog: ServiceLog } | undefined {
   try {
-    config = load()
+    const config = load()
     config.kafka.brokers = activeBrokers(config.kafka)
     dropDriverVariables()
-    serviceLog = openServiceLog(name, config, registry)
+    return { config, serviceLog: openServiceLog(name, config, registry) }
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
     for (const line of error.message.split('\n')) console.error(`${name}: ${line}`)
     process.exitCode = 1
-    return
+    return undefined
   }
+}
+
+function stopOnSignal(
+  service: RunningService,
+  { timeout, drainDelay }: ServiceConfig['shutdown'],
+  serviceLog: ServiceLog
+): void {
   const { log } = serviceLog
   let closing = 'drain'
-  const service = await start(config, { log, registry, logDependencies: serviceLog.dependencies })
+
+  /** Logs the last line: the part that was still closing, and the number of accepted requests without a response. */
+  function onAbortedStop(how: string, signal?: string): void {
+    const count = service.closables.reduce((sum, { inFlight }) => sum + (inFlight?.() ?? 0), 0)
+    const fields = { event: 'sys_shutdown', reason: closing, count, ...(signal && { signal }) }
+    log.error(fields, `${how}: ${closing} was still open, aborted ${count} accepted requests`)
+  }
+
   closeWithGrace(
     {
-      delay: config.shutdown.timeout + config.shutdown.drainDelay,
+      delay: timeout + drainDelay,
       logger: false,
       onSecondSignal: (signal) => onAbortedStop('stopped at once', signal),
       onSecondError: (err) => {
@@ -87,22 +118,17 @@ export async function runService<C extends ServiceConfig>(
     async ({ signal, err }) => {
       if (err) log.fatal({ event: 'sys_crash', err }, 'uncaught error, shutting down')
       else log.info({ event: 'sys_shutdown', ...(signal && { signal }) }, 'stopping')
-      await stop(service, config.shutdown.drainDelay, log, (name) => {
+      await stop(service, drainDelay, log, (name) => {
         closing = name
       })
       log.info({ event: 'sys_shutdown' }, 'stopped')
       await serviceLog.close(shipAtEndMs)
     }
   )
-  /** Logs the last line: the part that was still closing, and the number of accepted requests without a response. */
-  function onAbortedStop(how: string, signal?: string): void {
-    const count = service.closables.reduce((sum, { inFlight }) => sum + (inFlight?.() ?? 0), 0)
-    const fields = { event: 'sys_shutdown', reason: closing, count, ...(signal && { signal }) }
-    log.error(fields, `${how}: ${closing} was still open, aborted ${count} accepted requests`)
-  }
+}
 
-  // Before the first client connects: the collection blocks the event loop.
-  await collectGarbage()
+/** Starts to accept requests. Ends the process with exit code 1 and the reason if it cannot. */
+async function listen(name: string, service: RunningService): Promise<void> {
   try {
     await listenOps(service.ops)
     await service.listen()
@@ -113,8 +139,6 @@ export async function runService<C extends ServiceConfig>(
     console.error(`${name}: cannot listen ${where}: ${code ?? String(error)}`)
     process.exit(1)
   }
-  log.info({ event: 'sys_startup' }, 'started')
-  serviceLog.startShipping()
 }
 
 function listenOps({ server, host, port }: RunningService['ops']): Promise<Server> {

@@ -1,6 +1,7 @@
 /** Rate limits by client address and policy: one count for all gateways, the headers, trusted proxies, lost connections. */
 
 import { randomInt } from 'node:crypto'
+import { once } from 'node:events'
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
@@ -143,22 +144,22 @@ t.test('counts no server error for a connection that is reset before its respons
   const { app, registry } = await buildGateway(t, limited)
   const port = await listen(app)
   let resets = 0
+  let received = 0
   app.server.on('connection', (socket) => socket.once('close', () => (resets += 1)))
+  app.server.on('request', () => (received += 1))
   const count = 200
   for (let index = 0; index < count; index += 1) {
     const socket = connect(port, '127.0.0.1').on('error', () => {})
-    await new Promise((resolve) => socket.once('connect', resolve))
+    await once(socket, 'connect')
+    const request = once(app.server, 'request')
     socket.write('DELETE /logout HTTP/1.1\r\nHost: x\r\n\r\n')
     // A later reset meets a later state of the request.
+    if (index % 4 > 0) await request
     await new Promise((resolve) => setTimeout(resolve, index % 4))
     socket.resetAndDestroy()
   }
   await until('the gateway has seen every reset', () => resets === count && app.requestsInFlight() === 0)
   const metrics = await registry.metrics()
   t.notMatch(metrics, /request_errors_total\{error_class="server",code="\w+"\} [1-9]/)
-  const seen = [...metrics.matchAll(/^http_request_duration_seconds_count\{.* (\d+)$/gm)]
-  t.ok(
-    seen.some(([, value]) => Number(value) > 0),
-    'some requests reached the gateway before their reset'
-  )
+  t.ok(received >= count * 0.75, 'most requests reached the gateway before their reset')
 })

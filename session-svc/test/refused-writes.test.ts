@@ -186,7 +186,10 @@ async function validatesThroughPause(
     shown.push(writes)
     return shown.filter((reason) => /^does not respond to writes .CLIENT PAUSE/.test(reason)).length === 3
   })
-  t.notOk(shown.includes('cannot be reached'), 'the server is known all the time, also while its connection is replaced')
+  t.notOk(
+    shown.includes('cannot be reached'),
+    'the server is known all the time, also while its connection is replaced'
+  )
   // Over another connection: a delayed write delays all later commands of its connection.
   for (const { client } of servers) await client.sendCommand(['CLIENT', 'UNPAUSE'])
   t.match(await delayed, /done|DeadlineExceeded/)
