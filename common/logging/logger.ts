@@ -1,61 +1,23 @@
 /** The log: JSON lines with a fixed set of fields. Other fields are not written. */
 
+import type { Message } from '@bufbuild/protobuf'
 import { type Logger as PinoLogger, pino } from 'pino'
 import type { Trace } from '#common/ops/trace.ts'
 import { version } from '#common/process/version.ts'
+import { type LogLine, LogLineSchema } from '#gen/log/v1/log_pb.ts'
 import { describeError } from './describe-error.ts'
 
-interface FieldTypes {
-  text: string
-  texts: readonly string[]
-  number: number
-  error: unknown
-}
+/** Set by this file on every line. */
+type FixedField = 'level' | 'time' | 'service' | 'version' | 'instance' | 'msg'
+const fixedFields = new Set<string>(['level', 'time', 'service', 'version', 'instance', 'msg'] satisfies FixedField[])
 
-/**
- * The fields besides `time level service version instance msg`. `log.v1.LogLine` documents them; a test fails if a field
- * is missing there.
- */
-const fields = {
-  /** Set by `tracedLogger`, like `spanId`. */
-  traceId: 'text',
-  spanId: 'text',
-  /** A constant word for the event, from the OWASP logging vocabulary if that has one. */
-  event: 'text',
-  /** The account: the only identifier of a person that is logged. */
-  userId: 'text',
-  sessionId: 'text',
-  method: 'text',
-  /** The pattern of the route, never the URL. */
-  route: 'text',
-  statusCode: 'number',
-  /** The service and method of an RPC. */
-  rpc: 'text',
-  /** A Connect code in its wire form, such as `unavailable`. */
-  code: 'text',
-  /** Why a probe failed or a request was rejected. */
-  reason: 'text',
-  dependency: 'text',
-  durationMs: 'number',
-  signal: 'text',
-  count: 'number',
-  host: 'text',
-  port: 'number',
-  topic: 'text',
-  partition: 'number',
-  offset: 'number',
-  /** The source of other lines: service and instance. */
-  source: 'text',
-  /** The traces of the requests of a batched call. */
-  traceIds: 'texts',
-  err: 'error'
-} as const satisfies Record<string, keyof FieldTypes>
+/** The fields of a line besides the fixed ones, as `log.v1.LogLine` declares and documents them; `err` may be any error. */
+export type LogFields = Partial<Omit<LogLine, keyof Message | FixedField | 'err'>> & { err?: unknown }
 
-/** The fields of a line. */
-export type LogFields = { [Name in keyof typeof fields]?: FieldTypes[(typeof fields)[Name]] }
-
-/** The names of all fields. */
-export const fieldNames: ReadonlySet<string> = new Set(Object.keys(fields))
+/** The names of these fields. */
+const fieldNames: ReadonlySet<string> = new Set(
+  LogLineSchema.fields.map(({ jsonName }) => jsonName).filter((name) => !fixedFields.has(name))
+)
 
 /** Writes lines about one request, or about the service itself. */
 export type Logger = Omit<PinoLogger, LogMethod> & Record<LogMethod, (fields: LogFields, msg: string) => void>

@@ -13,4 +13,4 @@ export const maxRevokedEpoch = maxCreatedEpoch + 1n
 export const maxEpoch = 2n ** 53n - 1n
 
 /** Lowers an epoch to the highest one that a revocation may name: an earlier version stored higher ones. */
-export const revokedEpoch = (epoch: bigint): bigint => (epoch < maxRevokedEpoch ? epoch : maxRevokedEpoch)
+export const capRevokedEpoch = (epoch: bigint): bigint => (epoch < maxRevokedEpoch ? epoch : maxRevokedEpoch)

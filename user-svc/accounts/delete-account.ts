@@ -3,7 +3,7 @@
 import { Code, ConnectError } from '@connectrpc/connect'
 import { requireFields, uuidRule } from '#common/errors/field-rules.ts'
 import { type Call, propagate } from '#common/rpc/call-context.ts'
-import { maxCreatedEpoch, maxRevokedEpoch, revokedEpoch } from '#common/session/session-epoch.ts'
+import { capRevokedEpoch, maxCreatedEpoch, maxRevokedEpoch } from '#common/session/session-epoch.ts'
 import { deadlineExceeded } from '#common/time/deadline.ts'
 import { callEngine } from '#common/time/engine-call.ts'
 import type { Database } from '../database.ts'
@@ -18,7 +18,7 @@ export async function deleteAccount({ db, sessionClient }: DeletionParts, userId
   requireFields(uuidRule('user_id', userId))
   const epoch = (await deleteRow(db, userId, call)) ?? (await epochOfDeletion(db, userId, call))
   // A database restored from an older backup may not know the account: no counted epoch is as high as this one.
-  const revocation = { userId, epoch: revokedEpoch(epoch ?? maxRevokedEpoch), all: true }
+  const revocation = { userId, epoch: capRevokedEpoch(epoch ?? maxRevokedEpoch), all: true }
   await sessionClient.sessions.deleteUserSessions(revocation, propagate(call)).catch((error) => {
     // The row is deleted already, so `unavailable`, which means certainly not applied, would be wrong.
     throw ConnectError.from(error).code === Code.Unavailable ? deadlineExceeded() : error

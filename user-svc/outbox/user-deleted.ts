@@ -5,7 +5,7 @@ import type { Client } from '@connectrpc/connect'
 import type { Logger } from '#common/logging/logger.ts'
 import { newTrace } from '#common/ops/trace.ts'
 import { propagate } from '#common/rpc/call-context.ts'
-import { revokedEpoch } from '#common/session/session-epoch.ts'
+import { capRevokedEpoch } from '#common/session/session-epoch.ts'
 import type { SessionService } from '#gen/session/v1/session_pb.ts'
 import { UserDeletedSchema } from '#gen/user/v1/events_pb.ts'
 import type { AccountEvents } from './account-events.ts'
@@ -25,7 +25,7 @@ export function handleUserDeleted({ sessions, events, log }: UserDeletedParts): 
     async endSessions({ userId, sessionEpoch }) {
       if (sessionEpoch === null) throw new TypeError('a row of the type user.deleted has no session epoch')
       const call = { trace: newTrace(), timeoutMs: () => revocationTimeoutMs }
-      await sessions.deleteUserSessions({ userId, epoch: revokedEpoch(sessionEpoch), all: true }, propagate(call))
+      await sessions.deleteUserSessions({ userId, epoch: capRevokedEpoch(sessionEpoch), all: true }, propagate(call))
     },
 
     dependency: 'kafka',
