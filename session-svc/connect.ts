@@ -1,13 +1,14 @@
 /** The handlers of `session.v1.SessionService`: each checks the request, calls the domain, and counts and logs the result. */
 
 import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect'
-import { epochRule, requireFields, sessionIdRule, uuidRule } from '#common/errors/field-rules.ts'
+import { requireFields, uuidRule } from '#common/errors/field-rules.ts'
 import type { Logger } from '#common/logging/logger.ts'
 import { isTraceId } from '#common/ops/trace.ts'
 import { callOf, lineKey } from '#common/rpc/call-context.ts'
 import { maxEpoch, maxRevokedEpoch } from '#common/session/session-epoch.ts'
 import { parseToken, sessionId } from '#common/session/session-token.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
+import { epochRule, sessionIdRule } from './field-rules.ts'
 import { flatValidation, sessionMessage, validationResponse } from './messages.ts'
 import type { SessionMetrics } from './metrics.ts'
 import type { ValidationResult } from './session-types.ts'

@@ -2,9 +2,9 @@
 
 import { ProbeError, reasonOf } from '#common/ops/probe.ts'
 import type { Dependency } from '#common/ops/readiness.ts'
-import { type ProbeCommand, probeMasters, probeRedis } from '#common/redis/probe.ts'
 import { TimeoutError } from '#common/time/timeout.ts'
 import type { sessionScripts } from './scripts.ts'
+import { type ProbeCommand, probeMasters, probeRedis } from './server-probes.ts'
 import type { SessionStore } from './session-store.ts'
 
 type Command = ProbeCommand<typeof sessionScripts>

@@ -1,13 +1,13 @@
 /** Reads sessions from Redis and decides whether they are valid, by the rules of this instance. */
 
 import type { Logger } from '#common/logging/logger.ts'
-import { batchBySlot } from '#common/redis/slot-batches.ts'
 import { type ParsedToken, sessionId } from '#common/session/session-token.ts'
 import { callEngine } from '#common/time/engine-call.ts'
 import { InvalidReason } from '#gen/session/v1/session_pb.ts'
 import type { PendingUses } from './pending-uses.ts'
 import type { SessionRedis } from './scripts.ts'
 import type { SessionRules, ValidationResult } from './session-types.ts'
+import { batchBySlot } from './slot-batches.ts'
 import { parseStoredSession, type StoredSession, userKeys } from './stored-session.ts'
 
 const unknown: ValidationResult = { kind: 'unknown' }

@@ -5,7 +5,7 @@ import { type FieldViolation, invalidFields } from './connect-errors.ts'
 const canonicalUuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
 /** A field's value in its internal form; undefined or false if the field breaks the rule in `description`. */
-type FieldRule<T = unknown> = FieldViolation & { value: T | undefined | false }
+export type FieldRule<T = unknown> = FieldViolation & { value: T | undefined | false }
 
 /**
  * Checks all fields of a request.
@@ -25,15 +25,4 @@ export function requireFields<T extends unknown[]>(...rules: { [K in keyof T]: F
 export function uuidRule(field: string, value: string): FieldRule<string> {
   const description = 'must be a UUID in its canonical lower-case form'
   return { field, value: canonicalUuid.test(value) && value, description }
-}
-
-/** The rule for a session id in its external form, as in tokens. */
-export function sessionIdRule(field: string, value: string): FieldRule<string> {
-  return { field, value: /^[\w-]{22}$/.test(value) && value, description: 'must be the id of a session, 22 characters' }
-}
-
-/** The rule for a session epoch. */
-export function epochRule(field: string, value: bigint, max: bigint): FieldRule<bigint> {
-  const isInRange = value >= 0n && value <= max
-  return { field, value: isInRange ? value : undefined, description: `must be from 0 to ${max}` }
 }

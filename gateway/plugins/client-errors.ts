@@ -18,7 +18,8 @@ const malformed = new ConnectError('The request is not well-formed HTTP.', Code.
  * The error can occur in the middle of a body, while a handler processes the request. This function never throws: an
  * exception here would end the process.
  *
- * `_httpMessage` is internal to Node.js 24, which answers client errors by itself with the same check. No upstream issue known.
+ * `_httpMessage` is internal to Node.js 24, which answers client errors by itself with the same check. No upstream issue
+ * known. Remove when `clientError` reports the response that has started.
  *
  * @param isAnswered whether the request that is arriving has its response already
  */

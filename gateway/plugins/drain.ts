@@ -16,7 +16,8 @@ declare module 'fastify' {
 
 /**
  * Fastify 5 closes the connections that are idle when closing starts. This function also ends the connections that become
- * idle later, that never had a request, or whose request does not arrive. No upstream issue known.
+ * idle later, that never had a request, or whose request does not arrive. No upstream issue known. Remove when
+ * `close()` of Fastify ends these too.
  */
 export function drainConnections(app: FastifyInstance, connections: Connections): void {
   let closing = false

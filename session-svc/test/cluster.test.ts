@@ -3,12 +3,12 @@
 import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
 import { slotOf } from '#common/redis/hash-slot.ts'
-import { probeMasters, probeRedis } from '#common/redis/probe.ts'
 import { openRedis } from '#common/redis/store.ts'
 import { uuidBytes } from '#common/session/session-token.ts'
 import { type RedisServer, startRedisCluster } from '#common/testing/redis.ts'
 import { silentLog } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
+import { probeMasters, probeRedis } from '../server-probes.ts'
 import { newUser, redisUnderTest, startSessionSvc } from './service.ts'
 
 const servers = (await startRedisCluster(t)) as [RedisServer, RedisServer, RedisServer]

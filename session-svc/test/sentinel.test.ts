@@ -2,10 +2,10 @@
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
-import { probeRedis } from '#common/redis/probe.ts'
 import { startRedisWithSentinels } from '#common/testing/redis.ts'
 import { silentLog } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
+import { probeRedis } from '../server-probes.ts'
 import { newUser, startSessionSvc } from './service.ts'
 
 const { master, replica, sentinels } = await startRedisWithSentinels(t)

@@ -120,7 +120,8 @@ export class PasswordHashes {
 
   /**
    * Runs one bcrypt computation, unless the caller has disconnected. A running one settles when it ends: with a `signal`,
-   * @node-rs/bcrypt 2.0 rejects at once and computes on, so a busy thread would count as free. No upstream issue known.
+   * @node-rs/bcrypt 2.0 rejects at once and computes on, so a busy thread would count as free. No upstream issue known. Remove when it rejects
+   * after the computation.
    */
   async #compute<T>(cost: number, signal: AbortSignal, bcrypt: () => Promise<T>): Promise<T> {
     signal.throwIfAborted()

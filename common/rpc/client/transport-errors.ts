@@ -37,7 +37,10 @@ export const mapErrors =
     }
   }
 
-/** After GOAWAY, the peer refuses streams that it has not processed, and Node.js sends no new ones. */
+/**
+ * After GOAWAY, the peer refuses streams that it has not processed, and Node.js sends no new ones. `REFUSED_STREAM` is in the
+ * message of @connectrpc/connect-node 2.2 (node-error.js); the codes are those of Node.js 24.
+ */
 function isRejectedByPeer(error: ConnectError): boolean {
   const { code } = (error.cause ?? {}) as { code?: string }
   return (
@@ -54,7 +57,10 @@ function isRejectedByPeer(error: ConnectError): boolean {
 const endedCodes =
   /^ERR_HTTP2_(SESSION_ERROR|STREAM_ERROR|ERROR|INVALID_SESSION|INVALID_STREAM|PING_CANCEL|TOO_MANY_\w+)$/
 
-/** The connection or the stream ended, or its ping timed out, before a response: the call may have been applied. */
+/**
+ * The connection or the stream ended, or its ping timed out, before a response: the call may have been applied. The two
+ * messages are those of @connectrpc/connect-node 2.2 (node-error.js, http2-session-manager.js).
+ */
 function isConnectionFailure({ rawMessage, cause }: ConnectError): boolean {
   const { code = '', syscall } = (cause ?? {}) as NodeJS.ErrnoException
   return (

@@ -32,8 +32,7 @@ export interface RpcServerOptions {
   /** The dependencies that a method needs: while one is down, its calls fail fast. */
   needs?: (method: DescMethod) => readonly string[]
   files: DescFile[]
-  /** @param isStopping whether a stream without an end of its own should end */
-  routes: (router: ConnectRouter, isStopping: () => boolean) => void
+  routes: (router: ConnectRouter) => void
 }
 
 // Callers are services, with a few connections each.
@@ -126,7 +125,7 @@ function createApp(rpc: RpcServerOptions['rpc'], unary: UnaryServer) {
 
 function registerRoutes(options: RpcServerOptions, router: ConnectRouter, isStopping: () => boolean): void {
   const { services, needs = () => [], readiness } = options
-  options.routes(router, isStopping)
+  options.routes(router)
   healthRoutes(router, services, needs, readiness, isStopping)
   if (options.rpc.reflection) reflectionRoutes(router, services, options.files)
 }

@@ -1,8 +1,8 @@
 /** Sends a batch of reads in as few commands as Redis accepts: one, or on a cluster one for each slot. */
 
+import type { Redis } from '#common/redis/connection.ts'
 import { deadlineExceeded } from '#common/time/deadline.ts'
 import { withinMs } from '#common/time/timeout.ts'
-import type { Redis } from './connection.ts'
 
 // Hundreds of times the duration of a read. A server that does not respond for so long is soon known to be down.
 const slotTimeoutMs = 500

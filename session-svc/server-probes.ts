@@ -5,9 +5,9 @@
 
 import type { RedisScripts } from 'redis'
 import { ProbeError, reasonOf } from '#common/ops/probe.ts'
+import { connectionFailure, type RedisClient, reconnectRedis } from '#common/redis/connection.ts'
+import type { RedisStore } from '#common/redis/routing.ts'
 import { withinMs } from '#common/time/timeout.ts'
-import { connectionFailure, type RedisClient, reconnectRedis } from './connection.ts'
-import type { RedisStore } from './routing.ts'
 
 const probeTimeoutMs = 1000
 
