@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { alternate, figure, type Measurement, median, ratios, spread } from './measurement.ts'
 import type { Part } from './part.ts'
-import type { CallResult, Calls } from './unary-client.ts'
+import type { CallResult, Calls } from './unary-call-client.ts'
 
 const goalMicros = 130
 // Bare node:http2 took 67 µs on the machine of the goal. The ratio applies to other machines too.
@@ -77,8 +77,8 @@ interface UnaryClient {
 
 /** Starts a client and its server. Both end with `stop`. */
 async function startClient(variant: keyof Results): Promise<UnaryClient> {
-  const child = fork(join(import.meta.dirname, 'unary-client.ts'), [variant])
-  const ended = once(child, 'exit').then(() => [new Error(`unary-client.ts ${variant} ended`)])
+  const child = fork(join(import.meta.dirname, 'unary-call-client.ts'), [variant])
+  const ended = once(child, 'exit').then(() => [new Error(`unary-call-client.ts ${variant} ended`)])
   async function message(): Promise<unknown> {
     const [received] = await Promise.race([once(child, 'message'), ended])
     if (received instanceof Error) throw received

@@ -7,7 +7,7 @@ import type { Logger } from '#common/logging/logger.ts'
 import { listenOnEveryAddress } from '#common/process/listen.ts'
 import { type Connections, isAnswered, trackConnections } from './connections.ts'
 import { answerClientError } from './plugins/client-errors.ts'
-import type { ErrorHandling } from './plugins/errors.ts'
+import type { ErrorHandling } from './plugins/error-responses.ts'
 import { traceOf } from './request-context.ts'
 import { violationsOf } from './schema-errors.ts'
 

@@ -3,7 +3,7 @@
 import { ConfigError, environmentName } from '#common/config/load.ts'
 import type { Config } from './config.ts'
 import type { runVariables } from './make-variables.ts'
-import type { WantedPort } from './ports.ts'
+import type { WantedPort } from './port-check.ts'
 import { type Service, services } from './services.ts'
 
 /** One process of a service. */

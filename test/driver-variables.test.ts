@@ -27,7 +27,7 @@ fieldCase(t, 15, 'make run asks its services for their readiness without the pro
   t.teardown(() => server.close())
   const { port } = server.address() as AddressInfo
   const script = `
-    import { whyNotReady } from '${join(root, 'stack/readiness.ts')}'
+    import { whyNotReady } from '${join(root, 'stack/service-readiness.ts')}'
     console.log(await whyNotReady('127.0.0.1:${port}'))`
   // Nothing listens on port 9.
   const env = { PATH: process.env.PATH, NODE_USE_ENV_PROXY: '1', HTTP_PROXY: 'http://127.0.0.1:9' }

@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { isAlive } from '#common/process/process-identity.ts'
 import { startEngines } from '../stack/engines.ts'
-import { findPorts } from '../stack/ports.ts'
+import { findPorts } from '../stack/port-check.ts'
 import { createSupervisor } from '../stack/supervisor.ts'
 
 interface TestEngines {

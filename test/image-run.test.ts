@@ -7,7 +7,7 @@ import t from 'tap'
 import { parse as parseYaml } from 'yaml'
 import { createTestDatabase, engineAddress } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
-import { findPorts } from '../stack/ports.ts'
+import { findPorts } from '../stack/port-check.ts'
 import { type Daemon, NoDaemon, outputOf, startDaemon } from './containers/daemon.ts'
 import { bait, baitContent, baseImage, buildProductImage, productImage } from './containers/product-image.ts'
 

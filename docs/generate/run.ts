@@ -3,7 +3,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { relative } from 'node:path'
 import { catalogue, configurationTables } from './configuration.ts'
-import { errorTables } from './errors.ts'
+import { errorTables } from './error-reference.ts'
 import { describeGateway } from './gateway.ts'
 import { metricTables } from './metrics.ts'
 import { restReference, routeTable } from './rest.ts'

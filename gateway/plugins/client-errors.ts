@@ -6,7 +6,7 @@ import { Code, ConnectError } from '@connectrpc/connect'
 import { newTrace } from '#common/ops/trace.ts'
 import { answerTo, HttpRefusal } from '../problem.ts'
 import { commonHeaders } from '../request-context.ts'
-import type { ErrorHandling } from './errors.ts'
+import type { ErrorHandling } from './error-responses.ts'
 
 const refusals: Record<string, Error> = {
   HPE_HEADER_OVERFLOW: new HttpRefusal(431),

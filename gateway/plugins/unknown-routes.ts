@@ -6,7 +6,7 @@
 import { Code, ConnectError } from '@connectrpc/connect'
 import type { FastifyInstance, FastifyRequest, HTTPMethods } from 'fastify'
 import { HttpRefusal } from '../problem.ts'
-import type { ErrorHandling } from './errors.ts'
+import type { ErrorHandling } from './error-responses.ts'
 
 const methods: HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 

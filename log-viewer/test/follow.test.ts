@@ -17,9 +17,11 @@ function follow(t: Test, folder: LogFolder, variables: NodeJS.ProcessEnv = {}) {
     stop.abort()
     await shown.done
   })
-  /** Waits for a collected marker line, after which all earlier lines have been read. */
+  let markers = 0
+  /** Waits for a collected marker line in a new file: the listing with that file has all earlier files. */
   async function textBefore(marker: string): Promise<string> {
-    folder.collect('marker/0/0', marker)
+    folder.collect(`marker/0/${markers}`, marker)
+    markers += 1
     await until(`the output contains ${marker}`, () => shown.text().includes(marker))
     return shown.text().replace(marker, '')
   }

@@ -2,7 +2,7 @@
 
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { findFreePort } from '../ports.ts'
+import { findFreePort } from '../port-check.ts'
 import { backgroundAfterMs, type Program } from '../supervised.ts'
 import { runTool } from '../tool.ts'
 import { waitUntil } from '../wait.ts'

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { fieldCase } from '#common/testing/field-cases.ts'
 import { startEngines } from '../engines.ts'
-import { findPorts } from '../ports.ts'
+import { findPorts } from '../port-check.ts'
 import { createSupervisor } from '../supervisor.ts'
 
 fieldCase(t, 16, 'the engines start in a folder of any name, and write nothing outside of it', async (t) => {

@@ -7,7 +7,7 @@ import t, { type Test } from 'tap'
 import { createLogger } from '#common/logging/logger.ts'
 import { ProbeError } from '#common/ops/probe.ts'
 import { type Dependency, watchReadiness } from '#common/ops/readiness.ts'
-import { createTestClock } from '#common/testing/clock.ts'
+import { createTestClock } from '#common/testing/test-clock.ts'
 
 type Probes = Record<string, () => Promise<unknown>>
 

@@ -3,7 +3,7 @@
 import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
 import { isOverload, retryAfterSeconds } from '#common/errors/connect-errors.ts'
-import { createTestClock } from '#common/testing/clock.ts'
+import { createTestClock } from '#common/testing/test-clock.ts'
 import { deadlineExceeded } from '#common/time/deadline.ts'
 import type { Lane } from '../../passwords/hash-lanes.ts'
 import { HashQueue } from '../../passwords/hash-queue.ts'

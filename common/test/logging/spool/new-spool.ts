@@ -7,7 +7,7 @@ import { ship } from '#common/logging/spool/shipper.ts'
 import type { ShipperOptions } from '#common/logging/spool/shipper-options.ts'
 import { openSpool, type Spool } from '#common/logging/spool/spool.ts'
 import { acquireLease, leaseFile } from '#common/process/directory-lease.ts'
-import { createTestClock } from '#common/testing/clock.ts'
+import { createTestClock } from '#common/testing/test-clock.ts'
 import { until } from '#common/testing/until.ts'
 
 const instance = 'host-1'

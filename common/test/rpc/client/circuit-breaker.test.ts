@@ -5,7 +5,7 @@ import { Code, ConnectError, type UnaryRequest, type UnaryResponse } from '@conn
 import t from 'tap'
 import { createBreaker } from '#common/rpc/client/circuit-breaker.ts'
 import { codeOf } from '#common/test/rpc/upstreams.ts'
-import { createTestClock } from '#common/testing/clock.ts'
+import { createTestClock } from '#common/testing/test-clock.ts'
 import { Health } from '#gen/grpc/health/v1/health_pb.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 

@@ -5,7 +5,7 @@ import t from 'tap'
 import { overloaded, retryAfterSeconds } from '#common/errors/connect-errors.ts'
 import { overloadCooldown } from '#common/rpc/client/overload.ts'
 import { caller, codeOf, serve, userId } from '#common/test/rpc/upstreams.ts'
-import { createTestClock } from '#common/testing/clock.ts'
+import { createTestClock } from '#common/testing/test-clock.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 
 t.test('rejects calls of an overloaded method for 100 ms, and no calls of other methods', async (t) => {

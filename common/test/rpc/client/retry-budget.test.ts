@@ -2,7 +2,7 @@
 
 import t from 'tap'
 import { createRetryBudget } from '#common/rpc/client/retry.ts'
-import { createTestClock } from '#common/testing/clock.ts'
+import { createTestClock } from '#common/testing/test-clock.ts'
 
 t.test('allows retries for a tenth of the calls of the last ten seconds, and always one', async (t) => {
   const clock = createTestClock()

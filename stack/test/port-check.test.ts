@@ -3,7 +3,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import t from 'tap'
-import { findPorts, PortError } from '../ports.ts'
+import { findPorts, PortError } from '../port-check.ts'
 
 const host = '127.0.0.1'
 

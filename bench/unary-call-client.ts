@@ -1,5 +1,5 @@
 /**
- * The client of unary calls: starts unary-server.ts and calls it. Argument: `product` or `bare`. A child process, which sends
+ * The client of unary calls: starts unary-call-server.ts and calls it. Argument: `product` or `bare`. A child process, which sends
  * `ready`, then a CallResult for each Calls that it receives.
  */
 
@@ -15,7 +15,7 @@ import { newTrace } from '#common/ops/trace.ts'
 import { propagate } from '#common/rpc/call-context.ts'
 import { createRpcTransport } from '#common/rpc/client/transport.ts'
 import { DeleteSessionRequestSchema, DeleteSessionResponseSchema, SessionService } from '#gen/session/v1/session_pb.ts'
-import type { Listening } from './unary-server.ts'
+import type { Listening } from './unary-call-server.ts'
 
 export interface Calls {
   inFlight: number
@@ -33,7 +33,7 @@ export interface CallResult {
 const timeoutMs = 3000
 const request = create(DeleteSessionRequestSchema, { target: { case: 'token', value: `ses_${'a'.repeat(70)}` } })
 const variant = process.argv[2] ?? ''
-const server = fork(join(import.meta.dirname, 'unary-server.ts'), [variant])
+const server = fork(join(import.meta.dirname, 'unary-call-server.ts'), [variant])
 const [listening] = (await once(server, 'message')) as [Listening]
 const call = variant === 'bare' ? bareCalls(listening) : productCalls(listening)
 process.on('message', (calls: Calls) => measure(calls).then((result) => process.send?.(result)))
