@@ -27,8 +27,8 @@ export interface PartitionOptions {
   directory: string
   rotate: { bytes: number; age: number }
   clock: NameClock
-  /** Called when the disk fails. Resolves when the operation should be retried, rejects to give up. */
-  onDiskError: (error: Error) => Promise<void>
+  /** Retries an operation while the disk fails; rejects to give up. */
+  untilDone: (operation: () => Promise<void>) => Promise<void>
   /** Called with files that are complete. */
   onComplete: (paths: string[]) => void
 }
@@ -47,14 +47,14 @@ export interface PartitionLog {
 
 /** Opens an assigned partition at its committed offset. */
 export async function openPartition(options: PartitionOptions, committed: Committed): Promise<PartitionLog> {
-  const { sink, directory, clock, onDiskError, onComplete } = options
+  const { sink, directory, clock, untilDone, onComplete } = options
   await mkdir(directory, { recursive: true, mode: 0o700 })
   await observeNames(directory, clock)
   const own = await recoverPartition(sink, directory, committed)
   let state = await startingCheckpoint(sink, directory, committed, own)
   const appender = createAppender(options)
   if (state === own) await appender.reopen(own)
-  else await untilDone(() => writeCheckpoint(directory, state), onDiskError)
+  else await untilDone(() => writeCheckpoint(directory, state))
   let isCommitted = committed.commitMetadata !== undefined
 
   return {
@@ -75,7 +75,7 @@ export async function openPartition(options: PartitionOptions, committed: Commit
         positions: batch.positions,
         ownershipHistory: state.ownershipHistory
       }
-      await untilDone(() => writeCheckpoint(directory, checkpoint), onDiskError)
+      await untilDone(() => writeCheckpoint(directory, checkpoint))
       await commit(next, encodeCommit(checkpoint))
       state = checkpoint
       onComplete(appender.takeComplete())
@@ -86,7 +86,7 @@ export async function openPartition(options: PartitionOptions, committed: Commit
 }
 
 /** Appends to the newest file of each kind, and rotates it. */
-function createAppender({ directory, rotate, clock, onDiskError }: PartitionOptions) {
+function createAppender({ directory, rotate, clock, untilDone }: PartitionOptions) {
   const files: Record<FileKind, LineFile | undefined> = { lines: undefined, 'dead-letters': undefined }
   const complete: string[] = []
 
@@ -117,7 +117,7 @@ function createAppender({ directory, rotate, clock, onDiskError }: PartitionOpti
       if (deadLetters) files['dead-letters'] = await reopenFile(directory, deadLetters)
     },
     async append(kind: FileKind, parts: Buffer[]): Promise<void> {
-      if (parts.length > 0) await untilDone(() => appendOnce(kind, parts), onDiskError)
+      if (parts.length > 0) await untilDone(() => appendOnce(kind, parts))
     },
     markOf(kind: FileKind): FileMark | undefined {
       const file = files[kind]
@@ -126,17 +126,6 @@ function createAppender({ directory, rotate, clock, onDiskError }: PartitionOpti
     takeComplete: () => complete.splice(0),
     async close(): Promise<void> {
       for (const file of Object.values(files)) await file?.handle.close()
-    }
-  }
-}
-
-/** Retries disk operations until one succeeds or `onDiskError` rejects. */
-async function untilDone(operation: () => Promise<void>, onDiskError: (error: Error) => Promise<void>): Promise<void> {
-  for (;;) {
-    try {
-      return await operation()
-    } catch (error) {
-      await onDiskError(error as Error)
     }
   }
 }

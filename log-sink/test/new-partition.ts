@@ -35,9 +35,7 @@ export function newPartition(t: Test) {
     directory: join(directory, sink),
     rotate: { bytes: 1000, age: 1_000_000 },
     clock,
-    onDiskError: async (error) => {
-      throw error
-    },
+    untilDone: (operation) => operation(),
     onComplete: (paths) => complete.push(...paths)
   })
   const commit = async (offset: number, metadata: string) => {

@@ -1,9 +1,8 @@
 /** A partition log: committed lines stay, all others are removed, and no line is collected twice. */
 
-import { appendFileSync, existsSync, globSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, globSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { openPartition } from '../partition-log.ts'
 import { recoverPartition } from '../partition-recovery.ts'
 import { line, newPartition, record, reject } from './new-partition.ts'
 
@@ -108,26 +107,4 @@ t.test('collects no line twice after the offsets were reset', async (t) => {
   const again = await second.collect([record(0, 1, 'one'), record(1, 2, 'two'), record(2, 3, 'three')], 3, commit)
   t.match(again, { written: 1, duplicates: 2 })
   t.same(messages('a'), ['one', 'two', 'three'])
-})
-
-t.test('retries after a disk error', async (t) => {
-  const { directory, options, group, commit } = newPartition(t)
-  let errors = 0
-  const folder = join(directory, 'a')
-  const log = await openPartition(
-    {
-      ...options('a'),
-      async onDiskError() {
-        errors += 1
-        rmSync(join(folder, 'checkpoint.tmp'), { recursive: true })
-      }
-    },
-    group.committed
-  )
-  t.teardown(log.close)
-  // A folder of this name makes writing a checkpoint fail.
-  mkdirSync(join(folder, 'checkpoint.tmp'))
-  await log.collect([record(0, 1, 'one')], 1, commit)
-  t.equal(errors, 1)
-  t.ok(existsSync(join(folder, 'checkpoint.json')))
 })
