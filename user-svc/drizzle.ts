@@ -1,7 +1,7 @@
 /**
  * Drizzle, loaded as CommonJS. For each file of an ES module, Node.js parses the package's whole export map, 179 KB here:
- * that took 300 ms and left 160 MB of garbage at each start. Remove when a release has the smaller map of
- * drizzle-team/drizzle-orm#5934.
+ * that took 300 ms and left 160 MB of garbage at each start. Remove when a release has the smaller map
+ * of drizzle-team/drizzle-orm#5934, which is merged.
  */
 
 import { createRequire } from 'node:module'

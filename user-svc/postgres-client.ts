@@ -3,8 +3,8 @@
  *
  * A statement is bounded by a cancel request (PostgreSQL's protocol, "Canceling Requests in Progress") instead of
  * `statement_timeout`: a transaction pooler rejects that as a startup parameter, and as a setting of the session it would
- * apply to other clients. node-postgres 8.23 has no option that sends the request. No upstream issue known. Remove when it has
- * one.
+ * apply to other clients. node-postgres 8.23 has no option that sends the request: brianc/node-postgres#2774. Remove when it
+ * has one.
  */
 
 import type { EventEmitter } from 'node:events'

@@ -2,8 +2,8 @@
  * The master that Redis Sentinels name. It is used only while more than half of the Sentinels have named it within the
  * last 3 s: a former master behind a network partition still has sessions that have ended at the new one.
  *
- * node-redis's own Sentinel client is not used (@redis/client 6.3; no upstream issue known): its commands wait while
- * there is no master, and it runs a command again when its connection is "not ready" (sentinel/index.js), that is, when the
+ * node-redis's own Sentinel client is not used (@redis/client 6.3): its commands wait some 16 s while there is no master
+ * (redis/node-redis#3385), and it runs a command again when its connection is "not ready" (sentinel/index.js), that is, when the
  * outcome of the first attempt is unknown. Remove when it does neither.
  */
 

@@ -19,8 +19,8 @@ interface ConnectionLimits {
   /** In milliseconds. */
   unreadTimeout: number
   /**
-   * In milliseconds, the time of an arriving request included. Node.js has a timeout for idle connections, which a blank
-   * line restarts: nodejs/node#58140. Remove when Node.js ends such connections.
+   * In milliseconds, the time of an arriving request included. Node.js 24 has a timeout for idle connections, which
+   * each blank line restarts (see nodejs/node#58140). Remove when Node.js ends such connections.
    */
   idleTimeout: number
 }

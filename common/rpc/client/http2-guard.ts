@@ -1,8 +1,8 @@
 /**
- * Keeps a failed HTTP/2 session from ending the process (connectrpc/connect-es#1768). connect-node 2.2 removes its `error`
+ * Keeps a failed HTTP/2 session from ending the process (connectrpc/connect-es#1768, #1795). connect-node 2.2 removes its `error`
  * listener from a session that can still fail: after it connected, when it is aborted while it connects, and if the peer
  * does not speak HTTP/2. It also pings a destroyed session when a stream closes late, which throws in a timer. The calls
- * have failed by then, so the errors are ignored. Remove when the issue is fixed; `isUnprocessed` stays.
+ * have failed by then, so the errors are ignored. Remove when both issues are fixed; `isUnprocessed` stays.
  */
 
 import http2, { type ClientHttp2Session } from 'node:http2'
