@@ -3,7 +3,6 @@
 import { randomBytes } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { createKafka } from '#common/kafka/client.ts'
 import { engineAddress } from '#common/testing/service.ts'
@@ -69,7 +68,7 @@ async function topicContent(): Promise<string> {
       if (Number(offset) + 1 >= Number(high)) left.delete(partition)
     }
   })
-  while (left.size > 0) await sleep(50)
+  await until('the topic has been read', () => left.size === 0)
   await consumer.disconnect()
   return content.join('\n')
 }

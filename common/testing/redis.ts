@@ -5,10 +5,10 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { connectRedis, type RedisClient } from '#common/redis/connection.ts'
 import { freePort } from './ports.ts'
 import { silentLog } from './service.ts'
+import { until } from './until.ts'
 
 type Ending = { teardown: (end: () => unknown) => void }
 
@@ -34,7 +34,7 @@ export async function startRedisServer(t: Ending, settings: string[] = [], mode:
 
   async function start(): Promise<void> {
     child = spawn('redis-server', [file, ...mode], { stdio: 'ignore' })
-    while (!(await client.ping().catch(() => undefined))) await sleep(20)
+    await until('Redis responds', async () => (await client.ping().catch(() => undefined)) !== undefined)
   }
 
   t.teardown(async () => {
@@ -66,7 +66,9 @@ export async function startRedisCluster(t: Ending, count = 3): Promise<RedisServ
     }
   }
   for (const { client } of servers) {
-    while (!isComplete(String(await client.sendCommand(['CLUSTER', 'INFO'])), count)) await sleep(50)
+    await until('the cluster is complete', async () =>
+      isComplete(String(await client.sendCommand(['CLUSTER', 'INFO'])), count)
+    )
   }
   return servers
 }
@@ -88,9 +90,13 @@ export async function startRedisWithSentinels(t: Ending, sentinelCount = 3) {
     Array.from({ length: sentinelCount }, () => startRedisServer(t, settings, ['--sentinel']))
   )
   for (const { client } of sentinels) {
-    while (!knowsAll(String(await client.sendCommand(['INFO', 'sentinel'])), sentinelCount)) await sleep(50)
+    await until('the Sentinel knows all servers', async () =>
+      knowsAll(String(await client.sendCommand(['INFO', 'sentinel'])), sentinelCount)
+    )
   }
-  while (!String(await replica.client.info('replication')).includes('master_link_status:up')) await sleep(50)
+  await until('the replica is connected', async () =>
+    String(await replica.client.info('replication')).includes('master_link_status:up')
+  )
   return { master, replica, sentinels }
 }
 

@@ -144,9 +144,7 @@ t.test('counts no server error for a connection that is reset before its respons
   const { app, registry } = await buildGateway(t, limited)
   const port = await listen(app)
   let resets = 0
-  let received = 0
   app.server.on('connection', (socket) => socket.once('close', () => (resets += 1)))
-  app.server.on('request', () => (received += 1))
   const count = 200
   for (let index = 0; index < count; index += 1) {
     const socket = connect(port, '127.0.0.1').on('error', () => {})
@@ -155,11 +153,11 @@ t.test('counts no server error for a connection that is reset before its respons
     socket.write('DELETE /logout HTTP/1.1\r\nHost: x\r\n\r\n')
     // A later reset meets a later state of the request.
     if (index % 4 > 0) await request
-    await new Promise((resolve) => setTimeout(resolve, index % 4))
+    if (index % 4 > 1) await sleep((index % 4) - 1)
     socket.resetAndDestroy()
   }
   await until('the gateway has seen every reset', () => resets === count && app.requestsInFlight() === 0)
   const metrics = await registry.metrics()
   t.notMatch(metrics, /request_errors_total\{error_class="server",code="\w+"\} [1-9]/)
-  t.ok(received >= count * 0.75, 'most requests reached the gateway before their reset')
+  t.match(metrics, /request_errors_total\{error_class="client",code="canceled"\} [1-9]/, 'some were in progress')
 })

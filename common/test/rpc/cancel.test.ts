@@ -4,11 +4,12 @@ import { once } from 'node:events'
 import { type ClientHttp2Session, connect, createServer, constants as h2, type ServerHttp2Session } from 'node:http2'
 import { Code, createClient } from '@connectrpc/connect'
 import t, { type Test } from 'tap'
+import { codeOf } from '#common/testing/code-of.ts'
 import { fieldCase } from '#common/testing/field-cases.ts'
 import { testRpc, testTransport } from '#common/testing/service.ts'
 import { Health } from '#gen/grpc/health/v1/health_pb.ts'
 import { buildSessionServer } from './session-server.ts'
-import { caller, codeOf, userId } from './upstreams.ts'
+import { caller, userId } from './upstreams.ts'
 
 /** More resets than nghttp2 and the product allow to a peer without the credential. */
 const cancelled = 1500

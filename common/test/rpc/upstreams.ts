@@ -1,7 +1,7 @@
 /** Instances of session-svc with handlers of a test, and a client that calls them as the services do. */
 
 import type { Socket } from 'node:net'
-import { ConnectError, createClient, type ServiceImpl } from '@connectrpc/connect'
+import { createClient, type ServiceImpl } from '@connectrpc/connect'
 import { Registry } from '@prometheus-io/client'
 import type { Test } from 'tap'
 import { rpcClientMetrics } from '#common/ops/metrics.ts'
@@ -57,10 +57,4 @@ export function caller(...ports: number[]) {
   }
 }
 
-/** The code of the error of a call; undefined if it succeeded. */
-export const codeOf = (call: Promise<unknown>) =>
-  call.then(
-    () => undefined,
-    (error) => ConnectError.from(error).code
-  )
 export const userId = '01a20865-c3ab-7767-969e-45618cbf1309'

@@ -5,7 +5,8 @@ import { Code } from '@connectrpc/connect'
 import t, { type Test } from 'tap'
 import { unavailable } from '#common/errors/connect-errors.ts'
 import { newTrace } from '#common/ops/trace.ts'
-import { batchesByHand, batchesOver, codeOf, sessionOf, turns, userOrKind } from './batches.ts'
+import { codeOf } from '#common/testing/code-of.ts'
+import { batchesByHand, batchesOver, sessionOf, turns, userOrKind } from './batches.ts'
 
 /** Stops the timers; `mock.timers.tick` advances them. */
 function stopTimers(t: Test): void {

@@ -2,7 +2,7 @@
 
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { create, type MessageInitShape } from '@bufbuild/protobuf'
-import { ConnectError, createClient, createRouterTransport, type Interceptor } from '@connectrpc/connect'
+import { createClient, createRouterTransport, type Interceptor } from '@connectrpc/connect'
 import { newTrace } from '#common/ops/trace.ts'
 import { traceKey } from '#common/rpc/call-context.ts'
 import {
@@ -30,13 +30,6 @@ export const sessionOf = (userId: string) => ({
 /** The user of a valid session, or the kind of another outcome. */
 export const userOrKind = (outcome: ValidationOutcome) =>
   outcome.kind === 'valid' ? outcome.session.userId : outcome.kind
-
-/** The code with which a promise rejects. */
-export const codeOf = (work: Promise<unknown>) =>
-  work.then(
-    () => undefined,
-    (error) => ConnectError.from(error).code
-  )
 
 export async function turns(count: number): Promise<void> {
   for (let turn = 0; turn < count; turn += 1) await nextTurn()

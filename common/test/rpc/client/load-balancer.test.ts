@@ -2,7 +2,7 @@
 
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Code, ConnectError, createClient } from '@connectrpc/connect'
+import { Code, createClient } from '@connectrpc/connect'
 import { Registry } from '@prometheus-io/client'
 import t, { type Test } from 'tap'
 import { rpcClientMetrics } from '#common/ops/metrics.ts'
@@ -10,6 +10,7 @@ import type { Readiness } from '#common/ops/readiness.ts'
 import { probeHealth } from '#common/rpc/client/health-probe.ts'
 import { createRpcTransport } from '#common/rpc/client/transport.ts'
 import { buildRpcServer } from '#common/rpc/server/server.ts'
+import { codeOf } from '#common/testing/code-of.ts'
 import { alwaysReady, silentLog, testRpc } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
 import { file_session_v1_session, SessionService } from '#gen/session/v1/session_pb.ts'
@@ -52,19 +53,13 @@ async function instance(
   return { calls, kill, port: (app.server.address() as { port: number }).port }
 }
 
-/** The way of another service to instances on these ports. */
+/** A client of instances on these ports. */
 function caller(...ports: number[]) {
   const registry = new Registry()
   const urls = ports.map((port) => `http://127.0.0.1:${port}`)
   const transport = createRpcTransport({ name: 'session-svc', urls, rpc: testRpc }, rpcClientMetrics(registry))
   return { transport, client: createClient(SessionService, transport), metrics: () => registry.metrics() }
 }
-
-const codeOf = (call: Promise<unknown>) =>
-  call.then(
-    () => 'ok',
-    (error) => Code[ConnectError.from(error).code]
-  )
 
 t.test('sends a third of the calls to each of three instances', async (t) => {
   const instances = await Promise.all([instance(t), instance(t), instance(t)])
@@ -93,8 +88,8 @@ t.test('prefers instances with fewer outstanding calls to an unresponsive one', 
     return count
   })
   const total = (await Promise.all(answered)).reduce((sum, count) => sum + count, 0)
-  t.ok(total > 20, `${total} answers by way of the other`)
-  t.equal(hanging.calls.validated, 1, 'while one is under way there it gets no other')
+  t.ok(total > 20, `${total} answers by the other`)
+  t.equal(hanging.calls.validated, 1, 'while it has an outstanding call, it gets no other')
 })
 
 t.test('fails no idempotent call when an instance dies, and balances over it again later', async (t) => {
@@ -102,12 +97,12 @@ t.test('fails no idempotent call when an instance dies, and balances over it aga
   const { client, metrics } = caller(stays.port, dies.port)
   for (let call = 0; call < 200; call += 1) await client.validateSessions({})
   await dies.kill()
-  for (let call = 0; call < 100; call += 1) t.equal(await codeOf(client.validateSessions({})), 'ok')
-  while (!(await metrics()).includes('rpc_client_breaker_state{upstream="session-svc/2"} 1')) {
-    t.equal(await codeOf(client.validateSessions({})), 'ok')
-    await sleep(20)
-  }
-  for (let call = 0; call < 100; call += 1) t.equal(await codeOf(client.createSession({})), 'ok', 'it is left out')
+  for (let call = 0; call < 100; call += 1) t.equal(await codeOf(client.validateSessions({})), undefined)
+  await until('the breaker of the instance is open', async () => {
+    t.equal(await codeOf(client.validateSessions({})), undefined)
+    return (await metrics()).includes('rpc_client_breaker_state{upstream="session-svc/2"} 1')
+  })
+  for (let call = 0; call < 100; call += 1) t.equal(await codeOf(client.createSession({})), undefined, 'it is left out')
   const back = await instance(t, dies.port)
   await until('the instance gets calls again', async () => {
     await client.validateSessions({})
@@ -125,7 +120,7 @@ t.test('fails calls fast when all instances are down', async (t) => {
   await probeHealth(transport)()
   for (const { kill } of instances) await kill()
   for (let call = 0; call < 40; call += 1) {
-    t.match(await codeOf(client.validateSessions({})), /Unavailable|DeadlineExceeded/)
+    t.match(Code[(await codeOf(client.validateSessions({}))) ?? 0], /Unavailable|DeadlineExceeded/)
     await sleep(20)
   }
   const refused = async () =>
@@ -134,7 +129,7 @@ t.test('fails calls fast when all instances are down', async (t) => {
       0
     )
   const before = await refused()
-  for (let call = 0; call < 100; call += 1) t.equal(await codeOf(client.validateSessions({})), 'Unavailable')
+  for (let call = 0; call < 100; call += 1) t.equal(await codeOf(client.validateSessions({})), Code.Unavailable)
   t.ok((await refused()) >= before + 100, 'none of them was sent')
   await t.rejects(probeHealth(transport)())
 })
@@ -163,11 +158,16 @@ t.test('calls an instance that is not serving only if there is no other', async 
   const { client, transport } = caller(stops.port, stays.port)
   isReady = false
   await probeHealth(transport)()
-  await sleep(50)
+  await until('the instance that stops gets no calls', async () => {
+    const before = stops.calls.created
+    for (let call = 0; call < 2; call += 1) await client.createSession({})
+    return stops.calls.created === before
+  })
+  const before = { stops: stops.calls.created, stays: stays.calls.created }
   for (let call = 0; call < 20; call += 1) await client.createSession({})
-  t.equal(stays.calls.created, 20)
+  t.equal(stays.calls.created - before.stays, 20)
   await stays.kill()
   await probeHealth(transport)().catch(() => {})
-  t.equal(await codeOf(client.createSession({})), 'ok')
-  t.equal(stops.calls.created, 1)
+  t.equal(await codeOf(client.createSession({})), undefined)
+  t.equal(stops.calls.created - before.stops, 1)
 })

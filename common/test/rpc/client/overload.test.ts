@@ -4,7 +4,8 @@ import { Code, ConnectError, type UnaryRequest, type UnaryResponse } from '@conn
 import t from 'tap'
 import { overloaded, retryAfterSeconds } from '#common/errors/connect-errors.ts'
 import { overloadCooldown } from '#common/rpc/client/overload.ts'
-import { caller, codeOf, serve, userId } from '#common/test/rpc/upstreams.ts'
+import { caller, serve, userId } from '#common/test/rpc/upstreams.ts'
+import { codeOf } from '#common/testing/code-of.ts'
 import { createTestClock } from '#common/testing/test-clock.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 

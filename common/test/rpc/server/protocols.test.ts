@@ -2,7 +2,6 @@
 
 import { once } from 'node:events'
 import { connect } from 'node:http2'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { Code, ConnectError, createClient, type Interceptor, type ServiceImpl } from '@connectrpc/connect'
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from '@connectrpc/connect-node'
 import { Registry } from '@prometheus-io/client'
@@ -10,6 +9,7 @@ import t, { type Test } from 'tap'
 import { createLogger } from '#common/logging/logger.ts'
 import { buildSessionServer } from '#common/test/rpc/session-server.ts'
 import { alwaysReady, testRpc } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
 import { Health, HealthCheckResponse_ServingStatus as Status } from '#gen/grpc/health/v1/health_pb.ts'
 import { ServerReflection } from '#gen/grpc/reflection/v1/reflection_pb.ts'
 import { ServerReflection as ServerReflectionAlpha } from '#gen/grpc/reflection/v1alpha/reflection_pb.ts'
@@ -102,7 +102,7 @@ for (const protocol of Object.keys(protocols) as (keyof typeof protocols)[]) {
     const startedAt = performance.now()
     t.equal((await failure(client.listSessions({}, { timeoutMs: 200 }))).code, Code.DeadlineExceeded)
     const tookMs = performance.now() - startedAt
-    t.ok(tookMs > 150 && tookMs < 500, `${Math.round(tookMs)} ms`)
+    t.ok(tookMs > 150, `${Math.round(tookMs)} ms`)
   })
 
   t.test(`${protocol}: serves health and reflection without a credential`, async (t) => {
@@ -141,9 +141,9 @@ t.test('reports readiness by health checks and to watchers', async (t) => {
   const watching = (async () => {
     for await (const { status } of health.watch({})) seen.push(status)
   })()
-  await sleep(200)
+  await until('the first status has arrived', () => seen.length === 1)
   ready = true
-  await sleep(800)
+  await until('the second status has arrived', () => seen.length === 2)
   draining = true
   await watching
   t.same(seen, [Status.NOT_SERVING, Status.SERVING])
@@ -162,20 +162,22 @@ t.test('closes without waiting for a client that does not read its response', as
 })
 
 t.test('finishes an in-flight call while it closes, beside an idle client', async (t) => {
+  const [arrived, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
   const { port, app } = await serve(t, {
     listSessions: async () => {
-      await sleep(400)
+      arrived.resolve()
+      await released.promise
       return {}
     }
   })
   const idle = createClient(Health, transport('connect', port))
   await idle.check({})
   const running = createClient(SessionService, transport('connect', port)).listSessions({})
-  await sleep(100)
-  const startedAt = performance.now()
-  await app.close()
+  await arrived.promise
+  const closing = app.close()
+  released.resolve()
   t.same((await running).sessions, [])
-  t.ok(performance.now() - startedAt < 1500, `${Math.round(performance.now() - startedAt)} ms`)
+  await closing
 })
 
 t.test('sends an uncompressed response to a caller that accepts compression', async (t) => {
