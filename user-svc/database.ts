@@ -1,6 +1,7 @@
 /** user-svc's connection pool: every wait for PostgreSQL has a deadline, and unresponsive connections are closed. */
 
 import pg from 'pg'
+import { postgresTimeout } from '#common/errors/driver-errors.ts'
 import { withinMs } from '#common/time/timeout.ts'
 import { drizzle } from './drizzle.ts'
 import { poolClient } from './postgres-client.ts'
@@ -19,8 +20,6 @@ export const keepAlive = { keepAlive: true, keepAliveInitialDelayMillis: 10_000 
 
 // idle_session_timeout, and a backend that the operator terminated
 const endedWhileIdle = new Set<unknown>(['57P05', '57P01'])
-// node-postgres 8.23 gives this error no code.
-const queryTimeoutMessage = 'Query read timeout'
 
 /**
  * Creates a pool that opens connections on demand (or by `warmUp`) and keeps them. A statement is cancelled after
@@ -53,7 +52,7 @@ export function connectDatabase(
       return await queryOnce(...args)
     } catch (error) {
       const { code, message } = error as { code?: unknown; message?: unknown }
-      if (message === queryTimeoutMessage) evictIdle()
+      if (message === postgresTimeout) evictIdle()
       // The server ended an idle connection before it read the statement.
       if (endedWhileIdle.has(code)) return queryOnce(...args)
       throw error

@@ -21,7 +21,8 @@ const postgresNotSent = new Set([
   'Cannot use a pool after calling end on the pool'
 ])
 const postgresLost = new Set(['Connection terminated unexpectedly', 'Connection terminated'])
-const postgresTimeout = 'Query read timeout'
+/** The message of node-postgres 8.23, which gives this error no code. */
+export const postgresTimeout = 'Query read timeout'
 
 /** The message of an error that node-postgres gives no code: a constant, without parts of a statement or a URL. */
 export function driverMessage(error: unknown): string | undefined {

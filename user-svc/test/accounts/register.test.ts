@@ -43,6 +43,16 @@ t.test('of concurrent registrations of one address one succeeds, and the others 
   await until('the other sessions have ended', () => sessions.live.size === 1)
 })
 
+t.test('an insert that fails leaves neither an account nor a session', async (t) => {
+  await sql`alter table users add constraint fails check (email not like '%@fails.example')`
+  t.teardown(() => sql`alter table users drop constraint fails`)
+  const before = sessions.live.size
+  const error = await rejection(client.registerAndLogin({ email: 'ada@fails.example', password }))
+  t.equal(error.code, Code.Internal)
+  await until('the session has ended', () => sessions.live.size === before)
+  t.equal((await sql`select * from users where email = 'ada@fails.example'`).length, 0)
+})
+
 t.test('rejects a taken address without hashing', async (t) => {
   const email = newAddress()
   await client.registerAndLogin({ email, password })
