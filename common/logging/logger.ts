@@ -24,7 +24,7 @@ export type Logger = Omit<PinoLogger, LogMethod> & Record<LogMethod, (fields: Lo
 type LogMethod = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'
 
 /** Takes the lines of a log. */
-interface LogDestination {
+export interface LogDestination {
   /**
    * @param line one line with its line end
    * @param level as pino counts: 30 is `info`

@@ -9,12 +9,12 @@ import { isFull, makeWritable } from '#common/config/writable-directory.ts'
 import type { KafkaOptions } from '#common/kafka/client.ts'
 import { sourceStaleMs } from '#common/logging/spool/layout.ts'
 import { type ShipperThread, startShipperThread } from '#common/logging/spool/shipper-thread.ts'
-import type { ShipperReport } from '#common/logging/spool/shipper-worker.ts'
-import { type DropReason, openSpool, type SpoolEvents } from '#common/logging/spool/spool.ts'
+import type { ShipperData, ShipperReport } from '#common/logging/spool/shipper-worker.ts'
+import { type DropReason, openSpool, type Spool, type SpoolEvents } from '#common/logging/spool/spool.ts'
 import { ProbeError } from '#common/ops/probe.ts'
 import type { Dependency } from '#common/ops/readiness.ts'
 import { acquireLease, type Lease, leaseFile, renewMs } from '#common/process/directory-lease.ts'
-import { createLogger, type Logger } from './logger.ts'
+import { createLogger, type LogDestination, type Logger } from './logger.ts'
 
 /** The sections of the configuration that the log of a service reads. */
 export interface ServiceLogConfig {
@@ -45,63 +45,75 @@ const dropReasons = ['disk', 'too_long', 'too_large', 'spool_full', 'torn'] sati
  */
 export function openServiceLog(service: string, config: ServiceLogConfig, registry: Registry): ServiceLog {
   const instance = `${hostname().replaceAll(/[^\w.-]/g, '-')}-${randomUUID().slice(0, 8)}`
+  const { kafka } = config
   const { level, stdout, spool: options } = config.log
+  const { maxBytes } = options
   const serviceDirectory = join(resolve(options.directory), service)
   const directory = join(serviceDirectory, instance)
   makeWritable('log.spool.directory', options.directory, directory)
   const metrics = logMetrics(registry)
-  const retains = config.kafka.enabled === false
+  const retains = kafka.enabled === false
   // Without Kafka the buffer fills up by design: removals at its limit do not count as loss.
-  if (!retains) spoolLimitMetric(registry).set(options.maxBytes)
+  if (!retains) spoolLimitMetric(registry).set(maxBytes)
   const lease = ownLease(directory)
-
-  const segmentMs = retains ? keptSegmentMs : Number.POSITIVE_INFINITY
   const spoolEvents: SpoolEvents = {
     dropped: (count, reason) => metrics.dropped.inc({ reason }, count),
-    disk(error) {
-      const fields = { event: error ? 'log_disk_failed' : 'log_disk_works', ...(error && { err: error }) }
-      // Later, because the spool is in the middle of a write.
-      setImmediate(() =>
-        log[error ? 'error' : 'warn'](
-          fields,
-          error ? 'the disk buffer failed, dropping log lines' : 'the disk buffer works again'
-        )
-      )
+    // Later, because the spool is in the middle of a write.
+    disk: (error) => void setImmediate(() => logDiskChange(log, error))
+  }
+  const segmentMs = retains ? keptSegmentMs : Number.POSITIVE_INFINITY
+  const spool = openSpool(directory, segmentBytes(maxBytes), spoolEvents, segmentMs)
+  const log = createLogger(service, level, withConsole(spool, stdout), instance)
+  process.on('exit', spool.flush)
+  const renewal = keepRenewing(lease, log)
+  const data: ShipperData = { service, instance, directory: serviceDirectory, maxBytes, kafka, retains }
+  const shipping = createShipping(data, metrics, log)
+
+  return {
+    log,
+    dependencies: kafka.brokers.length > 0 ? [{ name: 'kafka', required: 'never', probe: shipping.probe }] : [],
+    startShipping: shipping.start,
+    async close(withinMs) {
+      spool.close()
+      clearInterval(renewal)
+      await shipping.end(withinMs)
+      lease?.release()
     }
   }
-  const spool = openSpool(directory, segmentBytes(options.maxBytes), spoolEvents, segmentMs)
+}
+
+function logDiskChange(log: Logger, err: Error | undefined): void {
+  if (err) log.error({ event: 'log_disk_failed', err }, 'the disk buffer failed, dropping log lines')
+  else log.warn({ event: 'log_disk_works' }, 'the disk buffer works again')
+}
+
+/** Writes all lines to the spool, and lines of the level `stdout` or above also to standard output. */
+function withConsole(spool: Spool, stdout: string): LogDestination {
   const console = pino.destination({ fd: 1, sync: true })
   const consoleLevel = pino.levels.values[stdout] ?? Number.POSITIVE_INFINITY
-  const output = {
-    write(line: string, severity: number) {
+  return {
+    write(line, severity) {
       spool.write(line)
       if (severity >= consoleLevel) console.write(line)
     }
   }
-  const log = createLogger(service, level, output, instance)
-  process.on('exit', spool.flush)
+}
+
+function keepRenewing(lease: Lease | undefined, log: Logger): NodeJS.Timeout {
   let isOwned = true
-  const renewal = setInterval(() => {
+  function onInterval(): void {
     const isRenewed = lease?.renew() ?? true
     if (isOwned && !isRenewed) log.error({ event: 'log_buffer_lost' }, 'another process took over the disk buffer')
     isOwned = isRenewed
-  }, renewMs).unref()
+  }
+  return setInterval(onInterval, renewMs).unref()
+}
 
+/** The shipper, whose reports become metrics, log lines and the readiness of the brokers. */
+function createShipping(data: ShipperData, metrics: ReturnType<typeof logMetrics>, log: Logger) {
   let shipper: ShipperThread | undefined
   let brokers: string | undefined
-  let shippingDisk: string | undefined
-
-  function startShipping(): void {
-    const { maxBytes } = options
-    const { kafka } = config
-    shipper = startShipperThread(
-      { service, instance, directory: serviceDirectory, maxBytes, kafka, retains },
-      {
-        reported: onReport,
-        failed: (err) => log.error({ event: 'log_shipper_failed', err }, 'the log shipper failed, restarting it')
-      }
-    )
-  }
+  let disk: string | undefined
 
   function onReport(report: ShipperReport): void {
     brokers = report.brokers
@@ -111,28 +123,24 @@ export function openServiceLog(service: string, config: ServiceLogConfig, regist
       metrics.dropped.inc({ reason }, count)
       log.warn({ event: 'log_lines_dropped', reason, count }, 'dropped log lines')
     }
-    if (report.disk !== undefined && report.disk !== shippingDisk) {
+    if (report.disk !== undefined && report.disk !== disk) {
       log.error({ event: 'log_disk_failed', reason: report.disk }, 'failed to write the shipping position')
     }
-    shippingDisk = report.disk
+    disk = report.disk
   }
 
-  async function close(withinMs: number): Promise<void> {
-    spool.close()
-    clearInterval(renewal)
-    await shipper?.end(withinMs)
-    lease?.release()
-  }
-
-  async function probe(): Promise<void> {
-    if (brokers !== undefined) throw new ProbeError(brokers)
+  function onFailure(err: Error): void {
+    log.error({ event: 'log_shipper_failed', err }, 'the log shipper failed, restarting it')
   }
 
   return {
-    log,
-    dependencies: config.kafka.brokers.length > 0 ? [{ name: 'kafka', required: 'never', probe }] : [],
-    startShipping,
-    close
+    start() {
+      shipper = startShipperThread(data, { reported: onReport, failed: onFailure })
+    },
+    end: async (withinMs: number) => shipper?.end(withinMs),
+    async probe() {
+      if (brokers !== undefined) throw new ProbeError(brokers)
+    }
   }
 }
 
