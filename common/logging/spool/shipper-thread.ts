@@ -1,6 +1,8 @@
 /** Runs the shipper in a worker thread, and restarts it when it fails. */
 
 import { Worker } from 'node:worker_threads'
+import { backoffMs } from '#common/time/backoff.ts'
+import { type Clock, systemClock } from '#common/time/clock.ts'
 import type { EndRequest, ShipperData, ShipperReport } from './shipper-worker.ts'
 
 /** A running shipper. */
@@ -9,14 +11,15 @@ export interface ShipperThread {
   end(withinMs: number): Promise<void>
 }
 
-const [firstRestartMs, lastRestartMs] = [1000, 30_000]
+const restartBackoff = { baseMs: 1000, capMs: 30_000 }
 
 export function startShipperThread(
   data: ShipperData,
-  events: { reported(report: ShipperReport): void; failed(error: Error): void }
+  events: { reported(report: ShipperReport): void; failed(error: Error): void },
+  clock: Clock = systemClock
 ): ShipperThread {
   let worker: Worker | undefined
-  let restartMs = firstRestartMs
+  let failures = 0
   let ending = false
 
   function start(): void {
@@ -28,16 +31,20 @@ export function startShipperThread(
     })
     worker.unref()
     worker.on('message', (report: ShipperReport) => {
-      restartMs = firstRestartMs
+      failures = 0
       events.reported(report)
     })
     worker.on('error', events.failed)
-    worker.on('exit', () => {
-      worker = undefined
-      if (ending) return
-      setTimeout(start, restartMs).unref()
-      restartMs = Math.min(restartMs * 2, lastRestartMs)
-    })
+    worker.on('exit', onExit)
+  }
+
+  async function onExit(): Promise<void> {
+    worker = undefined
+    if (ending) return
+    const restartMs = backoffMs(failures, restartBackoff)
+    failures += 1
+    await clock.sleep(restartMs, undefined, true)
+    if (!ending) start()
   }
 
   start()
