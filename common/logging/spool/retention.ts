@@ -1,6 +1,8 @@
 /** Retention of the log in the disk buffer, without Kafka. */
 
+import { rmSync, statSync } from 'node:fs'
 import type { Lease } from '#common/process/directory-lease.ts'
+import { listSegments } from './layout.ts'
 import type { Source } from './source.ts'
 
 /**
@@ -10,11 +12,18 @@ import type { Source } from './source.ts'
 export function removeOldest(own: Source, adopted: Map<Source, Lease>, maxBytes: number): void {
   const sources = () => [own, ...adopted.keys()]
   const heldBytes = () => sources().reduce((sum, source) => sum + source.bytes(), 0)
-  const age = (source: Source) => source.oldestAt() ?? Number.POSITIVE_INFINITY
   while (heldBytes() > maxBytes) {
-    const oldestFirst = sources().sort((a, b) => age(a) - age(b))
-    const removed = oldestFirst.find((source) => source.removeOldest(source === own))
-    if (removed === undefined) return
-    if (removed !== own && removed.oldestAt() === undefined && adopted.delete(removed)) removed.remove()
+    const oldestOfEach = sources().flatMap((source) => oldestSegment(source, source === own))
+    const [oldest] = oldestOfEach.sort((a, b) => a.writtenAt - b.writtenAt)
+    if (oldest === undefined) return
+    rmSync(oldest.path, { force: true })
+    if (oldest.isLast && adopted.delete(oldest.source)) oldest.source.remove()
   }
+}
+
+function oldestSegment(source: Source, keepsLast: boolean) {
+  const [oldest, following] = listSegments(source.directory)
+  if (oldest === undefined || (keepsLast && following === undefined)) return []
+  const writtenAt = statSync(oldest.path, { throwIfNoEntry: false })?.mtimeMs ?? 0
+  return [{ source, path: oldest.path, isLast: following === undefined, writtenAt }]
 }
