@@ -1,5 +1,6 @@
 /** The filters of `make logs`: the variables TRACE, SERVICE, LEVEL, SINCE and FOLLOW. */
 
+import { durationMs } from '#common/config/keys.ts'
 import { ConfigError } from '#common/config/load.ts'
 import { logLevels } from '#common/config/shared-sections.ts'
 
@@ -9,7 +10,6 @@ export type Query = ReturnType<typeof readQuery>
 /** The parsed JSON object of a line. */
 export type Fields = Record<string, unknown>
 
-const unitMs: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 const isoTime = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$/i
 const traceForms = /^(?:[0-9a-f]{2}-)?([0-9a-f]{32})(?:-[0-9a-f]{16}-[0-9a-f]{2})?$/
 
@@ -58,8 +58,9 @@ function levelIndex(level: string): number | undefined {
 }
 
 function parseSince(text: string, nowMs: number): number | undefined {
-  const [, count, unit] = /^(\d{1,9})([smhd])$/.exec(text) ?? []
-  if (unit !== undefined) return nowMs - Number(count) * (unitMs[unit] as number)
+  // A number alone is rejected: the configuration reads it as seconds, but a reader of logs may mean minutes.
+  const spanMs = /[a-z]$/.test(text) ? durationMs(text) : undefined
+  if (spanMs !== undefined) return nowMs - spanMs
   // JavaScript takes a date alone as UTC, a date with a time as local.
   const ms = isoTime.test(text) ? Date.parse(text.length === 10 ? `${text}T00:00` : text) : Number.NaN
   return Number.isNaN(ms) ? undefined : ms

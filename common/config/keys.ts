@@ -38,7 +38,8 @@ function splitList(text: string): string[] {
 
 const unitMs: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
-function durationMs(text: string): number | undefined {
+/** The milliseconds of a duration; undefined if the text is not one. */
+export function durationMs(text: string): number | undefined {
   const [, count, unit = 's'] = /^\s*(\d{1,9})(ms|s|m|h|d)?\s*$/.exec(text) ?? []
   return count === undefined ? undefined : Number(count) * (unitMs[unit] as number)
 }
