@@ -3,12 +3,12 @@
 import type { Logger } from '#common/logging/logger.ts'
 import { type Clock, systemClock } from '#common/time/clock.ts'
 import { createPartitions, type PartitionsOptions } from './assigned-partitions.ts'
-import type { BatchCounts } from './batch.ts'
 import { createDiskState } from './disk-state.ts'
 import type { GroupHandler } from './group-handler.ts'
 import { createNameClock } from './line-file.ts'
 import type { SinkMetrics } from './metrics.ts'
 import { createProgress } from './progress.ts'
+import type { BatchCounts } from './record-batch.ts'
 
 interface CollectorOptions extends PartitionsOptions {
   metrics: SinkMetrics

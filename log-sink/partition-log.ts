@@ -1,7 +1,6 @@
 /** The collected lines of one partition. A batch is made durable, then committed; without a commit, recovery removes it. */
 
 import { mkdir } from 'node:fs/promises'
-import { type BatchCounts, readBatch } from './batch.ts'
 import { type Checkpoint, type Committed, encodeCommit, type FileMark } from './checkpoint.ts'
 import { writeCheckpoint } from './checkpoint-files.ts'
 import type { BatchControl } from './group-handler.ts'
@@ -16,6 +15,7 @@ import {
   reopenFile
 } from './line-file.ts'
 import { observeNames, recoverPartition, startingCheckpoint } from './partition-recovery.ts'
+import { type BatchCounts, readRecordBatch } from './record-batch.ts'
 import type { LogRecord } from './records.ts'
 
 /** The options of a partition log. */
@@ -65,7 +65,7 @@ export async function openPartition(options: PartitionOptions, committed: Commit
         await commit(first.offset, encodeCommit(state))
         isCommitted = true
       }
-      const batch = readBatch(records, state.positions, options)
+      const batch = readRecordBatch(records, state.positions, options)
       await appender.append('lines', batch.lines)
       await appender.append('dead-letters', batch.deadLetters)
       const checkpoint: Checkpoint = {

@@ -16,7 +16,8 @@ export interface Entry {
   place: string
 }
 
-interface LogFile extends Omit<Entry, 'line'> {
+/** How far a file is read. */
+interface FileCursor extends Omit<Entry, 'line'> {
   /** The (uncompressed) bytes that are read; infinite once a compressed file is read. */
   offset: number
 }
@@ -53,7 +54,7 @@ export function listLogFiles(directory: string, onProblem: OnProblem): string[][
 
 /** A reader that remembers its offset in each file, and the services of all lines that it parsed. */
 export function createReader(query: Query, onProblem: OnProblem) {
-  const files = new Map<string, LogFile>()
+  const files = new Map<string, FileCursor>()
   const services = new Set<string>()
   // A search in raw bytes is many times faster than JSON.parse. Foreign producers may write ids in upper case.
   const needles = query.traceId === undefined ? [''] : [query.traceId, query.traceId.toUpperCase()]
@@ -79,7 +80,7 @@ export function createReader(query: Query, onProblem: OnProblem) {
     return undefined
   }
 
-  async function* read(file: LogFile, name: string, handle: FileHandle): Entries {
+  async function* read(file: FileCursor, name: string, handle: FileHandle): Entries {
     const isCompressed = name.endsWith('.gz')
     const bytes = handle.createReadStream({ start: isCompressed ? 0 : file.offset, highWaterMark: blockBytes })
     const blocks = isCompressed ? pipeline(bytes, createGunzip({ chunkSize: blockBytes }), () => {}) : bytes
@@ -94,7 +95,7 @@ export function createReader(query: Query, onProblem: OnProblem) {
     if (isCompressed) file.offset = Number.POSITIVE_INFINITY
   }
 
-  function select(lines: Buffer, file: LogFile): Entry[] {
+  function select(lines: Buffer, file: FileCursor): Entry[] {
     const entries: Entry[] = []
     for (let start = 0, end = 0; start < lines.length; start = end) {
       end = lines.indexOf(lineFeed, start) + 1

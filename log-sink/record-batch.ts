@@ -4,7 +4,7 @@ import { type Positions, type PositionTracker, trackPositions } from './position
 import { type LogRecord, linesOf, originOf } from './records.ts'
 
 /** The content of a batch, ready to be appended. */
-export interface Batch {
+export interface RecordBatch {
   lines: Buffer[]
   deadLetters: Buffer[]
   /** The positions after the batch. */
@@ -29,7 +29,7 @@ const lineEnd = Buffer.from('\n')
 const maxDeadLetterBytes = 65_536
 
 /** Reads the records of a partition that follow `positions`. */
-export function readBatch(records: LogRecord[], positions: Positions, place: Place): Batch {
+export function readRecordBatch(records: LogRecord[], positions: Positions, place: Place): RecordBatch {
   const tracker = trackPositions(positions)
   const lines: Buffer[] = []
   const deadLetters: Buffer[] = []
