@@ -25,7 +25,8 @@ interface MembershipParts {
 }
 
 const heartbeatMs = 1000
-// kafkajs 2.2.4 fetches on without an error when its topic is deleted. No upstream issue known.
+// kafkajs 2.2.4 fetches on without an error when its topic is deleted. No upstream issue known. Remove when the consumer
+// emits CRASH with UNKNOWN_TOPIC_OR_PARTITION.
 const topicCheckMs = 5000
 const commitRetryMs = 200
 const commitTimeoutMs = 60_000

@@ -104,7 +104,8 @@ export interface Sender {
   close(): Promise<void>
 }
 
-// Above the timeouts of kafkajs 2.2.4, which do not apply in every state of a connection. No upstream issue known.
+// Above the timeouts of kafkajs 2.2.4, which do not apply in every state of a connection. No upstream issue known. Remove
+// when connect() and send() of a producer settle within connectionTimeout and requestTimeout in all states.
 const connectMs = 8000
 const sendMs = 20_000
 // The brokers set the time of a record: they reject a timestamp that is far in the future
