@@ -87,9 +87,13 @@ export function createSink({ kafka, log, registry }: SinkParts, options: SinkOpt
 
   async function waitForLease(): Promise<void> {
     while (!stop.signal.aborted) {
-      lease = acquireLease(leaseFile(directory), leaseStaleMs)
-      if (lease) return
-      failure = `another process owns the folder ${name}: give each sink its own name (logSink.name)`
+      try {
+        lease = acquireLease(leaseFile(directory), leaseStaleMs)
+        if (lease) return
+        failure = `another process owns the folder ${name}: give each sink its own name (logSink.name)`
+      } catch (error) {
+        failure = `the folder ${name} is unusable (${(error as NodeJS.ErrnoException).code})`
+      }
       await sleep(leaseRetryMs, undefined, { signal: stop.signal }).catch(() => {})
     }
   }
