@@ -56,8 +56,10 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
   if (options.docs) await describeRoutes(app)
 
   const users = createClient(UserService, parts.userSvc)
-  const checkSession = requireSession(createValidationBatcher(createClient(SessionService, parts.sessionSvc)))
-  accountRoutes(app, { users, checkSession, ...options })
-  sessionRoutes(app, { users, checkSession, ...options })
+  const sessions = createClient(SessionService, parts.sessionSvc)
+  const checkSession = requireSession(createValidationBatcher(sessions))
+  const routeParts = { users, sessions, checkSession, ...options }
+  accountRoutes(app, routeParts)
+  sessionRoutes(app, routeParts)
   return app
 }

@@ -13,10 +13,15 @@ import type { SessionRedis } from './scripts.ts'
 import type { SessionRules } from './session-types.ts'
 import { createSessions } from './sessions.ts'
 
-const writes = new Set(['CreateSession', 'DeleteSession', 'DeleteUserSessions'])
-
-function needs({ name }: DescMethod): string[] {
-  return writes.has(name) ? [readDependency, writeDependency] : [readDependency]
+const read = [readDependency]
+const write = [readDependency, writeDependency]
+const needsOf: Record<keyof typeof SessionService.method, string[]> = {
+  createSession: write,
+  validateSession: read,
+  validateSessions: read,
+  deleteSession: write,
+  deleteUserSessions: write,
+  listSessions: read
 }
 
 interface SessionAppParts {
@@ -33,7 +38,7 @@ export function buildApp(parts: SessionAppParts, options: { session: SessionRule
     ...parts,
     rpc: options.rpc,
     services: [SessionService],
-    needs,
+    needs: ({ localName }: DescMethod) => needsOf[localName as keyof typeof needsOf] ?? read,
     files: [file_session_v1_session],
     routes: (router) => serveSessions(router, { sessions, metrics, log: parts.log })
   })

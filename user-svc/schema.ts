@@ -58,7 +58,7 @@ export const topics = pgTable('topics', {
 
 /**
  * The effect of an account's deletion on a table. `erased`: the statement in accounts/delete-account.ts deletes the rows
- * of the account, itself or by a cascade. `kept`: the rows stay, for a reason; they may hold the user id only if declared.
+ * of the account, itself or by a cascade. `kept`: the rows stay, for the stated reason; `holdsUserId` states whether they contain the user id.
  */
 type EffectOfDeletion =
   | { effect: 'erased'; userIdColumn: string }

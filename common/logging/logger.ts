@@ -20,7 +20,9 @@ const fieldNames: ReadonlySet<string> = new Set(
 )
 
 /** Writes lines about one request, or about the service itself. */
-export type Logger = Omit<PinoLogger, LogMethod> & Record<LogMethod, (fields: LogFields, msg: string) => void>
+export type Logger = Omit<PinoLogger, LogMethod> & Record<LogMethod, Write>
+/** Without the second part, TypeScript would accept unknown fields of a variable. */
+type Write = <F extends LogFields>(fields: F & Record<Exclude<keyof F, keyof LogFields>, never>, msg: string) => void
 type LogMethod = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'
 
 /** Takes the lines of a log. */

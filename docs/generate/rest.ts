@@ -35,7 +35,12 @@ function routesOf({ paths }: OpenApi) {
   return Object.entries(paths).flatMap(([path, methods]) =>
     Object.entries(methods)
       .filter(([method]) => method !== 'head')
-      .map(([method, operation]) => ({ name: `${method.toUpperCase()} ${path}`, operation }))
+      .map(([method, operation]) => {
+        const name = `${method.toUpperCase()} ${path}`
+        if (!operation.summary || !operation.description)
+          throw new Error(`${name} has no schema with summary and description`)
+        return { name, operation }
+      })
   )
 }
 

@@ -83,6 +83,7 @@ async function registeredRoutes(): Promise<RouteOptions[]> {
 }
 
 function routeOf({ method, url, config, schema, onRequest }: RouteOptions): Route {
+  if (schema === undefined) throw new Error(`${method} ${url} has no schema`)
   const declared = Object.keys(schema?.response ?? {}).map(Number)
   const [success = 0, ...problems] = declared.filter((status) => status > 0)
   const { properties } = (schema?.body ?? {}) as Partial<Body>

@@ -67,7 +67,7 @@ t.test('declares every route of the product, with the problems that its kind can
   t.same(
     described.map(([path, method]) => `${method.toUpperCase()} ${path}`).sort(),
     routes.map(({ name }) => name).sort(),
-    'a route without a budget is none of the product'
+    'each route needs `config.budgetMs`, a key of `gateway.budgets` in gateway/config.ts'
   )
   for (const { name, method, payload, needsToken, problems } of routes) {
     const kinds = [
@@ -100,7 +100,11 @@ t.test('has examples of bodies and responses that fit their schemas', async (t) 
     if (schema.type !== 'object' && schema.type !== 'array' && !where.includes('problem')) {
       const examples = schema.examples ?? (schema.example === undefined ? [] : [schema.example])
       t.ok(examples.length > 0, `${where} has an example`)
-      t.ok(examples.every((example) => typeof example === schema.type))
+      const type = schema.type === 'integer' ? 'number' : schema.type
+      t.ok(
+        examples.every((example) => typeof example === type),
+        `${where}: the examples have the type of the schema`
+      )
     }
   }
   for (const [path, method, { requestBody, responses }] of operations) {

@@ -8,7 +8,7 @@ import { pagePath, readPage } from './page.ts'
 
 t.test('has a column for every route, and no other', async (t) => {
   const probed = new Set<string>(Object.values(columns).map(({ route }) => route))
-  t.same([...probed].sort(), routes.map(({ name }) => name).sort())
+  t.same([...probed].sort(), routes.map(({ name }) => name).sort(), 'add a column to test/faults/expectations.ts')
 })
 
 t.test('is on the page, cell by cell', async (t) => {
@@ -23,7 +23,7 @@ t.test('is on the page, cell by cell', async (t) => {
       ])
     )
   )
-  t.same(cells.map(keyOf), [...wanted.keys()], 'the same cells')
+  t.same(cells.map(keyOf), [...wanted.keys()], 'the same cells; `make test-faults PAGE=1` writes the page anew')
   const wrong = cells.filter((cell) => {
     const { first, last } = wanted.get(keyOf(cell)) ?? {}
     const [atOnce, then = atOnce] = cell.statuses as [number, number?]

@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fromJsonString } from '@bufbuild/protobuf'
 import t from 'tap'
-import { createLogger } from '#common/logging/logger.ts'
+import { createLogger, type LogFields } from '#common/logging/logger.ts'
 import { LogLineSchema } from '#gen/log/v1/log_pb.ts'
 
 const script = `
@@ -73,7 +73,7 @@ t.test('an unusable directory is a configuration error', async (t) => {
 t.test('a line is a LogLine of the contract: other fields are not written', async (t) => {
   const lines: string[] = []
   const log = createLogger('gateway', 'info', { write: (line) => void lines.push(line) })
-  const fields = { event: 'a', durationMs: 1.5, traceIds: ['b'], err: new Error('c'), unknown: 1 }
+  const fields = { event: 'a', durationMs: 1.5, traceIds: ['b'], err: new Error('c'), unknown: 1 } as LogFields
   log.info(fields, 'd')
   t.match(fromJsonString(LogLineSchema, lines[0] ?? ''), {
     msg: 'd',
