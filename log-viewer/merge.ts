@@ -5,9 +5,9 @@ import type { Entries, Entry } from './reader.ts'
 const byTime = (a: Entry, b: Entry) => a.ms - b.ms
 
 /**
- * A k-way merge of streams that are almost in order: a partition contains the batches of several processes. The merged
- * lines pass through a window that is sorted, so that lines are in order if they were out of order by less than half of
- * it. Lines of one time keep the order of their stream.
+ * A k-way merge of streams that are almost in order: a partition contains the batches of several processes. The merge
+ * sorts a window of lines before it emits the earlier half: a line that is late by less than half of the window is in order.
+ * Lines of one time keep the order of their stream.
  */
 export async function* merge(streams: Entries[], windowBytes = 64 * 2 ** 20): Entries {
   const all = streams.map((stream) => ({ stream, waiting: [] as Entry[] }))

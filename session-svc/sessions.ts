@@ -42,7 +42,8 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
     const reply = await callEngine(
       signal,
       redis.createSession(userKeys(userId), String(epoch), ...times, hash, String(maxPerUser), replacedHash),
-      // If the reply is lost, the new session has no effect, because its token was never sent; the end of another has.
+      // If the reply is lost, no caller has the token of the new session, so the creation has no effect; the end of the
+      // replaced session has one.
       isSameUser
     )
     const [first, expiresAt] = reply as [createdAtOrLowestEpoch: number, expiresAt?: number]
@@ -52,7 +53,10 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
     return { token, session: { id: sessionId(hash), userId, createdAt, lastSeenAt: createdAt, expiresAt, age: 0 } }
   }
 
-  /** Ends a session of another user, which is in another slot: after the creation, and if it fails, ends the new one. */
+  /**
+   * Ends the replaced session of another user. Its keys are in another slot, so this is a second write after the creation.
+   * If the write fails, the new session is deleted.
+   */
   async function endReplaced(replaced: ParsedToken, created: ParsedToken, signal: AbortSignal): Promise<void> {
     try {
       await deleteSession(replaced, signal)
@@ -82,7 +86,7 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
   /** Ends the session that has this id in a list. @returns whether there was one */
   async function deleteSessionById(userId: string, id: string, signal: AbortSignal): Promise<boolean> {
     const hash = (await listHashes(userId, signal)).find((each) => sessionId(each) === id)
-    // Also without a session: the write waits for the replicas, which may lack the deletion of an earlier attempt.
+    // The delete is sent even if no session has this id: it waits until the replicas have the deletion of an earlier attempt.
     await deleteSession({ userId, hash: hash ?? '' }, signal)
     return hash !== undefined
   }

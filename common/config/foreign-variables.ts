@@ -1,4 +1,4 @@
-/** Environment variables of other programs with a prefix of the product's variables. docs/reference/configuration.md lists them. */
+/** Environment variables that belong to other programs but start like variables of the product. docs/reference/configuration.md lists them. */
 
 import { isIP } from 'node:net'
 

@@ -1,4 +1,10 @@
-/** A lease on a directory: one live process holds it, and the lease of a dead process can be taken over. */
+/**
+ * A lease on a directory: one live process holds it, and the lease of a dead process can be taken over.
+ *
+ * To acquire it, a contender (1) writes a draft, (2) reads the lease file: a live holder ends the attempt, (3) moves a stale
+ * file aside and checks that it moved the one that it had judged, or restores it, (4) links its draft into place, which fails
+ * if another contender was faster, (5) reads the file again after `settleMs`, when every restore has happened.
+ */
 
 import {
   constants,
@@ -36,7 +42,7 @@ export const leaseFile = (directory: string) => join(directory, 'owner.json')
 
 /** How often a holder renews its lease, in milliseconds. */
 export const renewMs = 5000
-// A contender that moves a new lease aside, because it judged the previous one stale, restores it within this time.
+// A contender can move a new lease aside when it means to remove the stale one. It restores the new lease within this time.
 const settleMs = 20
 
 const released = JSON.stringify({ pid: 0 })
@@ -79,7 +85,7 @@ export function acquireLease(path: string, staleMs: number, details: object = {}
   function renew(): boolean {
     try {
       const found = readLease(path)
-      // The file was deleted, which gives the lease to no other process.
+      // A deleted lease file gives the lease to no other process, so it is written again.
       if (found === undefined) writeFileSync(path, own, { flag: 'wx', mode: 0o600 })
       else if (found.text !== own) return false
       utimesSync(path, new Date(), new Date())
@@ -90,7 +96,7 @@ export function acquireLease(path: string, staleMs: number, details: object = {}
   }
 
   function release(): void {
-    // Without the file, the directory would pass for one with a lease that is not written yet.
+    // A directory without a lease file looks like one whose holder has not written it yet.
     if (isOwn()) writeFileSync(path, released)
   }
 }

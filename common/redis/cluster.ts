@@ -80,7 +80,7 @@ export function connectCluster<S extends RedisScripts>(
       if (port === undefined) throw error
       void refresh()
       const target = requireReady(masters.connection(addressOf(host || hostOf(owner), port)), error)
-      // It applies to the next command of the connection.
+      // ASKING applies to the next command on its connection.
       if (kind === 'ASK') target.sendCommand(['ASKING']).catch(() => {})
       return send(target)
     }

@@ -60,7 +60,7 @@ function readResponse(stream: ClientHttp2Stream, maxBytes: number, signal: Abort
       reject(error)
     }
     const onAbort = () => fail(signal.reason)
-    // Node.js destroys all streams of a session with the same error.
+    // Node.js destroys all streams of a session with one error, which does not show whether the server processed this stream.
     const onError = (error: unknown) => fail(session && isUnprocessed(session, stream.id) ? notProcessed(error) : error)
     const onClose = () => onError(streamClosed(stream.rstCode))
     const onResponse = (received: IncomingHttpHeaders) => {

@@ -8,7 +8,7 @@ const portsPerJob = 9000
 const firstPort = 11_000 + Number(process.env.TAP_JOB_ID ?? 0) * portsPerJob
 let next = (process.pid * 29) % portsPerJob
 
-/** A port of 127.0.0.1 that is free, and that no other test gets: servers can be stopped and started again on it. */
+/** A free port of 127.0.0.1 for this test only, so that the test can restart a server on it. */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = firstPort + (next++ % portsPerJob)

@@ -12,7 +12,7 @@ export interface Clock {
    * @throws AbortError if the signal aborts before that
    */
   sleep(ms: number, signal?: AbortSignal, isBackground?: boolean): Promise<void>
-  /** Calls `onTimeout` after `ms` milliseconds. @returns cancels the timer, without the cost of an AbortError */
+  /** Calls `onTimeout` after `ms` milliseconds. @returns cancels the timer; cheaper than an abort signal */
   startTimer(ms: number, onTimeout: () => void): () => void
 }
 

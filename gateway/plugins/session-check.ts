@@ -51,7 +51,7 @@ export function ageOf({ age, createdAt, lastSeenAt }: CurrentSession, now: numbe
 
 /**
  * The hook: 401 only if the session is known to be invalid. If its validity cannot be determined, 503, so that an outage
- * never looks like a logout. A session of another user than that of the token does not count.
+ * never looks like a logout. A session must belong to the user that its token names; another one is a fault of session-svc.
  */
 export function requireSession(validate: Validate): onRequestAsyncHookHandler {
   return async function checkSession(request: CheckedRequest) {

@@ -10,7 +10,7 @@ import { overloaded } from '#common/errors/connect-errors.ts'
  */
 const maxEventLoopDelayMs = 1000
 /**
- * Longer than the default of 1 s: the plugin takes an interval without a sample for an infinite delay, and the start of
+ * Longer than the default of 1 s: the plugin reports an infinite delay for an interval without a sample, and the start of
  * the process or a pause of a busy machine can fill a second.
  */
 const sampleIntervalMs = 5000

@@ -23,7 +23,7 @@ export function sessionRoutes(app: FastifyInstance, { users, checkSession, budge
       schema: {
         summary: 'Log in',
         description:
-          'Checks an address and a password and creates a session. A session whose token the request has ends.',
+          'Checks an address and a password and creates a session. If the request carries a session token, that session ends.',
         tags: ['session'],
         security: [{}, { session: [] }],
         body: credentials,

@@ -1,6 +1,6 @@
 /** The two timers of the batcher: one starts the next batch, one enforces deadlines. */
 
-/** Runs `onFlush` once for all calls of `soon` and `within` before it. */
+/** One run of `onFlush` serves all calls of `soon` and `within` since the previous run. */
 export function createFlushTimer(onFlush: () => void) {
   let immediate: NodeJS.Immediate | undefined
   let timer: NodeJS.Timeout | undefined
@@ -27,7 +27,7 @@ export function createFlushTimer(onFlush: () => void) {
 // One timer for all deadlines: a timer for each validation would cost more than the other work of a validation.
 const deadlineStepMs = 10
 
-/** Runs `rejectExpired` every 10 ms while it returns true: some validations are still pending. */
+/** Runs `rejectExpired` every 10 ms until it returns false: no validation is pending. */
 export function createDeadlineTimer(rejectExpired: () => boolean) {
   let isRunning = false
 

@@ -34,7 +34,7 @@ interface MatrixResult {
 
 type Outcomes = Record<ProbeName, Outcome>
 
-/** A response that waits for no timeout, on a busy machine. */
+/** The limit of a response that waits for no timeout; it allows for a busy machine. */
 const fastMs = 2000
 /** Recovery is promised within 2 s; the slack is for a busy machine. */
 const recoveryLimitMs = 2000 + slackMs

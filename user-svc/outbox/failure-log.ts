@@ -1,4 +1,4 @@
-/** Logs failed steps of outbox rows: at most one line a minute for each dependency and code, with the failures since. */
+/** Logs failed steps of outbox rows: at most one line a minute for each dependency and code, with the number of failures since the previous line. */
 
 import type { Code } from '@connectrpc/connect'
 import { codeName } from '#common/errors/codes.ts'

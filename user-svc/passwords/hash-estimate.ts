@@ -31,7 +31,7 @@ export class HashEstimate {
     this.#running.add(run)
     try {
       const result = await hash()
-      // Only a computed hash counts: a hash that was not started for a disconnected caller takes no time.
+      // A hash whose caller disconnected before its start took no time: it rejects and does not lower the average.
       this.#averageMs += weight * (this.#clock.now() - run.startedAt - this.#averageMs)
       return result
     } finally {

@@ -3,7 +3,7 @@
 import { appendFileSync, renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** The limit of both files together, except for one line. */
+/** The limit of both files together; the last line may exceed it. */
 const maxBytes = 16 * 2 ** 20
 
 /** Appends a line. A full file becomes the previous file, which is removed. */

@@ -18,7 +18,10 @@ interface Closed {
   failedAt: number
 }
 
-/** Calls fail fast, except that a call probes an upstream that refuses connections; a background probe follows. */
+/**
+ * Calls fail fast. If the upstream refuses connections instead of being unresponsive, each call first waits for a probe. A
+ * background probe runs in any case.
+ */
 interface Open {
   name: 'open'
   /** Whether the last probe timed out: another one would take as long, so no call waits for it. */
@@ -62,7 +65,7 @@ const probeBackoff = { baseMs: 375, capMs: 375, jitter: 2 / 3 }
 const probeTimeoutMs = 500
 // An upstream that refused connections and accepts one again has just started: its first response takes longer.
 const firstResponseMs = 1000
-// Between the probes that calls start, which is the longest that a call waits for one.
+// The shortest time between two probes that calls start, so a call waits at most this long for the start of its probe.
 const probeGapMs = 20
 
 const closed = (): Closed => ({ name: 'closed', failures: 0, failedAt: 0 })
@@ -141,7 +144,7 @@ export function createBreaker({
     return state.name === 'closed' || (!state.isUnresponsive && probeOnce())
   }
 
-  /** Decides by a probe that starts after the call: no call fails once the upstream accepts connections again. */
+  /** Waits for a probe that starts after the call: no call fails because of a probe from before the upstream's return. */
   async function probeUntilHealthy(signal: AbortSignal): Promise<boolean> {
     if (state.name === 'closed') return true
     if (state.isUnresponsive) return false
@@ -191,7 +194,7 @@ function isHealthTimeout(thrown: unknown, method: DescMethod): boolean {
   return method === Health.method.check && code === Code.DeadlineExceeded && !isOutcomeUnknown(thrown)
 }
 
-/** Whether no response arrived: no connection, a failed connection, or the deadline. A cancellation by the caller is none. */
+/** Whether no response arrived: no connection, a failed connection, or the deadline. A cancellation by the caller is not a transport failure. */
 function isTransportFailure(thrown: unknown, signal: AbortSignal): boolean {
   const { code } = ConnectError.from(thrown)
   if (isResponse(thrown)) return false

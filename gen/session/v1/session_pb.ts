@@ -450,8 +450,8 @@ export type DeleteUserSessionsRequest = Message<"session.v1.DeleteUserSessionsRe
 
   /**
    * Sessions with an epoch below this end. From 0 to 4503599627370496. It is the
-   * account's epoch after the increment, so user-svc increments it first. An epoch that is not above the user's lowest valid epoch ends
-   * nothing, unless `all` is set. 0, or unset, means `all`.
+   * account's epoch after the increment, so user-svc increments it first. An epoch at or below the user's lowest valid epoch ends
+   * no session, unless `all` is set. The value 0 has the effect of `all`.
    *
    * @generated from field: int64 epoch = 2;
    */
