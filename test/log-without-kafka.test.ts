@@ -7,12 +7,14 @@ import t from 'tap'
 import { engineAddress } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
 import { collectedLines, startSink } from './support/log-stack.ts'
-import { createProduct, newAddress, password, startWithinMs } from './support/product.ts'
+import { createProduct, longBudgets, newAddress, password, startWithinMs } from './support/product.ts'
 
 t.setTimeout(600_000)
 const rounds = 60
 const id = randomBytes(4).toString('hex')
 const withKafka = {
+  ...longBudgets,
+  LOG_STDOUT: 'trace',
   KAFKA_BROKERS: engineAddress('TEST_KAFKA_BROKERS'),
   KAFKA_LOGS_TOPIC: `logs-${id}`,
   LOG_SINK_GROUP: id

@@ -8,7 +8,7 @@ import { createKafka } from '#common/kafka/client.ts'
 import { engineAddress } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
 import { collectedLines } from './support/log-stack.ts'
-import { createProduct, newAddress } from './support/product.ts'
+import { createProduct, longBudgets, newAddress } from './support/product.ts'
 
 const canary = 'cAnArY-9f8e7d6c5b'
 const pepper = Buffer.from('pepper-cAnArY-1a2b3c4d5e6f7081-and-more').toString('base64')
@@ -16,6 +16,8 @@ const id = randomBytes(4).toString('hex')
 const brokers = engineAddress('TEST_KAFKA_BROKERS')
 const topic = `logs-${id}`
 const product = await createProduct(t, {
+  ...longBudgets,
+  LOG_STDOUT: 'trace',
   USER_SVC_PASSWORD_PEPPERS: `a:${pepper}`,
   LOG_LEVEL: 'trace',
   KAFKA_BROKERS: brokers,
