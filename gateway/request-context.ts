@@ -50,8 +50,8 @@ const signals = new WeakMap<FastifyRequest, AbortSignal>()
 /**
  * The options of an upstream call: the trace of the request, and one deadline for all of its calls. The signal aborts at
  * the deadline or when the client disconnects. Fastify 5.12's own `request.signal` also aborts when the body has been
- * read, and its `handlerTimeout` stops there: fastify/fastify#6725, #7033. Remove
- * when the signal lasts until the response.
+ * read, and its `handlerTimeout` stops there: fastify/fastify#6725, #7033. Remove when the signal lasts
+ * until the response.
  */
 export function callOptions(request: FastifyRequest, reply: FastifyReply): CallOptions {
   const endsAt = budgetEnd(request)

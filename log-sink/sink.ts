@@ -92,7 +92,9 @@ export function createSink({ kafka, log, registry }: SinkParts, options: SinkOpt
         if (lease) return
         failure = `another process owns the folder ${name}: give each sink its own name (logSink.name)`
       } catch (error) {
-        failure = `the folder ${name} is unusable (${(error as NodeJS.ErrnoException).code})`
+        const { code } = error as NodeJS.ErrnoException
+        if (code === undefined) throw error
+        failure = `the folder ${name} is unusable (${code})`
       }
       await sleep(leaseRetryMs, undefined, { signal: stop.signal }).catch(() => {})
     }

@@ -1,4 +1,7 @@
-/** Environment variables that belong to other programs but start like variables of the product. docs/reference/configuration.md lists them. */
+/**
+ * Environment variables that belong to other programs but start like variables of the product.
+ * docs/reference/configuration.md lists them.
+ */
 
 import { isIP } from 'node:net'
 

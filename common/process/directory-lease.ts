@@ -2,8 +2,8 @@
  * A lease on a directory: one live process holds it, and the lease of a dead process can be taken over.
  *
  * To acquire it, a contender (1) writes a draft, (2) reads the lease file: a live holder ends the attempt, (3) moves a stale
- * file aside and checks that it moved the one that it had judged, or restores it, (4) links its draft into place, which fails
- * if another contender was faster, (5) reads the file again after `settleMs`, when every restore has happened.
+ * file aside and restores it if another contender has replaced it since, (4) links its draft into place, which fails if
+ * another contender was faster, (5) reads the file again after `settleMs`, when every restore has happened.
  */
 
 import {

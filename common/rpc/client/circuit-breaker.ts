@@ -194,7 +194,10 @@ function isHealthTimeout(thrown: unknown, method: DescMethod): boolean {
   return method === Health.method.check && code === Code.DeadlineExceeded && !isOutcomeUnknown(thrown)
 }
 
-/** Whether no response arrived: no connection, a failed connection, or the deadline. A cancellation by the caller is not a transport failure. */
+/**
+ * Whether no response arrived: no connection, a failed connection, or the deadline. A cancellation by the caller is not a
+ * transport failure.
+ */
 function isTransportFailure(thrown: unknown, signal: AbortSignal): boolean {
   const { code } = ConnectError.from(thrown)
   if (isResponse(thrown)) return false

@@ -6,9 +6,9 @@ import type { IncomingHttpHeaders } from 'node:http2'
 const unitMs: Record<string, number> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 }
 
 /**
- * Limits the deadline to `maxMs`; a unary call without a deadline gets `maxMs`. The header is `connect-timeout-ms` (at most 10 digits) of Connect,
- * `grpc-timeout` (at most 8 digits and a unit) of gRPC and gRPC-Web. connect-es rejects a malformed value as
- * `invalid_argument`.
+ * Limits the deadline to `maxMs`; a unary call without a deadline gets `maxMs`. The header is `connect-timeout-ms` (at
+ * most 10 digits) of Connect, or `grpc-timeout` (at most 8 digits and a unit) of gRPC and gRPC-Web. connect-es rejects a
+ * malformed value as `invalid_argument`.
  */
 export function capDeadline(headers: IncomingHttpHeaders, maxMs: number, isUnary: boolean): void {
   if (isUnary) {
