@@ -36,8 +36,8 @@ export function connectCluster<S extends RedisScripts>(
   let refreshing: Promise<void> | undefined
   let isClosed = false
 
-  function onMasterError(): void {
-    options.onError?.()
+  function onMasterError(error: Error): void {
+    options.onError?.(error)
     void refresh()
   }
 

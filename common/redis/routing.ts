@@ -20,7 +20,7 @@ export interface RedisStoreOptions<S extends RedisScripts> {
   /** Called for each connection and each reconnection to a server that accepts writes. */
   onReady?: (client: RedisClient<S>) => void
   /** Called when a connection fails. */
-  onError?: () => void
+  onError?: (error: Error) => void
 }
 
 /** The servers that accept writes, and the commands that are routed to them. */
@@ -47,7 +47,7 @@ export type Route<S extends RedisScripts> = <T>(key: string, send: (client: Redi
 export function connectObserved<S extends RedisScripts>(url: string, options: RedisStoreOptions<S>): RedisClient<S> {
   const client = connectRedis(url, options.log, options.scripts)
   client.on('ready', () => options.onReady?.(client))
-  client.on('error', () => options.onError?.())
+  client.on('error', (error) => options.onError?.(error))
   return client
 }
 

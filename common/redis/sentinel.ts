@@ -34,6 +34,8 @@ interface Master<S extends RedisScripts> {
   client: RedisClient<S>
   /** Whether the server itself reports the role of a master, checked on each connection. */
   isConfirmed: boolean
+  /** The error that ended its last connection, until the server reports its role over the next one. */
+  failure?: Error | undefined
 }
 
 /** A store on the master that the configured Sentinels name. */
@@ -52,12 +54,12 @@ export function connectSentinel<S extends RedisScripts>(
     const client = connectObserved(addressUrl(config, address), {
       ...options,
       onReady: () => void confirmRole(next),
-      onError() {
-        next.isConfirmed = false
-        options.onError?.()
+      onError(error) {
+        Object.assign(next, { isConfirmed: false, failure: error })
+        options.onError?.(error)
       }
     })
-    const next = { address, client, isConfirmed: false }
+    const next: Master<S> = { address, client, isConfirmed: false }
     master = next
   }
 
@@ -67,7 +69,7 @@ export function connectSentinel<S extends RedisScripts>(
     if (!Array.isArray(role)) return
     const isMaster = String(role[0]) === 'master'
     if (isMaster && !candidate.isConfirmed) options.onReady?.(candidate.client)
-    candidate.isConfirmed = isMaster
+    Object.assign(candidate, { isConfirmed: isMaster, failure: undefined })
   }
 
   function retire(client: RedisClient<S>): void {
@@ -106,6 +108,7 @@ export function connectSentinel<S extends RedisScripts>(
     },
     keyOn: () => '{0}',
     failure() {
+      if (master?.failure) return master.failure
       const connections = [...(master ? [master.client] : []), ...sentinels]
       return connections.map(connectionFailure).find((error) => error !== undefined)
     },
