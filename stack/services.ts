@@ -38,7 +38,10 @@ export const services: Service[] = [
 /** The order in which the services stop. */
 export const stopOrder: Service['section'][] = ['gateway', 'userSvc', 'sessionSvc', 'logSink']
 
-/** How the C library keeps freed memory. The Dockerfile repeats these settings. */
+/**
+ * How the C library keeps freed memory. The Dockerfile repeats these settings. PSS of three idle services (`KAFKA=off`): 204 and
+ * 229 MB with them, 212 and 262 MB without, in alternating starts.
+ */
 export const mallocOptions = {
   // One arena instead of one for each thread, each with free memory of its own.
   MALLOC_ARENA_MAX: '1',
