@@ -9,7 +9,8 @@ import { type Outcome, startTraffic, summary } from './support/traffic.ts'
 
 t.setTimeout(600_000)
 
-const patient = { ...longBudgets, SHUTDOWN_DRAIN_DELAY: '1s' }
+// The whole log, for the lines of a request that fails.
+const patient = { ...longBudgets, SHUTDOWN_DRAIN_DELAY: '1s', LOG_STDOUT: 'info' }
 // Few: requests are under test, not load.
 const requestsPerSecond = 8
 
@@ -56,11 +57,11 @@ const rejections = (product: Product) => product.output().split('rejects the cre
 
 function requireServed(t: Test, outcomes: Outcome[]): void {
   t.comment(summary(outcomes))
-  t.same(
-    outcomes.filter(({ status }) => status < 200 || status > 299),
-    [],
-    `each of ${outcomes.length} requests succeeded`
-  )
+  const failed = outcomes.filter(({ status }) => status < 200 || status > 299)
+  const isOfFailure = (line: string) =>
+    /"code":"(unavailable|unauthenticated|deadline_exceeded)"|"statusCode":5/.test(line)
+  const lines = failed.length === 0 ? [] : instances.flatMap((each) => each.output().split('\n').filter(isOfFailure))
+  t.same([...failed, ...lines], [], `each of ${outcomes.length} requests succeeded`)
 }
 
 const documented = 'the documented order of a rotation loses no request, with two instances of each service'
