@@ -7,7 +7,7 @@ import { overloaded } from '#common/errors/connect-errors.ts'
 
 /**
  * Requests get 503 while the mean delay of the event loop in the last interval was above this: the budget of `GET /session`, the
- * shortest of all. Above it, no request would be answered in time.
+ * shortest of all. Above it, no validation is answered in time.
  */
 const maxEventLoopDelayMs = 1000
 /**
