@@ -9,7 +9,7 @@ import { type Clock, systemClock } from '#common/time/clock.ts'
 import { untilAborted } from '#common/time/deadline.ts'
 import { withinMs } from '#common/time/timeout.ts'
 import { Health } from '#gen/grpc/health/v1/health_pb.ts'
-import { isOutcomeUnknown } from './retry.ts'
+import { isOutcomeUnknown, markNotProcessed } from './retry.ts'
 
 /** Calls pass, and transport failures in a row are counted; the fifth starts a probe, which opens the breaker if it fails. */
 interface Closed {
@@ -165,7 +165,7 @@ export function createBreaker({
   const intercept: Interceptor = (next) => async (request) => {
     if (state.name !== 'closed' && !(await probeUntilHealthy(request.signal))) {
       onReject()
-      throw dependencyDown()
+      throw markNotProcessed(dependencyDown())
     }
     try {
       const response = await next(request)

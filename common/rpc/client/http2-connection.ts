@@ -27,8 +27,8 @@ export interface RpcConnection extends SessionManager {
 /** A call without a stream has not been sent, however the connection failed. */
 function notSent(thrown: unknown): never {
   const error = ConnectError.from(thrown)
-  if (error.code === Code.Unavailable) throw error
-  throw new ConnectError('The upstream is unreachable.', Code.Unavailable, undefined, undefined, error)
+  if (error.code === Code.Unavailable) throw notProcessed(error.cause, error.rawMessage)
+  throw notProcessed(error, 'The upstream is unreachable.')
 }
 
 /**

@@ -93,7 +93,11 @@ const unprocessed = new WeakSet<object>()
 
 /** The error of a call that certainly reached no handler (RFC 9113, 8.7): it may be retried, whatever its contract declares. */
 export function notProcessed(cause: unknown, message = 'The upstream did not process the call.'): ConnectError {
-  const error = new ConnectError(message, Code.Unavailable, undefined, undefined, cause)
+  return markNotProcessed(new ConnectError(message, Code.Unavailable, undefined, undefined, cause))
+}
+
+/** Marks the error of a call that certainly reached no handler. @returns the error */
+export function markNotProcessed(error: ConnectError): ConnectError {
   unprocessed.add(error)
   return error
 }

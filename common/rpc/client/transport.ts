@@ -16,7 +16,7 @@ import { createRpcConnection } from './http2-connection.ts'
 import { guardHttp2Sessions } from './http2-guard.ts'
 import { balance } from './load-balancer.ts'
 import { overloadCooldown } from './overload.ts'
-import { createRetryBudget, retry } from './retry.ts'
+import { createRetryBudget, isNotProcessed, retry } from './retry.ts'
 import { mapErrors } from './transport-errors.ts'
 import { intercepted, sendUnary, type TimedRequest, unaryOf } from './unary-client.ts'
 
@@ -89,15 +89,22 @@ export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcCl
   }
 }
 
-/** Records the results of the health checks of readiness. An instance that rejects our credential is not serving us. */
+/**
+ * Records the results of the health checks of readiness. An instance that rejects our credential or refuses the
+ * connection is not serving us: after a restart, it accepts connections before it is ready.
+ */
 function recordHealth(record: (serving: boolean) => void): Interceptor {
   return (next) => async (request) => {
-    const response = await next(request)
-    if (request.method === Health.method.check) {
+    if (request.method !== Health.method.check) return next(request)
+    try {
+      const response = await next(request)
       const isServing = (response.message as HealthCheckResponse).status === Status.SERVING
       record(isServing && !response.header.has(rejectedHeader))
+      return response
+    } catch (error) {
+      if (isNotProcessed(error)) record(false)
+      throw error
     }
-    return response
   }
 }
 

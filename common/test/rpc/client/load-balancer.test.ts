@@ -2,12 +2,12 @@
 
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Code, createClient } from '@connectrpc/connect'
+import { Code, createClient, type Transport } from '@connectrpc/connect'
 import { Registry } from '@prometheus-io/client'
 import t, { type Test } from 'tap'
 import { rpcClientMetrics } from '#common/ops/metrics.ts'
 import type { Readiness } from '#common/ops/readiness.ts'
-import { probeHealth } from '#common/rpc/client/health-probe.ts'
+import { probeHealth, requireServing } from '#common/rpc/client/health-probe.ts'
 import { createRpcTransport } from '#common/rpc/client/transport.ts'
 import { buildRpcServer } from '#common/rpc/server/server.ts'
 import { codeOf } from '#common/testing/code-of.ts'
@@ -50,7 +50,7 @@ async function instance(
     await app.close()
   }
   t.teardown(kill)
-  return { calls, kill, port: (app.server.address() as { port: number }).port }
+  return { calls, kill, close: () => app.close(), port: (app.server.address() as { port: number }).port }
 }
 
 /** A client of instances on these ports. */
@@ -112,6 +112,28 @@ t.test('fails no idempotent call when an instance dies, and balances over it aga
   for (let call = 0; call < 100; call += 1) await client.validateSessions({})
   t.equal(stays.calls.validated - before.stays, 50)
   t.equal(back.calls.validated - before.back, 50)
+})
+
+t.test('fails no call, whatever its contract declares, when an instance stops', async (t) => {
+  const [stays, stops] = await Promise.all([instance(t), instance(t)])
+  const { client, metrics } = caller(stays.port, stops.port)
+  for (let call = 0; call < 2; call += 1) await client.createSession({})
+  await stops.close()
+  const calls = Array.from({ length: 20 }, () => codeOf(client.createSession({})))
+  t.same(new Set(await Promise.all(calls)), new Set([undefined]))
+  t.match(await metrics(), /rpc_client_retries_total\{upstream="session-svc"\} 0/, 'the retry budget is untouched')
+})
+
+t.test('calls no instance that is starting, if a health check failed before its start', async (t) => {
+  const [stays, restarts] = await Promise.all([instance(t), instance(t)])
+  const { client, transport } = caller(stays.port, restarts.port)
+  await restarts.kill()
+  await t.rejects(requireServing(transport.instances[1] as Transport, '', {}))
+  const starting = await instance(t, restarts.port, { ...alwaysReady, ready: () => false })
+  // The failed health check itself keeps calls away for a second.
+  await sleep(1100)
+  for (let call = 0; call < 20; call += 1) await client.createSession({})
+  t.equal(starting.calls.created, 0)
 })
 
 t.test('fails calls fast when all instances are down', async (t) => {
