@@ -1,7 +1,7 @@
 /** The handlers of `user.v1.UserService`: run a flow of accounts, log it, count it. */
 
 import { timestampFromDate } from '@bufbuild/protobuf/wkt'
-import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect'
+import { Code, ConnectError, type ConnectRouter, type ServiceImpl } from '@connectrpc/connect'
 import type { Logger } from '#common/logging/logger.ts'
 import { callOf } from '#common/rpc/call-context.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
@@ -40,8 +40,21 @@ export function userRoutes(router: ConnectRouter, parts: AccountParts, metrics: 
       await deleteAccount(parts, userId, call)
       call.log.info({ event: 'user_deleted', userId }, 'deleted an account')
       return {}
-    }
+    },
+
+    getAccount: missing,
+    changePassword: missing,
+    requestPasswordReset: missing,
+    resetPassword: missing,
+    changeEmail: missing,
+    requestEmailVerification: missing,
+    verifyEmail: missing,
+    endOtherSessions: missing
   } satisfies ServiceImpl<typeof UserService>)
+}
+
+function missing(): never {
+  throw new ConnectError('This method does not exist yet.', Code.Unimplemented)
 }
 
 function message({ user, session, token }: LoggedIn) {

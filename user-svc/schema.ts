@@ -17,9 +17,17 @@ export const users = pgTable(
     passwordHash: text('password_hash').notNull(),
     /** Raised when all sessions of the account end: sessions of a lower epoch are invalid. */
     sessionEpoch: bigint('session_epoch', { mode: 'bigint' }).notNull(),
-    createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull().defaultNow()
+    createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
+    /** When the owner proved to receive email at the address. */
+    emailVerifiedAt: timestamp('email_verified_at', { withTimezone: true, precision: 3 }),
+    /** When an operator disabled the account. */
+    disabledAt: timestamp('disabled_at', { withTimezone: true, precision: 3 })
   },
-  (table) => [uniqueIndex('users_email_key').on(table.email)]
+  (table) => [
+    uniqueIndex('users_email_key').on(table.email),
+    // For searches by prefix, whatever the collation of the database.
+    index('users_email_prefix_idx').on(table.email.op('text_pattern_ops'))
+  ]
 )
 
 /** Events for the relay, each written by the statement that makes it true. */
@@ -46,8 +54,60 @@ export const outbox = pgTable(
   },
   (table) => [
     index('outbox_user_id_idx').on(table.userId),
-    index('outbox_pending_idx').on(table.claimedUntil.asc().nullsFirst(), table.id).where(sql`done_at is null`)
+    index('outbox_pending_idx').on(table.claimedUntil.asc().nullsFirst(), table.id).where(sql`done_at is null`),
+    index('outbox_done_at_idx').on(table.doneAt).where(sql`done_at is not null`)
   ]
+)
+
+/**
+ * One row per email, and the only trace of its token: mail/email-token.ts computes the token from the row. A row
+ * without a user is the decoy of a request for an unknown address: nothing is sent.
+ */
+export const emails = pgTable(
+  'emails',
+  {
+    /** UUID version 7. */
+    id: uuid().primaryKey(),
+    userId: uuid('user_id').references(() => users.id, { onDelete: 'cascade' }),
+    /** `verify`, `change`, `reset`, or a notice without a token: `change-notice`. Selects the template. */
+    purpose: text().notNull(),
+    /** The address that gets the email, in its normalised form; null in a decoy. For `change`, it is the new address. */
+    recipient: text(),
+    /** The account's epoch at the request. A token of an older epoch is invalid. */
+    sessionEpoch: bigint('session_epoch', { mode: 'bigint' }).notNull().default(sql`0`),
+    createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
+    /** The end of the token's validity. */
+    expiresAt: timestamp('expires_at', { withTimezone: true, precision: 3 }).notNull(),
+    /** When the token was used. */
+    usedAt: timestamp('used_at', { withTimezone: true, precision: 3 }),
+    /** The end of a sender's lease, or of the wait after a failure. Rows that were never tried come first. */
+    claimedUntil: timestamp('claimed_until', { withTimezone: true, precision: 3 }),
+    attempts: integer().notNull().default(0),
+    sentAt: timestamp('sent_at', { withTimezone: true, precision: 3 }),
+    /** When the sender gave up. */
+    deadAt: timestamp('dead_at', { withTimezone: true, precision: 3 }),
+    /** The kind of the last failure, such as `timeout` or `550`; never the text of the mail server, which can hold the address. */
+    failure: text()
+  },
+  (table) => [
+    index('emails_user_id_idx').on(table.userId),
+    index('emails_pending_idx')
+      .on(table.claimedUntil.asc().nullsFirst(), table.id)
+      .where(sql`sent_at is null and dead_at is null`),
+    index('emails_expires_at_idx').on(table.expiresAt)
+  ]
+)
+
+/** The limits on emails, for known and unknown addresses alike. */
+export const emailLimits = pgTable(
+  'email_limits',
+  {
+    /** An HMAC of purpose and canonical address, base64url, so that the row holds no address. */
+    key: text().primaryKey(),
+    /** The times of the last emails, the newest first, at most five. */
+    sentAt: timestamp('sent_at', { withTimezone: true, precision: 3 }).array().notNull()
+  },
+  () => [index('email_limits_newest_idx').on(sql`(sent_at[1])`)]
 )
 
 /** Kafka topics that have existed: a missing one was lost, so it is reported instead of created again. */
@@ -71,6 +131,13 @@ export const effectOfDeletion: Record<string, EffectOfDeletion> = {
     effect: 'kept',
     holdsUserId: true,
     reason: 'the relay needs the user id to end sessions and publish the event, and deletes the row after 30 days'
+  },
+  emails: { effect: 'erased', userIdColumn: 'user_id' },
+  email_limits: {
+    effect: 'kept',
+    holdsUserId: false,
+    reason:
+      'a new account of the same address has the same limit; the key is an HMAC, and the row is deleted after a day'
   },
   topics: { effect: 'kept', holdsUserId: false, reason: 'holds no data of users' }
 }

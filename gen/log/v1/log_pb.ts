@@ -24,7 +24,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file log/v1/log.proto.
  */
 export const file_log_v1_log: GenFile = /*@__PURE__*/
-  fileDesc("ChBsb2cvdjEvbG9nLnByb3RvEgZsb2cudjEikQQKB0xvZ0xpbmUSDQoFbGV2ZWwYASABKAkSKAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHc2VydmljZRgDIAEoCRIPCgd2ZXJzaW9uGAQgASgJEhAKCGluc3RhbmNlGAUgASgJEhAKCHRyYWNlX2lkGAYgASgJEg8KB3NwYW5faWQYByABKAkSDQoFZXZlbnQYCCABKAkSCwoDbXNnGAkgASgJEg8KB3VzZXJfaWQYFCABKAkSEgoKc2Vzc2lvbl9pZBgVIAEoCRIOCgZtZXRob2QYFiABKAkSDQoFcm91dGUYFyABKAkSEwoLc3RhdHVzX2NvZGUYGCABKAUSCwoDcnBjGBkgASgJEgwKBGNvZGUYGiABKAkSDgoGcmVhc29uGBsgASgJEhIKCmRlcGVuZGVuY3kYHCABKAkSEwoLZHVyYXRpb25fbXMYHSABKAESDgoGc2lnbmFsGB4gASgJEg0KBWNvdW50GB8gASgBEgwKBGhvc3QYICABKAkSDAoEcG9ydBghIAEoBRINCgV0b3BpYxgiIAEoCRIRCglwYXJ0aXRpb24YIyABKAUSDgoGb2Zmc2V0GCQgASgBEg4KBnNvdXJjZRglIAEoCRIRCgl0cmFjZV9pZHMYJiADKAkSHQoDZXJyGDIgASgLMhAubG9nLnYxLkxvZ0Vycm9yImcKCExvZ0Vycm9yEgwKBHR5cGUYASABKAkSDAoEY29kZRgCIAEoCRIPCgdtZXNzYWdlGAMgASgJEg0KBXN0YWNrGAQgASgJEh8KBWNhdXNlGAUgASgLMhAubG9nLnYxLkxvZ0Vycm9yYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("ChBsb2cvdjEvbG9nLnByb3RvEgZsb2cudjEioQQKB0xvZ0xpbmUSDQoFbGV2ZWwYASABKAkSKAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHc2VydmljZRgDIAEoCRIPCgd2ZXJzaW9uGAQgASgJEhAKCGluc3RhbmNlGAUgASgJEhAKCHRyYWNlX2lkGAYgASgJEg8KB3NwYW5faWQYByABKAkSDQoFZXZlbnQYCCABKAkSCwoDbXNnGAkgASgJEg8KB3VzZXJfaWQYFCABKAkSEgoKc2Vzc2lvbl9pZBgVIAEoCRIOCgZtZXRob2QYFiABKAkSDQoFcm91dGUYFyABKAkSEwoLc3RhdHVzX2NvZGUYGCABKAUSCwoDcnBjGBkgASgJEgwKBGNvZGUYGiABKAkSDgoGcmVhc29uGBsgASgJEhIKCmRlcGVuZGVuY3kYHCABKAkSEwoLZHVyYXRpb25fbXMYHSABKAESDgoGc2lnbmFsGB4gASgJEg0KBWNvdW50GB8gASgBEgwKBGhvc3QYICABKAkSDAoEcG9ydBghIAEoBRINCgV0b3BpYxgiIAEoCRIRCglwYXJ0aXRpb24YIyABKAUSDgoGb2Zmc2V0GCQgASgBEg4KBnNvdXJjZRglIAEoCRIRCgl0cmFjZV9pZHMYJiADKAkSDgoGY2FsbGVyGCcgASgJEh0KA2VychgyIAEoCzIQLmxvZy52MS5Mb2dFcnJvciJnCghMb2dFcnJvchIMCgR0eXBlGAEgASgJEgwKBGNvZGUYAiABKAkSDwoHbWVzc2FnZRgDIAEoCRINCgVzdGFjaxgEIAEoCRIfCgVjYXVzZRgFIAEoCzIQLmxvZy52MS5Mb2dFcnJvcmIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * One event, as one line of JSON. Empty fields are omitted.
@@ -229,6 +229,13 @@ export type LogLine = Message<"log.v1.LogLine"> & {
    * @generated from field: repeated string trace_ids = 38;
    */
   traceIds: string[];
+
+  /**
+   * The name of the credential of an RPC caller.
+   *
+   * @generated from field: string caller = 39;
+   */
+  caller: string;
 
   /**
    * The error.

@@ -46,7 +46,217 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file user/v1/events.proto.
  */
 export const file_user_v1_events: GenFile = /*@__PURE__*/
-  fileDesc("ChR1c2VyL3YxL2V2ZW50cy5wcm90bxIHdXNlci52MSJOCgtVc2VyRGVsZXRlZBIPCgd1c2VyX2lkGAEgASgJEi4KCmRlbGV0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("ChR1c2VyL3YxL2V2ZW50cy5wcm90bxIHdXNlci52MSJOCgtVc2VyQ3JlYXRlZBIPCgd1c2VyX2lkGAEgASgJEi4KCmNyZWF0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlUKEVVzZXJFbWFpbFZlcmlmaWVkEg8KB3VzZXJfaWQYASABKAkSLwoLdmVyaWZpZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlMKEFVzZXJFbWFpbENoYW5nZWQSDwoHdXNlcl9pZBgBIAEoCRIuCgpjaGFuZ2VkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJlChNVc2VyUGFzc3dvcmRDaGFuZ2VkEg8KB3VzZXJfaWQYASABKAkSLgoKY2hhbmdlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFcmVzZXQYAyABKAgiUAoMVXNlckRpc2FibGVkEg8KB3VzZXJfaWQYASABKAkSLwoLZGlzYWJsZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIk4KC1VzZXJFbmFibGVkEg8KB3VzZXJfaWQYASABKAkSLgoKZW5hYmxlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiZAoRVXNlclNlc3Npb25zRW5kZWQSDwoHdXNlcl9pZBgBIAEoCRIsCghlbmRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIa2VwdF9vbmUYAyABKAgiTgoLVXNlckRlbGV0ZWQSDwoHdXNlcl9pZBgBIAEoCRIuCgpkZWxldGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcGIGcHJvdG8z", [file_google_protobuf_timestamp]);
+
+/**
+ * An account was created, by registration, by an operator or by an import.
+ *
+ * @generated from message user.v1.UserCreated
+ */
+export type UserCreated = Message<"user.v1.UserCreated"> & {
+  /**
+   * The account's id.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+
+  /**
+   * The time of the creation.
+   *
+   * @generated from field: google.protobuf.Timestamp created_at = 2;
+   */
+  createdAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message user.v1.UserCreated.
+ * Use `create(UserCreatedSchema)` to create a new message.
+ */
+export const UserCreatedSchema: GenMessage<UserCreated> = /*@__PURE__*/
+  messageDesc(file_user_v1_events, 0);
+
+/**
+ * The owner of an account has proved to receive email at its address.
+ *
+ * @generated from message user.v1.UserEmailVerified
+ */
+export type UserEmailVerified = Message<"user.v1.UserEmailVerified"> & {
+  /**
+   * The account's id.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+
+  /**
+   * The time of the verification.
+   *
+   * @generated from field: google.protobuf.Timestamp verified_at = 2;
+   */
+  verifiedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message user.v1.UserEmailVerified.
+ * Use `create(UserEmailVerifiedSchema)` to create a new message.
+ */
+export const UserEmailVerifiedSchema: GenMessage<UserEmailVerified> = /*@__PURE__*/
+  messageDesc(file_user_v1_events, 1);
+
+/**
+ * The address of an account has changed; the new address is verified.
+ *
+ * @generated from message user.v1.UserEmailChanged
+ */
+export type UserEmailChanged = Message<"user.v1.UserEmailChanged"> & {
+  /**
+   * The account's id.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+
+  /**
+   * The time of the change.
+   *
+   * @generated from field: google.protobuf.Timestamp changed_at = 2;
+   */
+  changedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message user.v1.UserEmailChanged.
+ * Use `create(UserEmailChangedSchema)` to create a new message.
+ */
+export const UserEmailChangedSchema: GenMessage<UserEmailChanged> = /*@__PURE__*/
+  messageDesc(file_user_v1_events, 2);
+
+/**
+ * The password of an account was changed or reset; its earlier sessions have ended.
+ *
+ * @generated from message user.v1.UserPasswordChanged
+ */
+export type UserPasswordChanged = Message<"user.v1.UserPasswordChanged"> & {
+  /**
+   * The account's id.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+
+  /**
+   * The time of the change.
+   *
+   * @generated from field: google.protobuf.Timestamp changed_at = 2;
+   */
+  changedAt?: Timestamp | undefined;
+
+  /**
+   * The password was reset by the token of an email.
+   *
+   * @generated from field: bool reset = 3;
+   */
+  reset: boolean;
+};
+
+/**
+ * Describes the message user.v1.UserPasswordChanged.
+ * Use `create(UserPasswordChangedSchema)` to create a new message.
+ */
+export const UserPasswordChangedSchema: GenMessage<UserPasswordChanged> = /*@__PURE__*/
+  messageDesc(file_user_v1_events, 3);
+
+/**
+ * An operator has disabled an account; its sessions have ended.
+ *
+ * @generated from message user.v1.UserDisabled
+ */
+export type UserDisabled = Message<"user.v1.UserDisabled"> & {
+  /**
+   * The account's id.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+
+  /**
+   * The time of the change.
+   *
+   * @generated from field: google.protobuf.Timestamp disabled_at = 2;
+   */
+  disabledAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message user.v1.UserDisabled.
+ * Use `create(UserDisabledSchema)` to create a new message.
+ */
+export const UserDisabledSchema: GenMessage<UserDisabled> = /*@__PURE__*/
+  messageDesc(file_user_v1_events, 4);
+
+/**
+ * An operator has enabled a disabled account.
+ *
+ * @generated from message user.v1.UserEnabled
+ */
+export type UserEnabled = Message<"user.v1.UserEnabled"> & {
+  /**
+   * The account's id.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+
+  /**
+   * The time of the change.
+   *
+   * @generated from field: google.protobuf.Timestamp enabled_at = 2;
+   */
+  enabledAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message user.v1.UserEnabled.
+ * Use `create(UserEnabledSchema)` to create a new message.
+ */
+export const UserEnabledSchema: GenMessage<UserEnabled> = /*@__PURE__*/
+  messageDesc(file_user_v1_events, 5);
+
+/**
+ * Sessions of an account were ended by its owner or by an operator.
+ *
+ * @generated from message user.v1.UserSessionsEnded
+ */
+export type UserSessionsEnded = Message<"user.v1.UserSessionsEnded"> & {
+  /**
+   * The account's id.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+
+  /**
+   * The time of the revocation.
+   *
+   * @generated from field: google.protobuf.Timestamp ended_at = 2;
+   */
+  endedAt?: Timestamp | undefined;
+
+  /**
+   * One session, that of the owner's request, did not end.
+   *
+   * @generated from field: bool kept_one = 3;
+   */
+  keptOne: boolean;
+};
+
+/**
+ * Describes the message user.v1.UserSessionsEnded.
+ * Use `create(UserSessionsEndedSchema)` to create a new message.
+ */
+export const UserSessionsEndedSchema: GenMessage<UserSessionsEnded> = /*@__PURE__*/
+  messageDesc(file_user_v1_events, 6);
 
 /**
  * An account was deleted, with its personal data; its sessions have ended.
@@ -74,5 +284,5 @@ export type UserDeleted = Message<"user.v1.UserDeleted"> & {
  * Use `create(UserDeletedSchema)` to create a new message.
  */
 export const UserDeletedSchema: GenMessage<UserDeleted> = /*@__PURE__*/
-  messageDesc(file_user_v1_events, 0);
+  messageDesc(file_user_v1_events, 7);
 

@@ -1,4 +1,4 @@
-// Accounts: registration, login, logout and deletion.
+// Accounts: registration, login, logout, deletion, passwords and email addresses.
 //
 // Every call needs `authorization: Bearer <rpc.token>`.
 
@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file user/v1/user.proto.
  */
 export const file_user_v1_user: GenFile = /*@__PURE__*/
-  fileDesc("ChJ1c2VyL3YxL3VzZXIucHJvdG8SB3VzZXIudjEiUQoEVXNlchIKCgJpZBgBIAEoCRINCgVlbWFpbBgCIAEoCRIuCgpjcmVhdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJEChdSZWdpc3RlckFuZExvZ2luUmVxdWVzdBISCgVlbWFpbBgBIAEoCUIDgAEBEhUKCHBhc3N3b3JkGAIgASgJQgOAAQEicQoYUmVnaXN0ZXJBbmRMb2dpblJlc3BvbnNlEhsKBHVzZXIYASABKAsyDS51c2VyLnYxLlVzZXISJAoHc2Vzc2lvbhgCIAEoCzITLnNlc3Npb24udjEuU2Vzc2lvbhISCgV0b2tlbhgDIAEoCUIDgAEBIn0KG0F1dGhlbnRpY2F0ZUFuZExvZ2luUmVxdWVzdBISCgVlbWFpbBgBIAEoCUIDgAEBEhUKCHBhc3N3b3JkGAIgASgJQgOAAQESIAoOcmVwbGFjZXNfdG9rZW4YAyABKAlCA4ABAUgAiAEBQhEKD19yZXBsYWNlc190b2tlbiJ1ChxBdXRoZW50aWNhdGVBbmRMb2dpblJlc3BvbnNlEhsKBHVzZXIYASABKAsyDS51c2VyLnYxLlVzZXISJAoHc2Vzc2lvbhgCIAEoCzITLnNlc3Npb24udjEuU2Vzc2lvbhISCgV0b2tlbhgDIAEoCUIDgAEBIiMKDUxvZ291dFJlcXVlc3QSEgoFdG9rZW4YASABKAlCA4ABASIQCg5Mb2dvdXRSZXNwb25zZSInChREZWxldGVBY2NvdW50UmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJIhcKFURlbGV0ZUFjY291bnRSZXNwb25zZTLqAgoLVXNlclNlcnZpY2USXAoQUmVnaXN0ZXJBbmRMb2dpbhIgLnVzZXIudjEuUmVnaXN0ZXJBbmRMb2dpblJlcXVlc3QaIS51c2VyLnYxLlJlZ2lzdGVyQW5kTG9naW5SZXNwb25zZSIDkAIAEmgKFEF1dGhlbnRpY2F0ZUFuZExvZ2luEiQudXNlci52MS5BdXRoZW50aWNhdGVBbmRMb2dpblJlcXVlc3QaJS51c2VyLnYxLkF1dGhlbnRpY2F0ZUFuZExvZ2luUmVzcG9uc2UiA5ACABI+CgZMb2dvdXQSFi51c2VyLnYxLkxvZ291dFJlcXVlc3QaFy51c2VyLnYxLkxvZ291dFJlc3BvbnNlIgOQAgISUwoNRGVsZXRlQWNjb3VudBIdLnVzZXIudjEuRGVsZXRlQWNjb3VudFJlcXVlc3QaHi51c2VyLnYxLkRlbGV0ZUFjY291bnRSZXNwb25zZSIDkAICYgZwcm90bzM", [file_google_protobuf_timestamp, file_session_v1_session]);
+  fileDesc("ChJ1c2VyL3YxL3VzZXIucHJvdG8SB3VzZXIudjEigQEKBFVzZXISCgoCaWQYASABKAkSDQoFZW1haWwYAiABKAkSLgoKY3JlYXRlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGwoOZW1haWxfdmVyaWZpZWQYBCABKAhIAIgBAUIRCg9fZW1haWxfdmVyaWZpZWQicQoXUmVnaXN0ZXJBbmRMb2dpblJlcXVlc3QSEgoFZW1haWwYASABKAlCA4ABARIVCghwYXNzd29yZBgCIAEoCUIDgAEBEhwKCnVzZXJfYWdlbnQYAyABKAlCA4ABAUgAiAEBQg0KC191c2VyX2FnZW50InEKGFJlZ2lzdGVyQW5kTG9naW5SZXNwb25zZRIbCgR1c2VyGAEgASgLMg0udXNlci52MS5Vc2VyEiQKB3Nlc3Npb24YAiABKAsyEy5zZXNzaW9uLnYxLlNlc3Npb24SEgoFdG9rZW4YAyABKAlCA4ABASKqAQobQXV0aGVudGljYXRlQW5kTG9naW5SZXF1ZXN0EhIKBWVtYWlsGAEgASgJQgOAAQESFQoIcGFzc3dvcmQYAiABKAlCA4ABARIgCg5yZXBsYWNlc190b2tlbhgDIAEoCUIDgAEBSACIAQESHAoKdXNlcl9hZ2VudBgEIAEoCUIDgAEBSAGIAQFCEQoPX3JlcGxhY2VzX3Rva2VuQg0KC191c2VyX2FnZW50InUKHEF1dGhlbnRpY2F0ZUFuZExvZ2luUmVzcG9uc2USGwoEdXNlchgBIAEoCzINLnVzZXIudjEuVXNlchIkCgdzZXNzaW9uGAIgASgLMhMuc2Vzc2lvbi52MS5TZXNzaW9uEhIKBXRva2VuGAMgASgJQgOAAQEiIwoNTG9nb3V0UmVxdWVzdBISCgV0b2tlbhgBIAEoCUIDgAEBIhAKDkxvZ291dFJlc3BvbnNlIicKFERlbGV0ZUFjY291bnRSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkiFwoVRGVsZXRlQWNjb3VudFJlc3BvbnNlIiQKEUdldEFjY291bnRSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkiMQoSR2V0QWNjb3VudFJlc3BvbnNlEhsKBHVzZXIYASABKAsyDS51c2VyLnYxLlVzZXIijwEKFUNoYW5nZVBhc3N3b3JkUmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJEh0KEGN1cnJlbnRfcGFzc3dvcmQYAiABKAlCA4ABARIZCgxuZXdfcGFzc3dvcmQYAyABKAlCA4ABARIcCgp1c2VyX2FnZW50GAQgASgJQgOAAQFIAIgBAUINCgtfdXNlcl9hZ2VudCJSChZDaGFuZ2VQYXNzd29yZFJlc3BvbnNlEiQKB3Nlc3Npb24YASABKAsyEy5zZXNzaW9uLnYxLlNlc3Npb24SEgoFdG9rZW4YAiABKAlCA4ABASIxChtSZXF1ZXN0UGFzc3dvcmRSZXNldFJlcXVlc3QSEgoFZW1haWwYASABKAlCA4ABASIeChxSZXF1ZXN0UGFzc3dvcmRSZXNldFJlc3BvbnNlIkUKFFJlc2V0UGFzc3dvcmRSZXF1ZXN0EhIKBXRva2VuGAEgASgJQgOAAQESGQoMbmV3X3Bhc3N3b3JkGAIgASgJQgOAAQEiKAoVUmVzZXRQYXNzd29yZFJlc3BvbnNlEg8KB3VzZXJfaWQYASABKAkiUAoSQ2hhbmdlRW1haWxSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSEgoFZW1haWwYAiABKAlCA4ABARIVCghwYXNzd29yZBgDIAEoCUIDgAEBIhUKE0NoYW5nZUVtYWlsUmVzcG9uc2UiMgofUmVxdWVzdEVtYWlsVmVyaWZpY2F0aW9uUmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJIiIKIFJlcXVlc3RFbWFpbFZlcmlmaWNhdGlvblJlc3BvbnNlIigKElZlcmlmeUVtYWlsUmVxdWVzdBISCgV0b2tlbhgBIAEoCUIDgAEBIj0KE1ZlcmlmeUVtYWlsUmVzcG9uc2USDwoHdXNlcl9pZBgBIAEoCRIVCg1lbWFpbF9jaGFuZ2VkGAIgASgIIkMKF0VuZE90aGVyU2Vzc2lvbnNSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSFwoPa2VwdF9zZXNzaW9uX2lkGAIgASgJIjIKGEVuZE90aGVyU2Vzc2lvbnNSZXNwb25zZRIWCg5lbmRlZF9zZXNzaW9ucxgBIAEoBTK/CAoLVXNlclNlcnZpY2USXAoQUmVnaXN0ZXJBbmRMb2dpbhIgLnVzZXIudjEuUmVnaXN0ZXJBbmRMb2dpblJlcXVlc3QaIS51c2VyLnYxLlJlZ2lzdGVyQW5kTG9naW5SZXNwb25zZSIDkAIAEmgKFEF1dGhlbnRpY2F0ZUFuZExvZ2luEiQudXNlci52MS5BdXRoZW50aWNhdGVBbmRMb2dpblJlcXVlc3QaJS51c2VyLnYxLkF1dGhlbnRpY2F0ZUFuZExvZ2luUmVzcG9uc2UiA5ACABI+CgZMb2dvdXQSFi51c2VyLnYxLkxvZ291dFJlcXVlc3QaFy51c2VyLnYxLkxvZ291dFJlc3BvbnNlIgOQAgISUwoNRGVsZXRlQWNjb3VudBIdLnVzZXIudjEuRGVsZXRlQWNjb3VudFJlcXVlc3QaHi51c2VyLnYxLkRlbGV0ZUFjY291bnRSZXNwb25zZSIDkAICEkoKCkdldEFjY291bnQSGi51c2VyLnYxLkdldEFjY291bnRSZXF1ZXN0GhsudXNlci52MS5HZXRBY2NvdW50UmVzcG9uc2UiA5ACAhJWCg5DaGFuZ2VQYXNzd29yZBIeLnVzZXIudjEuQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0Gh8udXNlci52MS5DaGFuZ2VQYXNzd29yZFJlc3BvbnNlIgOQAgASaAoUUmVxdWVzdFBhc3N3b3JkUmVzZXQSJC51c2VyLnYxLlJlcXVlc3RQYXNzd29yZFJlc2V0UmVxdWVzdBolLnVzZXIudjEuUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXNwb25zZSIDkAICElMKDVJlc2V0UGFzc3dvcmQSHS51c2VyLnYxLlJlc2V0UGFzc3dvcmRSZXF1ZXN0Gh4udXNlci52MS5SZXNldFBhc3N3b3JkUmVzcG9uc2UiA5ACABJNCgtDaGFuZ2VFbWFpbBIbLnVzZXIudjEuQ2hhbmdlRW1haWxSZXF1ZXN0GhwudXNlci52MS5DaGFuZ2VFbWFpbFJlc3BvbnNlIgOQAgISdAoYUmVxdWVzdEVtYWlsVmVyaWZpY2F0aW9uEigudXNlci52MS5SZXF1ZXN0RW1haWxWZXJpZmljYXRpb25SZXF1ZXN0GikudXNlci52MS5SZXF1ZXN0RW1haWxWZXJpZmljYXRpb25SZXNwb25zZSIDkAICEk0KC1ZlcmlmeUVtYWlsEhsudXNlci52MS5WZXJpZnlFbWFpbFJlcXVlc3QaHC51c2VyLnYxLlZlcmlmeUVtYWlsUmVzcG9uc2UiA5ACABJcChBFbmRPdGhlclNlc3Npb25zEiAudXNlci52MS5FbmRPdGhlclNlc3Npb25zUmVxdWVzdBohLnVzZXIudjEuRW5kT3RoZXJTZXNzaW9uc1Jlc3BvbnNlIgOQAgJiBnByb3RvMw", [file_google_protobuf_timestamp, file_session_v1_session]);
 
 /**
  * An account, as shown to its owner.
@@ -46,6 +46,13 @@ export type User = Message<"user.v1.User"> & {
    * @generated from field: google.protobuf.Timestamp created_at = 3;
    */
   createdAt?: Timestamp | undefined;
+
+  /**
+   * Whether the owner has proved to receive email at the address. Older servers do not send this field.
+   *
+   * @generated from field: optional bool email_verified = 4;
+   */
+  emailVerified?: boolean | undefined;
 };
 
 /**
@@ -76,6 +83,13 @@ export type RegisterAndLoginRequest = Message<"user.v1.RegisterAndLoginRequest">
    * @generated from field: string password = 2;
    */
   password: string;
+
+  /**
+   * The `User-Agent` of the client, for lists of sessions.
+   *
+   * @generated from field: optional string user_agent = 3;
+   */
+  userAgent?: string | undefined;
 };
 
 /**
@@ -147,6 +161,13 @@ export type AuthenticateAndLoginRequest = Message<"user.v1.AuthenticateAndLoginR
    * @generated from field: optional string replaces_token = 3;
    */
   replacesToken?: string | undefined;
+
+  /**
+   * The `User-Agent` of the client, for lists of sessions.
+   *
+   * @generated from field: optional string user_agent = 4;
+   */
+  userAgent?: string | undefined;
 };
 
 /**
@@ -265,6 +286,387 @@ export const DeleteAccountResponseSchema: GenMessage<DeleteAccountResponse> = /*
   messageDesc(file_user_v1_user, 8);
 
 /**
+ * The request of GetAccount.
+ *
+ * @generated from message user.v1.GetAccountRequest
+ */
+export type GetAccountRequest = Message<"user.v1.GetAccountRequest"> & {
+  /**
+   * The account's id.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+};
+
+/**
+ * Describes the message user.v1.GetAccountRequest.
+ * Use `create(GetAccountRequestSchema)` to create a new message.
+ */
+export const GetAccountRequestSchema: GenMessage<GetAccountRequest> = /*@__PURE__*/
+  messageDesc(file_user_v1_user, 9);
+
+/**
+ * The response of GetAccount.
+ *
+ * @generated from message user.v1.GetAccountResponse
+ */
+export type GetAccountResponse = Message<"user.v1.GetAccountResponse"> & {
+  /**
+   * The account.
+   *
+   * @generated from field: user.v1.User user = 1;
+   */
+  user?: User | undefined;
+};
+
+/**
+ * Describes the message user.v1.GetAccountResponse.
+ * Use `create(GetAccountResponseSchema)` to create a new message.
+ */
+export const GetAccountResponseSchema: GenMessage<GetAccountResponse> = /*@__PURE__*/
+  messageDesc(file_user_v1_user, 10);
+
+/**
+ * The request of ChangePassword. The caller has checked that it acts for this user.
+ *
+ * @generated from message user.v1.ChangePasswordRequest
+ */
+export type ChangePasswordRequest = Message<"user.v1.ChangePasswordRequest"> & {
+  /**
+   * The account's id.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+
+  /**
+   * The current password.
+   *
+   * @generated from field: string current_password = 2;
+   */
+  currentPassword: string;
+
+  /**
+   * The new password; the rules are those of RegisterAndLoginRequest. It must differ from the current one.
+   *
+   * @generated from field: string new_password = 3;
+   */
+  newPassword: string;
+
+  /**
+   * The `User-Agent` of the client, for lists of sessions.
+   *
+   * @generated from field: optional string user_agent = 4;
+   */
+  userAgent?: string | undefined;
+};
+
+/**
+ * Describes the message user.v1.ChangePasswordRequest.
+ * Use `create(ChangePasswordRequestSchema)` to create a new message.
+ */
+export const ChangePasswordRequestSchema: GenMessage<ChangePasswordRequest> = /*@__PURE__*/
+  messageDesc(file_user_v1_user, 11);
+
+/**
+ * The response of ChangePassword.
+ *
+ * @generated from message user.v1.ChangePasswordResponse
+ */
+export type ChangePasswordResponse = Message<"user.v1.ChangePasswordResponse"> & {
+  /**
+   * The new session.
+   *
+   * @generated from field: session.v1.Session session = 1;
+   */
+  session?: Session | undefined;
+
+  /**
+   * The session's token. It cannot be read again.
+   *
+   * @generated from field: string token = 2;
+   */
+  token: string;
+};
+
+/**
+ * Describes the message user.v1.ChangePasswordResponse.
+ * Use `create(ChangePasswordResponseSchema)` to create a new message.
+ */
+export const ChangePasswordResponseSchema: GenMessage<ChangePasswordResponse> = /*@__PURE__*/
+  messageDesc(file_user_v1_user, 12);
+
+/**
+ * The request of RequestPasswordReset.
+ *
+ * @generated from message user.v1.RequestPasswordResetRequest
+ */
+export type RequestPasswordResetRequest = Message<"user.v1.RequestPasswordResetRequest"> & {
+  /**
+   * An e-mail address; the rules are those of RegisterAndLoginRequest.
+   *
+   * @generated from field: string email = 1;
+   */
+  email: string;
+};
+
+/**
+ * Describes the message user.v1.RequestPasswordResetRequest.
+ * Use `create(RequestPasswordResetRequestSchema)` to create a new message.
+ */
+export const RequestPasswordResetRequestSchema: GenMessage<RequestPasswordResetRequest> = /*@__PURE__*/
+  messageDesc(file_user_v1_user, 13);
+
+/**
+ * The response of RequestPasswordReset, the same for every address.
+ *
+ * @generated from message user.v1.RequestPasswordResetResponse
+ */
+export type RequestPasswordResetResponse = Message<"user.v1.RequestPasswordResetResponse"> & {
+};
+
+/**
+ * Describes the message user.v1.RequestPasswordResetResponse.
+ * Use `create(RequestPasswordResetResponseSchema)` to create a new message.
+ */
+export const RequestPasswordResetResponseSchema: GenMessage<RequestPasswordResetResponse> = /*@__PURE__*/
+  messageDesc(file_user_v1_user, 14);
+
+/**
+ * The request of ResetPassword.
+ *
+ * @generated from message user.v1.ResetPasswordRequest
+ */
+export type ResetPasswordRequest = Message<"user.v1.ResetPasswordRequest"> & {
+  /**
+   * The token of the email.
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+
+  /**
+   * The new password; the rules are those of RegisterAndLoginRequest.
+   *
+   * @generated from field: string new_password = 2;
+   */
+  newPassword: string;
+};
+
+/**
+ * Describes the message user.v1.ResetPasswordRequest.
+ * Use `create(ResetPasswordRequestSchema)` to create a new message.
+ */
+export const ResetPasswordRequestSchema: GenMessage<ResetPasswordRequest> = /*@__PURE__*/
+  messageDesc(file_user_v1_user, 15);
+
+/**
+ * The response of ResetPassword.
+ *
+ * @generated from message user.v1.ResetPasswordResponse
+ */
+export type ResetPasswordResponse = Message<"user.v1.ResetPasswordResponse"> & {
+  /**
+   * The account's id.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+};
+
+/**
+ * Describes the message user.v1.ResetPasswordResponse.
+ * Use `create(ResetPasswordResponseSchema)` to create a new message.
+ */
+export const ResetPasswordResponseSchema: GenMessage<ResetPasswordResponse> = /*@__PURE__*/
+  messageDesc(file_user_v1_user, 16);
+
+/**
+ * The request of ChangeEmail. The caller has checked that it acts for this user.
+ *
+ * @generated from message user.v1.ChangeEmailRequest
+ */
+export type ChangeEmailRequest = Message<"user.v1.ChangeEmailRequest"> & {
+  /**
+   * The account's id.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+
+  /**
+   * The new address; the rules are those of RegisterAndLoginRequest. It must differ from the account's address.
+   *
+   * @generated from field: string email = 2;
+   */
+  email: string;
+
+  /**
+   * The password of the account.
+   *
+   * @generated from field: string password = 3;
+   */
+  password: string;
+};
+
+/**
+ * Describes the message user.v1.ChangeEmailRequest.
+ * Use `create(ChangeEmailRequestSchema)` to create a new message.
+ */
+export const ChangeEmailRequestSchema: GenMessage<ChangeEmailRequest> = /*@__PURE__*/
+  messageDesc(file_user_v1_user, 17);
+
+/**
+ * The response of ChangeEmail.
+ *
+ * @generated from message user.v1.ChangeEmailResponse
+ */
+export type ChangeEmailResponse = Message<"user.v1.ChangeEmailResponse"> & {
+};
+
+/**
+ * Describes the message user.v1.ChangeEmailResponse.
+ * Use `create(ChangeEmailResponseSchema)` to create a new message.
+ */
+export const ChangeEmailResponseSchema: GenMessage<ChangeEmailResponse> = /*@__PURE__*/
+  messageDesc(file_user_v1_user, 18);
+
+/**
+ * The request of RequestEmailVerification. The caller has checked that it acts for this user.
+ *
+ * @generated from message user.v1.RequestEmailVerificationRequest
+ */
+export type RequestEmailVerificationRequest = Message<"user.v1.RequestEmailVerificationRequest"> & {
+  /**
+   * The account's id.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+};
+
+/**
+ * Describes the message user.v1.RequestEmailVerificationRequest.
+ * Use `create(RequestEmailVerificationRequestSchema)` to create a new message.
+ */
+export const RequestEmailVerificationRequestSchema: GenMessage<RequestEmailVerificationRequest> = /*@__PURE__*/
+  messageDesc(file_user_v1_user, 19);
+
+/**
+ * The response of RequestEmailVerification.
+ *
+ * @generated from message user.v1.RequestEmailVerificationResponse
+ */
+export type RequestEmailVerificationResponse = Message<"user.v1.RequestEmailVerificationResponse"> & {
+};
+
+/**
+ * Describes the message user.v1.RequestEmailVerificationResponse.
+ * Use `create(RequestEmailVerificationResponseSchema)` to create a new message.
+ */
+export const RequestEmailVerificationResponseSchema: GenMessage<RequestEmailVerificationResponse> = /*@__PURE__*/
+  messageDesc(file_user_v1_user, 20);
+
+/**
+ * The request of VerifyEmail.
+ *
+ * @generated from message user.v1.VerifyEmailRequest
+ */
+export type VerifyEmailRequest = Message<"user.v1.VerifyEmailRequest"> & {
+  /**
+   * The token of the email.
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+};
+
+/**
+ * Describes the message user.v1.VerifyEmailRequest.
+ * Use `create(VerifyEmailRequestSchema)` to create a new message.
+ */
+export const VerifyEmailRequestSchema: GenMessage<VerifyEmailRequest> = /*@__PURE__*/
+  messageDesc(file_user_v1_user, 21);
+
+/**
+ * The response of VerifyEmail.
+ *
+ * @generated from message user.v1.VerifyEmailResponse
+ */
+export type VerifyEmailResponse = Message<"user.v1.VerifyEmailResponse"> & {
+  /**
+   * The account's id.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+
+  /**
+   * The token has changed the address of the account.
+   *
+   * @generated from field: bool email_changed = 2;
+   */
+  emailChanged: boolean;
+};
+
+/**
+ * Describes the message user.v1.VerifyEmailResponse.
+ * Use `create(VerifyEmailResponseSchema)` to create a new message.
+ */
+export const VerifyEmailResponseSchema: GenMessage<VerifyEmailResponse> = /*@__PURE__*/
+  messageDesc(file_user_v1_user, 22);
+
+/**
+ * The request of EndOtherSessions. The caller has checked that it acts for this user.
+ *
+ * @generated from message user.v1.EndOtherSessionsRequest
+ */
+export type EndOtherSessionsRequest = Message<"user.v1.EndOtherSessionsRequest"> & {
+  /**
+   * The account's id.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+
+  /**
+   * The id of the session to keep. A session that has ended stays ended.
+   *
+   * @generated from field: string kept_session_id = 2;
+   */
+  keptSessionId: string;
+};
+
+/**
+ * Describes the message user.v1.EndOtherSessionsRequest.
+ * Use `create(EndOtherSessionsRequestSchema)` to create a new message.
+ */
+export const EndOtherSessionsRequestSchema: GenMessage<EndOtherSessionsRequest> = /*@__PURE__*/
+  messageDesc(file_user_v1_user, 23);
+
+/**
+ * The response of EndOtherSessions.
+ *
+ * @generated from message user.v1.EndOtherSessionsResponse
+ */
+export type EndOtherSessionsResponse = Message<"user.v1.EndOtherSessionsResponse"> & {
+  /**
+   * The number of valid sessions that ended.
+   *
+   * @generated from field: int32 ended_sessions = 1;
+   */
+  endedSessions: number;
+};
+
+/**
+ * Describes the message user.v1.EndOtherSessionsResponse.
+ * Use `create(EndOtherSessionsResponseSchema)` to create a new message.
+ */
+export const EndOtherSessionsResponseSchema: GenMessage<EndOtherSessionsResponse> = /*@__PURE__*/
+  messageDesc(file_user_v1_user, 24);
+
+/**
  * Owns the accounts and their passwords.
  *
  * Codes that every method can return: `invalid_argument` names the field at
@@ -293,6 +695,8 @@ export const UserService: GenService<{
    *
    * `unauthenticated` with the reason CREDENTIALS_REJECTED: the address or the
    * password is wrong. Neither the text nor the response time reveals which.
+   * `permission_denied` with the reason ACCOUNT_DISABLED or EMAIL_NOT_VERIFIED
+   * (`userSvc.requireVerifiedEmail`): only after a correct password.
    *
    * @generated from rpc user.v1.UserService.AuthenticateAndLogin
    */
@@ -322,6 +726,109 @@ export const UserService: GenService<{
     methodKind: "unary";
     input: typeof DeleteAccountRequestSchema;
     output: typeof DeleteAccountResponseSchema;
+  },
+  /**
+   * Returns an account.
+   *
+   * `not_found` with the reason ACCOUNT_NOT_FOUND: no such account exists.
+   *
+   * @generated from rpc user.v1.UserService.GetAccount
+   */
+  getAccount: {
+    methodKind: "unary";
+    input: typeof GetAccountRequestSchema;
+    output: typeof GetAccountResponseSchema;
+  },
+  /**
+   * Changes the password, ends every session of the account and creates a new one. No login or change that
+   * read the old password hash outlives this call.
+   *
+   * `permission_denied` with the reason WRONG_PASSWORD: the current password is wrong, or the
+   * password was changed meanwhile. `not_found` with the reason ACCOUNT_NOT_FOUND.
+   *
+   * @generated from rpc user.v1.UserService.ChangePassword
+   */
+  changePassword: {
+    methodKind: "unary";
+    input: typeof ChangePasswordRequestSchema;
+    output: typeof ChangePasswordResponseSchema;
+  },
+  /**
+   * Sends an email with a token for ResetPassword, if the address has an account and its limit (one
+   * email a minute, five a day) allows it. The response and its time do not show whether the account exists.
+   *
+   * `failed_precondition` with the reason MAIL_NOT_CONFIGURED: the service sends no email.
+   *
+   * @generated from rpc user.v1.UserService.RequestPasswordReset
+   */
+  requestPasswordReset: {
+    methodKind: "unary";
+    input: typeof RequestPasswordResetRequestSchema;
+    output: typeof RequestPasswordResetResponseSchema;
+  },
+  /**
+   * Sets a new password by the token of an email, ends every session of the account, and confirms its address. The
+   * password is checked before the token, and the token before the password is hashed; a rejected password does not consume the token.
+   *
+   * `permission_denied` with the reason TOKEN_REJECTED: the token is invalid, expired, used, or older
+   * than a later change of the account's credentials.
+   *
+   * @generated from rpc user.v1.UserService.ResetPassword
+   */
+  resetPassword: {
+    methodKind: "unary";
+    input: typeof ResetPasswordRequestSchema;
+    output: typeof ResetPasswordResponseSchema;
+  },
+  /**
+   * Sends an email with a token for VerifyEmail to a new address. The address of the account changes when
+   * the token is used. The response does not show whether another account has the new address.
+   *
+   * `permission_denied` with the reason WRONG_PASSWORD; `not_found` with the reason
+   * ACCOUNT_NOT_FOUND; `failed_precondition` with the reason MAIL_NOT_CONFIGURED.
+   *
+   * @generated from rpc user.v1.UserService.ChangeEmail
+   */
+  changeEmail: {
+    methodKind: "unary";
+    input: typeof ChangeEmailRequestSchema;
+    output: typeof ChangeEmailResponseSchema;
+  },
+  /**
+   * Sends the email that verifies the address of an account again, within its limits. A verified address gets
+   * no email.
+   *
+   * `not_found` with the reason ACCOUNT_NOT_FOUND; `failed_precondition` with the reason MAIL_NOT_CONFIGURED.
+   *
+   * @generated from rpc user.v1.UserService.RequestEmailVerification
+   */
+  requestEmailVerification: {
+    methodKind: "unary";
+    input: typeof RequestEmailVerificationRequestSchema;
+    output: typeof RequestEmailVerificationResponseSchema;
+  },
+  /**
+   * Verifies an address, or changes it, by the token of an email. Creates no session and ends none.
+   *
+   * `permission_denied` with the reason TOKEN_REJECTED, as for ResetPassword. `already_exists` with
+   * the reason ADDRESS_TAKEN: another account has got the address meanwhile.
+   *
+   * @generated from rpc user.v1.UserService.VerifyEmail
+   */
+  verifyEmail: {
+    methodKind: "unary";
+    input: typeof VerifyEmailRequestSchema;
+    output: typeof VerifyEmailResponseSchema;
+  },
+  /**
+   * Ends every session of an account but one. No concurrent login outlives this call.
+   *
+   * @generated from rpc user.v1.UserService.EndOtherSessions
+   */
+  endOtherSessions: {
+    methodKind: "unary";
+    input: typeof EndOtherSessionsRequestSchema;
+    output: typeof EndOtherSessionsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_user_v1_user, 0);
