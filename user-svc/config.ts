@@ -3,6 +3,7 @@
 import { keyPaths } from '#common/config/catalogue.ts'
 import { duration, flag, host, integer, port, secretList } from '#common/config/keys.ts'
 import { ConfigError, loadConfig, requireAddress } from '#common/config/load.ts'
+import { mail, mailOptions } from '#common/config/mail-section.ts'
 import {
   kafka,
   listenKeys,
@@ -69,9 +70,9 @@ export const userSvc = {
 }
 
 /** The sections that user-svc reads. */
-export const schema = { userSvc, rpc, kafka, log, shutdown }
+export const schema = { userSvc, rpc, kafka, mail, log, shutdown }
 
-/** The configuration of user-svc, or a ConfigError. */
+/** The configuration of user-svc, or a ConfigError; `mail` is undefined without `mail.url`. */
 export function load() {
   const config = loadConfig(schema, process.env, { otherKeys: keyPaths })
   requireStrongRpcToken(config.rpc)
@@ -81,5 +82,5 @@ export function load() {
   if (process.env.NODE_ENV === 'production' && config.userSvc.password.cost < 10) {
     throw new ConfigError(`userSvc.password.cost: got ${config.userSvc.password.cost}, production takes 10 to 14`)
   }
-  return config
+  return { ...config, mail: mailOptions(config.mail) }
 }

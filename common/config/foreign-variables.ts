@@ -14,6 +14,8 @@ export const foreignVariables: Record<string, readonly string[]> = {
   ],
   // The image redis
   Redis: ['REDIS_VERSION', 'REDIS_DOWNLOAD_URL', 'REDIS_DOWNLOAD_SHA'],
+  // crontab(5) of cronie
+  cron: ['MAILFROM'],
   // X session management
   'desktop sessions': ['SESSION_MANAGER'],
   // RFC 3875

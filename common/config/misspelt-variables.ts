@@ -5,7 +5,7 @@ import { isForeign } from './foreign-variables.ts'
 // Shorter names resemble variables of other programs, such as `BLOG_LEVEL`.
 const leastLettersToResemble = 10
 // Names of sections that other programs use as variables. Any other bare name is a mistake: `KAFKA=off` for a service.
-const commonWords = ['LOG', 'RPC', 'SESSION', 'SHUTDOWN', 'STACK']
+const commonWords = ['LOG', 'MAIL', 'RPC', 'SESSION', 'SHUTDOWN', 'STACK']
 
 /**
  * One line for each variable that no key reads although it has a prefix of the product, differs from a key's variable

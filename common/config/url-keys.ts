@@ -24,7 +24,7 @@ const grammar = new RegExp(
 )
 
 /** The rule for passwords in messages about a URL: raw special characters are the usual mistake. */
-const encodingRule =
+export const encodingRule =
   'with user and password percent-encoded: of special characters only - . _ ~ need no encoding (@ is %40, : %3A, / %2F, ? %3F, # %23, % %25)'
 
 /** The parts of a URL whose special characters are encoded; undefined for any other text. */
