@@ -4,15 +4,34 @@ import { create } from '@bufbuild/protobuf'
 import { Code, ConnectError } from '@connectrpc/connect'
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from '#gen/google/rpc/error_details_pb.ts'
 
+/** The stable codes of invalid fields, which applications can translate. */
+export const fieldCodes = [
+  'invalid',
+  'required',
+  'unknown_field',
+  'type',
+  'too_short',
+  'too_long',
+  'too_common',
+  'same_as_address',
+  'unchanged'
+] as const
+export type FieldCode = (typeof fieldCodes)[number]
+
 /** A field of a request and the rule that it breaks. The value is never included. */
 export interface FieldViolation {
   field: string
   description: string
+  /** Default: `invalid`. */
+  code?: FieldCode | undefined
 }
 
 /** `invalid_argument` with the invalid fields. */
-export function invalidFields(fieldViolations: FieldViolation[]): ConnectError {
-  const sentence = fieldViolations.map(({ field, description }) => `${field}: ${description}`).join('; ')
+export function invalidFields(violations: FieldViolation[]): ConnectError {
+  const sentence = violations.map(({ field, description }) => `${field}: ${description}`).join('; ')
+  const fieldViolations = violations.map(({ field, description, code = 'invalid' }) => {
+    return { field, description, reason: code.toUpperCase() }
+  })
   return new ConnectError(sentence, Code.InvalidArgument, undefined, [
     { desc: BadRequestSchema, value: create(BadRequestSchema, { fieldViolations }) }
   ])
@@ -71,11 +90,14 @@ function retryInfo(afterSeconds: number) {
   return { desc: RetryInfoSchema, value: create(RetryInfoSchema, { retryDelay }) }
 }
 
-/** The invalid fields that an error names, if any. */
-export function fieldViolations(error: ConnectError): FieldViolation[] {
-  return error
-    .findDetails(BadRequestSchema)
-    .flatMap((detail) => detail.fieldViolations.map(({ field, description }) => ({ field, description })))
+/** The invalid fields that an error names, if any. A code of a later version counts as `invalid`. */
+export function fieldViolations(error: ConnectError): (FieldViolation & { code: FieldCode })[] {
+  return error.findDetails(BadRequestSchema).flatMap((detail) =>
+    detail.fieldViolations.map(({ field, description, reason }) => {
+      const code = fieldCodes.find((each) => each.toUpperCase() === reason) ?? 'invalid'
+      return { field, description, code }
+    })
+  )
 }
 
 /** The metadata of an error's reason, or nothing if it does not carry that reason. */

@@ -16,7 +16,7 @@ export type FieldRule<T = unknown> = FieldViolation & { value: T | undefined | f
 export function requireFields<T extends unknown[]>(...rules: { [K in keyof T]: FieldRule<T[K]> }): T {
   const violations = rules
     .filter(({ value }) => value === undefined || value === false)
-    .map(({ field, description }) => ({ field, description }))
+    .map(({ field, description, code }) => ({ field, description, code }))
   if (violations.length > 0) throw invalidFields(violations)
   return rules.map(({ value }) => value) as T
 }
