@@ -6,7 +6,7 @@ import type { Logger } from '#common/logging/logger.ts'
 import type { Readiness } from '#common/ops/readiness.ts'
 import { buildRpcServer, type RpcServerOptions } from '#common/rpc/server/server.ts'
 import { file_user_v1_user, UserService } from '#gen/user/v1/user_pb.ts'
-import type { AccountParts } from './accounts/account-parts.ts'
+import type { AccountParts, MailParts } from './accounts/account-parts.ts'
 import { userRoutes } from './connect.ts'
 import type { Database } from './database.ts'
 import type { AccountMetrics } from './metrics.ts'
@@ -26,20 +26,28 @@ interface UserAppParts {
 /** The section `userSvc.password`. */
 type PasswordOptions = HashRules & { hashesAtATime: number; minLength: number }
 
+interface UserAppOptions {
+  password: PasswordOptions
+  requireVerifiedEmail: boolean
+  mail: MailParts | undefined
+  rpc: RpcServerOptions['rpc']
+}
+
 /** The number of hashes at a time: as configured, or one per core. */
 export function hashesAtATime(configured: PasswordOptions): number {
   return configured.hashesAtATime || availableParallelism()
 }
 
-export function buildApp(parts: UserAppParts, options: { password: PasswordOptions; rpc: RpcServerOptions['rpc'] }) {
+export function buildApp(parts: UserAppParts, { password, requireVerifiedEmail, mail, rpc }: UserAppOptions) {
   const { db, sessionClient, metrics, log } = parts
-  const { password, rpc } = options
   const accountParts: AccountParts = {
     db,
     sessionClient,
     passwords: new PasswordHashes(password, (seconds) => metrics.hashSeconds.observe(seconds)),
     hashQueue: new HashQueue(hashesAtATime(password), usualHashMs(password.cost), metrics.hashQueue),
-    minPasswordLength: password.minLength
+    minPasswordLength: password.minLength,
+    requireVerifiedEmail,
+    mail
   }
   return buildRpcServer({
     ...parts,

@@ -60,6 +60,10 @@ export const userSvc = {
       'Keys for the HMAC under the password hash, the newest first, each as `name:base64` of 32 bytes or more.'
     )
   },
+  requireVerifiedEmail: flag(
+    false,
+    'A login needs a verified address: until then, a correct password is 403 `email-not-verified`. Registration still creates a session.'
+  ),
   bruteForce: {
     // Scripts set this key, so it is accepted before its feature exists.
     enabled: flag(

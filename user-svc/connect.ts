@@ -5,8 +5,11 @@ import { Code, ConnectError, type ConnectRouter, type ServiceImpl } from '@conne
 import type { Logger } from '#common/logging/logger.ts'
 import { callOf } from '#common/rpc/call-context.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
-import type { AccountParts, LoggedIn } from './accounts/account-parts.ts'
+import type { AccountParts, LoggedIn, ShownUser } from './accounts/account-parts.ts'
+import { changePassword } from './accounts/change-password.ts'
 import { deleteAccount } from './accounts/delete-account.ts'
+import { endOtherSessions } from './accounts/end-other-sessions.ts'
+import { getAccount } from './accounts/get-account.ts'
 import { logIn } from './accounts/log-in.ts'
 import { logOut } from './accounts/log-out.ts'
 import { register } from './accounts/register.ts'
@@ -42,14 +45,30 @@ export function userRoutes(router: ConnectRouter, parts: AccountParts, metrics: 
       return {}
     },
 
-    getAccount: missing,
-    changePassword: missing,
+    async getAccount({ userId }, context) {
+      return { user: userMessage(await getAccount(parts, userId, callOf(context, log))) }
+    },
+
+    async changePassword(request, context) {
+      const call = callOf(context, log)
+      const { session, token } = await countResult(metrics.passwordChanges, changePassword(parts, request, call))
+      const line = { event: 'authn_password_change', userId: request.userId, sessionId: session.id }
+      call.log.info(line, 'changed a password')
+      return { session, token }
+    },
+
     requestPasswordReset: missing,
     resetPassword: missing,
     changeEmail: missing,
     requestEmailVerification: missing,
     verifyEmail: missing,
-    endOtherSessions: missing
+    async endOtherSessions(request, context) {
+      const call = callOf(context, log)
+      const endedSessions = await endOtherSessions(parts, request, call)
+      const line = { event: 'sessions_ended', userId: request.userId, count: endedSessions }
+      call.log.info(line, 'ended the other sessions of an account')
+      return { endedSessions }
+    }
   } satisfies ServiceImpl<typeof UserService>)
 }
 
@@ -58,5 +77,9 @@ function missing(): never {
 }
 
 function message({ user, session, token }: LoggedIn) {
-  return { user: { id: user.id, email: user.email, createdAt: timestampFromDate(user.createdAt) }, session, token }
+  return { user: userMessage(user), session, token }
+}
+
+function userMessage({ id, email, createdAt, emailVerifiedAt }: ShownUser) {
+  return { id, email, createdAt: timestampFromDate(createdAt), emailVerified: emailVerifiedAt !== null }
 }

@@ -11,16 +11,10 @@ export type AccountMetrics = ReturnType<typeof accountMetrics>
 export function accountMetrics(registry: Registry) {
   const registers = [registry]
   const labelNames = ['result'] as const
-  const logins = new Counter({ name: 'auth_logins_total', help: 'Logins by result', labelNames, registers })
-  const registrations = new Counter({
-    name: 'auth_registrations_total',
-    help: 'Registrations by result',
-    labelNames,
-    registers
-  })
-  for (const result of ['ok', 'rejected', 'error']) {
-    logins.inc({ result }, 0)
-    registrations.inc({ result }, 0)
+  function resultCounter(name: string, help: string) {
+    const counter = new Counter({ name, help, labelNames, registers })
+    for (const result of ['ok', 'rejected', 'error']) counter.inc({ result }, 0)
+    return counter
   }
   const queueLength = new Gauge({
     name: 'auth_password_hash_queue_length',
@@ -52,8 +46,9 @@ export function accountMetrics(registry: Registry) {
     onShed: (reason) => shed.inc({ reason })
   }
   return {
-    logins,
-    registrations,
+    logins: resultCounter('auth_logins_total', 'Logins by result'),
+    registrations: resultCounter('auth_registrations_total', 'Registrations by result'),
+    passwordChanges: resultCounter('auth_password_changes_total', 'Changes of a password by result'),
     hashQueue,
     outboxPending: new Gauge({
       name: 'auth_outbox_pending',

@@ -54,9 +54,10 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
     registry
   )
   const accounts = accountMetrics(registry)
+  const { password, requireVerifiedEmail } = config.userSvc
   const app = buildApp(
     { db, sessionClient, metrics: accounts, readiness, registry, log },
-    { password: config.userSvc.password, rpc: config.rpc }
+    { password, requireVerifiedEmail, mail: config.mail, rpc: config.rpc }
   )
   const events = config.kafka.brokers.length > 0 ? createAccountEvents(db, config.kafka, log) : undefined
   const { sessions } = sessionClient

@@ -35,6 +35,7 @@ export const keyPaths: readonly string[] = [
   'userSvc.password.hashesAtATime',
   'userSvc.password.minLength',
   'userSvc.password.peppers',
+  'userSvc.requireVerifiedEmail',
   'userSvc.bruteForce.enabled',
   'sessionSvc.host',
   'sessionSvc.port',

@@ -53,6 +53,9 @@ export function sessionId(hash: string): string {
   return Buffer.from(hash, 'base64url').subarray(0, 16).toString('base64url')
 }
 
+/** Whether a text has the form of a session's id. */
+export const isSessionId = (text: string): boolean => /^[\w-]{22}$/.test(text)
+
 /** The 16 bytes of a UUID. */
 export function uuidBytes(uuid: string): Buffer {
   return Buffer.from(uuid.replaceAll('-', ''), 'hex')

@@ -1,5 +1,6 @@
 /** The parts that the flows of accounts use, and the result of a registration or login. */
 
+import type { MailOptions } from '#common/config/mail-section.ts'
 import type { Session } from '#gen/session/v1/session_pb.ts'
 import type { Database } from '../database.ts'
 import type { HashQueue } from '../passwords/hash-queue.ts'
@@ -14,10 +15,20 @@ export interface AccountParts {
   sessionClient: SessionClient
   /** In code points. */
   minPasswordLength: number
+  /** A login needs a verified address. */
+  requireVerifiedEmail: boolean
+  /** Missing if the service sends no email. */
+  mail?: MailParts | undefined
 }
+
+/** The part of the section `mail` that requests for emails need. */
+export type MailParts = Pick<MailOptions, 'keys'>
 
 /** The row of an account. */
 export type User = typeof users.$inferSelect
+
+/** The part of an account that its owner sees. */
+export type ShownUser = Pick<User, 'id' | 'email' | 'createdAt' | 'emailVerifiedAt'>
 
 export interface OpenedSession {
   session: Session
@@ -25,5 +36,5 @@ export interface OpenedSession {
 }
 
 export interface LoggedIn extends OpenedSession {
-  user: Pick<User, 'id' | 'email' | 'createdAt'>
+  user: ShownUser
 }

@@ -7,8 +7,9 @@ import type { Database } from '../database.ts'
 import { and, eq } from '../drizzle.ts'
 import { emailRule, normalizeEmail } from '../email.ts'
 import { users } from '../schema.ts'
-import { credentialsRejected } from './account-errors.ts'
+import { accountDisabled, credentialsRejected, emailNotVerified } from './account-errors.ts'
 import type { AccountParts, LoggedIn, User } from './account-parts.ts'
+import { checkPassword } from './check-password.ts'
 import { openSession } from './open-session.ts'
 
 interface LoginRequest {
@@ -16,28 +17,40 @@ interface LoginRequest {
   password: string
   /** The token of a session that ends when the new one is created. */
   replacesToken?: string | undefined
+  userAgent?: string | undefined
 }
 
-/** @throws ConnectError `unauthenticated` CREDENTIALS_REJECTED for a wrong address and a wrong password alike */
+/**
+ * @throws ConnectError `unauthenticated` CREDENTIALS_REJECTED for a wrong address and a wrong password alike;
+ *   `permission_denied` ACCOUNT_DISABLED or EMAIL_NOT_VERIFIED after a correct password
+ */
 export async function logIn(parts: AccountParts, request: LoginRequest, call: Call): Promise<LoggedIn> {
-  const { db, passwords, hashQueue, sessionClient } = parts
+  const { db, hashQueue, sessionClient } = parts
   const startedAt = performance.now()
   const [email] = requireFields({ field: 'email', value: normalizeEmail(request.email), description: emailRule })
   const [user] = await hashQueue.prepare('login', call, () =>
     Promise.all([findUser(db, email, call), sessionClient.requireAvailable(call)])
   )
-  const { matches, stale } = await hashQueue.run('login', call, () =>
-    passwords.check(request.password, user?.passwordHash, call.signal)
-  )
+  const { matches, stale } = await checkPassword(parts, user, request.password, call)
   if (user === undefined || !matches) {
     // While no session can be created, every login is 503, also with a wrong password.
     await sessionClient.requireAvailable(call, performance.now() - startedAt)
     call.log.info({ event: 'authn_login_fail', ...(user && { userId: user.id }) }, 'rejected a login')
     throw credentialsRejected()
   }
-  const opened = await openSession(parts, user, call, request.replacesToken)
+  requireUsable(user, parts.requireVerifiedEmail, call)
+  const { replacesToken, userAgent } = request
+  const opened = await openSession(parts, user, call, { replacesToken, userAgent })
   if (stale) await renewHash(parts, user, request.password, call)
   return { user, ...opened }
+}
+
+/** The checks that follow a correct password. */
+function requireUsable({ id, disabledAt, emailVerifiedAt }: User, requireVerifiedEmail: boolean, { log }: Call): void {
+  const isUnverified = requireVerifiedEmail && emailVerifiedAt === null
+  if (disabledAt === null && !isUnverified) return
+  log.info({ event: 'authn_login_fail', userId: id }, 'rejected a login of an unusable account')
+  throw disabledAt === null ? emailNotVerified() : accountDisabled()
 }
 
 async function findUser(db: Database, email: string, call: Call): Promise<User | undefined> {

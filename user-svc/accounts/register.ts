@@ -16,11 +16,13 @@ import type { AccountParts, LoggedIn } from './account-parts.ts'
 import { createSession } from './open-session.ts'
 
 const discardTimeoutMs = 3000
-const userColumns = { id: users.id, email: users.email, createdAt: users.createdAt }
+const { id, email, createdAt, emailVerifiedAt } = users
+const userColumns = { id, email, createdAt, emailVerifiedAt }
 
 interface Registration {
   email: string
   password: string
+  userAgent?: string | undefined
 }
 
 /** @throws ConnectError `invalid_argument`, `already_exists` */
@@ -34,7 +36,7 @@ export async function register(parts: AccountParts, request: Registration, call:
   const passwordHash = await hashQueue.run('registration', call, () => passwords.hash(password, call.signal))
   const id = uuidv7()
   // The session comes first: its token has no effect until it is returned, whereas an account would stay.
-  const opened = await createSession(sessionClient, { userId: id, epoch: 0n }, call)
+  const opened = await createSession(sessionClient, { userId: id, epoch: 0n, userAgent: request.userAgent }, call)
   try {
     const statement = db.insert(users).values({ id, email, passwordHash, sessionEpoch: 0n }).returning(userColumns)
     const [user] = await callEngine(call.signal, statement, true)

@@ -1,15 +1,18 @@
 /** A user-svc on a test database, with session-svc as an in-memory Connect router. */
 
-import { Code, createClient, createRouterTransport } from '@connectrpc/connect'
+import { randomBytes } from 'node:crypto'
+import { Code, createClient, createRouterTransport, type Transport } from '@connectrpc/connect'
 import { Registry } from '@prometheus-io/client'
 import postgres from 'postgres'
 import type { Test } from 'tap'
 import { errorWithReason } from '#common/errors/connect-errors.ts'
+import type { Logger } from '#common/logging/logger.ts'
 import { createToken, parseToken, sessionId } from '#common/session/session-token.ts'
 import { alwaysReady, createTestDatabase, silentLog, testRpc, testTransport } from '#common/testing/service.ts'
 import { Health, HealthCheckResponse_ServingStatus as Status } from '#gen/grpc/health/v1/health_pb.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
+import type { MailParts } from '../accounts/account-parts.ts'
 import { buildApp } from '../app.ts'
 import { connectDatabase } from '../database.ts'
 import { accountMetrics } from '../metrics.ts'
@@ -23,6 +26,8 @@ interface SessionsDouble {
   checks: number
   /** User ids by the hash of their token. */
   live: Map<string, string>
+  /** Epochs and user agents by the hash of their token. */
+  created: Map<string, { epoch: bigint; userAgent: string | undefined }>
   lowestEpochs: Map<string, bigint>
   /** Thrown by the next calls, if set. */
   failure: Error | undefined
@@ -38,6 +43,7 @@ export function sessionsDouble(): SessionsDouble {
     serving: true,
     checks: 0,
     live: new Map(),
+    created: new Map(),
     lowestEpochs: new Map(),
     failure: undefined,
     failureOf: () => undefined,
@@ -58,7 +64,7 @@ export function sessionTransport(double: SessionsDouble) {
       }
     })
     router.service(SessionService, {
-      async createSession({ userId, epoch }) {
+      async createSession({ userId, epoch, userAgent }) {
         fail()
         await double.beforeCreate(userId)
         const lowestEpoch = double.lowestEpochs.get(userId) ?? 0n
@@ -69,6 +75,7 @@ export function sessionTransport(double: SessionsDouble) {
         }
         const { token, hash } = createToken(userId)
         double.live.set(hash, userId)
+        double.created.set(hash, { epoch, userAgent })
         return { token, session: { id: sessionId(hash), userId } }
       },
       deleteSession({ target }) {
@@ -76,20 +83,38 @@ export function sessionTransport(double: SessionsDouble) {
         if (target.case === 'token') double.live.delete(parseToken(target.value)?.hash ?? '')
         return {}
       },
-      deleteUserSessions({ userId, epoch }) {
+      deleteUserSessions({ userId, epoch, all, keptSessionId }) {
         fail()
         const failure = double.failureOf(userId)
         if (failure) throw failure
-        double.lowestEpochs.set(userId, epoch)
-        for (const [hash, owner] of double.live) if (owner === userId) double.live.delete(hash)
-        return { epoch }
+        const lowestEpoch = double.lowestEpochs.get(userId) ?? 0n
+        if (epoch > lowestEpoch) double.lowestEpochs.set(userId, epoch)
+        const isOld = (hash: string) => (double.created.get(hash)?.epoch ?? 0n) < epoch
+        const ended = [...double.live].filter(([hash, owner]) => owner === userId && (all || isOld(hash)))
+        const others = ended.filter(([hash]) => sessionId(hash) !== keptSessionId)
+        for (const [hash] of others) double.live.delete(hash)
+        return { epoch: double.lowestEpochs.get(userId) ?? 0n, endedSessions: others.length }
       }
     })
   })
 }
 
+interface TestOptions {
+  requireVerifiedEmail?: boolean
+  /** `undefined`: the service sends no email. */
+  mail?: MailParts | undefined
+  /** To another session-svc than the one in memory. */
+  transport?: Transport
+  log?: Logger
+}
+
+/** A key of `mail.keys`. */
+export const mailKey = (name: string) => `${name}:${randomBytes(32).toString('base64')}`
+
 /** Starts user-svc with the cheapest bcrypt cost; it ends with the test. */
-export async function startUserSvc(t: Pick<Test, 'teardown'>) {
+export async function startUserSvc(t: Pick<Test, 'teardown'>, options: TestOptions = {}) {
+  const { requireVerifiedEmail = false, transport, log = silentLog } = options
+  const mail = 'mail' in options ? options.mail : { keys: [mailKey('test')] }
   const url = await createTestDatabase(t)
   await migrateDatabase(url)
   const database = connectDatabase({ url, maxConnections: 5, queryTimeout: 3000 })
@@ -99,13 +124,13 @@ export async function startUserSvc(t: Pick<Test, 'teardown'>) {
   const app = buildApp(
     {
       db: database.db,
-      sessionClient: createSessionClient(sessionTransport(sessions)),
+      sessionClient: createSessionClient(transport ?? sessionTransport(sessions)),
       metrics: accountMetrics(registry),
       readiness: alwaysReady,
       registry,
-      log: silentLog
+      log
     },
-    { password: { cost: 4, hashesAtATime: 0, minLength: 8, peppers: [] }, rpc: testRpc }
+    { password: { cost: 4, hashesAtATime: 0, minLength: 8, peppers: [] }, requireVerifiedEmail, mail, rpc: testRpc }
   )
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as { port: number }
@@ -120,5 +145,5 @@ export async function startUserSvc(t: Pick<Test, 'teardown'>) {
     return Number(/_count (\d+)/.exec(text)?.[1] ?? 0)
   }
 
-  return { client: createClient(UserService, testTransport(port)), sql, sessions, hashes }
+  return { client: createClient(UserService, testTransport(port)), sql, sessions, hashes, registry, mail }
 }

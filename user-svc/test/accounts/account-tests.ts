@@ -2,7 +2,9 @@
 
 import { ConnectError } from '@connectrpc/connect'
 import type { Test } from 'tap'
-import { reasonMetadata } from '#common/errors/connect-errors.ts'
+import { codeName } from '#common/errors/codes.ts'
+import { fieldViolations, reasonMetadata } from '#common/errors/connect-errors.ts'
+import { ErrorInfoSchema } from '#gen/google/rpc/error_details_pb.ts'
 import { startUserSvc } from '../service.ts'
 
 export const password = 'correct horse battery staple'
@@ -11,14 +13,26 @@ let count = 0
 export const newAddress = () => `user${++count}@example.org`
 
 /** A service with a session-svc that is available and without sessions at the start of each test. */
-export async function startAccountTests(t: Pick<Test, 'teardown' | 'beforeEach'>) {
-  const service = await startUserSvc(t)
+export async function startAccountTests(
+  t: Pick<Test, 'teardown' | 'beforeEach'>,
+  options: Parameters<typeof startUserSvc>[1] = {}
+) {
+  const service = await startUserSvc(t, options)
   t.beforeEach(() => {
     Object.assign(service.sessions, { serving: true, failure: undefined, beforeCreate() {} })
     service.sessions.live.clear()
   })
   return service
 }
+
+/** The reason of a rejected call in the contract of accounts, or its code. */
+export function reasonOf(error: ConnectError): string {
+  const info = error.findDetails(ErrorInfoSchema).find(({ domain }) => domain === 'user.v1')
+  return info?.reason ?? codeName(error.code)
+}
+
+/** The fields that a rejected call names. */
+export const fieldsOf = (error: ConnectError) => fieldViolations(error).map(({ field }) => field)
 
 /** @throws Error if the call succeeds */
 export async function rejection(call: Promise<unknown>): Promise<ConnectError> {

@@ -4,6 +4,7 @@ import { Code } from '@connectrpc/connect'
 import { hashSync } from '@node-rs/bcrypt'
 import t from 'tap'
 import { unavailable } from '#common/errors/connect-errors.ts'
+import { parseToken } from '#common/session/session-token.ts'
 import { hasRejectedCredentials, newAddress, password, rejection, startAccountTests } from './account-tests.ts'
 
 const { client, sql, sessions, hashes } = await startAccountTests(t)
@@ -72,4 +73,10 @@ t.test('a damaged or planted hash is a server error, not a wrong password', asyn
     t.equal(error.code, Code.Internal)
     t.equal(error.rawMessage, 'Internal error.')
   }
+})
+
+t.test('the user agent reaches the session', async (t) => {
+  const { email } = await newAccount()
+  const { token } = await client.authenticateAndLogin({ email, password, userAgent: 'Firefox' })
+  t.equal(sessions.created.get(parseToken(token)?.hash ?? '')?.userAgent, 'Firefox')
 })

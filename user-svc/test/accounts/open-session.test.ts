@@ -5,7 +5,14 @@ import t from 'tap'
 import { invalidFields } from '#common/errors/connect-errors.ts'
 import { maxEpoch } from '#common/session/session-epoch.ts'
 import { fieldCase } from '#common/testing/field-cases.ts'
-import { hasRejectedCredentials, newAddress, password, rejection, startAccountTests } from './account-tests.ts'
+import {
+  hasRejectedCredentials,
+  newAddress,
+  password,
+  reasonOf,
+  rejection,
+  startAccountTests
+} from './account-tests.ts'
 
 const { client, sql, sessions } = await startAccountTests(t)
 
@@ -68,6 +75,15 @@ fieldCase(t, 24, 'a password that is changed during the retry ends it', async (t
   beforeCreations(() => sql`update users set password_hash = 'another' where id = ${userId}`)
   t.equal((await rejection(logIn())).code, Code.Unavailable)
   t.equal(await epochOf(userId), '0')
+})
+
+t.test('an account that is disabled during the retry gets no session', async (t) => {
+  const { userId, logIn } = await newAccount()
+  sessions.lowestEpochs.set(userId, 5n)
+  beforeCreations(() => sql`update users set disabled_at = now() where id = ${userId}`)
+  t.equal(reasonOf(await rejection(logIn())), 'ACCOUNT_DISABLED')
+  t.equal(await epochOf(userId), '0')
+  t.equal(sessions.live.size, 0)
 })
 
 fieldCase(t, 22, 'an upstream that rejects an internal field is an internal error', async (t) => {

@@ -1,0 +1,74 @@
+/** Change of a password by its owner: ends every session of the account, and creates a new one. */
+
+import { requireFields, uuidRule } from '#common/errors/field-rules.ts'
+import type { Call } from '#common/rpc/call-context.ts'
+import { callEngine } from '#common/time/engine-call.ts'
+import type { Database } from '../database.ts'
+import { sql } from '../drizzle.ts'
+import { passwordViolation } from '../passwords/password-rules.ts'
+import { outbox, users } from '../schema.ts'
+import { wrongPassword } from './account-errors.ts'
+import type { AccountParts, OpenedSession, User } from './account-parts.ts'
+import { requirePassword } from './check-password.ts'
+import { afterStatement, endSessions, raisedEpoch } from './end-sessions.ts'
+import { requireAccount } from './get-account.ts'
+import { openSession } from './open-session.ts'
+
+interface PasswordChange {
+  userId: string
+  currentPassword: string
+  newPassword: string
+  userAgent?: string | undefined
+}
+
+const failed = 'authn_password_change_fail'
+
+/**
+ * @throws ConnectError `invalid_argument`; `permission_denied` WRONG_PASSWORD or ACCOUNT_DISABLED; `not_found`
+ *   ACCOUNT_NOT_FOUND; after the change never `unavailable`
+ */
+export async function changePassword(parts: AccountParts, request: PasswordChange, call: Call): Promise<OpenedSession> {
+  const { db, passwords, hashQueue, sessionClient } = parts
+  const { userId, currentPassword, newPassword } = request
+  requireFields(uuidRule('user_id', userId), newPasswordRule(request, '', parts.minPasswordLength))
+  const [user] = await hashQueue.prepare('login', call, () =>
+    Promise.all([requireAccount(db, userId, call), sessionClient.requireAvailable(call)])
+  )
+  requireFields(newPasswordRule(request, user.email, parts.minPasswordLength))
+  await requirePassword(parts, user, currentPassword, failed, call)
+  const passwordHash = await hashQueue.run('login', call, () => passwords.hash(newPassword, call.signal))
+  const epoch = await replaceHash(db, user, passwordHash, call)
+  if (epoch === undefined) {
+    call.log.info({ event: failed, userId }, 'rejected a password that was changed meanwhile')
+    throw wrongPassword('The password was changed meanwhile.')
+  }
+  await endSessions(parts, { userId, epoch }, call)
+  const changed = { id: userId, passwordHash, sessionEpoch: epoch }
+  return afterStatement(openSession(parts, changed, call, { userAgent: request.userAgent }))
+}
+
+function newPasswordRule({ currentPassword, newPassword }: PasswordChange, email: string, minLength: number) {
+  const isSame = newPassword.normalize('NFC') === currentPassword.normalize('NFC')
+  const violation =
+    passwordViolation(newPassword, email, minLength) ?? (isSame ? 'must differ from the current one' : undefined)
+  return { field: 'new_password', value: violation === undefined && newPassword, description: violation ?? '' }
+}
+
+/** @returns the raised session epoch, or nothing if the hash is no longer the one that was checked */
+async function replaceHash(
+  db: Database,
+  { id, passwordHash: checked }: User,
+  passwordHash: string,
+  call: Call
+): Promise<bigint | undefined> {
+  const statement = db.execute<{ session_epoch: string }>(sql`
+    with changed as (
+      update ${users} set password_hash = ${passwordHash}, session_epoch = ${raisedEpoch}
+      where id = ${id} and password_hash = ${checked} and disabled_at is null
+      returning id, session_epoch)
+    insert into ${outbox} (type, user_id, session_epoch, payload)
+    select 'user.password_changed', id, session_epoch, '{"reset": false}' from changed
+    returning session_epoch`)
+  const [row] = (await callEngine(call.signal, statement, true)).rows
+  return row && BigInt(row.session_epoch)
+}
