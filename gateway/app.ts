@@ -16,6 +16,7 @@ import { drainConnections } from './plugins/drain.ts'
 import { errorHandling } from './plugins/error-responses.ts'
 import { acceptJsonOnly } from './plugins/json-body.ts'
 import { describeRoutes } from './plugins/openapi.ts'
+import { servePlayground } from './plugins/playground.ts'
 import type { RateLimitRedis } from './plugins/rate-limit-store.ts'
 import { limitRates } from './plugins/rate-limits.ts'
 import { measureRequests } from './plugins/request-metrics.ts'
@@ -34,6 +35,8 @@ export interface GatewayParts {
   redis: RateLimitRedis
   registry: Registry
   log: Logger
+  /** The directory of the emails that the playground shows, if it shows any. */
+  mailDirectory?: string | undefined
 }
 
 export async function buildApp(parts: GatewayParts, options: Values<typeof gateway>): Promise<FastifyInstance> {
@@ -53,7 +56,10 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
   await measureRequests(app, registry)
   await shedUnderPressure(app, registry)
   await limitRates(app, options.rateLimit, { ...parts, clientOf: clientFinder(isTrusted, log) })
-  if (options.docs) await describeRoutes(app)
+  if (options.docs) {
+    await describeRoutes(app)
+    servePlayground(app, parts.mailDirectory)
+  }
 
   const users = createClient(UserService, parts.userSvc)
   const sessions = createClient(SessionService, parts.sessionSvc)

@@ -3,7 +3,8 @@
 import { isIP } from 'node:net'
 import { keyPaths } from '#common/config/catalogue.ts'
 import { duration, flag, host, integer, list, port } from '#common/config/keys.ts'
-import { loadConfig } from '#common/config/load.ts'
+import { loadConfig, type Values } from '#common/config/load.ts'
+import { mail, mailDirectory } from '#common/config/mail-section.ts'
 import {
   kafka,
   listenKeys,
@@ -16,6 +17,7 @@ import {
   shutdown
 } from '#common/config/shared-sections.ts'
 import { networks } from './client-address.ts'
+import { isLoopbackHost } from './loopback.ts'
 
 const budget = (value: string, routes: string) =>
   duration(value, `Time budget of ${routes}, calls to other services included.`, { min: '50ms', max: '60s' })
@@ -80,13 +82,13 @@ export const gateway = {
   },
   docs: flag(
     true,
-    'Serve the OpenAPI description at `/openapi.json` and Swagger UI at `/docs`. Off in production unless set.',
+    'Serve the OpenAPI description at `/openapi.json`, Swagger UI at `/docs`, and a page to try the product at `/playground`. Off in production unless set.',
     { production: false }
   )
 }
 
 /** The sections that the gateway reads. */
-export const schema = { gateway, rpc, redis, kafka, log, shutdown }
+export const schema = { gateway, rpc, redis, kafka, mail, log, shutdown }
 
 /** The configuration of the gateway, or a ConfigError. */
 export function load() {
@@ -95,6 +97,18 @@ export function load() {
   requireDistinctTopics(config.kafka)
   requireRedis(config.redis)
   return config
+}
+
+/**
+ * The directory of the emails that the playground shows. The emails contain tokens, so there is one only outside production,
+ * on a loopback address, without a proxy before the gateway.
+ */
+export function shownMailDirectory(
+  { gateway, mail }: Pick<Values<typeof schema>, 'gateway' | 'mail'>,
+  environment = process.env
+): string | undefined {
+  const isPrivate = isLoopbackHost(gateway.host) && gateway.trustedProxies.length === 0
+  return isPrivate && environment.NODE_ENV !== 'production' ? mailDirectory(mail.url) : undefined
 }
 
 /** Whether a text is a network of plausible size: "all" addresses or a large part of them are a mistake. */

@@ -10,10 +10,10 @@ import { createRpcTransport } from '#common/rpc/client/transport.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
 import { buildApp } from './app.ts'
-import { load } from './config.ts'
+import { load, shownMailDirectory } from './config.ts'
 import { rateLimitScripts } from './plugins/rate-limit-store.ts'
 
-await runService('gateway', load, async ({ gateway, rpc, redis: redisConfig }, parts) => {
+await runService('gateway', load, async ({ gateway, rpc, mail, redis: redisConfig }, parts) => {
   const { log, registry, logDependencies } = parts
   const metrics = rpcClientMetrics(registry)
   metrics.initialize(UserService, SessionService)
@@ -30,7 +30,8 @@ await runService('gateway', load, async ({ gateway, rpc, redis: redisConfig }, p
     log,
     registry
   )
-  const app = await buildApp({ userSvc, sessionSvc, redis, registry, log }, gateway)
+  const mailDirectory = shownMailDirectory({ gateway, mail })
+  const app = await buildApp({ userSvc, sessionSvc, redis, registry, log, mailDirectory }, gateway)
   return {
     ops: { server: createOpsServer(registry, readiness, log), host: gateway.opsHost, port: gateway.opsPort },
     listen: () => app.listen({ host: gateway.host, port: gateway.port }),

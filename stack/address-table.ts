@@ -47,7 +47,8 @@ function serviceRows(instance: Instance, config: Config, ports: ReadonlyMap<stri
   if (section !== 'gateway') return [[name, own, 'gRPC, gRPC-Web and Connect (HTTP/2 cleartext)'], opsRow]
   const docs: Row[] = [
     [name, `http://${own}/docs`, 'Swagger UI'],
-    [name, `http://${own}/openapi.json`, 'OpenAPI 3.1']
+    [name, `http://${own}/openapi.json`, 'OpenAPI 3.1'],
+    [name, `http://localhost:${ports.get(portKey(instance, 'port'))}/playground`, 'page to try the product']
   ]
   return [[name, `http://${own}`, 'REST'], ...(config.gateway.docs ? docs : []), opsRow]
 }

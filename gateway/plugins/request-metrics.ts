@@ -25,7 +25,7 @@ export async function measureRequests(app: FastifyInstance, registry: promClient
       enabled: { histogram: true, summary: false },
       registeredRoutesOnly: false,
       invalidRouteGroup: 'unmatched',
-      routeBlacklist: [/^\/docs/],
+      routeBlacklist: [/^\/docs/, /^\/playground/],
       overrides: {
         labels: { status: 'status_code' },
         histogram: { name: 'http_request_duration_seconds', buckets: latencyBuckets, registers },
