@@ -9,6 +9,7 @@ import {
   listenKeys,
   log,
   requireDistinctTopics,
+  requireStrongAdminToken,
   requireStrongRpcToken,
   rpc,
   shutdown
@@ -80,6 +81,7 @@ export const schema = { userSvc, rpc, kafka, mail, log, shutdown }
 export function load() {
   const config = loadConfig(schema, process.env, { otherKeys: keyPaths })
   requireStrongRpcToken(config.rpc)
+  requireStrongAdminToken(config.rpc)
   requireDistinctTopics(config.kafka)
   requireAddress('userSvc.postgres.url', config.userSvc.postgres.url)
   requireTlsInUrl(config.userSvc.postgres.url, process.env)

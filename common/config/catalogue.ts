@@ -54,6 +54,8 @@ export const keyPaths: readonly string[] = [
   'logSink.maxBytes',
   'rpc.token',
   'rpc.previousToken',
+  'rpc.adminToken',
+  'rpc.previousAdminToken',
   'rpc.reflection',
   'rpc.userSvcUrl',
   'rpc.sessionSvcUrl',

@@ -47,6 +47,12 @@ export const rpc = {
   previousToken: secret(
     'A second credential that is accepted too, so that `rpc.token` can be changed without an outage: restart session-svc, then user-svc, then gateway with the new `rpc.token` and the old one here.'
   ),
+  adminToken: secret(
+    'Credential of operators, for `admin.v1.AdminService` only. Empty: user-svc rejects every call of it. In production at least 32 characters, and never `rpc.token`. `make run` generates one.'
+  ),
+  previousAdminToken: secret(
+    'A second credential of operators that is accepted too, so that `rpc.adminToken` can be changed without an interruption.'
+  ),
   reflection: flag(
     true,
     'Serve `grpc.reflection` on the RPC ports, for `grpcurl` and `buf curl`. Off in production unless set.',
@@ -194,4 +200,22 @@ export function requireStrongRpcToken(rpc: { token: string; previousToken: strin
   if (problem) throw new ConfigError(`rpc.token: ${problem}; takes at least 32 random characters (RPC_TOKEN)`)
   const previous = rpc.previousToken === '' ? undefined : weakness(rpc.previousToken, production)
   if (previous) throw new ConfigError(`rpc.previousToken: ${previous}; takes at least 32 random characters`)
+}
+
+/** Requires that a credential of operators, if there is one, is no other credential, and in production a strong one. */
+export function requireStrongAdminToken(
+  rpc: Record<'token' | 'previousToken' | 'adminToken' | 'previousAdminToken', string>,
+  environment = process.env
+): void {
+  for (const name of ['adminToken', 'previousAdminToken'] as const) {
+    const variable = name === 'adminToken' ? 'RPC_ADMIN_TOKEN' : 'RPC_PREVIOUS_ADMIN_TOKEN'
+    const value = rpc[name]
+    if (value === '') continue
+    const problem = weakness(value, environment.NODE_ENV === 'production')
+    if (problem) throw new ConfigError(`rpc.${name}: ${problem}; takes at least 32 random characters (${variable})`)
+    // Every service that calls another one could then administer accounts.
+    if (value === rpc.token || value === rpc.previousToken) {
+      throw new ConfigError(`rpc.${name}: is the credential of the services; takes a value of its own (${variable})`)
+    }
+  }
 }

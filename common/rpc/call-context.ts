@@ -10,8 +10,12 @@ export const traceKey = createContextKey<Trace | undefined>(undefined, { descrip
 /** The logger that adds the trace to each line. */
 export const logKey = createContextKey<Logger | undefined>(undefined, { description: 'log' })
 
+/** The name of the credential that the caller presented. */
+export const callerKey = createContextKey<string | undefined>(undefined, { description: 'caller' })
+
 /** Fields that a handler adds to the log line of its call. */
-export const lineKey = createContextKey<Pick<LogFields, 'count' | 'traceIds'>>({}, { description: 'line' })
+export type LineFields = Pick<LogFields, 'count' | 'traceIds' | 'userId'>
+export const lineKey = createContextKey<LineFields>({}, { description: 'line' })
 
 /** The part of the context that a handler passes to what it calls. */
 export interface Call {

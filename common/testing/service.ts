@@ -33,6 +33,8 @@ export const alwaysReady: Readiness = {
 export const testRpc = {
   token: randomBytes(24).toString('base64url'),
   previousToken: '',
+  adminToken: randomBytes(24).toString('base64url'),
+  previousAdminToken: '',
   reflection: true,
   maxMessageBytes: 65_536,
   maxTimeout: 10_000

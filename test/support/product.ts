@@ -40,12 +40,16 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
     Array.from({ length: 7 }, freePort)
   )) as [number, number, number, number, number, number, number]
   const dataDir = mkdtempSync(join(tmpdir(), 'product-'))
-  const rpcToken = randomBytes(32).toString('base64url')
+  const [rpcToken, adminToken] = [randomBytes(32), randomBytes(32)].map((bytes) => bytes.toString('base64url')) as [
+    string,
+    string
+  ]
   const env: Record<string, string> = {
     PATH: process.env.PATH ?? '',
     USER_SVC_POSTGRES_URL: overrides.USER_SVC_POSTGRES_URL ?? (await createTestDatabase(t)),
     REDIS_URL: overrides.REDIS_URL ?? engineAddress('TEST_REDIS_URL'),
     RPC_TOKEN: rpcToken,
+    RPC_ADMIN_TOKEN: adminToken,
     RPC_USER_SVC_URL: `http://127.0.0.1:${users}`,
     RPC_SESSION_SVC_URL: `http://127.0.0.1:${sessions}`,
     GATEWAY_PORT: String(rest),
@@ -139,6 +143,7 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
     dataDir,
     ports: { rest, users, sessions },
     rpcToken,
+    adminToken,
     start,
     stop,
     ops,

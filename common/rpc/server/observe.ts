@@ -1,46 +1,60 @@
 /** The server interceptor: a log line and a metric for every unary call, and errors without internal details. */
 
-import { Code, ConnectError, type Interceptor, type UnaryRequest } from '@connectrpc/connect'
+import {
+  Code,
+  ConnectError,
+  type ContextValues,
+  type Interceptor,
+  type StreamRequest,
+  type UnaryRequest
+} from '@connectrpc/connect'
 import { errorMeaning } from '#common/errors/codes.ts'
 import { isOverload } from '#common/errors/connect-errors.ts'
 import { toConnectError } from '#common/errors/driver-errors.ts'
-import type { LogFields, Logger } from '#common/logging/logger.ts'
+import type { Logger } from '#common/logging/logger.ts'
 import type { RpcMetrics } from '#common/ops/metrics.ts'
-import { lineKey, logKey } from '#common/rpc/call-context.ts'
+import { callerKey, lineKey, logKey } from '#common/rpc/call-context.ts'
 import { callerCanceled, untilAborted } from '#common/time/deadline.ts'
-import { isOpenService } from './credential.ts'
+import { isAdministration, isOpenService } from './credential.ts'
 
-/** Logs and counts a finished call. */
+type Method = Parameters<RpcMetrics['observe']>[0]
+
+/** Logs and counts a finished call. A call of administration is an `admin_call`: these lines are the audit. */
 export function recordCall(
-  log: Logger,
+  fallbackLog: Logger,
   metrics: RpcMetrics,
-  method: Parameters<RpcMetrics['observe']>[0],
+  { method, values }: { method: Method; values: ContextValues },
   error: ConnectError | undefined,
-  startedAt: number,
-  more: Pick<LogFields, 'count' | 'traceIds'> = {}
+  startedAt: number
 ): void {
   const durationMs = performance.now() - startedAt
+  const caller = isAdministration(method.parent) ? values.get(callerKey) : undefined
   metrics.observe(method, error, durationMs / 1000)
   const level = levelOf(method, error)
   const fields = {
-    event: 'rpc_served',
+    event: isAdministration(method.parent) ? 'admin_call' : 'rpc_served',
+    ...(caller !== undefined && { caller }),
     rpc: `${method.parent.typeName}/${method.name}`,
     code: error ? errorMeaning(error.code).name : 'ok',
     durationMs: Math.round(durationMs * 100) / 100,
-    ...more
+    ...values.get(lineKey)
   }
+  const log = values.get(logKey) ?? fallbackLog
   log[level](error && level === 'error' ? { ...fields, err: error } : fields, 'served a call')
 }
 
 /** Calls that were shed are no failures, and there may be very many of them. */
-function levelOf(method: Parameters<RpcMetrics['observe']>[0], error: ConnectError | undefined) {
+function levelOf(method: Method, error: ConnectError | undefined) {
   if (error && !isOverload(error)) return errorMeaning(error.code).logLevel
   return isOpenService(method.parent.typeName) ? 'debug' : 'info'
 }
 
 /** A call ends at its deadline, even if its handler does not. */
 export function observe(fallbackLog: Logger, metrics: RpcMetrics): Interceptor {
-  async function served<T>(request: UnaryRequest, next: (request: UnaryRequest) => Promise<T>): Promise<T> {
+  async function served<T, R extends UnaryRequest | StreamRequest>(
+    request: R,
+    next: (request: R) => Promise<T>
+  ): Promise<T> {
     const startedAt = performance.now()
     let error: ConnectError | undefined
     try {
@@ -50,13 +64,13 @@ export function observe(fallbackLog: Logger, metrics: RpcMetrics): Interceptor {
       throw withoutDetails(error)
     } finally {
       const { contextValues, method } = request
-      const log = contextValues.get(logKey) ?? fallbackLog
-      recordCall(log, metrics, method, error, startedAt, contextValues.get(lineKey))
+      recordCall(fallbackLog, metrics, { method, values: contextValues }, error, startedAt)
     }
   }
 
-  // The only streams are those of health and reflection, which are not logged.
-  return (next) => async (request) => (request.stream ? next(request) : served(request, next))
+  // Streams of health and reflection are not logged. The others return one message, so their promise is the whole call.
+  return (next) => async (request) =>
+    request.stream && isOpenService(request.service.typeName) ? next(request) : served(request, next)
 }
 
 /** The error for the caller: an internal error without its cause. */

@@ -13,7 +13,7 @@ import { affordableConnections, boundConnections } from '#common/process/descrip
 import { listenOnEveryAddress } from '#common/process/listen.ts'
 import { lineKey, logKey, traceKey } from '#common/rpc/call-context.ts'
 import { replaceBrokenAuthority } from '#common/rpc/client/authority.ts'
-import { credentialCheck, requireCredential } from './credential.ts'
+import { type CredentialCheck, type CredentialValues, credentialCheck, requireCredential } from './credential.ts'
 import { capDeadline } from './deadline-cap.ts'
 import { healthRoutes } from './health.ts'
 import { acceptHttp1 } from './http1.ts'
@@ -27,7 +27,7 @@ export interface RpcServerOptions {
   log: Logger
   registry: Registry
   readiness: Readiness
-  rpc: { token: string; previousToken: string; reflection: boolean; maxMessageBytes: number; maxTimeout: number }
+  rpc: CredentialValues & { reflection: boolean; maxMessageBytes: number; maxTimeout: number }
   services: DescService[]
   /** The dependencies that a method needs: while one is down, its calls fail fast. */
   needs?: (method: DescMethod) => readonly string[]
@@ -41,8 +41,8 @@ const maxConnections = 10_000
 /** Builds the server without listening. */
 export function buildRpcServer(options: RpcServerOptions) {
   const { rpc, readiness } = options
-  const isAccepted = credentialCheck([rpc.token, rpc.previousToken])
-  const calls = callOptions(options, isAccepted)
+  const check = credentialCheck(rpc)
+  const calls = callOptions(options, check)
   const unary = createUnaryServer(calls)
   const app = createApp(rpc, unary)
   let isClosing = false
@@ -60,7 +60,7 @@ export function buildRpcServer(options: RpcServerOptions) {
   const http1 = acceptHttp1(app.server)
   limitLinger(app.server)
   boundConnections(app.server, affordableConnections(maxConnections))
-  const admits = guardPeers(({ authorization }) => isAccepted(authorization))
+  const admits = guardPeers(({ authorization }) => check(authorization) !== undefined)
   handleStreamsFirst(app.server, (stream, headers) => !admits({ headers, stream }) || unary.answer(stream, headers))
   app.server.on('stream', endUnreadRequest)
   app.addHook('preClose', (done) => {
@@ -74,11 +74,11 @@ export function buildRpcServer(options: RpcServerOptions) {
 }
 
 /** The context, checks and limits of a call, for all protocols. */
-function callOptions(options: RpcServerOptions, isAccepted: ReturnType<typeof credentialCheck>): UnaryServerOptions {
+function callOptions(options: RpcServerOptions, check: CredentialCheck): UnaryServerOptions {
   const { log, rpc } = options
   const metrics = rpcMetrics(options.registry, 'server')
   metrics.initialize(...options.services)
-  const requireToken = requireCredential(isAccepted)
+  const requireToken = requireCredential(check, options.services)
   return {
     contextValues(headers) {
       const trace = continueTrace(headers.traceparent as string | undefined)
@@ -88,7 +88,7 @@ function callOptions(options: RpcServerOptions, isAccepted: ReturnType<typeof cr
       try {
         requireToken(call, authorization)
       } catch (error) {
-        recordCall(call.values.get(logKey) ?? log, metrics, call.method, error as ConnectError, performance.now())
+        recordCall(log, metrics, call, error as ConnectError, performance.now())
         throw error
       }
     },

@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs'
 import t from 'tap'
 import { keyPaths } from '#common/config/catalogue.ts'
 import { environmentName, loadConfig } from '#common/config/load.ts'
-import { requireStrongRpcToken } from '#common/config/shared-sections.ts'
+import { requireStrongAdminToken, requireStrongRpcToken } from '#common/config/shared-sections.ts'
 import { file, load, messageOf, schema } from './example.ts'
 
 t.test('an empty file gives the defaults', async (t) => {
@@ -142,4 +142,22 @@ t.test('production requires a strong credential', async (t) => {
   t.match(problem(random, 'short'), /rpc\.previousToken/)
   t.equal(problem('short', '', 'development'), '')
   t.match(problem('', '', 'development'), /is missing/)
+})
+
+t.test('the credential of operators is optional, strong in production, and no credential of a service', async (t) => {
+  const [token, adminToken] = ['q7Xc2LrV9ZkTt3WmE8nB5yHgUj4PsDfA', 'Zk8vRw3QyLp6XnTb2MdCf9HsGj5VaEuK']
+  const problem = (admin: Record<string, string>, NODE_ENV = 'production') => {
+    const rpc = { token, previousToken: 'the-one-before', adminToken: '', previousAdminToken: '', ...admin }
+    return messageOf(() => requireStrongAdminToken(rpc, { NODE_ENV }))
+  }
+  t.equal(problem({}), '')
+  t.equal(problem({ adminToken, previousAdminToken: `${adminToken}x` }), '')
+  t.match(problem({ adminToken: 'short' }), /rpc\.adminToken: is shorter than 32 .*\(RPC_ADMIN_TOKEN\)/)
+  t.match(problem({ previousAdminToken: `changeme${token}` }), /rpc\.previousAdminToken: is a sample/)
+  for (const NODE_ENV of ['production', 'development']) {
+    t.match(problem({ adminToken: token }, NODE_ENV), /rpc\.adminToken: is the credential of the services/)
+    t.match(problem({ previousAdminToken: token }, NODE_ENV), /rpc\.previousAdminToken: is the credential of the serv/)
+  }
+  t.match(problem({ adminToken: 'the-one-before' }, 'development'), /is the credential of the services/)
+  t.equal(problem({ adminToken: 'short' }, 'development'), '')
 })
