@@ -1,21 +1,34 @@
 /** The handlers of `user.v1.UserService`: run a flow of accounts, log it, count it. */
 
 import { timestampFromDate } from '@bufbuild/protobuf/wkt'
-import { Code, ConnectError, type ConnectRouter, type ServiceImpl } from '@connectrpc/connect'
+import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect'
 import type { Logger } from '#common/logging/logger.ts'
-import { callOf } from '#common/rpc/call-context.ts'
+import { type Call, callOf } from '#common/rpc/call-context.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
 import type { AccountParts, LoggedIn, ShownUser } from './accounts/account-parts.ts'
+import { changeEmail } from './accounts/change-email.ts'
 import { changePassword } from './accounts/change-password.ts'
 import { deleteAccount } from './accounts/delete-account.ts'
+import type { EmailRequestResult } from './accounts/email-request-result.ts'
 import { endOtherSessions } from './accounts/end-other-sessions.ts'
 import { getAccount } from './accounts/get-account.ts'
 import { logIn } from './accounts/log-in.ts'
 import { logOut } from './accounts/log-out.ts'
 import { register } from './accounts/register.ts'
+import { requestEmailVerification } from './accounts/request-email-verification.ts'
+import { requestPasswordReset } from './accounts/request-password-reset.ts'
+import { resetPassword } from './accounts/reset-password.ts'
+import { verifyEmail } from './accounts/verify-email.ts'
+import type { EmailPurpose } from './mail/email-requests.ts'
 import { type AccountMetrics, countResult } from './metrics.ts'
 
 export function userRoutes(router: ConnectRouter, parts: AccountParts, metrics: AccountMetrics, log: Logger): void {
+  function recordEmailRequest(purpose: EmailPurpose, { outcome, userId }: EmailRequestResult, call: Call): void {
+    metrics.emailRequests.inc({ purpose, outcome })
+    const line = { event: 'email_requested', reason: `${purpose} ${outcome}`, ...(userId && { userId }) }
+    call.log.info(line, 'received a request for an email')
+  }
+
   router.service(UserService, {
     async registerAndLogin(request, context) {
       const call = callOf(context, log)
@@ -57,11 +70,40 @@ export function userRoutes(router: ConnectRouter, parts: AccountParts, metrics: 
       return { session, token }
     },
 
-    requestPasswordReset: missing,
-    resetPassword: missing,
-    changeEmail: missing,
-    requestEmailVerification: missing,
-    verifyEmail: missing,
+    async requestPasswordReset(request, context) {
+      const call = callOf(context, log)
+      recordEmailRequest('reset', await requestPasswordReset(parts, request, call), call)
+      return {}
+    },
+
+    async resetPassword(request, context) {
+      const call = callOf(context, log)
+      const userId = await countResult(metrics.passwordResets, resetPassword(parts, request, call))
+      call.log.info({ event: 'authn_password_change', userId, reason: 'reset' }, 'reset a password')
+      return { userId }
+    },
+
+    async changeEmail(request, context) {
+      const call = callOf(context, log)
+      recordEmailRequest('change', await changeEmail(parts, request, call), call)
+      return {}
+    },
+
+    async requestEmailVerification({ userId }, context) {
+      const call = callOf(context, log)
+      recordEmailRequest('verify', await requestEmailVerification(parts, userId, call), call)
+      return {}
+    },
+
+    async verifyEmail({ token }, context) {
+      const call = callOf(context, log)
+      const verified = await countResult(metrics.emailVerifications, verifyEmail(parts, token, call))
+      const { userId, emailChanged } = verified
+      const reason = emailChanged ? 'email_changed' : 'email_verified'
+      call.log.info({ event: 'user_updated', userId, reason }, 'verified an address')
+      return verified
+    },
+
     async endOtherSessions(request, context) {
       const call = callOf(context, log)
       const endedSessions = await endOtherSessions(parts, request, call)
@@ -70,10 +112,6 @@ export function userRoutes(router: ConnectRouter, parts: AccountParts, metrics: 
       return { endedSessions }
     }
   } satisfies ServiceImpl<typeof UserService>)
-}
-
-function missing(): never {
-  throw new ConnectError('This method does not exist yet.', Code.Unimplemented)
 }
 
 function message({ user, session, token }: LoggedIn) {

@@ -3,6 +3,7 @@
 import { Code, ConnectError } from '@connectrpc/connect'
 import { Counter, Gauge, Histogram, type Registry } from '@prometheus-io/client'
 import { errorMeaning } from '#common/errors/codes.ts'
+import { emailRequestOutcomes } from './accounts/email-request-result.ts'
 import { lanes } from './passwords/hash-lanes.ts'
 import type { HashQueueObserver, ShedReason } from './passwords/hash-queue.ts'
 
@@ -15,6 +16,15 @@ export function accountMetrics(registry: Registry) {
     const counter = new Counter({ name, help, labelNames, registers })
     for (const result of ['ok', 'rejected', 'error']) counter.inc({ result }, 0)
     return counter
+  }
+  const emailRequests = new Counter({
+    name: 'auth_email_requests_total',
+    help: 'Requests for an email by purpose and outcome; unknown: no account gets the email',
+    labelNames: ['purpose', 'outcome'] as const,
+    registers
+  })
+  for (const purpose of ['verify', 'change', 'reset']) {
+    for (const outcome of emailRequestOutcomes) emailRequests.inc({ purpose, outcome }, 0)
   }
   const queueLength = new Gauge({
     name: 'auth_password_hash_queue_length',
@@ -49,6 +59,12 @@ export function accountMetrics(registry: Registry) {
     logins: resultCounter('auth_logins_total', 'Logins by result'),
     registrations: resultCounter('auth_registrations_total', 'Registrations by result'),
     passwordChanges: resultCounter('auth_password_changes_total', 'Changes of a password by result'),
+    passwordResets: resultCounter('auth_password_resets_total', 'Resets of a password by result'),
+    emailVerifications: resultCounter(
+      'auth_email_verifications_total',
+      'Uses of a token that verifies or changes an address, by result'
+    ),
+    emailRequests,
     hashQueue,
     outboxPending: new Gauge({
       name: 'auth_outbox_pending',

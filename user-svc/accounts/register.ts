@@ -6,18 +6,17 @@ import { requireFields } from '#common/errors/field-rules.ts'
 import { type Call, propagate } from '#common/rpc/call-context.ts'
 import { callEngine } from '#common/time/engine-call.ts'
 import type { Database } from '../database.ts'
-import { eq } from '../drizzle.ts'
+import { eq, sql } from '../drizzle.ts'
 import { emailRule, normalizeEmail } from '../email.ts'
-import { passwordViolation } from '../passwords/password-rules.ts'
+import { countEmail, insertEmail } from '../mail/email-requests.ts'
+import { newPasswordRule } from '../passwords/password-rules.ts'
 import { users } from '../schema.ts'
 import type { SessionClient } from '../session-client.ts'
 import { addressTaken } from './account-errors.ts'
-import type { AccountParts, LoggedIn } from './account-parts.ts'
+import type { AccountParts, LoggedIn, MailParts, ShownUser, User } from './account-parts.ts'
 import { createSession } from './open-session.ts'
 
 const discardTimeoutMs = 3000
-const { id, email, createdAt, emailVerifiedAt } = users
-const userColumns = { id, email, createdAt, emailVerifiedAt }
 
 interface Registration {
   email: string
@@ -38,22 +37,48 @@ export async function register(parts: AccountParts, request: Registration, call:
   // The session comes first: its token has no effect until it is returned, whereas an account would stay.
   const opened = await createSession(sessionClient, { userId: id, epoch: 0n, userAgent: request.userAgent }, call)
   try {
-    const statement = db.insert(users).values({ id, email, passwordHash, sessionEpoch: 0n }).returning(userColumns)
-    const [user] = await callEngine(call.signal, statement, true)
-    if (user === undefined) throw new TypeError('the insert returned no row')
-    return { user, ...opened }
+    return { user: await insertAccount(parts, { id, email, passwordHash }, call), ...opened }
   } catch (error) {
     discardSession(sessionClient, opened.token, call)
     throw error instanceof ConnectError && error.code === Code.AlreadyExists ? addressTaken() : error
   }
 }
 
-function requireValid(request: Registration, minPasswordLength: number): Registration {
+/** Inserts the account and the email that verifies its address unless the limits of the address forbid it. */
+async function insertAccount(
+  { db, mail }: Pick<AccountParts, 'db' | 'mail'>,
+  { id, email, passwordHash }: Pick<User, 'id' | 'email' | 'passwordHash'>,
+  call: Call
+): Promise<ShownUser> {
+  const emailed = mail === undefined ? sql`` : sql`, ${verificationOf(mail, email)}`
+  const statement = db.execute<{ created_at: string }>(sql`
+    with created as (
+      insert into ${users} (id, email, password_hash, session_epoch) values (${id}, ${email}, ${passwordHash}, 0)
+      returning id, email, created_at)${emailed}
+    select created_at from created`)
+  const [row] = (await callEngine(call.signal, statement, true)).rows
+  if (row === undefined) throw new TypeError('the insert returned no row')
+  return { id, email, createdAt: new Date(row.created_at), emailVerifiedAt: null }
+}
+
+/** The email of an account in the item `created` of a WITH clause. */
+function verificationOf(mail: MailParts, address: string) {
+  const row = {
+    userId: sql`created.id`,
+    recipient: sql`created.email`,
+    epoch: sql`0`,
+    source: sql`created cross join counted`
+  }
+  return sql`
+    counted as (${countEmail(mail, { purpose: 'verify', address, source: sql`created` })}),
+    emailed as (${insertEmail('verify', row)})`
+}
+
+function requireValid(request: Registration, minPasswordLength: number) {
   const address = normalizeEmail(request.email)
-  const violation = passwordViolation(request.password, address ?? '', minPasswordLength)
   const [email, password] = requireFields(
     { field: 'email', value: address, description: emailRule },
-    { field: 'password', value: violation === undefined && request.password, description: violation ?? '' }
+    newPasswordRule({ field: 'password', written: request.password }, address ?? '', minPasswordLength)
   )
   return { email, password }
 }

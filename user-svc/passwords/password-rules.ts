@@ -1,5 +1,6 @@
 /** The rules for passwords: the form in which they are hashed, and the requirements for new ones. */
 
+import type { FieldRule } from '#common/errors/field-rules.ts'
 import { isCommonPassword } from './common-passwords.ts'
 
 export const serviceName = 'auth-backend'
@@ -14,14 +15,46 @@ export function normalizePassword(written: string): string | undefined {
   return [...password].length <= maxLength ? password : undefined
 }
 
-/** The requirement that a password for a new account does not meet, or nothing. */
-export function passwordViolation(written: string, email: string, minLength: number): string | undefined {
+/** The rule for a field with a new password of the account that has an address; `email` may be empty while it is unknown. */
+export function newPasswordRule(
+  { field, written }: { field: string; written: string },
+  email: string,
+  minLength: number
+): FieldRule<string> {
+  const violation = violationOf(written, email, minLength)
+  return violation === undefined
+    ? { field, value: written, description: '' }
+    : { field, value: undefined, ...violation }
+}
+
+/** The rule that a new password has broken which is the current one. */
+export function unchangedPassword(field: string): FieldRule<string> {
+  return { field, value: undefined, description: 'must differ from the current one', code: 'unchanged' }
+}
+
+function violationOf(
+  written: string,
+  email: string,
+  minLength: number
+): Pick<FieldRule, 'description' | 'code'> | undefined {
   const password = normalizePassword(written)
   const lengths = `${minLength} to ${maxLength} characters`
-  if (password === undefined) return `must be ${lengths} of well-formed Unicode without NUL`
-  if ([...password].length < minLength) return `is too short: ${lengths} are accepted`
+  if (password === undefined) {
+    const isText = written.isWellFormed() && !written.includes('\0')
+    return {
+      description: `must be ${lengths} of well-formed Unicode without NUL`,
+      code: isText ? 'too_long' : 'invalid'
+    }
+  }
+  if ([...password].length < minLength) {
+    return { description: `is too short: ${lengths} are accepted`, code: 'too_short' }
+  }
   const lower = password.toLowerCase()
-  if (isCommonPassword(lower) || lower === serviceName) return 'is one of the most common: choose another'
-  if (lower === email || lower === email.split('@')[0]) return 'must not be the e-mail address'
+  if (isCommonPassword(lower) || lower === serviceName) {
+    return { description: 'is one of the most common: choose another', code: 'too_common' }
+  }
+  if (lower === email || lower === email.split('@')[0]) {
+    return { description: 'must not be the e-mail address', code: 'same_as_address' }
+  }
   return undefined
 }

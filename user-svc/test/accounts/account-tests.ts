@@ -5,6 +5,9 @@ import type { Test } from 'tap'
 import { codeName } from '#common/errors/codes.ts'
 import { fieldViolations, reasonMetadata } from '#common/errors/connect-errors.ts'
 import { ErrorInfoSchema } from '#gen/google/rpc/error_details_pb.ts'
+import type { MailParts } from '../../accounts/account-parts.ts'
+import type { EmailPurpose } from '../../mail/email-requests.ts'
+import { emailToken } from '../../mail/email-token.ts'
 import { startUserSvc } from '../service.ts'
 
 export const password = 'correct horse battery staple'
@@ -47,4 +50,32 @@ export async function rejection(call: Promise<unknown>): Promise<ConnectError> {
 /** Whether an error means that the address or the password is wrong. */
 export function hasRejectedCredentials(error: ConnectError): boolean {
   return reasonMetadata(error, 'user.v1', 'CREDENTIALS_REJECTED') !== undefined
+}
+
+type Sql = Awaited<ReturnType<typeof startUserSvc>>['sql']
+
+/** The rows of an account's emails of a purpose, the newest first. */
+export async function emailsOf(sql: Sql, userId: string, purpose: EmailPurpose) {
+  const rows = await sql`
+    select * from emails where user_id = ${userId} and purpose = ${purpose} order by created_at desc, id desc`
+  return rows.map((row) => ({
+    id: row.id as string,
+    userId: row.user_id as string,
+    purpose: row.purpose as string,
+    recipient: row.recipient as string,
+    sessionEpoch: BigInt(row.session_epoch),
+    expiresAt: row.expires_at as Date,
+    usedAt: row.used_at as Date | null
+  }))
+}
+
+/** The token in the newest email of a purpose to an account. */
+export async function newestToken(
+  { sql, mail }: { sql: Sql; mail: MailParts | undefined },
+  userId: string,
+  purpose: EmailPurpose
+) {
+  const [row] = await emailsOf(sql, userId, purpose)
+  if (row === undefined) throw new Error(`the account has no email of the purpose ${purpose}`)
+  return emailToken(row, mail?.keys ?? [])
 }
