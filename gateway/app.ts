@@ -10,23 +10,30 @@ import { UserService } from '#gen/user/v1/user_pb.ts'
 import { clientFinder, networks } from './client-address.ts'
 import type { gateway } from './config.ts'
 import { createFastify, maxBodyBytes, receiveTimeoutMs } from './fastify.ts'
+import { withJsonNames } from './field-names.ts'
 import { logRequests } from './plugins/access-log.ts'
 import { limitConnections } from './plugins/connection-limits.ts'
 import { drainConnections } from './plugins/drain.ts'
 import { errorHandling } from './plugins/error-responses.ts'
 import { acceptJsonOnly } from './plugins/json-body.ts'
 import { describeRoutes } from './plugins/openapi.ts'
+import { answerCors, rejectCrossOrigin } from './plugins/origins.ts'
 import { servePlayground } from './plugins/playground.ts'
 import type { RateLimitRedis } from './plugins/rate-limit-store.ts'
 import { limitRates } from './plugins/rate-limits.ts'
 import { measureRequests } from './plugins/request-metrics.ts'
 import { requireSession } from './plugins/session-check.ts'
+import { writeCookies } from './plugins/session-cookie.ts'
 import { rejectAmbiguous } from './plugins/strict-http.ts'
 import { shedUnderPressure } from './plugins/under-pressure.ts'
 import { answerUnknownRoutes } from './plugins/unknown-routes.ts'
 import { addCommonHeaders } from './request-context.ts'
 import { accountRoutes } from './routes/accounts.ts'
+import { emailRoutes } from './routes/email-addresses.ts'
+import { passwordRoutes } from './routes/passwords.ts'
+import { sessionListRoutes } from './routes/session-lists.ts'
 import { sessionRoutes } from './routes/sessions.ts'
+import { sharedSchemas } from './schemas.ts'
 import { createValidationBatcher } from './session-validation/batcher.ts'
 
 export interface GatewayParts {
@@ -48,6 +55,7 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
   const idleTimeout = options.keepAliveTimeout + receiveTimeoutMs
   limitConnections(app, connections, { ...options.connections, idleTimeout }, { registry, log, isTrusted })
   addCommonHeaders(app)
+  await answerCors(app, options.origins)
   answerUnknownRoutes(app, errors)
   acceptJsonOnly(app)
   drainConnections(app, connections)
@@ -56,16 +64,22 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
   await measureRequests(app, registry)
   await shedUnderPressure(app, registry)
   await limitRates(app, options.rateLimit, { ...parts, clientOf: clientFinder(isTrusted, log) })
+  rejectCrossOrigin(app, options.origins)
+  await writeCookies(app)
+  for (const schema of sharedSchemas) app.addSchema(schema)
   if (options.docs) {
     await describeRoutes(app)
     servePlayground(app, parts.mailDirectory)
   }
 
-  const users = createClient(UserService, parts.userSvc)
-  const sessions = createClient(SessionService, parts.sessionSvc)
+  const users = createClient(UserService, withJsonNames(parts.userSvc))
+  const sessions = createClient(SessionService, withJsonNames(parts.sessionSvc))
   const checkSession = requireSession(createValidationBatcher(sessions))
   const routeParts = { users, sessions, checkSession, ...options }
   accountRoutes(app, routeParts)
   sessionRoutes(app, routeParts)
+  sessionListRoutes(app, routeParts)
+  passwordRoutes(app, routeParts)
+  emailRoutes(app, routeParts)
   return app
 }

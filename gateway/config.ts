@@ -18,6 +18,7 @@ import {
 } from '#common/config/shared-sections.ts'
 import { networks } from './client-address.ts'
 import { isLoopbackHost } from './loopback.ts'
+import { isOrigin } from './plugins/origins.ts'
 
 const budget = (value: string, routes: string) =>
   duration(value, `Time budget of ${routes}, calls to other services included.`, { min: '50ms', max: '60s' })
@@ -59,8 +60,18 @@ export const gateway = {
     logout: budget('3s', '`DELETE /logout`'),
     delete: budget('3s', '`DELETE /delete`'),
     reg: budget('5s', '`POST /reg`'),
-    auth: budget('5s', '`POST /auth`')
+    auth: budget('5s', '`POST /auth`'),
+    account: budget('3s', 'the other routes of accounts, email addresses and lists of sessions'),
+    password: budget(
+      '5s',
+      'the other routes that hash a password: `PUT /password`, `PUT /password/reset`, `PUT /email`'
+    )
   },
+  origins: list(
+    'Origins whose pages may call the gateway with credentials (CORS), and may send state-changing requests with the session cookie. Empty: the own origin only.',
+    'origins as browsers send them, such as https://app.example.org or http://localhost:3000: lower case, without path, wildcard and default port',
+    isOrigin
+  ),
   reauthenticationWindow: duration(
     '15m',
     'Maximum age of a session that deletes its account; with an older one, the user must log in again.',
@@ -72,9 +83,13 @@ export const gateway = {
     enabled: flag(true, 'Limit requests by client address (IPv4 address, IPv6 /64 network).'),
     window: duration('1m', 'The window of the limits.', { min: '1s', max: '1d' }),
     max: integer(600, 'Maximum number of requests of a client to all other routes in a window.', { min: 1 }),
-    credentialsMax: integer(30, 'Maximum number of requests of a client to `/reg` and `/auth` in a window.', {
-      min: 1
-    }),
+    credentialsMax: integer(
+      30,
+      'Maximum number of requests of a client to the routes that check or set a password or send an email, in a window.',
+      {
+        min: 1
+      }
+    ),
     sessionMax: integer(
       0,
       'Maximum number of requests of a client to `GET /session` in a window. 0: no limit, since applications call it once per request of their own.'

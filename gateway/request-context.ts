@@ -28,6 +28,12 @@ export function addCommonHeaders(app: FastifyInstance): void {
   })
 }
 
+/** The `User-Agent` of a request, for lists of sessions. Never logged. */
+export function userAgentOf({ headers }: FastifyRequest): { userAgent?: string } {
+  const userAgent = headers['user-agent']
+  return userAgent === undefined ? {} : { userAgent }
+}
+
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** Milliseconds that the route may take from its first upstream call on. */

@@ -1,9 +1,12 @@
 /** Translates the errors of schema validation into fields and sentences, without the values. */
 
 import type { FastifySchemaValidationError } from 'fastify/types/schema.js'
-import type { FieldViolation } from '#common/errors/connect-errors.ts'
+import type { FieldCode, FieldViolation } from '#common/errors/connect-errors.ts'
 
 const maxProblems = 20
+
+/** The codes of keywords; `invalid` for any other. */
+const codes: Record<string, FieldCode> = { type: 'type', maxLength: 'too_long', minLength: 'too_short' }
 
 /** The invalid fields, at most `maxProblems`. */
 export function violationsOf(problems: FastifySchemaValidationError[]): FieldViolation[] {
@@ -12,11 +15,11 @@ export function violationsOf(problems: FastifySchemaValidationError[]): FieldVio
     const inside = (name: unknown) => [path, String(name)].filter((part) => part !== '').join('/')
     switch (keyword) {
       case 'required':
-        return { field: inside(params.missingProperty), description: 'is missing' }
+        return { field: inside(params.missingProperty), code: 'required', description: 'is missing' }
       case 'additionalProperties':
-        return { field: inside(params.additionalProperty), description: 'is not a known field' }
+        return { field: inside(params.additionalProperty), code: 'unknown_field', description: 'is not a known field' }
       default:
-        return { field: path === '' ? 'body' : path, description: message ?? 'is not acceptable' }
+        return { field: path === '' ? 'body' : path, code: codes[keyword], description: message ?? 'is not acceptable' }
     }
   })
 }

@@ -1,118 +1,181 @@
-/** JSON schemas of bodies and responses, for validation, serialization and the OpenAPI description. */
+/** The JSON schemas that routes share by their `$id`, for validation, serialization and the OpenAPI description. */
 
-const token = {
-  type: 'string',
-  description: 'The session token, which no other response contains. Send it as `Authorization: Bearer <token>`.',
-  examples: ['ses_AaIIZcOrd2eWnkVhjL8TCfTN0PMav45mh9HYkcoMoKxiDiMHqcNyQ4UR1TWiw37XcBKWfg']
+import { fieldCodes } from '#common/errors/connect-errors.ts'
+
+/** A schema that other schemas refer to as `{ $ref: '<$id>#' }`, and OpenAPI as a component. */
+export interface SharedSchema {
+  $id: string
+  properties: Record<string, { examples?: unknown[] }>
 }
+
+type Properties = Record<string, object>
+
+/** A body of a request: no other fields. */
+function request(id: string, description: string, properties: Properties, optional: Properties = {}) {
+  return { ...response(id, description, properties, optional), additionalProperties: false }
+}
+
+/** A part of a response: later versions can add fields. */
+function response(id: string, description: string, properties: Properties, optional: Properties = {}) {
+  return {
+    $id: id,
+    type: 'object',
+    description,
+    required: Object.keys(properties),
+    properties: { ...properties, ...optional }
+  }
+}
+
+export const ref = (id: string) => ({ $ref: `${id}#` })
+
+const time = (description: string, example: string) => {
+  return { type: 'string', format: 'date-time', description, examples: [example] }
+}
+const createdAt = time('The creation time.', '2026-11-23T12:33:36.689Z')
+const lastSeenAt = time('The last use, accurate to a tenth of the idle timeout.', '2026-11-23T12:40:02.113Z')
+const expiresAt = time('The latest end of the session.', '2026-12-23T12:33:36.689Z')
 const userId = {
   type: 'string',
   format: 'uuid',
   description: "The account's id, a UUID of version 7.",
   examples: ['01a20865-c3ab-7767-969e-45618cbf1309']
 }
-const sessionId = {
+export const sessionId = {
   type: 'string',
   description: "The session's public handle; it authorises nothing.",
   examples: ['SEEbfY4umiHGeRoPZ3AXzg']
 }
-const time = (description: string, example: string) => {
-  return { type: 'string', format: 'date-time', description, examples: [example] }
+const email = {
+  type: 'string',
+  maxLength: 254,
+  description: 'An email address, ASCII before the `@`, case-insensitive.',
+  examples: ['ada@example.org']
 }
-const createdAt = time('The creation time.', '2026-11-23T12:33:36.689Z')
-const expiresAt = time('The latest end of the session.', '2026-12-23T12:33:36.689Z')
-
-function object<P extends Record<string, object>>(description: string, properties: P) {
-  return { type: 'object', description, additionalProperties: false, required: Object.keys(properties), properties }
+const password = { type: 'string', description: 'The password.', examples: ['correct horse battery staple'] }
+const newPassword = {
+  type: 'string',
+  description:
+    'For a new account or password, 8 (`userSvc.password.minLength`) to 256 characters of well-formed Unicode without NUL, not on the list of common passwords. Never trimmed.',
+  examples: ['correct horse battery staple']
+}
+const cookie = {
+  type: 'boolean',
+  description: 'Send the token in the cookie `__Host-session` instead of the body, so that no script can read it.',
+  examples: [false]
+}
+const emailToken = {
+  type: 'string',
+  maxLength: 256,
+  description: 'The token in the link of the email.',
+  examples: ['AaIIZcOrd2eWnkVhjL8TCcwPc1wHvHhCkuRHu3ZqS3zyiA1mQJYkJ0d9o8tH4mFz']
 }
 
-/** The body of `POST /reg` and `POST /auth`. */
-export const credentials = object('An address and a password.', {
-  email: {
-    type: 'string',
-    maxLength: 254,
-    description: 'An email address, ASCII before the `@`, case-insensitive.',
-    examples: ['ada@example.org']
-  },
-  password: {
-    type: 'string',
-    description:
-      'For a new account, 8 (`userSvc.password.minLength`) to 256 characters of well-formed Unicode without NUL, not on the list of common passwords. Never trimmed.',
-    examples: ['correct horse battery staple']
-  }
-})
+const requests = [
+  request('Credentials', 'An address and a password.', { email, password: newPassword }, { cookie }),
+  request(
+    'PasswordChange',
+    'The current password and a new one.',
+    { currentPassword: { ...password, description: 'The current password.' }, newPassword },
+    { cookie }
+  ),
+  request('PasswordResetRequest', 'The address of an account.', { email }),
+  request('PasswordReset', 'The token of an email, and a new password.', { token: emailToken, newPassword }),
+  request('EmailChange', 'A new address, and the password of the account.', { email, password }),
+  request('EmailVerification', 'The token of an email.', { token: emailToken })
+]
 
-/** The response of `POST /reg` and `POST /auth`. */
-export const loggedIn = object('The account and its new session.', {
-  user: object('The account.', {
+const responses = [
+  response('User', 'An account.', {
     id: userId,
-    email: {
-      type: 'string',
-      description: 'The normalised address.',
-      examples: ['ada@example.org']
+    email: { type: 'string', description: 'The normalised address.', examples: ['ada@example.org'] },
+    emailVerified: {
+      type: 'boolean',
+      description: 'Whether the owner has proved to receive email at the address.',
+      examples: [true]
     },
     createdAt
   }),
-  session: object('The new session.', { id: sessionId, token, createdAt, expiresAt })
-})
-
-/** The response of `GET /session`. */
-export const currentSession = object('The valid session and its account.', {
-  user: object('The account.', { id: userId }),
-  session: object('The session.', {
+  response(
+    'NewSession',
+    'A new session.',
+    { id: sessionId, createdAt, expiresAt },
+    {
+      token: {
+        type: 'string',
+        description:
+          'The session token, which no other response contains. Send it as `Authorization: Bearer <token>`. Absent in cookie mode.',
+        examples: ['ses_AaIIZcOrd2eWnkVhjL8TCfTN0PMav45mh9HYkcoMoKxiDiMHqcNyQ4UR1TWiw37XcBKWfg']
+      }
+    }
+  ),
+  response('Session', 'A session.', { id: sessionId, createdAt, lastSeenAt, expiresAt }),
+  response('ListedSession', 'A session in the list of an account.', {
     id: sessionId,
     createdAt,
-    lastSeenAt: time('The last use, accurate to a tenth of the idle timeout.', '2026-11-23T12:40:02.113Z'),
-    expiresAt
-  })
-})
-
-const problem = {
-  type: 'object',
-  description: 'A problem (RFC 9457).',
-  required: ['type', 'title', 'status', 'detail', 'traceId'],
-  properties: {
-    type: { type: 'string', description: 'The type of the problem.' },
-    title: { type: 'string', description: 'A short text, the same for every problem of a type.' },
-    status: { type: 'integer', description: 'The HTTP status.' },
-    detail: { type: 'string', description: 'The explanation of this occurrence.' },
-    traceId: { type: 'string', description: 'The trace id of the request in the logs of all services.' },
-    errors: {
-      type: 'array',
-      description: 'The invalid fields.',
-      items: object('One field.', {
-        field: { type: 'string', description: 'The name of the field.' },
-        pointer: {
-          type: 'string',
-          description: 'The position of the field, as a JSON pointer in a URI fragment (RFC 6901).'
-        },
-        detail: { type: 'string', description: 'The error, and the accepted values.' }
-      })
+    lastSeenAt,
+    expiresAt,
+    userAgent: {
+      type: 'string',
+      description:
+        'The `User-Agent` of the client that created the session, at most 256 characters; empty if it sent none.',
+      examples: ['Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0']
+    },
+    current: { type: 'boolean', description: 'Whether this is the session of the request.', examples: [true] }
+  }),
+  response('UserId', 'The account, by its id alone.', { id: userId }),
+  response('LoggedIn', 'The account and its new session.', { user: ref('User'), session: ref('NewSession') }),
+  response('CurrentSession', 'The valid session and its account.', { user: ref('UserId'), session: ref('Session') }),
+  response('Account', 'The account.', { user: ref('User') }),
+  response('PasswordChanged', 'The session that replaces all others of the account.', { session: ref('NewSession') }),
+  response('Sessions', 'The valid sessions of the account.', {
+    sessions: { type: 'array', description: 'The sessions, the newest first.', items: ref('ListedSession') }
+  }),
+  response('FieldError', 'An invalid field.', {
+    field: { type: 'string', description: 'The name of the field.', examples: ['password'] },
+    pointer: {
+      type: 'string',
+      description: 'The position of the field, as a JSON pointer in a URI fragment (RFC 6901).',
+      examples: ['#/password']
+    },
+    code: {
+      type: 'string',
+      description: `The kind of error, for programs and translations: ${fieldCodes.map((code) => `\`${code}\``).join(', ')}. Later versions can add codes.`,
+      examples: ['too_short']
+    },
+    detail: {
+      type: 'string',
+      description: 'The error, and the accepted values.',
+      examples: ['is too short: 8 to 256 characters are accepted']
     }
-  }
-}
+  }),
+  response(
+    'Problem',
+    'A problem (RFC 9457).',
+    {
+      type: {
+        type: 'string',
+        description: 'The type of the problem.',
+        examples: ['urn:problem-type:invalid-argument']
+      },
+      title: {
+        type: 'string',
+        description: 'A short text, the same for every problem of a type.',
+        examples: ['Invalid input']
+      },
+      status: { type: 'integer', description: 'The HTTP status.', examples: [400] },
+      detail: {
+        type: 'string',
+        description: 'The explanation of this occurrence.',
+        examples: ['password: is too short: 8 to 256 characters are accepted']
+      },
+      traceId: {
+        type: 'string',
+        description: 'The trace id of the request in the logs of all services.',
+        examples: ['0af7651916cd43dd8448eb211c80319c']
+      }
+    },
+    { errors: { type: 'array', description: 'The invalid fields.', items: ref('FieldError') } }
+  )
+]
 
-const statusDescriptions = {
-  400: 'The input is invalid; `errors` names the fields.',
-  401: 'The credentials are wrong, or the session has ended.',
-  403: 'The session is older than the re-authentication window: log in again.',
-  409: 'An account with this address exists.',
-  413: 'The body is larger than 16 KiB.',
-  415: 'The body is not `application/json` in UTF-8.',
-  429: 'Too many requests of this address; retry after `Retry-After` seconds.',
-  503: 'The request was not applied; retry after `Retry-After` seconds.',
-  504: 'The outcome is unknown: the request may have been applied or not.'
-}
-
-/** The responses of a route for these statuses, and for all other 4xx and 5xx. */
-export function problems(...statuses: (keyof typeof statusDescriptions)[]): Record<string, object> {
-  const answer = (description: string) => ({
-    description,
-    content: { 'application/problem+json': { schema: problem } }
-  })
-  return {
-    ...Object.fromEntries(statuses.map((status) => [status, answer(statusDescriptions[status])])),
-    '4xx': answer('Any other client error.'),
-    '5xx': answer('Any other server error.')
-  }
-}
+export const sharedSchemas: readonly SharedSchema[] = [...requests, ...responses]

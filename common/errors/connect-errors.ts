@@ -100,6 +100,11 @@ export function fieldViolations(error: ConnectError): (FieldViolation & { code: 
   )
 }
 
+/** The reason of an error in a domain, if it has one. */
+export function reasonOf(error: ConnectError, domain: string): string | undefined {
+  return error.findDetails(ErrorInfoSchema).find((detail) => detail.domain === domain)?.reason
+}
+
 /** The metadata of an error's reason, or nothing if it does not carry that reason. */
 export function reasonMetadata(error: unknown, domain: string, reason: string): Record<string, string> | undefined {
   if (!(error instanceof ConnectError)) return undefined

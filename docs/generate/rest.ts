@@ -3,6 +3,7 @@
 /** The parts of an OpenAPI document that the page shows. */
 export interface OpenApi {
   paths: Record<string, Record<string, Operation>>
+  components: { schemas: Record<string, Schema> }
 }
 
 interface Operation {
@@ -18,6 +19,9 @@ interface Body {
 }
 
 interface Schema {
+  /** `#/components/schemas/<name>`. */
+  $ref?: string
+  items?: Schema
   type?: string
   format?: string
   description?: string
@@ -26,9 +30,10 @@ interface Schema {
 
 /** A table of all routes, then one section for each: its request and its responses. */
 export function restReference(document: OpenApi): string {
-  return [routeTable(document), ...routesOf(document).map(({ name, operation }) => section(name, operation))].join(
-    '\n\n'
-  )
+  return [
+    routeTable(document),
+    ...routesOf(document).map(({ name, operation }) => section(name, operation, document))
+  ].join('\n\n')
 }
 
 function routesOf({ paths }: OpenApi) {
@@ -52,14 +57,32 @@ export function routeTable(document: OpenApi): string {
   return ['| route | effect | statuses |', '|---|---|---|', ...rows].join('\n')
 }
 
-function section(name: string, { summary, description, security = [], requestBody, responses }: Operation): string {
+function section(name: string, operation: Operation, { components }: OpenApi): string {
+  const { summary, description, security = [], requestBody, responses } = operation
   const isRequired = security.length > 0 && security.every((each) => Object.keys(each).length > 0)
-  const credential = security.length === 0 ? 'none' : isRequired ? 'bearer token' : 'bearer token, optional'
+  const credential = security.length === 0 ? 'none' : `bearer token or cookie${isRequired ? '' : ', optional'}`
   const rows = Object.entries(responses).map(([status, { description, content }]) => {
     const [type] = Object.keys(content ?? {})
     return `| ${status} | ${description} | ${type === undefined ? 'none' : `\`${type}\``} |`
   })
   const [success] = Object.values(responses)
+
+  function fieldTable(title: string, body: Body | undefined): string[] {
+    const schema = body?.content?.['application/json']?.schema
+    if (!schema) return []
+    return [title, ['| field | type | meaning |', '|---|---|---|', ...fieldRows(schema, '')].join('\n')]
+  }
+
+  function fieldRows(schema: Schema, prefix: string): string[] {
+    return Object.entries(target(schema).properties ?? {}).flatMap(([name, property]) => {
+      const { type = '', format, description = '', items } = target(property)
+      const row = `| \`${prefix}${name}\` | ${format ? `${type} (${format})` : type} | ${description} |`
+      return [row, ...fieldRows(items ?? property, `${prefix}${name}${items ? '[]' : ''}.`)]
+    })
+  }
+
+  const target = (schema: Schema): Schema => components.schemas[schema.$ref?.split('/').at(-1) ?? ''] ?? schema
+
   return [
     `## \`${name}\``,
     `${summary}${/[.?!]$/.test(summary) ? '' : '.'} ${description}`,
@@ -68,18 +91,4 @@ function section(name: string, { summary, description, security = [], requestBod
     ['| status | meaning | body |', '|---|---|---|', ...rows].join('\n'),
     ...fieldTable('Body of a successful response:', success)
   ].join('\n\n')
-}
-
-function fieldTable(title: string, body: Body | undefined): string[] {
-  const schema = body?.content?.['application/json']?.schema
-  if (!schema) return []
-  return [title, ['| field | type | meaning |', '|---|---|---|', ...fieldRows(schema, '')].join('\n')]
-}
-
-function fieldRows(schema: Schema, prefix: string): string[] {
-  return Object.entries(schema.properties ?? {}).flatMap(([name, property]) => {
-    const { type = '', format, description = '', properties } = property
-    const row = `| \`${prefix}${name}\` | ${format ? `${type} (${format})` : type} | ${description} |`
-    return properties ? [row, ...fieldRows(property, `${prefix}${name}.`)] : [row]
-  })
 }

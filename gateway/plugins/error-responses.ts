@@ -5,7 +5,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { allCodes, errorMeaning } from '#common/errors/codes.ts'
 import { isOverload } from '#common/errors/connect-errors.ts'
 import { type Logger, tracedLogger } from '#common/logging/logger.ts'
-import { type Answer, answerTo, clientClosed } from '../problem.ts'
+import { type Answer, answerTo, clientClosed, reasonProblems } from '../problem.ts'
 import { commonHeaders, traceOf } from '../request-context.ts'
 
 export type ErrorHandling = ReturnType<typeof errorHandling>
@@ -18,6 +18,7 @@ export function errorHandling(registry: Registry, log: Logger) {
     registers: [registry]
   })
   for (const { name, errorClass } of allCodes.map(errorMeaning)) counter.inc({ error_class: errorClass, code: name }, 0)
+  for (const { code } of Object.values(reasonProblems)) counter.inc({ error_class: 'client', code }, 0)
 
   function record(answer: Answer, error: unknown, requestLog: Logger, route: string): void {
     const { errorClass, code, problem } = answer

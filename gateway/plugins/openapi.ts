@@ -7,10 +7,12 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
 import { version } from '#common/process/version.ts'
+import { cookieName } from './session-cookie.ts'
 
 /** Describes the routes that are registered after this call. */
 export async function describeRoutes(app: FastifyInstance): Promise<void> {
   await app.register(swagger, {
+    refResolver: { buildLocalReference: ({ $id }) => String($id) },
     openapi: {
       openapi: '3.1.0',
       info: {
@@ -22,11 +24,14 @@ export async function describeRoutes(app: FastifyInstance): Promise<void> {
       },
       tags: [
         { name: 'account', description: 'Accounts' },
+        { name: 'password', description: 'Passwords' },
+        { name: 'email', description: 'Email addresses' },
         { name: 'session', description: 'Sessions' }
       ],
       components: {
         securitySchemes: {
-          session: { type: 'http', scheme: 'bearer', bearerFormat: 'ses_…', description: 'A session token (RFC 6750).' }
+          bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'ses_…', description: 'A session token (RFC 6750).' },
+          cookie: { type: 'apiKey', in: 'cookie', name: cookieName, description: 'A session token, for browsers.' }
         }
       }
     }

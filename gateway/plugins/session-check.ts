@@ -7,30 +7,54 @@ import { tokenUserId } from '#common/session/session-token.ts'
 import { budgetEnd, traceOf } from '../request-context.ts'
 import type { Validate } from '../session-validation/batcher.ts'
 import type { CurrentSession } from '../session-validation/outcome.ts'
+import { cookieName, sessionCookieValues } from './session-cookie.ts'
 
 const sessionSlot = Symbol('session')
 type CheckedRequest = FastifyRequest & { [sessionSlot]?: CurrentSession }
 
-/** A session token, and the account that it names. */
-interface BearerToken {
+/** A well-formed session token, and the account that it names. */
+interface Credential {
   token: string
   userId: string
 }
 
-/** The well-formed session token in `Authorization: Bearer`, if there is one. No other source counts. */
-export function bearerToken(request: FastifyRequest): BearerToken | undefined {
-  const token = /^Bearer +(\S+) *$/i.exec(request.headers.authorization ?? '')?.[1]
+const bearer = /^Bearer(?: +|$)/i
+
+/**
+ * Whether the cookie is the credential of a request. A bearer token wins, also a malformed one: its client means that
+ * session. Another scheme, such as the Basic credential for a proxy, is no session.
+ */
+export function isByCookie(request: Pick<FastifyRequest, 'headers'>): boolean {
+  return !bearer.test(request.headers.authorization ?? '') && sessionCookieValues(request).length > 0
+}
+
+/** The session token of a request, if it is well-formed: of `Authorization: Bearer`, or else of the cookie. */
+export function credentialOf(request: FastifyRequest): Credential | undefined {
+  const { authorization = '' } = request.headers
+  if (bearer.test(authorization)) return credential(/^Bearer +(\S+) *$/i.exec(authorization)?.[1])
+  const [value, second] = sessionCookieValues(request)
+  return second === undefined ? credential(value) : undefined
+}
+
+function credential(token: string | undefined): Credential | undefined {
   const userId = token && tokenUserId(token)
   return userId ? { token, userId } : undefined
 }
 
 /** The token of a request that must carry one. @throws ConnectError `unauthenticated` */
-export function requireToken(request: FastifyRequest): BearerToken {
-  const bearer = bearerToken(request)
-  if (bearer !== undefined) return bearer
+export function requireCredential(request: FastifyRequest): Credential {
+  const found = credentialOf(request)
+  if (found !== undefined) return found
+  if (isByCookie(request)) {
+    const sentence =
+      sessionCookieValues(request).length > 1
+        ? `The request has two different cookies \`${cookieName}\`.`
+        : `The cookie \`${cookieName}\` is not a session token.`
+    throw notAuthenticated(sentence, 'Bearer error="invalid_token"')
+  }
   // RFC 6750, 3.1: the challenge to a request without any credential has no error code.
   throw request.headers.authorization === undefined
-    ? notAuthenticated('This route needs `Authorization: Bearer <token>`.', 'Bearer')
+    ? notAuthenticated(`This route needs \`Authorization: Bearer <token>\` or the cookie \`${cookieName}\`.`, 'Bearer')
     : notAuthenticated('The credential in `Authorization` is not a session token.', 'Bearer error="invalid_token"')
 }
 
@@ -55,7 +79,7 @@ export function ageOf({ age, createdAt, lastSeenAt }: CurrentSession, now: numbe
  */
 export function requireSession(validate: Validate): onRequestAsyncHookHandler {
   return async function checkSession(request: CheckedRequest) {
-    const { token, userId } = requireToken(request)
+    const { token, userId } = requireCredential(request)
     const { raw } = request
     const validation = { token, trace: traceOf(raw), endsAt: budgetEnd(request), isAborted: () => raw.socket.destroyed }
     const outcome = await validate(validation).catch((error) => {
@@ -67,7 +91,7 @@ export function requireSession(validate: Validate): onRequestAsyncHookHandler {
         request[sessionSlot] = outcome.session
         return
       case 'invalid':
-        throw notAuthenticated('The session has ended.', 'Bearer error="invalid_token"')
+        throw sessionEnded()
       case 'unknown':
         throw undetermined()
       default:
@@ -79,6 +103,8 @@ export function requireSession(validate: Validate): onRequestAsyncHookHandler {
 function undetermined(cause?: unknown): ConnectError {
   return unavailable('The validity of the session cannot be determined at the moment.', 1, cause)
 }
+
+const sessionEnded = () => notAuthenticated('The session has ended.', 'Bearer error="invalid_token"')
 
 function notAuthenticated(sentence: string, challenge: string): ConnectError {
   return new ConnectError(sentence, Code.Unauthenticated, { 'www-authenticate': challenge })

@@ -11,19 +11,37 @@ import type { ErrorHandling } from './error-responses.ts'
 const methods: HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 
 export function answerUnknownRoutes(app: FastifyInstance, { handle }: ErrorHandling): void {
+  const patterns = new Set<string>()
+  app.addHook('onRoute', ({ url }) => void patterns.add(url))
+
+  /** The methods of a path. The router of Fastify finds routes by their patterns only. */
+  function allowedMethods(path: string): HTTPMethods[] {
+    const matching = [...patterns].filter((pattern) => matches(pattern, path))
+    return methods.filter((method) => matching.some((url) => app.hasRoute({ url, method })))
+  }
+
+  function unknownRoute(request: FastifyRequest): HttpRefusal | ConnectError {
+    const allowed = allowedMethods(request.url.split('?')[0] ?? '/')
+    return allowed.length > 0 && !allowed.includes(request.method as HTTPMethods)
+      ? new HttpRefusal(405, { allow: allowed.join(', ') })
+      : new ConnectError('There is nothing at this path.', Code.NotFound)
+  }
+
   app.addHook('preParsing', (request, reply, payload, done) => {
     if (!request.is404) return done(null, payload)
     const hasDocs = app.hasRoute({ method: 'GET', url: '/openapi.json' })
     if (request.url === '/' && hasDocs) reply.header('link', '</docs>; rel="service-doc"')
-    done(unknownRoute(app, request))
+    done(unknownRoute(request))
   })
-  app.setNotFoundHandler((request, reply) => handle(unknownRoute(app, request), request, reply))
+  app.setNotFoundHandler((request, reply) => handle(unknownRoute(request), request, reply))
 }
 
-function unknownRoute(app: FastifyInstance, request: FastifyRequest): HttpRefusal | ConnectError {
-  const [url = '/'] = request.url.split('?')
-  const allowed = methods.filter((method) => app.findRoute({ url, method }) !== null)
-  return allowed.length > 0 && !allowed.includes(request.method as HTTPMethods)
-    ? new HttpRefusal(405, { allow: allowed.join(', ') })
-    : new ConnectError('There is nothing at this path.', Code.NotFound)
+/** Whether a path fits a pattern such as `/sessions/:id`. */
+function matches(pattern: string, path: string): boolean {
+  const parts = path.split('/')
+  const expected = pattern.split('/')
+  return (
+    parts.length === expected.length &&
+    expected.every((part, index) => (part.startsWith(':') ? parts[index] !== '' : part === parts[index]))
+  )
 }

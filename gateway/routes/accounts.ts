@@ -1,43 +1,78 @@
-/** The routes of accounts: `POST /reg` and `DELETE /delete`. */
+/** The routes of accounts: `POST /reg`, `GET /account` and `DELETE /delete`. */
 
 import { type Client, Code, ConnectError } from '@connectrpc/connect'
 import type { FastifyInstance, onRequestAsyncHookHandler } from 'fastify'
 import type { UserService } from '#gen/user/v1/user_pb.ts'
-import { loggedInBody } from '../login-response.ts'
-import { ageOf, sessionOf } from '../plugins/session-check.ts'
-import { callOptions } from '../request-context.ts'
-import { credentials, loggedIn, problems } from '../schemas.ts'
+import { ageOf, isByCookie, sessionOf } from '../plugins/session-check.ts'
+import { clearEndedCookie, deliverSession } from '../plugins/session-cookie.ts'
+import { callOptions, userAgentOf } from '../request-context.ts'
+import { newSessionBody, userBody } from '../response-bodies.ts'
+import { answers, empty, forbidden, needsSession, problems } from '../responses.ts'
+import { ref } from '../schemas.ts'
 
 interface AccountRoutes {
   users: Client<typeof UserService>
   checkSession: onRequestAsyncHookHandler
   /** Milliseconds. */
-  budgets: { reg: number; delete: number }
+  budgets: { reg: number; account: number; delete: number }
   /** In milliseconds: the maximum age of a session that deletes its account (OWASP ASVS 7.5.3). */
   reauthenticationWindow: number
+}
+
+/** The body of a registration or a login. */
+export interface Credentials {
+  email: string
+  password: string
+  cookie?: boolean
 }
 
 export function accountRoutes(app: FastifyInstance, options: AccountRoutes): void {
   const { users, checkSession, budgets, reauthenticationWindow } = options
 
-  app.post<{ Body: { email: string; password: string } }>(
+  app.post<{ Body: Credentials }>(
     '/reg',
     {
       config: { budgetMs: budgets.reg, rateLimitPolicy: 'credentials' },
       schema: {
+        operationId: 'register',
         summary: 'Register',
         description: 'Creates an account and logs it in.',
         tags: ['account'],
-        body: credentials,
+        body: ref('Credentials'),
         response: {
-          201: { ...loggedIn, description: 'Registered and logged in.' },
-          ...problems(400, 409, 413, 415, 429, 503, 504)
+          201: answers('LoggedIn', 'Registered and logged in.'),
+          ...problems(400, 409, 413, 415, 429, 503, 504),
+          ...forbidden('cross-origin')
         }
       }
     },
     async (request, reply) => {
-      const answer = await users.registerAndLogin(request.body, callOptions(request, reply))
-      return reply.code(201).send(loggedInBody(answer))
+      const { email, password, cookie: asCookie = false } = request.body
+      const account = { email, password, ...userAgentOf(request) }
+      const { user, ...created } = await users.registerAndLogin(account, callOptions(request, reply))
+      const body = { user: userBody(user), session: newSessionBody(created) }
+      const session = deliverSession(body.session, { reply, asCookie, replacesCookie: false })
+      return reply.code(201).send({ ...body, session })
+    }
+  )
+
+  app.get(
+    '/account',
+    {
+      config: { budgetMs: budgets.account },
+      onRequest: checkSession,
+      schema: {
+        operationId: 'getAccount',
+        summary: 'Show the account',
+        description: 'Returns the account of the session.',
+        tags: ['account'],
+        security: needsSession,
+        response: { 200: answers('Account', 'The account.'), ...problems(400, 401, 429, 503, 504) }
+      }
+    },
+    async (request, reply) => {
+      const { user } = await users.getAccount({ userId: sessionOf(request).userId }, callOptions(request, reply))
+      return reply.send({ user: userBody(user) })
     }
   )
 
@@ -46,13 +81,19 @@ export function accountRoutes(app: FastifyInstance, options: AccountRoutes): voi
     {
       config: { budgetMs: budgets.delete },
       onRequest: checkSession,
+      onSend: clearEndedCookie(isByCookie),
       schema: {
+        operationId: 'deleteAccount',
         summary: 'Delete the account',
         description:
-          'Deletes the account of the session, its personal data and all its sessions. The session must be recent.',
+          'Deletes the account of the session, its personal data and all its sessions, and clears the cookie. The session must be recent.',
         tags: ['account'],
-        security: [{ session: [] }],
-        response: { 204: { type: 'null', description: 'Deleted.' }, ...problems(400, 401, 403, 429, 503, 504) }
+        security: needsSession,
+        response: {
+          204: empty('Deleted.'),
+          ...problems(400, 401, 429, 503, 504),
+          ...forbidden('permission-denied', 'cross-origin')
+        }
       }
     },
     async (request, reply) => {

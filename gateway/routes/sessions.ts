@@ -1,12 +1,15 @@
-/** The routes of sessions: `POST /auth`, `GET /session` and `DELETE /logout`. */
+/** The routes of the session of a request: `POST /auth`, `GET /session` and `DELETE /logout`. */
 
 import type { Client } from '@connectrpc/connect'
 import type { FastifyInstance, onRequestAsyncHookHandler } from 'fastify'
 import type { UserService } from '#gen/user/v1/user_pb.ts'
-import { loggedInBody } from '../login-response.ts'
-import { bearerToken, requireToken, sessionOf } from '../plugins/session-check.ts'
-import { callOptions } from '../request-context.ts'
-import { credentials, currentSession, loggedIn, problems } from '../schemas.ts'
+import { credentialOf, isByCookie, requireCredential, sessionOf } from '../plugins/session-check.ts'
+import { clearEndedCookie, deliverSession } from '../plugins/session-cookie.ts'
+import { callOptions, userAgentOf } from '../request-context.ts'
+import { newSessionBody, userBody } from '../response-bodies.ts'
+import { answers, empty, forbidden, needsSession, problems, takesSession } from '../responses.ts'
+import { ref } from '../schemas.ts'
+import type { Credentials } from './accounts.ts'
 
 interface SessionRoutes {
   users: Client<typeof UserService>
@@ -16,27 +19,33 @@ interface SessionRoutes {
 }
 
 export function sessionRoutes(app: FastifyInstance, { users, checkSession, budgets }: SessionRoutes): void {
-  app.post<{ Body: { email: string; password: string } }>(
+  app.post<{ Body: Credentials }>(
     '/auth',
     {
       config: { budgetMs: budgets.auth, rateLimitPolicy: 'credentials' },
       schema: {
+        operationId: 'logIn',
         summary: 'Log in',
         description:
           'Checks an address and a password and creates a session. If the request carries a session token, that session ends.',
         tags: ['session'],
-        security: [{}, { session: [] }],
-        body: credentials,
-        response: { 200: { ...loggedIn, description: 'Logged in.' }, ...problems(400, 401, 413, 415, 429, 503, 504) }
+        security: takesSession,
+        body: ref('Credentials'),
+        response: {
+          200: answers('LoggedIn', 'Logged in.'),
+          ...problems(400, 401, 413, 415, 429, 503, 504),
+          ...forbidden('account-disabled', 'email-not-verified', 'cross-origin')
+        }
       }
     },
     async (request, reply) => {
-      const replacesToken = bearerToken(request)?.token
-      const answer = await users.authenticateAndLogin(
-        { ...request.body, ...(replacesToken !== undefined && { replacesToken }) },
-        callOptions(request, reply)
-      )
-      return reply.send(loggedInBody(answer))
+      const { email, password, cookie: asCookie = false } = request.body
+      const replacesToken = credentialOf(request)?.token
+      const login = { email, password, ...(replacesToken !== undefined && { replacesToken }), ...userAgentOf(request) }
+      const { user, ...created } = await users.authenticateAndLogin(login, callOptions(request, reply))
+      const body = { user: userBody(user), session: newSessionBody(created) }
+      const session = deliverSession(body.session, { reply, asCookie, replacesCookie: isByCookie(request) })
+      return reply.send({ ...body, session })
     }
   )
 
@@ -46,15 +55,13 @@ export function sessionRoutes(app: FastifyInstance, { users, checkSession, budge
       config: { budgetMs: budgets.session, rateLimitPolicy: 'session' },
       onRequest: checkSession,
       schema: {
+        operationId: 'getSession',
         summary: 'Validate a session',
         description:
-          'Validates the token in `Authorization`. The headers `X-User-Id` and `X-Session-Id` repeat the ids, for nginx `auth_request`. 401 only when the session is known to be invalid.',
+          'Validates the token. The headers `X-User-Id` and `X-Session-Id` repeat the ids, for nginx `auth_request`. 401 only when the session is known to be invalid.',
         tags: ['session'],
-        security: [{ session: [] }],
-        response: {
-          200: { ...currentSession, description: 'The session is valid.' },
-          ...problems(400, 401, 429, 503)
-        }
+        security: needsSession,
+        response: { 200: answers('CurrentSession', 'The session is valid.'), ...problems(400, 401, 429, 503) }
       }
     },
     async (request, reply) => {
@@ -75,16 +82,19 @@ export function sessionRoutes(app: FastifyInstance, { users, checkSession, budge
     '/logout',
     {
       config: { budgetMs: budgets.logout },
+      onSend: clearEndedCookie(isByCookie),
       schema: {
+        operationId: 'logOut',
         summary: 'Log out',
-        description: 'Ends the session of the token; also succeeds when it has already ended.',
+        description:
+          'Ends the session of the token, and clears the cookie; also succeeds when the session has already ended.',
         tags: ['session'],
-        security: [{ session: [] }],
-        response: { 204: { type: 'null', description: 'Ended.' }, ...problems(400, 401, 429, 503, 504) }
+        security: needsSession,
+        response: { 204: empty('Ended.'), ...problems(400, 401, 429, 503, 504), ...forbidden('cross-origin') }
       }
     },
     async (request, reply) => {
-      await users.logout({ token: requireToken(request).token }, callOptions(request, reply))
+      await users.logout({ token: requireCredential(request).token }, callOptions(request, reply))
       return reply.code(204).send()
     }
   )

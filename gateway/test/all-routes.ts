@@ -10,19 +10,20 @@ import { silentLog } from '#common/testing/service.ts'
 import { buildApp } from '../app.ts'
 import { gateway } from '../config.ts'
 import type { RateLimitRedis } from '../plugins/rate-limit-store.ts'
+import { type SharedSchema, sharedSchemas } from '../schemas.ts'
 import { requireForm } from './gateway.ts'
 
 type Method = 'GET' | 'POST' | 'PUT' | 'DELETE'
-interface Body {
-  properties: Record<string, { examples: unknown[] }>
-}
 
 /** A route of the product. */
 export interface Route {
-  /** As the fault matrix and the documents name the route: `GET /session`. */
+  /** As the fault matrix and the documents name the route: `DELETE /sessions/{id}`. */
   name: string
   method: Method
+  /** With the example of each parameter. */
   url: string
+  /** As Fastify and the metrics name the path: `/sessions/:id`. */
+  pattern: string
   /** The default. */
   budgetMs: number
   /** The status of the success. */
@@ -82,22 +83,29 @@ async function registeredRoutes(): Promise<RouteOptions[]> {
   return registered
 }
 
-function routeOf({ method, url, config, schema, onRequest }: RouteOptions): Route {
-  if (schema === undefined) throw new Error(`${method} ${url} has no schema`)
+function routeOf({ method, url: pattern, config, schema, onRequest }: RouteOptions): Route {
+  if (schema === undefined) throw new Error(`${method} ${pattern} has no schema`)
   const declared = Object.keys(schema?.response ?? {}).map(Number)
   const [success = 0, ...problems] = declared.filter((status) => status > 0)
-  const { properties } = (schema?.body ?? {}) as Partial<Body>
-  const examples = Object.entries(properties ?? {}).map(([field, { examples }]) => [field, examples[0]])
+  const { $ref } = (schema.body ?? {}) as { $ref?: string }
+  const body = sharedSchemas.find(({ $id }) => `${$id}#` === $ref)
+  const { properties = {} } = (schema.params ?? {}) as Partial<SharedSchema>
+  const parameters = examplesOf(properties)
   const { security = [] } = schema as { security?: Record<string, string[]>[] }
   return {
-    name: `${method} ${url}`,
+    name: `${method} ${pattern.replaceAll(/:(\w+)/g, '{$1}')}`,
     method: method as Method,
-    url,
+    url: pattern.replaceAll(/:(\w+)/g, (_, name: string) => String(parameters[name])),
+    pattern,
     budgetMs: Number(config?.budgetMs),
     success,
     problems,
-    payload: properties && Object.fromEntries(examples),
+    payload: body && examplesOf(body.properties),
     needsToken: security.length > 0 && security.every((scheme) => Object.keys(scheme).length > 0),
     validates: [onRequest].flat().some((hook) => hook?.name === 'checkSession')
   }
+}
+
+function examplesOf(properties: SharedSchema['properties']): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(properties).map(([field, { examples }]) => [field, examples?.[0]]))
 }

@@ -4,6 +4,7 @@ import { request as httpRequest } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { until } from '#common/testing/until.ts'
+import { UserService } from '#gen/user/v1/user_pb.ts'
 import { requestOf, routes } from './all-routes.ts'
 import {
   buildGateway,
@@ -19,7 +20,7 @@ import {
 const user = newSession()
 const { headers, session } = user
 const hang = () => new Promise<never>(() => {})
-const hangingUsers = { registerAndLogin: hang, authenticateAndLogin: hang, logout: hang, deleteAccount: hang }
+const hangingUsers = Object.fromEntries(UserService.methods.map(({ localName }) => [localName, hang]))
 
 t.test('sends the time that is left and the trace with each call', async (t) => {
   const seen: { method: string; traceparent: string; timeoutMs: number }[] = []

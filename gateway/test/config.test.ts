@@ -21,7 +21,8 @@ t.test('the defaults', async (t) => {
     opsHost: '127.0.0.1',
     opsPort: 9464,
     trustedProxies: [],
-    budgets: { session: 1000, logout: 3000, delete: 3000, reg: 5000, auth: 5000 },
+    budgets: { session: 1000, logout: 3000, delete: 3000, reg: 5000, auth: 5000, account: 3000, password: 5000 },
+    origins: [],
     reauthenticationWindow: 900_000,
     rateLimit: { enabled: true }
   })

@@ -29,7 +29,9 @@ const framings = {
   chunked: ['Transfer-Encoding: chunked']
 }
 const bodyless: [request: string, status: number][] = [
-  ...routes.filter(({ payload }) => !payload).map(({ name, success }): [string, number] => [name, success]),
+  ...routes
+    .filter(({ payload }) => !payload)
+    .map(({ method, url, success }): [string, number] => [`${method} ${url}`, success]),
   ['HEAD /session', 200],
   ['GET /openapi.json', 200]
 ]
@@ -88,12 +90,13 @@ await fieldCase(t, 4, 'a route without a body answers 400 to a body', async (t) 
         [['Transfer-Encoding: chunked'], '7\r\n{"a":1}\r\n0\r\n\r\n']
       ] as const) {
         const answer = await ask(request, [...typeField(type), ...fields], body)
-        if (type === 'application/json; charset=latin1' && request.startsWith('DELETE')) {
+        if (type === 'application/json; charset=latin1' && !request.startsWith('GET')) {
           requireForm(t, answer, 415, `${request} ${type}`)
           continue
         }
         const problem = requireForm(t, answer, 400, `${request} ${type}`)
-        t.same(problem.errors, [{ field: 'body', pointer: '#', detail: 'must be empty: this route takes none' }])
+        const detail = 'must be empty: this route takes none'
+        t.same(problem.errors, [{ field: 'body', pointer: '#', code: 'invalid', detail }])
       }
     }
   }

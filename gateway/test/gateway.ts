@@ -50,12 +50,29 @@ const routes = ({ users = {}, sessions = {} }: Upstreams) => {
 
 /** Services whose methods all succeed, for one account. */
 export function workingServices({ session, token, userId }: NewSession = newSession()): Required<Upstreams> {
-  const login = ({ email }: { email: string }) => {
-    return { token, session, user: { id: userId, email, createdAt: timestampFromMs(Date.now()) } }
-  }
+  const user = { id: userId, email: 'ada@example.org', emailVerified: true, createdAt: timestampFromMs(Date.now()) }
+  const login = ({ email }: { email: string }) => ({ token, session, user: { ...user, email } })
+  const done = () => ({})
   return {
-    users: { registerAndLogin: login, authenticateAndLogin: login, logout: () => ({}), deleteAccount: () => ({}) },
-    sessions: { validateSession: () => ({ result: { case: 'session', value: session } }) }
+    users: {
+      registerAndLogin: login,
+      authenticateAndLogin: login,
+      logout: done,
+      deleteAccount: done,
+      getAccount: () => ({ user }),
+      changePassword: () => ({ token, session }),
+      requestPasswordReset: done,
+      resetPassword: done,
+      changeEmail: done,
+      requestEmailVerification: done,
+      verifyEmail: done,
+      endOtherSessions: done
+    },
+    sessions: {
+      validateSession: () => ({ result: { case: 'session', value: session } }),
+      listSessions: () => ({ sessions: [{ ...session, userAgent: 'curl/8', current: true }] }),
+      deleteSession: done
+    }
   }
 }
 
@@ -145,7 +162,8 @@ export function newSession(ageMs = 1000) {
 /** The reply of user-svc to a registration or a login. */
 export function loginAnswer(email = 'ada@example.org') {
   const { token, session, userId } = newSession(0)
-  return { token, session, user: { id: userId, email, createdAt: timestampFromMs(Date.now()) } }
+  const user = { id: userId, email, emailVerified: false, createdAt: timestampFromMs(Date.now()) }
+  return { token, session, user }
 }
 
 export const credentials = { email: 'ada@example.org', password: 'correct horse battery' }

@@ -10,7 +10,7 @@ import { buildGateway, credentials, loginAnswer, newSession, requireForm } from 
 
 const login = loginAnswer()
 const loginBody = {
-  user: { id: login.user.id, email: 'ada@example.org', createdAt: /^\d{4}-\d\d-\d\dT[\d:.]+Z$/ },
+  user: { id: login.user.id, email: 'ada@example.org', emailVerified: false, createdAt: /^\d{4}-\d\d-\d\dT[\d:.]+Z$/ },
   session: { id: login.session.id, token: login.token, createdAt: /Z$/, expiresAt: /Z$/ }
 }
 
@@ -24,8 +24,8 @@ t.test('POST /reg answers 201 with the account and its session', async (t) => {
   const odd = { email: ' Ada@Example.org ', password: ' p\u00e4ss\ud83d\udd11 \t' }
   const body = requireForm(t, await app.inject({ method: 'POST', url: '/reg', payload: odd }), 201)
   t.match(body, loginBody)
-  t.same(Object.keys(body.user), ['id', 'email', 'createdAt'])
-  t.same(Object.keys(body.session), ['id', 'token', 'createdAt', 'expiresAt'])
+  t.same(Object.keys(body.user), ['id', 'email', 'emailVerified', 'createdAt'])
+  t.same(Object.keys(body.session), ['id', 'createdAt', 'expiresAt', 'token'])
   t.same(seen, [odd], 'user-svc gets the credentials unchanged')
 })
 

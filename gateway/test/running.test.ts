@@ -16,7 +16,7 @@ t.test('measures requests by method, route and status, and counts errors by clas
     }
   })
   const zero = await registry.metrics()
-  for (const { method, url, success } of routes) {
+  for (const { method, pattern: url, success } of routes) {
     const series = `http_request_duration_seconds_count{method="${method}",route="${url}",status_code="${success}"} 0`
     t.ok(zero.includes(series), series)
   }

@@ -1,0 +1,63 @@
+/** @fastify/cookie: the session cookie of browsers, which carries the token where no script can read it. */
+
+import fastifyCookie from '@fastify/cookie'
+import type { FastifyInstance, FastifyReply, FastifyRequest, onSendHookHandler } from 'fastify'
+
+/** Browsers accept a name with this prefix only from a secure origin, for this host alone (RFC 6265bis, 4.1.3.2). */
+export const cookieName = '__Host-session'
+const attributes = { path: '/', secure: true, httpOnly: true, sameSite: 'lax' } as const
+
+/** Without the plugin's hook, which parses every cookie of every request. */
+export async function writeCookies(app: FastifyInstance): Promise<void> {
+  await app.register(fastifyCookie, { hook: false })
+}
+
+const sessionCookies = new RegExp(`(?:^|;)[ \\t]*${cookieName}=([^;]*)`, 'g')
+
+/** The different values of the session cookie in a request: more than one is ambiguous, since their order has no meaning. */
+export function sessionCookieValues({ headers: { cookie } }: Pick<FastifyRequest, 'headers'>): string[] {
+  if (!cookie?.includes(cookieName)) return []
+  return [...new Set([...cookie.matchAll(sessionCookies)].map(([, value = '']) => value.trimEnd()))]
+}
+
+export function setSessionCookie(reply: FastifyReply, token: string): void {
+  reply.setCookie(cookieName, token, attributes)
+}
+
+export function clearSessionCookie(reply: FastifyReply): void {
+  reply.clearCookie(cookieName, attributes)
+}
+
+/** What a response with a new session needs: the token as a cookie or in the body. */
+interface NewSession {
+  reply: FastifyReply
+  /** Whether the client gets the token as a cookie. */
+  asCookie: boolean
+  /** Whether the request came with the cookie of a session that the new one replaces. */
+  replacesCookie: boolean
+}
+
+/** The session of a response. In cookie mode the token is in the cookie only; otherwise a replaced cookie is cleared. */
+export function deliverSession<S extends { token: string }>(
+  session: S,
+  { reply, asCookie, replacesCookie }: NewSession
+) {
+  if (asCookie) {
+    setSessionCookie(reply, session.token)
+    const { token: _, ...visible } = session
+    return visible
+  }
+  if (replacesCookie) clearSessionCookie(reply)
+  return session
+}
+
+/**
+ * The hook of a route that ends the session of the request: clears the cookie after a success, and after a 401, because the
+ * cookie is useless then. After an outage the cookie stays: the session may still be valid.
+ */
+export function clearEndedCookie(isByCookie: (request: FastifyRequest) => boolean): onSendHookHandler {
+  return function clearCookie(request, reply, payload, done) {
+    if ((reply.statusCode === 204 || reply.statusCode === 401) && isByCookie(request)) clearSessionCookie(reply)
+    done(null, payload)
+  }
+}
