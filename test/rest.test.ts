@@ -15,8 +15,8 @@ t.test('registers, validates, logs out, logs in again, and deletes the account',
   t.equal(registered.status, 201)
   t.match(registered.body, { user: { email }, session: { token: /^ses_/ } })
   const { user, session } = registered.body
-  t.same(Object.keys(user), ['id', 'email', 'createdAt'])
-  t.same(Object.keys(session), ['id', 'token', 'createdAt', 'expiresAt'])
+  t.same(Object.keys(user), ['id', 'email', 'emailVerified', 'createdAt'])
+  t.same(Object.keys(session), ['id', 'createdAt', 'expiresAt', 'token'])
 
   const seen = await call('GET', '/session', { token: session.token })
   t.equal(seen.status, 200)
