@@ -78,7 +78,7 @@ export function accountMetrics(registry: Registry) {
     }),
     hashSeconds: new Histogram({
       name: 'auth_password_hash_seconds',
-      help: 'Seconds of one bcrypt computation',
+      help: 'Seconds of one computation of a password hash',
       buckets: [0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5],
       registers
     })

@@ -15,7 +15,7 @@ interface ErrorDescription {
 
 // Most messages can contain user input: drivers quote parameters, a SyntaxError quotes its input, a TypeError sometimes a
 // value. The messages of these classes consist of constants and of names in the code.
-const ownErrors = new Set(['ConfigError', 'ProbeError', 'UnusableHashError', 'HttpRefusal'])
+const ownErrors = new Set(['ConfigError', 'ProbeError', 'UnusableHashError', 'TooCostlyHashError', 'HttpRefusal'])
 const namesCodeOnly =
   /^(Cannot (read|set) properties of (undefined|null) \((reading|setting) '[\w$]+'\)|[\w$.]+ is not (a function|defined|iterable|a constructor))$/
 const maxFrames = 12

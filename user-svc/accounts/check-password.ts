@@ -1,11 +1,9 @@
 /** Checks the password of an account in the hash queue. An account without a password costs the same work as any other. */
 
 import type { Call } from '#common/rpc/call-context.ts'
+import { noPassword } from '../passwords/stored-hash.ts'
 import { accountDisabled, wrongPassword } from './account-errors.ts'
 import type { AccountParts, User } from './account-parts.ts'
-
-/** The stored hash of an account without a password. */
-export const noPassword = 'none'
 
 type HashParts = Pick<AccountParts, 'passwords' | 'hashQueue'>
 

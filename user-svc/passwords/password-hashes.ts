@@ -3,6 +3,7 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import { hash as bcryptHash, verify as bcryptVerify } from '@node-rs/bcrypt'
 import { normalizePassword, serviceName } from './password-rules.ts'
+import { parseStoredHash, type StoredHash, TooCostlyHashError, UnusableHashError } from './stored-hash.ts'
 
 export interface HashRules {
   /** bcrypt cost of new hashes. */
@@ -11,38 +12,12 @@ export interface HashRules {
   peppers: string[]
 }
 
-// A planted hash of cost 18 would occupy a thread for 13 seconds.
-const maxStoredCost = 14
-
-// `hs384:<pepper>:<bcrypt>`: bcrypt over the base64 of an HMAC-SHA-384. These 64 bytes stay below bcrypt's limit of 72
-// (OWASP Password Storage Cheat Sheet). The pepper `-` is a fixed label instead of a secret.
-const ownHash = /^hs384:([a-z0-9]{1,16}|-):(\$2b\$(\d\d)\$[./A-Za-z0-9]{53})$/
-// An imported hash of another system: bcrypt over the password itself.
-const plainHash = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}$/
-
-/** A stored hash cannot be used: it is damaged or planted, or its pepper is no longer configured. */
-export class UnusableHashError extends TypeError {
-  override name = 'UnusableHashError'
-}
+// The lowest cost of bcrypt.
+const minCost = 4
 
 /** How long a hash of a cost takes on a processor of 2026, in milliseconds; the first estimate of the hash queue. */
 export function usualHashMs(cost: number): number {
   return 250 * 2 ** (cost - 12)
-}
-
-interface ParsedHash {
-  pepper: string | undefined
-  bcrypt: string
-  cost: number
-}
-
-function parseHash(stored: string): ParsedHash {
-  const own = ownHash.exec(stored)
-  const parsed = own
-    ? { pepper: own[1], bcrypt: own[2] as string, cost: Number(own[3]) }
-    : { pepper: undefined, bcrypt: stored, cost: Number(plainHash.exec(stored)?.[1]) }
-  if (!(parsed.cost >= 4 && parsed.cost <= maxStoredCost)) throw new UnusableHashError('the stored hash is malformed')
-  return parsed
 }
 
 /** A well-formed hash of random salt and digest, which no password has. */
@@ -56,10 +31,10 @@ export class PasswordHashes {
   readonly #keys = new Map<string, Buffer | string>([['-', `${serviceName} password`]])
   readonly #newestPepper: string
   readonly #observe: (seconds: number, cost: number) => void
-  /** The cost of every failed check: the highest of all hashes seen, in case the configured cost was higher before. */
+  /** The bcrypt cost of every failed check: at least that of all hashes seen, in case the configured cost was higher before. */
   #failureCost: number
 
-  /** @param observe receives the duration and the cost of each bcrypt computation */
+  /** @param observe receives the duration of each computation, and the bcrypt cost that it corresponds to */
   constructor({ cost, peppers }: HashRules, observe: (seconds: number, cost: number) => void) {
     for (const entry of peppers) {
       const [name, secret] = entry.split(':') as [string, string]
@@ -94,22 +69,33 @@ export class PasswordHashes {
       await this.#checkDecoy(password ?? 'no account has this password', signal)
       return { matches: false, stale: false }
     }
-    let parsed: ParsedHash
+    let parsed: StoredHash
     let input: string
     try {
-      parsed = parseHash(stored)
+      parsed = parseStoredHash(stored)
       input = parsed.pepper === undefined ? password : this.#bcryptInput(password, parsed.pepper)
     } catch (error) {
       await this.#checkDecoy(password, signal)
       throw error
     }
-    this.#failureCost = Math.max(this.#failureCost, parsed.cost)
-    const verified = await this.#compute(parsed.cost, signal, () => bcryptVerify(input, parsed.bcrypt))
-    // Plain bcrypt ignores all after 72 bytes, so a longer password with the same start would match.
-    const isTruncated = parsed.pepper === undefined && Buffer.byteLength(input) > 72
-    const matches = verified && !isTruncated
-    if (!matches) await this.#topUp(password, parsed.cost, signal)
-    return { matches, stale: parsed.pepper !== this.#newestPepper || parsed.cost !== this.#cost }
+    const { rounds } = parsed
+    const cost = Math.log2(rounds)
+    this.#failureCost = Math.max(this.#failureCost, Math.ceil(cost))
+    const matches = await this.#compute(cost, signal, () => parsed.verify(input))
+    if (!matches) await this.#topUp(password, rounds, signal)
+    return { matches, stale: parsed.pepper !== this.#newestPepper || cost !== this.#cost }
+  }
+
+  /** Why a hash of another system cannot be stored, or nothing. */
+  importProblem(stored: string): 'HASH_UNSUPPORTED' | 'HASH_TOO_COSTLY' | undefined {
+    try {
+      const { pepper } = parseStoredHash(stored)
+      return pepper === undefined || this.#keys.has(pepper) ? undefined : 'HASH_UNSUPPORTED'
+    } catch (error) {
+      if (error instanceof TooCostlyHashError) return 'HASH_TOO_COSTLY'
+      if (error instanceof UnusableHashError) return 'HASH_UNSUPPORTED'
+      throw error
+    }
   }
 
   #bcryptInput(password: string, pepper: string): string {
@@ -119,14 +105,14 @@ export class PasswordHashes {
   }
 
   /**
-   * Runs one bcrypt computation, unless the caller has disconnected. A running one settles when it ends: with a `signal`,
+   * Runs one computation, unless the caller has disconnected. A running one settles when it ends: with a `signal`,
    * @node-rs/bcrypt 2.0 rejects at once and computes on, so a busy thread would count as free. No upstream issue known. Remove when it rejects
    * after the computation.
    */
-  async #compute<T>(cost: number, signal: AbortSignal, bcrypt: () => Promise<T>): Promise<T> {
+  async #compute<T>(cost: number, signal: AbortSignal, compute: () => Promise<T>): Promise<T> {
     signal.throwIfAborted()
     const startedAt = performance.now()
-    const result = await bcrypt()
+    const result = await compute()
     this.#observe((performance.now() - startedAt) / 1000, cost)
     return result
   }
@@ -137,10 +123,12 @@ export class PasswordHashes {
     await this.#compute(this.#failureCost, signal, () => bcryptVerify(input, decoyHash(this.#failureCost)))
   }
 
-  /** Adds work to the failed check of a cheaper hash: 2^c + 2^c + 2^(c+1) + … = 2^failureCost. */
-  async #topUp(password: string, fromCost: number, signal: AbortSignal): Promise<void> {
+  /** Adds the missing work to the failed check of a cheaper hash, in parts that are powers of two. */
+  async #topUp(password: string, rounds: number, signal: AbortSignal): Promise<void> {
     const input = this.#bcryptInput(password, this.#newestPepper)
-    for (let cost = fromCost; cost < this.#failureCost; cost++) {
+    const missing = 2 ** this.#failureCost - Math.round(rounds)
+    for (let cost = minCost; cost < this.#failureCost; cost++) {
+      if (Math.floor(missing / 2 ** cost) % 2 === 0) continue
       await this.#compute(cost, signal, () => bcryptVerify(input, decoyHash(cost)))
     }
   }

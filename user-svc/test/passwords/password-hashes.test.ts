@@ -4,8 +4,9 @@ import { hashSync } from '@node-rs/bcrypt'
 import fc from 'fast-check'
 import t from 'tap'
 import { fieldCase } from '#common/testing/field-cases.ts'
-import { PasswordHashes, UnusableHashError } from '../../passwords/password-hashes.ts'
+import { PasswordHashes } from '../../passwords/password-hashes.ts'
 import { normalizePassword } from '../../passwords/password-rules.ts'
+import { UnusableHashError } from '../../passwords/stored-hash.ts'
 
 const signal = new AbortController().signal
 const pepper = (name: string, byte: number) => `${name}:${Buffer.alloc(32, byte).toString('base64')}`
