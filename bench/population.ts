@@ -41,7 +41,7 @@ export async function openStores(product: Product) {
       const forever = new AbortController().signal
       for (let from = 0; from < count; from += inFlight) {
         const batch = Array.from({ length: Math.min(inFlight, count - from) }, (_, index) =>
-          sessions.createSession(userIdOf(from + index), 0n, undefined, forever)
+          sessions.createSession(userIdOf(from + index), 0n, {}, forever)
         )
         for (const { token } of await Promise.all(batch)) tokens.push(token)
       }

@@ -8,11 +8,12 @@ import { callOf, lineKey } from '#common/rpc/call-context.ts'
 import { maxEpoch, maxRevokedEpoch } from '#common/session/session-epoch.ts'
 import { parseToken, sessionId } from '#common/session/session-token.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
-import { epochRule, sessionIdRule } from './field-rules.ts'
-import { flatValidation, sessionMessage, validationResponse } from './messages.ts'
+import { epochRule, keptSessionIdRule, optionalSessionIdRule, sessionIdRule } from './field-rules.ts'
+import { flatValidation, listedSessionMessage, sessionMessage, validationResponse } from './messages.ts'
 import type { SessionMetrics } from './metrics.ts'
 import type { ValidationResult } from './session-types.ts'
 import type { Sessions } from './sessions.ts'
+import { cleanUserAgent } from './user-agents.ts'
 
 const maxTokens = 256
 
@@ -33,8 +34,9 @@ export function serveSessions(router: ConnectRouter, { sessions, metrics, log }:
     async createSession(request, context) {
       requireFields(uuidRule('user_id', request.userId), epochRule('epoch', request.epoch, maxEpoch))
       const call = callOf(context, log)
-      const replaces = request.replacesToken ? parseToken(request.replacesToken) : undefined
-      const { token, session } = await sessions.createSession(request.userId, request.epoch, replaces, call.signal)
+      const replaced = request.replacesToken ? parseToken(request.replacesToken) : undefined
+      const origin = { replaced, userAgent: cleanUserAgent(request.userAgent ?? '') }
+      const { token, session } = await sessions.createSession(request.userId, request.epoch, origin, call.signal)
       metrics.created.inc()
       call.log.info({ event: 'session_created', userId: session.userId, sessionId: session.id }, 'created a session')
       return { session: sessionMessage(session), token }
@@ -79,18 +81,24 @@ export function serveSessions(router: ConnectRouter, { sessions, metrics, log }:
       return {}
     },
 
-    async deleteUserSessions({ userId, epoch, all }, context) {
-      requireFields(uuidRule('user_id', userId), epochRule('epoch', epoch, maxRevokedEpoch))
+    async deleteUserSessions({ userId, epoch, all: endsAll, keptSessionId: keptId }, context) {
+      const all = endsAll || epoch === 0n
+      requireFields(
+        uuidRule('user_id', userId),
+        epochRule('epoch', epoch, maxRevokedEpoch),
+        keptSessionIdRule('kept_session_id', keptId, all)
+      )
       const call = callOf(context, log)
-      const revoked = await sessions.revoke(userId, epoch, all || epoch === 0n, call.signal)
+      const revoked = await sessions.revoke(userId, { epoch, all, keptId }, call.signal)
       const line = { event: 'sessions_revoked', userId, count: revoked.ended }
       call.log.info(line, 'revoked the sessions of a user')
       return { epoch: revoked.epoch, endedSessions: revoked.ended }
     },
 
-    async listSessions({ userId }, context) {
-      requireFields(uuidRule('user_id', userId))
-      return { sessions: (await sessions.list(userId, context.signal)).map(sessionMessage) }
+    async listSessions({ userId, currentSessionId }, context) {
+      requireFields(uuidRule('user_id', userId), optionalSessionIdRule('current_session_id', currentSessionId))
+      const listed = await sessions.list(userId, context.signal)
+      return { sessions: listed.map((session) => listedSessionMessage(session, currentSessionId)) }
     }
   } satisfies ServiceImpl<typeof SessionService>)
 }

@@ -1,7 +1,7 @@
 /** Encodes sessions and results of validations as messages of `session.v1`. */
 
 import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt'
-import type { Session, ValidationResult } from './session-types.ts'
+import type { ListedSession, Session, ValidationResult } from './session-types.ts'
 
 /** The message `Session`. */
 export function sessionMessage({ id, userId, createdAt, lastSeenAt, expiresAt, age }: Session) {
@@ -13,6 +13,11 @@ export function sessionMessage({ id, userId, createdAt, lastSeenAt, expiresAt, a
     expiresAt: timestampFromMs(expiresAt),
     age: durationFromMs(age)
   }
+}
+
+/** The message `Session` in a list. */
+export function listedSessionMessage(session: ListedSession, currentSessionId: string) {
+  return { ...sessionMessage(session), userAgent: session.userAgent, current: session.id === currentSessionId }
 }
 
 /** The message `ValidateSessionResponse`. */

@@ -17,8 +17,8 @@ export const writeDependency = 'redis-writes'
 const delaysWrites = 'does not respond to writes (CLIENT PAUSE, as in a planned failover?)'
 
 const read: Command = (client, key) => client.readSessions([`s:${key}`, `e:${key}`], '')
-const end: Command = (client, key) => client.probeEnds([`s:${key}`, `e:${key}`])
-const create: Command = (client, key) => client.probeCreations([`s:${key}`, `e:${key}`])
+const end: Command = (client, key) => client.probeEnds([`s:${key}`, `e:${key}`, `s:${key}:agents`])
+const create: Command = (client, key) => client.probeCreations([`s:${key}`, `e:${key}`, `s:${key}:agents`])
 
 /**
  * While Redis rejects or delays writes, `redis-writes` is down and the service is ready, because it validates sessions.

@@ -22,11 +22,11 @@ export function replicatedWrites(store: RedisStore<typeof sessionScripts>, repli
   let pending = 0
 
   function replicated(name: Write) {
-    return async (keys: string | string[], ...args: string[]) => {
+    return async (keys: string[], ...args: string[]) => {
       if (pending >= maxPending) throw unavailable('Too many writes are waiting for replicas.')
       pending += 1
       try {
-        const [key] = [keys].flat() as [string]
+        const [key] = keys as [string]
         const [reply, , copies] = await store.route(key, (client) => {
           const pipeline = client.multi() as unknown as Pipeline
           return pipeline[name](keys, ...args)
@@ -44,14 +44,14 @@ export function replicatedWrites(store: RedisStore<typeof sessionScripts>, repli
 
   return {
     createSession: replicated('createSession'),
-    hDel: replicated('hDel'),
+    deleteSession: replicated('deleteSession'),
     revokeSessions: replicated('revokeSessions')
   }
 }
 
-type Write = 'createSession' | 'revokeSessions' | 'hDel'
+type Write = 'createSession' | 'revokeSessions' | 'deleteSession'
 
-type Pipeline = Record<Write, (keys: string | string[], ...args: string[]) => Pipeline> & {
+type Pipeline = Record<Write, (keys: string[], ...args: string[]) => Pipeline> & {
   set(key: string, value: string, options: { PX: number }): Pipeline
   wait(replicas: number, timeoutMs: number): Pipeline
   execAsPipeline(): Promise<unknown[]>

@@ -42,6 +42,6 @@ function writeCommands(redis: SessionRedis) {
     createSession: (...args) => redis.createSession(...args),
     touchSession: (...args) => redis.touchSession(...args),
     revokeSessions: (...args) => redis.revokeSessions(...args),
-    hDel: (...args) => redis.hDel(...args)
+    deleteSession: (...args) => redis.deleteSession(...args)
   } satisfies Partial<SessionRedis>
 }

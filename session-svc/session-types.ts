@@ -20,6 +20,12 @@ export interface Session {
   age: number
 }
 
+/** A session in a list. */
+export interface ListedSession extends Session {
+  /** Empty if the client sent none. */
+  userAgent: string
+}
+
 /** The result for one token; `unknown`: its validity cannot be determined now, as during an outage of its Redis server. */
 export type ValidationResult =
   | { kind: 'valid'; session: Session }

@@ -9,8 +9,9 @@ import { InvalidReason } from '#gen/session/v1/session_pb.ts'
 import { createPendingUses } from './pending-uses.ts'
 import type { SessionRedis } from './scripts.ts'
 import { createSessionReader } from './session-reader.ts'
-import type { Session, SessionRules, ValidationResult } from './session-types.ts'
+import type { ListedSession, SessionRules, ValidationResult } from './session-types.ts'
 import { userKeys } from './stored-session.ts'
+import { agentsKey } from './user-agents.ts'
 
 // The longest value that `session.lifetime` accepts: no session lives longer, whatever the value was at its creation.
 const longestLifetimeMs = 400 * 86_400_000
@@ -18,14 +19,31 @@ const longestLifetimeMs = 400 * 86_400_000
 const malformed: ValidationResult = { kind: 'invalid', reason: InvalidReason.MALFORMED }
 const unknown: ValidationResult = { kind: 'unknown' }
 
+/** What a client's request adds to its session. */
+interface SessionOrigin {
+  /** The token of a session that ends when the new one is created. */
+  replaced?: ParsedToken | undefined
+  /** The cleaned `User-Agent`; none if empty. */
+  userAgent?: string | undefined
+}
+
+/** Which sessions a revocation ends. */
+interface Revocation {
+  epoch: bigint
+  /** Every session ends, whatever its epoch. */
+  all: boolean
+  /** The id of a session that does not end; not together with `all`. */
+  keptId?: string
+}
+
 /** Sessions in Redis. Every method ends when its signal aborts. */
 export type Sessions = ReturnType<typeof createSessions>
 
 export function createSessions(redis: SessionRedis, rules: SessionRules, log: Logger) {
   const { idleTimeout, lifetime, maxPerUser } = rules
   const uses = createPendingUses(({ userId, hash, usedAt }) => {
-    const [key] = userKeys(userId)
-    return redis.touchSession([key], hash, String(usedAt), String(idleTimeout), String(lifetime))
+    const keys = sessionKeys(userId)
+    return redis.touchSession(keys, hash, String(usedAt), String(idleTimeout), String(lifetime))
   }, log)
   const reader = createSessionReader({ redis, rules, uses, log })
 
@@ -34,14 +52,19 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
    *
    * @throws ConnectError `failed_precondition` SESSION_EPOCH_RAISED if the epoch was raised above the given one
    */
-  async function createSession(userId: string, epoch: bigint, replaced: ParsedToken | undefined, signal: AbortSignal) {
+  async function createSession(
+    userId: string,
+    epoch: bigint,
+    { replaced, userAgent = '' }: SessionOrigin,
+    signal: AbortSignal
+  ) {
     const { token, hash } = createToken(userId)
     const isSameUser = replaced?.userId === userId
     const times = [String(lifetime), String(idleTimeout)] as const
-    const replacedHash = isSameUser ? replaced.hash : ''
+    const origin = [isSameUser ? replaced.hash : '', userAgent] as const
     const reply = await callEngine(
       signal,
-      redis.createSession(userKeys(userId), String(epoch), ...times, hash, String(maxPerUser), replacedHash),
+      redis.createSession(allKeys(userId), String(epoch), ...times, hash, String(maxPerUser), ...origin),
       // If the reply is lost, no caller has the token of the new session, so the creation has no effect; the end of the
       // replaced session has one.
       isSameUser
@@ -79,16 +102,20 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
   }
 
   async function deleteSession({ userId, hash }: ParsedToken, signal: AbortSignal): Promise<void> {
-    const [key] = userKeys(userId)
-    await callEngine(signal, redis.hDel(key, hash), true)
+    await callEngine(signal, redis.deleteSession(sessionKeys(userId), hash), true)
   }
 
   /** Ends the session that has this id in a list. @returns whether there was one */
   async function deleteSessionById(userId: string, id: string, signal: AbortSignal): Promise<boolean> {
-    const hash = (await listHashes(userId, signal)).find((each) => sessionId(each) === id)
+    const hash = await findHash(userId, id, signal)
     // The delete is sent even if no session has this id: it waits until the replicas have the deletion of an earlier attempt.
     await deleteSession({ userId, hash: hash ?? '' }, signal)
     return hash !== undefined
+  }
+
+  /** The digest of the session that has this id in a list. */
+  async function findHash(userId: string, id: string, signal: AbortSignal): Promise<string | undefined> {
+    return (await listHashes(userId, signal)).find((hash) => sessionId(hash) === id)
   }
 
   function listHashes(userId: string, signal: AbortSignal): Promise<string[]> {
@@ -97,27 +124,43 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
   }
 
   /**
-   * Ends every session below an epoch, or all of them: one write.
+   * Ends every session below an epoch but the kept one, which gets that epoch; or ends all of them. One write.
    *
    * @returns the lowest valid epoch from now on, and the number of valid sessions that ended
    */
-  async function revoke(userId: string, epoch: bigint, all: boolean, signal: AbortSignal) {
+  async function revoke(userId: string, { epoch, all, keptId }: Revocation, signal: AbortSignal) {
+    const kept = keptId ? await findHash(userId, keptId, signal) : undefined
     const times = [String(idleTimeout), String(lifetime), String(longestLifetimeMs)] as const
-    const command = redis.revokeSessions(userKeys(userId), String(epoch), all ? '1' : '0', ...times)
+    const command = redis.revokeSessions(allKeys(userId), String(epoch), all ? '1' : '0', ...times, kept ?? '')
     const [lowestEpoch, ended] = (await callEngine(signal, command, true)) as [number, number]
     return { epoch: BigInt(lowestEpoch), ended }
   }
 
   /** The valid sessions, the newest first. */
-  async function list(userId: string, signal: AbortSignal): Promise<Session[]> {
-    const tokens = (await listHashes(userId, signal)).map((hash) => ({ userId, hash }))
-    const results = tokens.length > 0 ? await reader.inspect(tokens, signal) : []
+  async function list(userId: string, signal: AbortSignal): Promise<ListedSession[]> {
+    const hashes = await listHashes(userId, signal)
+    if (hashes.length === 0) return []
+    const tokens = hashes.map((hash) => ({ userId, hash }))
+    const [results, agents] = await Promise.all([
+      reader.inspect(tokens, signal),
+      callEngine(signal, redis.hmGet(agentsKey(userId), hashes))
+    ])
     return results
-      .flatMap((result) => (result.kind === 'valid' ? [result.session] : []))
-      .sort((a, b) => b.createdAt - a.createdAt)
+      .flatMap((result, index) =>
+        result.kind === 'valid' ? [{ ...result.session, userAgent: agents[index] ?? '' }] : []
+      )
+      .sort((a, b) => b.createdAt - a.createdAt || (a.id < b.id ? -1 : 1))
   }
 
   return { createSession, validate, deleteSession, deleteSessionById, revoke, list }
+}
+
+function sessionKeys(userId: string): string[] {
+  return [userKeys(userId)[0], agentsKey(userId)]
+}
+
+function allKeys(userId: string): string[] {
+  return [...userKeys(userId), agentsKey(userId)]
 }
 
 function epochRaised(lowestEpoch: number) {

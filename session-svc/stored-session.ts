@@ -6,6 +6,7 @@
  *   s:{uid}  a hash: the digest of each session's secret, and the session's value. One key for all sessions of a user
  *            takes half the memory of a key for each.
  *   e:{uid}  the lowest epoch whose sessions are valid; a missing key means 0
+ *   s:{uid}:agents  the user agents of the sessions, for lists only; see user-agents.ts
  *
  * A value has four numbers, separated by spaces; times in ms since 1970 (UTC):
  *   version 1         epoch createdAt lastSeenAt expiresAt

@@ -117,7 +117,7 @@ export type RedisClient<S extends RedisScripts = NoScripts> = ReturnType<typeof 
 /** The commands that the product sends, in every topology; the keys of each command are in one slot. */
 export type Redis<S extends RedisScripts = NoScripts> = Pick<
   RedisClient<S>,
-  'isReady' | 'hDel' | 'hKeys' | (keyof S & keyof RedisClient<S>)
+  'isReady' | 'hKeys' | 'hmGet' | (keyof S & keyof RedisClient<S>)
 > & {
   /** The slot of a key; defined on a cluster only. */
   slotOf?(key: string): number

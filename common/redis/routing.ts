@@ -73,7 +73,7 @@ export function routedCommands<S extends RedisScripts>(
     get isReady() {
       return isReady()
     },
-    ...Object.fromEntries(['hDel', 'hKeys', ...Object.keys(scripts ?? {})].map((name) => [name, routed(name)]))
+    ...Object.fromEntries(['hKeys', 'hmGet', ...Object.keys(scripts ?? {})].map((name) => [name, routed(name)]))
   }
   return commands as unknown as Redis<S>
 }

@@ -1,6 +1,6 @@
 /**
- * The scripts by which the previous release creates, uses and revokes sessions, unchanged: they match exactly four
- * numbers. Remove when this release is no longer the one before the next.
+ * The scripts by which the previous release creates, uses, ends and revokes sessions, unchanged: they match exactly four
+ * numbers, and know no user agents. Remove when this release is no longer the one before the next.
  */
 
 import { luaScript } from '../lua-script.ts'
@@ -93,14 +93,15 @@ return {epoch, count}`
 export const previousScripts = {
   ...sessionScripts,
   createSession: luaScript<
-    [epoch: string, lifetimeMs: string, idleMs: string, hash: string, max: string, replaces: string],
+    [epoch: string, lifetimeMs: string, idleMs: string, hash: string, max: string, replaces: string, agent: string],
     [number, number] | [number]
   >(previousCreateScript),
   touchSession: luaScript<[hash: string, usedAt: string, idleMs: string, lifetimeMs: string], number>(
     previousTouchScript
   ),
+  deleteSession: luaScript<[hash: string], number>(`return redis.call('HDEL', KEYS[1], ARGV[1])`),
   revokeSessions: luaScript<
-    [epoch: string, all: '0' | '1', idleMs: string, lifetimeMs: string, keepMs: string],
+    [epoch: string, all: '0' | '1', idleMs: string, lifetimeMs: string, keepMs: string, kept: string],
     [number, number]
   >(previousRevokeScript)
 }

@@ -3,6 +3,7 @@
 import { Code, ConnectError } from '@connectrpc/connect'
 import t, { type Test } from 'tap'
 import { until } from '#common/testing/until.ts'
+import { agentsKey } from '../user-agents.ts'
 import { createAged, hashOf, sessionsKey, storedValue } from './aged-session.ts'
 import { newUser, rules, startSessionSvc } from './service.ts'
 
@@ -87,6 +88,6 @@ t.test('a use that is written after the end of a session does not revive it', as
   await client.deleteSession({ target: { case: 'token', value: token } })
   const { idleTimeout, lifetime } = rules
   const touch = [hashOf(token), String(Date.now()), String(idleTimeout), String(lifetime)] as const
-  t.equal(await store.redis.touchSession([sessionsKey(userId)], ...touch), 0)
+  t.equal(await store.redis.touchSession([sessionsKey(userId), agentsKey(userId)], ...touch), 0)
   t.equal(await storedValue(service, token), undefined)
 })

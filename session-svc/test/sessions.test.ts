@@ -219,8 +219,10 @@ t.test('a lost reply is an unknown outcome if the creation ends a session, and n
   const broken = Object.assign(Object.create(redis), { createSession: () => Promise.reject(lost) })
   const sessions = createSessions(broken, rules, silentLog)
   const signal = AbortSignal.timeout(1000)
-  await t.rejects(sessions.createSession(userId, 0n, parseToken(token), signal), { code: Code.DeadlineExceeded })
-  await t.rejects(sessions.createSession(userId, 0n, undefined, signal), { code: Code.Unavailable })
+  await t.rejects(sessions.createSession(userId, 0n, { replaced: parseToken(token) }, signal), {
+    code: Code.DeadlineExceeded
+  })
+  await t.rejects(sessions.createSession(userId, 0n, {}, signal), { code: Code.Unavailable })
 })
 
 t.test('invalid_argument names the fields', async (t) => {

@@ -2,10 +2,12 @@
 
 import t, { type Test } from 'tap'
 import { connectRedis } from '#common/redis/connection.ts'
+import { type ParsedToken, parseToken } from '#common/session/session-token.ts'
 import { engineAddress, silentLog } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
 import { createSessions } from '../sessions.ts'
 import { parseStoredSession } from '../stored-session.ts'
+import { agentsKey } from '../user-agents.ts'
 import { ageSession, createAged, hashOf, sessionsKey, storedSession, storedValue, storeValue } from './aged-session.ts'
 import { previousScripts } from './previous-scripts.ts'
 import { newUser, rules, startSessionSvc } from './service.ts'
@@ -14,6 +16,8 @@ const service = await startSessionSvc(t)
 const { client, redis } = service
 const minute = 60_000
 const outcome = async (token: string) => (await client.validateSession({ token })).result.case
+
+const parsed = (token: string) => parseToken(token) as ParsedToken
 
 /** The operations of the previous release, on the same Redis. */
 async function previousRelease(t: Test) {
@@ -60,7 +64,7 @@ t.test('this release writes four numbers, which the scripts of the previous rele
 t.test('a session that the previous release created is validated, listed, used and revoked', async (t) => {
   const { sessions, signal } = await previousRelease(t)
   const userId = newUser()
-  const { token } = await sessions.createSession(userId, 0n, undefined, signal)
+  const { token } = await sessions.createSession(userId, 0n, {}, signal)
   t.equal(await outcome(token), 'session')
   t.equal((await client.listSessions({ userId })).sessions.length, 1)
   await ageSession(service, token, { createdMs: minute / 2, usedMs: minute / 2 })
@@ -83,9 +87,9 @@ t.test('the previous release uses, sweeps and revokes sessions that this release
   t.equal(await connection.touchSession([sessionsKey(userId)], ...touch), 1)
   t.equal((await storedSession(service, used)).lastSeenAt, lastSeenAt + 1000)
   await storeValue(service, ended, '0 1 1 1')
-  await sessions.createSession(userId, 0n, undefined, signal)
+  await sessions.createSession(userId, 0n, {}, signal)
   t.equal(await redis.hLen(sessionsKey(userId)), 8, 'the ended session is swept')
-  t.match(await sessions.revoke(userId, 0n, true, signal), { ended: 8 })
+  t.match(await sessions.revoke(userId, { epoch: 0n, all: true }, signal), { ended: 8 })
   t.equal(await outcome(used), 'invalid')
 })
 
@@ -112,4 +116,37 @@ t.test('values of a later version are swept and revoked', async (t) => {
   t.equal(await redis.hLen(sessionsKey(userId)), 2, 'the seven ended sessions are swept')
   t.match(await client.deleteUserSessions({ userId }), { endedSessions: 2 })
   t.equal(await outcome(tokens[7] as string), 'invalid')
+})
+
+t.test('the previous release ends, sweeps and revokes sessions that have user agents', async (t) => {
+  const { sessions, signal } = await previousRelease(t)
+  const userId = newUser()
+  const agents = async () => Object.values(await redis.hGetAll(agentsKey(userId))).sort()
+  const login = async (userAgent: string) => (await client.createSession({ userId, userAgent })).token
+  const [first, second] = [await login('a'), await login('b')]
+  await sessions.deleteSession(parsed(first), signal)
+  t.same(
+    (await client.listSessions({ userId })).sessions.map(({ userAgent }) => userAgent),
+    ['b']
+  )
+  await sessions.deleteSession(parsed(second), signal)
+  t.same(await agents(), ['a', 'b'], 'it does not know the key')
+  const third = await login('c')
+  t.same(await agents(), ['c'], 'the next login removes them')
+  t.equal(await outcome((await sessions.createSession(userId, 0n, { userAgent: 'd' }, signal)).token), 'session')
+  t.same((await client.listSessions({ userId })).sessions.map(({ userAgent }) => userAgent).sort(), ['', 'c'])
+  t.match(await sessions.revoke(userId, { epoch: 1n, all: false }, signal), { ended: 2 })
+  t.equal(await outcome(third), 'invalid')
+})
+
+t.test('the previous release uses a session that a revocation of this release kept', async (t) => {
+  const { connection, sessions, signal } = await previousRelease(t)
+  const userId = newUser()
+  const { token, session } = await client.createSession({ userId })
+  await client.deleteUserSessions({ userId, epoch: 1n, keptSessionId: session?.id ?? '' })
+  const touch = [hashOf(token), String(Date.now() + 1000), String(rules.idleTimeout), String(rules.lifetime)] as const
+  t.equal(await connection.touchSession([sessionsKey(userId)], ...touch), 1)
+  t.equal((await storedSession(service, token)).epoch, 1)
+  t.match(await sessions.revoke(userId, { epoch: 1n, all: false }, signal), { ended: 0 })
+  t.equal(await outcome(token), 'session')
 })
