@@ -55,6 +55,10 @@ export const outbox = pgTable(
   (table) => [
     index('outbox_user_id_idx').on(table.userId),
     index('outbox_pending_idx').on(table.claimedUntil.asc().nullsFirst(), table.id).where(sql`done_at is null`),
+    // Revocations do not wait behind events that cannot be published.
+    index('outbox_revocations_idx')
+      .on(table.claimedUntil.asc().nullsFirst(), table.id)
+      .where(sql`done_at is null and session_epoch is not null and revoked_at is null`),
     index('outbox_done_at_idx').on(table.doneAt).where(sql`done_at is not null`)
   ]
 )

@@ -14,9 +14,9 @@ import { createDatabaseProbe } from './database-probe.ts'
 import { accountMetrics } from './metrics.ts'
 import { keepMigrating } from './migrations.ts'
 import { createAccountEvents } from './outbox/account-events.ts'
+import { accountRelay } from './outbox/account-relay.ts'
 import { createOutboxRows } from './outbox/outbox-rows.ts'
 import { startRelay } from './outbox/relay.ts'
-import { handleUserDeleted } from './outbox/user-deleted.ts'
 import { prepareHashThreads } from './passwords/hash-threads.ts'
 import { createSessionClient } from './session-client.ts'
 
@@ -63,7 +63,7 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
   const { sessions } = sessionClient
   const relay = startRelay({
     rows: createOutboxRows(db),
-    handlers: { 'user.deleted': handleUserDeleted({ sessions, events, log }) },
+    ...accountRelay(sessions, events),
     pending: accounts.outboxPending,
     failing: accounts.outboxFailing,
     log

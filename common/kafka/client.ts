@@ -97,10 +97,14 @@ function hasCause(error: unknown, name: string): boolean {
   return own === name || (cause instanceof Error && hasCause(cause, name))
 }
 
+type KeyedRecord = Message & { key: string }
+
 /** Sends records to the brokers. */
 export interface Sender {
   /** Resolves to the partition once all replicas have the record. Rejects if the outcome is unknown. */
-  send(topic: string, record: Message & { key: string }): Promise<number>
+  send(topic: string, record: KeyedRecord): Promise<number>
+  /** Sends records in one request to each broker; those of a key keep their order. Rejects if the outcome of any is unknown. */
+  sendAll(topic: string, records: KeyedRecord[]): Promise<void>
   close(): Promise<void>
 }
 
@@ -137,23 +141,28 @@ export function createSender(
     await withinMs(1000, closing?.disconnect() ?? Promise.resolve()).catch(() => {})
   }
 
+  async function sendRecords(topic: string, records: KeyedRecord[]) {
+    try {
+      const sending = (await connected()).send({
+        topic,
+        acks: -1,
+        compression: compressionTypes[compression],
+        messages: records.map((record) => ({ ...record, timestamp: noTimestamp }))
+      })
+      return await withinMs(sendMs, sending)
+    } catch (error) {
+      // A rejected size does not affect the connection.
+      if (!isTooLarge(error)) void close()
+      throw error
+    }
+  }
+
   return {
     async send(topic, record) {
-      try {
-        const sending = (await connected()).send({
-          topic,
-          acks: -1,
-          compression: compressionTypes[compression],
-          messages: [{ ...record, timestamp: noTimestamp }]
-        })
-        const [written] = await withinMs(sendMs, sending)
-        return written?.partition ?? -1
-      } catch (error) {
-        // A rejected size does not affect the connection.
-        if (!isTooLarge(error)) void close()
-        throw error
-      }
+      const [written] = await sendRecords(topic, [record])
+      return written?.partition ?? -1
     },
+    sendAll: async (topic, records) => void (await sendRecords(topic, records)),
     close
   }
 }

@@ -1,6 +1,6 @@
 /** Publishes the events of accounts to Kafka, as `user/v1/events.proto` documents them. */
 
-import { create, type DescMessage, type MessageInitShape, toJson } from '@bufbuild/protobuf'
+import { type DescMessage, type Message, toJson } from '@bufbuild/protobuf'
 import type { KafkaOptions, Sender } from '#common/kafka/client.ts'
 import { ensureTopic, type TopicMemory, type TopicOptions } from '#common/kafka/topic.ts'
 import type { Logger } from '#common/logging/logger.ts'
@@ -10,17 +10,18 @@ import type { Database } from '../database.ts'
 import { eq } from '../drizzle.ts'
 import { topics } from '../schema.ts'
 
-interface AccountEvent<Schema extends DescMessage> {
+export interface AccountEvent {
   /** The same for each delivery of the event. */
   id: string
   userId: string
   occurredAt: Date
-  data: MessageInitShape<Schema>
+  schema: DescMessage
+  message: Message
 }
 
 export interface AccountEvents {
-  /** Resolves when the brokers have stored the event; rejects if that is not known. */
-  publish<Schema extends DescMessage>(schema: Schema, event: AccountEvent<Schema>): Promise<void>
+  /** Resolves when the brokers have stored all events, in their order for each user; rejects if that is not known. */
+  publish(events: AccountEvent[]): Promise<void>
   close(): Promise<void>
 }
 
@@ -50,9 +51,10 @@ export function createAccountEvents(db: Database, options: AccountEventsOptions,
   }
 
   return {
-    async publish(schema, event) {
+    async publish(accountEvents) {
       if (!topicExists) await withinMs(topicTimeoutMs, requireTopic())
-      await sender?.send(topic, { key: event.userId, ...cloudEvent(schema, event) }).catch((error) => {
+      const records = accountEvents.map((event) => ({ key: event.userId, ...cloudEvent(event) }))
+      await sender?.sendAll(topic, records).catch((error) => {
         topicExists = false
         throw error
       })
@@ -62,16 +64,16 @@ export function createAccountEvents(db: Database, options: AccountEventsOptions,
 }
 
 /** @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md structured mode */
-function cloudEvent<Schema extends DescMessage>(schema: Schema, event: AccountEvent<Schema>) {
+function cloudEvent({ id, userId, occurredAt, schema, message }: AccountEvent) {
   const value = JSON.stringify({
     specversion: '1.0',
-    id: event.id,
+    id,
     source: 'user-svc',
     type: schema.typeName,
-    subject: event.userId,
-    time: event.occurredAt.toISOString(),
+    subject: userId,
+    time: occurredAt.toISOString(),
     datacontenttype: 'application/json',
-    data: toJson(schema, create(schema, event.data))
+    data: toJson(schema, message)
   })
   return { value, headers: { 'content-type': 'application/cloudevents+json' } }
 }

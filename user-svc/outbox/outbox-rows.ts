@@ -1,8 +1,9 @@
 /** The SQL of the outbox: leases rows to one relay at a time, and records the result of each step. */
 
+import type { SQL } from 'drizzle-orm'
 import { callEngine } from '#common/time/engine-call.ts'
 import type { Database } from '../database.ts'
-import { eq, inArray, sql } from '../drizzle.ts'
+import { inArray, sql } from '../drizzle.ts'
 import { outbox } from '../schema.ts'
 
 export interface OutboxRow {
@@ -18,7 +19,8 @@ export interface OutboxRow {
 
 const queryTimeoutMs = 3000
 const leaseSeconds = 30
-const batchRows = 50
+/** The maximum number of rows that a relay leases at a time. An import writes 10,000 rows a second. */
+export const batchRows = 500
 const retrySeconds = 1
 const maxBackoffSeconds = 60
 const failingAfterAttempts = 3
@@ -26,66 +28,69 @@ const retentionDays = 30
 
 const ids = (rows: OutboxRow[]) => rows.map(({ id }) => id)
 const afterSeconds = (seconds: unknown) => sql`now() + make_interval(secs => ${seconds})`
+const isFree = sql`done_at is null and (claimed_until is null or claimed_until < now())`
+const endsSessions = sql`session_epoch is not null and revoked_at is null`
 
 export type OutboxRows = ReturnType<typeof createOutboxRows>
 
 export function createOutboxRows(db: Database) {
   const query = <T>(result: PromiseLike<T>) => callEngine(queryTimeoutMs, result, true)
 
-  return {
-    /**
-     * Leases rows of these types. A row waits for earlier rows of its user, whatever their type; a row that failed lets
-     * the rows of other users pass.
-     */
-    async claim(types: string[]): Promise<OutboxRow[]> {
-      const candidates = sql`
-        select id from outbox candidate
-        where done_at is null and (claimed_until is null or claimed_until < now()) and type in ${types}
-          and not exists (
-            select from outbox earlier
-            where earlier.user_id = candidate.user_id and earlier.id < candidate.id and earlier.done_at is null
-          )
-        order by claimed_until nulls first, id limit ${batchRows} for update skip locked`
-      const statement = db
+  async function lease(candidates: SQL): Promise<OutboxRow[]> {
+    const claimedUntil = afterSeconds(leaseSeconds)
+    const statement = db.update(outbox).set({ claimedUntil }).where(sql`id in (${candidates})`).returning()
+    const rows = await query(statement)
+    return rows.sort((a, b) => Number(a.id - b.id))
+  }
+
+  async function update(rows: OutboxRow[], values: Record<string, SQL | number | null>): Promise<void> {
+    if (rows.length === 0) return
+    await query(
+      db
         .update(outbox)
-        .set({ claimedUntil: afterSeconds(leaseSeconds) })
-        .where(sql`id in (${candidates})`)
-        .returning()
-      const rows = await query(statement)
-      return rows.sort((a, b) => a.attempts - b.attempts || Number(a.id - b.id))
+        .set(values)
+        .where(inArray(outbox.id, ids(rows)))
+    )
+  }
+
+  return {
+    /** Leases rows of these types whose sessions have not ended. A revocation waits for no other row. */
+    claimRevocations(types: string[]): Promise<OutboxRow[]> {
+      return lease(sql`
+        select id from outbox where ${isFree} and ${endsSessions} and type in ${types}
+        order by claimed_until nulls first, id limit ${batchRows} for update skip locked`)
     },
 
-    async markRevoked({ id }: OutboxRow): Promise<void> {
-      await query(db.update(outbox).set({ revokedAt: sql`now()`, attempts: 0 }).where(eq(outbox.id, id)))
+    /**
+     * Leases rows of these types whose sessions have ended, to deliver their events. A row waits for the earlier rows of
+     * its user, whatever their type, unless it is leased together with them; a row that failed lets the rows of other
+     * users pass.
+     */
+    claimDeliveries(types: string[]): Promise<OutboxRow[]> {
+      return lease(sql`
+        with free as (
+          select id, user_id from outbox where ${isFree} and not (${endsSessions}) and type in ${types}
+          order by claimed_until nulls first, id limit ${batchRows} for update skip locked
+        )
+        select id from free where not exists (
+          select from outbox earlier
+          where earlier.user_id = free.user_id and earlier.id < free.id and earlier.done_at is null
+            and earlier.id not in (select id from free)
+        )`)
     },
 
-    async markDone({ id }: OutboxRow): Promise<void> {
-      await query(db.update(outbox).set({ doneAt: sql`now()`, attempts: 0 }).where(eq(outbox.id, id)))
-    },
+    /** Ends the lease too: the event of the row can be delivered. */
+    markRevoked: (rows: OutboxRow[]) => update(rows, { revokedAt: sql`now()`, attempts: 0, claimedUntil: null }),
+
+    markDone: (rows: OutboxRow[]) => update(rows, { doneAt: sql`now()`, attempts: 0 }),
 
     /** Ends the lease of rows that were not tried, or that failed because of an outage: they are retried after a second. */
-    async release(rows: OutboxRow[]): Promise<void> {
-      if (rows.length === 0) return
-      const claimedUntil = afterSeconds(retrySeconds)
-      await query(
-        db
-          .update(outbox)
-          .set({ claimedUntil })
-          .where(inArray(outbox.id, ids(rows)))
-      )
-    },
+    release: (rows: OutboxRow[]) => update(rows, { claimedUntil: afterSeconds(retrySeconds) }),
 
     /** Ends the lease of rows that failed: the wait doubles with each attempt, up to a minute. */
-    async backOff(rows: OutboxRow[]): Promise<void> {
-      if (rows.length === 0) return
+    backOff(rows: OutboxRow[]): Promise<void> {
       const seconds = sql`least(${maxBackoffSeconds}, ${retrySeconds} * power(2, least(attempts, 30)))`
-      const next = { attempts: sql`attempts + 1`, claimedUntil: afterSeconds(seconds) }
-      await query(
-        db
-          .update(outbox)
-          .set(next)
-          .where(inArray(outbox.id, ids(rows)))
-      )
+      return update(rows, { attempts: sql`attempts + 1`, claimedUntil: afterSeconds(seconds) })
     },
 
     /** @returns the number of rows that are not done, and of those with three or more consecutive failed attempts */
@@ -99,7 +104,7 @@ export function createOutboxRows(db: Database) {
     },
 
     async deleteExpired(): Promise<void> {
-      await query(db.delete(outbox).where(sql`done_at < now() - make_interval(days => ${retentionDays})`))
+      await query(db.execute(sql`delete from outbox where done_at < now() - make_interval(days => ${retentionDays})`))
     }
   }
 }

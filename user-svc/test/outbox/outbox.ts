@@ -10,21 +10,22 @@ import { createTestClock } from '#common/testing/test-clock.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { connectDatabase } from '../../database.ts'
 import { migrateDatabase } from '../../migrations.ts'
-import type { AccountEvents } from '../../outbox/account-events.ts'
-import type { OutboxHandlers } from '../../outbox/outbox-handler.ts'
+import type { AccountEvent, AccountEvents } from '../../outbox/account-events.ts'
+import { accountRelay } from '../../outbox/account-relay.ts'
 import { createOutboxRows } from '../../outbox/outbox-rows.ts'
 import { createRelay, type RelayParts, startRelay } from '../../outbox/relay.ts'
-import { handleUserDeleted } from '../../outbox/user-deleted.ts'
 import { sessionsDouble, sessionTransport } from '../service.ts'
 
 /** Events that are published to memory. */
 export function createRecordedEvents() {
-  const published: { id: string; userId: string; occurredAt: Date }[] = []
-  const recorded = { published, failure: undefined as Error | undefined }
+  const published: AccountEvent[] = []
+  /** `calls`: the number of batches. */
+  const recorded = { published, calls: 0, failure: undefined as Error | undefined }
   const events: AccountEvents = {
-    async publish(_schema, event) {
+    async publish(batch) {
+      recorded.calls += 1
       if (recorded.failure) throw recorded.failure
-      published.push(event)
+      published.push(...batch)
     },
     async close() {}
   }
@@ -44,9 +45,8 @@ export async function createOutbox(t: Pick<Test, 'teardown'>, log = silentLog) {
   const failing = new Gauge({ name: 'auth_outbox_failing', help: 'x', registers })
   const gauge = async (which: Gauge) => (await which.get()).values[0]?.value
 
-  function relayParts(events: AccountEvents, others: OutboxHandlers = {}): RelayParts {
-    const handlers = { 'user.deleted': handleUserDeleted({ sessions, events, log }), ...others }
-    return { rows: createOutboxRows(db), handlers, pending, failing, log, clock }
+  function relayParts(events: AccountEvents): RelayParts {
+    return { rows: createOutboxRows(db), ...accountRelay(sessions, events), pending, failing, log, clock }
   }
 
   return {
@@ -55,7 +55,7 @@ export async function createOutbox(t: Pick<Test, 'teardown'>, log = silentLog) {
     clock,
     pending: () => gauge(pending),
     failing: () => gauge(failing),
-    relay: (events: AccountEvents, others?: OutboxHandlers) => createRelay(relayParts(events, others)),
+    relay: (events: AccountEvents) => createRelay(relayParts(events)),
 
     runningRelay(events: AccountEvents) {
       const running = startRelay(relayParts(events))
@@ -70,11 +70,11 @@ export async function createOutbox(t: Pick<Test, 'teardown'>, log = silentLog) {
       return userId
     },
 
-    /** Inserts a row of a type that only some tests handle. @returns the user's id */
-    async insertGreeting(language: string): Promise<string> {
-      const userId = randomUUID()
-      const values = sql`('user.greeted', ${userId}, ${JSON.stringify({ language })}::jsonb)`
-      await db.execute(sql`insert into outbox (type, user_id, payload) values ${values}`)
+    /** Inserts a row of any type. @returns the user's id */
+    async insertRow(type: string, row: { userId?: string; epoch?: number; payload?: object } = {}): Promise<string> {
+      const { userId = randomUUID(), epoch = null, payload = {} } = row
+      const values = sql`(${type}, ${userId}, ${epoch}, ${JSON.stringify(payload)}::jsonb)`
+      await db.execute(sql`insert into outbox (type, user_id, session_epoch, payload) values ${values}`)
       return userId
     },
 

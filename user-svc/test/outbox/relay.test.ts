@@ -1,6 +1,7 @@
 /** The outbox relay on the real PostgreSQL: every row is processed despite failures, by any number of relays. */
 
 import { randomUUID } from 'node:crypto'
+import { toJson } from '@bufbuild/protobuf'
 import { Code, ConnectError } from '@connectrpc/connect'
 import { sql } from 'drizzle-orm'
 import t from 'tap'
@@ -8,7 +9,8 @@ import { unavailable } from '#common/errors/connect-errors.ts'
 import { createLogger } from '#common/logging/logger.ts'
 import { fieldCase } from '#common/testing/field-cases.ts'
 import { until } from '#common/testing/until.ts'
-import type { OutboxHandler } from '../../outbox/outbox-handler.ts'
+import { revocationOf } from '../../outbox/account-event-types.ts'
+import type { OutboxRow } from '../../outbox/outbox-rows.ts'
 import { createOutbox, createRecordedEvents } from './outbox.ts'
 
 t.test('ends the sessions, publishes the event, and marks the row as done', async (t) => {
@@ -97,9 +99,9 @@ t.test('leaves a row to the relay that holds its lease, and claims it when the l
 })
 
 t.test('leaves rows of unknown types, and later rows of their users, to a relay of a newer version', async (t) => {
-  const { relay, insertDeletion, insertGreeting, count } = await createOutbox(t)
+  const { relay, insertDeletion, insertRow, count } = await createOutbox(t)
   const { recorded, events } = createRecordedEvents()
-  const greeted = await insertGreeting('en')
+  const greeted = await insertRow('user.greeted')
   await insertDeletion(greeted)
   const other = await insertDeletion()
   await relay(events).relayOnce()
@@ -107,25 +109,104 @@ t.test('leaves rows of unknown types, and later rows of their users, to a relay 
     recorded.published.map(({ userId }) => userId),
     [other]
   )
-  t.equal(await count('claimed_until is null and attempts = 0'), 2)
+  t.equal(await count('done_at is null and attempts = 0'), 2)
+  t.equal(await count('revoked_at is not null and done_at is null'), 1, 'the sessions have ended')
 })
 
-t.test('runs the handler of each type, with the payload, while the dependency of another type is down', async (t) => {
-  const { relay, insertDeletion, insertGreeting, count } = await createOutbox(t)
+t.test('ends the sessions of later rows while earlier rows of the user cannot be published', async (t) => {
+  const { sessionSvc, relay, insertRow, insertDeletion, count, makeDue } = await createOutbox(t)
   const { recorded, events } = createRecordedEvents()
-  const greetings: unknown[] = []
-  const greet: OutboxHandler = {
-    dependency: 'mail',
-    deliver: async ({ payload }) => void greetings.push(payload),
-    onDone() {}
-  }
+  const { relayOnce } = relay(events)
   recorded.failure = unavailable('Kafka is down')
-  await insertDeletion()
-  await insertGreeting('en')
-  await relay(events, { 'user.greeted': greet }).relayOnce()
-  t.same(greetings, [{ language: 'en' }])
-  t.equal(await count("type = 'user.greeted' and done_at is not null"), 1)
-  t.equal(await count("type = 'user.deleted' and done_at is null"), 1)
+  const userId = await insertRow('user.created')
+  await relayOnce()
+  await insertRow('user.password_changed', { userId, epoch: 1, payload: { reset: true } })
+  await relayOnce()
+  t.equal(sessionSvc.lowestEpochs.get(userId), 1n)
+  await insertDeletion(userId, 2)
+  await relayOnce()
+  t.equal(sessionSvc.lowestEpochs.get(userId), 2n)
+  t.equal(await count('done_at is not null'), 0)
+  recorded.failure = undefined
+  await makeDue()
+  await relayOnce()
+  t.same(
+    recorded.published.map(({ schema }) => schema.name),
+    ['UserCreated', 'UserPasswordChanged', 'UserDeleted']
+  )
+})
+
+t.test('the rows of a user are published in order in one batch, many rows with few calls', async (t) => {
+  const { db, relay, count } = await createOutbox(t)
+  const { recorded, events } = createRecordedEvents()
+  const { relayOnce } = relay(events)
+  const users = sql`select gen_random_uuid() as id from generate_series(1, 500)`
+  await db.execute(sql`
+    insert into outbox (type, user_id)
+    select type, id from (${users}) users,
+      (values (1, 'user.created'), (2, 'user.email_verified'), (3, 'user.disabled'), (4, 'user.enabled')) types (n, type)
+    order by id, n`)
+  while ((await relayOnce()) > 0);
+  t.equal(await count('done_at is null'), 0)
+  t.equal(recorded.published.length, 2000)
+  t.ok(recorded.calls <= 6, `${recorded.calls} calls`)
+  for (const events of Map.groupBy(recorded.published, ({ userId }) => userId).values()) {
+    t.same(
+      events.map(({ schema }) => schema.name),
+      ['UserCreated', 'UserEmailVerified', 'UserDisabled', 'UserEnabled']
+    )
+  }
+  t.equal(new Set(recorded.published.map(({ id }) => id)).size, 2000, 'each event has an id of its own')
+})
+
+t.test('a malformed row backs off and delays the later events of its user only', async (t) => {
+  const { db, relay, insertRow, count, makeDue } = await createOutbox(t)
+  const { recorded, events } = createRecordedEvents()
+  const { relayOnce } = relay(events)
+  const stuck = await insertRow('user.created')
+  await db.execute(sql`update outbox set created_at = '290000-01-01'`)
+  await insertRow('user.enabled', { userId: stuck })
+  const other = await insertRow('user.created')
+  await relayOnce()
+  t.same(
+    recorded.published.map(({ userId }) => userId),
+    [other]
+  )
+  t.equal(await count('attempts = 1 and done_at is null'), 1)
+  await db.execute(sql`update outbox set created_at = now()`)
+  await makeDue()
+  await relayOnce()
+  t.equal(await count('done_at is null'), 0)
+})
+
+t.test('each type has its event and its revocation', async (t) => {
+  const { relay, insertRow, insertDeletion } = await createOutbox(t)
+  const { recorded, events } = createRecordedEvents()
+  const keptSessionId = 'SEEbfY4umiHGeRoPZ3AXzg'
+  const userId = await insertRow('user.created')
+  for (const type of ['user.email_verified', 'user.email_changed', 'user.enabled']) await insertRow(type, { userId })
+  await insertRow('user.password_changed', { userId, epoch: 1, payload: { reset: false } })
+  await insertRow('user.sessions_ended', { userId, epoch: 2, payload: { keptSessionId } })
+  await insertRow('user.disabled', { userId, epoch: 3 })
+  await insertDeletion(userId, 4)
+  await relay(events).relayOnce()
+  const at = (field: string, more = {}) => ({ userId, [field]: /^\d{4}-.*Z$/, ...more })
+  const wanted: [name: string, data: object][] = [
+    ['UserCreated', at('createdAt')],
+    ['UserEmailVerified', at('verifiedAt')],
+    ['UserEmailChanged', at('changedAt')],
+    ['UserEnabled', at('enabledAt')],
+    ['UserPasswordChanged', at('changedAt')],
+    ['UserSessionsEnded', at('endedAt', { keptOne: true })],
+    ['UserDisabled', at('disabledAt')],
+    ['UserDeleted', at('deletedAt')]
+  ]
+  const found = recorded.published.map(({ schema, message }) => [schema.name, toJson(schema, message)])
+  t.match(found, wanted)
+  const call = (row: Partial<OutboxRow>) => revocationOf({ userId, sessionEpoch: 2n, payload: {}, ...row } as OutboxRow)
+  t.same(call({ type: 'user.sessions_ended', payload: { keptSessionId } }), { userId, epoch: 2n, keptSessionId })
+  t.same(call({ type: 'user.deleted' }), { userId, epoch: 2n, all: true })
+  t.same(call({ type: 'user.disabled' }), { userId, epoch: 2n })
 })
 
 t.test('the loop continues after an error of a handler and of the database', async (t) => {
