@@ -15,6 +15,8 @@ export interface Key<T> {
   accepts: string
   /** Checks a coerced value. It may throw instead, with a message that contains nothing of the value. */
   isValid(value: unknown): boolean
+  /** The first item of a list that is not accepted, for the message; never called if the key is sensitive. */
+  wrongItem?(value: unknown): string | undefined
   /** For the type checker only. */
   type?: T
 }
@@ -112,9 +114,12 @@ export function secret(doc: string): Key<string> {
 
 /** A list of texts; in the environment, separated by commas. */
 export function list(doc: string, accepts: string, isItem: (text: string) => boolean): Key<string[]> {
-  const isValid = (items: unknown) =>
-    Array.isArray(items) && items.every((item) => typeof item === 'string' && isItem(item))
-  return { format: 'list', default: [], doc, accepts: `a list of ${accepts}`, isValid }
+  const isAccepted = (item: unknown) => typeof item === 'string' && isItem(item)
+  const isValid = (items: unknown) => Array.isArray(items) && items.every(isAccepted)
+  const wrongItem = (items: unknown) => {
+    return Array.isArray(items) ? JSON.stringify(items.find((item) => !isAccepted(item))) : undefined
+  }
+  return { format: 'list', default: [], doc, accepts: `a list of ${accepts}`, isValid, wrongItem }
 }
 
 /** Named secrets, `name:base64`, the newest first; never printed. In the environment, separated by commas. */

@@ -54,8 +54,10 @@ convict.addFormats(
   Object.fromEntries(Object.entries(coercions).map(([format, coerce]) => [format, { coerce, validate }]))
 )
 
-function validate(value: unknown, { isValid, accepts, got }: Key<unknown> & { got: string }): void {
-  if (!isValid(value)) throw new Error(`got ${got}, takes ${accepts}`)
+function validate(value: unknown, { isValid, wrongItem, accepts, got }: Key<unknown> & { got: string }): void {
+  if (isValid(value)) return
+  const item = wrongItem?.(value)
+  throw new Error(`got ${got}, takes ${accepts}${item === undefined ? '' : `; not accepted: ${item}`}`)
 }
 
 /**
@@ -104,6 +106,7 @@ function convictSchema(schema: Schema, content: unknown, env: NodeJS.ProcessEnv,
       name,
       {
         ...node,
+        ...(node.sensitive && { wrongItem: undefined }),
         default: (env.NODE_ENV === 'production' ? node.productionDefault : undefined) ?? node.default,
         env: variable,
         got: text === undefined ? got : `${got} from ${variable}`,

@@ -20,12 +20,14 @@ export function sessionCookieValues({ headers: { cookie } }: Pick<FastifyRequest
   return [...new Set([...cookie.matchAll(sessionCookies)].map(([, value = '']) => value.trimEnd()))]
 }
 
+/** As a header, because `reply.setCookie` of the plugin has no effect in hooks that run after its own. */
 export function setSessionCookie(reply: FastifyReply, token: string): void {
-  reply.setCookie(cookieName, token, attributes)
+  reply.header('set-cookie', reply.server.serializeCookie(cookieName, token, attributes))
 }
 
 export function clearSessionCookie(reply: FastifyReply): void {
-  reply.clearCookie(cookieName, attributes)
+  const expired = { ...attributes, maxAge: 0, expires: new Date(0) }
+  reply.header('set-cookie', reply.server.serializeCookie(cookieName, '', expired))
 }
 
 /** What a response with a new session needs: the token as a cookie or in the body. */

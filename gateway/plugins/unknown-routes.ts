@@ -41,7 +41,6 @@ function matches(pattern: string, path: string): boolean {
   const parts = path.split('/')
   const expected = pattern.split('/')
   return (
-    parts.length === expected.length &&
-    expected.every((part, index) => (part.startsWith(':') ? parts[index] !== '' : part === parts[index]))
+    parts.length === expected.length && expected.every((part, index) => part.startsWith(':') || part === parts[index])
   )
 }

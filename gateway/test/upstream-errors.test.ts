@@ -9,13 +9,17 @@ import { UserService } from '#gen/user/v1/user_pb.ts'
 import { requestOf, routes, statuses, statusOfEach } from './all-routes.ts'
 import { buildGateway, newSession, requireForm, serveUpstreams, type Upstreams, workingServices } from './gateway.ts'
 
-const { headers } = newSession()
+const user = newSession()
+const { headers } = user
 
 /** Services whose every method has the same implementation. */
 function allMethods(method: () => never | Promise<never>): Upstreams {
-  const all = ({ methods }: typeof UserService | typeof SessionService) =>
-    Object.fromEntries(methods.map(({ localName }) => [localName, method]))
-  return { users: all(UserService), sessions: all(SessionService) }
+  const sessions = Object.fromEntries(SessionService.methods.map(({ localName }) => [localName, method]))
+  return { ...allUserMethods(method), sessions }
+}
+
+function allUserMethods(method: () => never | Promise<never>): Upstreams {
+  return { users: Object.fromEntries(UserService.methods.map(({ localName }) => [localName, method])) }
 }
 
 /** A gateway whose services fail every call. */
@@ -95,6 +99,54 @@ t.test('answers 401 only for rejected credentials of the user', async (t) => {
   t.same(await statuses(t, app, headers), unlessValidated(401))
   const other = errorWithReason(Code.Unauthenticated, 'hunter2', { domain: 'session.v1', reason: 'SOMETHING_ELSE' })
   t.same(await statuses(t, (await failing(t, other)).app, headers), everyRoute503, 'another reason')
+})
+
+t.test('answers each reason of user-svc by a problem of its own', async (t) => {
+  const reasons: [reason: string, code: Code, status: number, type: string][] = [
+    ['WRONG_PASSWORD', Code.PermissionDenied, 403, 'wrong-password'],
+    ['TOKEN_REJECTED', Code.PermissionDenied, 403, 'invalid-token'],
+    ['ACCOUNT_DISABLED', Code.PermissionDenied, 403, 'account-disabled'],
+    ['EMAIL_NOT_VERIFIED', Code.PermissionDenied, 403, 'email-not-verified'],
+    ['MAIL_NOT_CONFIGURED', Code.FailedPrecondition, 501, 'mail-not-configured'],
+    ['ACCOUNT_NOT_FOUND', Code.NotFound, 401, 'unauthenticated'],
+    ['ADDRESS_TAKEN', Code.AlreadyExists, 409, 'already-exists'],
+    ['CREDENTIALS_REJECTED', Code.Unauthenticated, 401, 'unauthenticated'],
+    // A reason of a later version.
+    ['SOMETHING_NEW', Code.PermissionDenied, 403, 'permission-denied']
+  ]
+  for (const [reason, code, status, type] of reasons) {
+    const fail = () => {
+      throw errorWithReason(code, 'A sentence.', { domain: 'user.v1', reason })
+    }
+    const { parts } = await serveUpstreams(t, { ...workingServices(user), ...allUserMethods(fail) })
+    const { app, lines, registry } = await buildGateway(t, { parts })
+    const failing = routes.filter(
+      ({ name }) => !['GET /session', 'GET /sessions', 'DELETE /sessions/{id}'].includes(name)
+    )
+    for (const route of failing) {
+      const answer = await app.inject(requestOf(route, headers))
+      const problem = requireForm(t, answer, status, `${route.name} ${reason}`)
+      t.equal(problem.type, `urn:problem-type:${type}`)
+      if (reason !== 'ACCOUNT_NOT_FOUND') t.equal(problem.detail, 'A sentence.')
+      t.equal(answer.headers['www-authenticate'] !== undefined, status === 401)
+    }
+    t.notMatch(lines.join(''), /"level":"error"/, `${reason} is no failure of the server`)
+    const label = status === 401 ? 'unauthenticated' : type.replaceAll('-', '_')
+    const count = `request_errors_total{error_class="client",code="${label}"} ${failing.length}`
+    t.ok((await registry.metrics()).includes(count), count)
+  }
+})
+
+t.test('a reason of another service is none of user-svc', async (t) => {
+  const fail = () => {
+    throw errorWithReason(Code.FailedPrecondition, 'A sentence.', {
+      domain: 'session.v1',
+      reason: 'MAIL_NOT_CONFIGURED'
+    })
+  }
+  const { parts } = await serveUpstreams(t, { ...workingServices(user), ...allUserMethods(fail) })
+  const { app } = await buildGateway(t, { parts })
+  requireForm(t, await app.inject({ url: '/account', headers }), 400)
 })
 
 t.test('answers 503 when a service rejects the credential of the gateway', async (t) => {
