@@ -1,5 +1,6 @@
 /** The sections of the configuration that user-svc reads. */
 
+import { resolve } from 'node:path'
 import { keyPaths } from '#common/config/catalogue.ts'
 import { duration, flag, host, integer, port, secretList } from '#common/config/keys.ts'
 import { ConfigError, loadConfig, requireAddress } from '#common/config/load.ts'
@@ -15,6 +16,8 @@ import {
   shutdown
 } from '#common/config/shared-sections.ts'
 import { url } from '#common/config/url-keys.ts'
+import { makeWritable } from '#common/config/writable-directory.ts'
+import { loadTemplates } from './mail/templates.ts'
 import { postgresAddress, requireTlsInUrl } from './postgres-url.ts'
 
 /** user-svc's own section. */
@@ -88,5 +91,10 @@ export function load() {
   if (process.env.NODE_ENV === 'production' && config.userSvc.password.cost < 10) {
     throw new ConfigError(`userSvc.password.cost: got ${config.userSvc.password.cost}, production takes 10 to 14`)
   }
-  return { ...config, mail: mailOptions(config.mail) }
+  const mail = mailOptions(config.mail)
+  if (mail) {
+    loadTemplates(mail.templates)
+    if ('directory' in mail.target) makeWritable('mail.url', mail.target.directory, resolve(mail.target.directory))
+  }
+  return { ...config, mail }
 }

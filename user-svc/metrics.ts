@@ -4,6 +4,8 @@ import { Code, ConnectError } from '@connectrpc/connect'
 import { Counter, Gauge, Histogram, type Registry } from '@prometheus-io/client'
 import { errorMeaning } from '#common/errors/codes.ts'
 import { emailRequestOutcomes } from './accounts/email-request-result.ts'
+import { type EmailPurpose, emailPurposes } from './mail/email-requests.ts'
+import { type FailureKind, failureKinds } from './mail/mail-error.ts'
 import { lanes } from './passwords/hash-lanes.ts'
 import type { HashQueueObserver, ShedReason } from './passwords/hash-queue.ts'
 
@@ -66,6 +68,7 @@ export function accountMetrics(registry: Registry) {
     ),
     emailRequests,
     hashQueue,
+    emails: emailMetrics(registry),
     outboxPending: new Gauge({
       name: 'auth_outbox_pending',
       help: 'Outbox rows that are not done',
@@ -80,6 +83,38 @@ export function accountMetrics(registry: Registry) {
       name: 'auth_password_hash_seconds',
       help: 'Seconds of one computation of a password hash',
       buckets: [0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5],
+      registers
+    })
+  }
+}
+
+export type EmailMetrics = ReturnType<typeof emailMetrics>
+
+/** The metrics of the sender of emails. */
+export function emailMetrics(registry: Registry) {
+  const registers = [registry]
+  const sent = new Counter({
+    name: 'auth_emails_sent_total',
+    help: 'Emails that the mail server accepted, by purpose',
+    labelNames: ['purpose'] as const,
+    registers
+  })
+  const failed = new Counter({
+    name: 'auth_emails_failed_total',
+    help: 'Failed attempts to send an email, by reason',
+    labelNames: ['reason'] as const,
+    registers
+  })
+  for (const purpose of emailPurposes) sent.inc({ purpose }, 0)
+  for (const reason of failureKinds) failed.inc({ reason }, 0)
+  return {
+    onSent: (purpose: EmailPurpose) => sent.inc({ purpose }),
+    onFailed: (reason: FailureKind) => failed.inc({ reason }),
+    dead: new Counter({ name: 'auth_emails_dead_total', help: 'Emails that will never be sent', registers }),
+    pending: new Gauge({ name: 'auth_emails_pending', help: 'Emails that are due and not sent', registers }),
+    oldestSeconds: new Gauge({
+      name: 'auth_emails_oldest_pending_seconds',
+      help: 'Age of the oldest email that is due and not sent',
       registers
     })
   }

@@ -11,6 +11,7 @@ import { buildApp, hashesAtATime } from './app.ts'
 import { load } from './config.ts'
 import { connectDatabase } from './database.ts'
 import { createDatabaseProbe } from './database-probe.ts'
+import { createMailSender } from './mail/mail-sender.ts'
 import { accountMetrics } from './metrics.ts'
 import { keepMigrating } from './migrations.ts'
 import { createAccountEvents } from './outbox/account-events.ts'
@@ -36,6 +37,8 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
   )
   const sessionClient = createSessionClient(transport)
   const migrations = keepMigrating(postgres, log)
+  const accounts = accountMetrics(registry)
+  const sender = config.mail && createMailSender(config.mail, { db, metrics: accounts.emails, log })
   const readiness = watchReadiness(
     [
       {
@@ -48,12 +51,13 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
         required: 'always',
         probe: sessionClient.probe
       },
+      // Emails wait in the database until the mail server works.
+      ...(sender ? [{ name: 'mail', required: 'never' as const, probe: sender.probe }] : []),
       ...logDependencies
     ],
     log,
     registry
   )
-  const accounts = accountMetrics(registry)
   const { password, requireVerifiedEmail } = config.userSvc
   const app = buildApp(
     { db, sessionClient, metrics: accounts, readiness, registry, log },
@@ -74,6 +78,7 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
     closables: [
       { name: 'rpc', close: () => app.close(), inFlight: app.callsInFlight },
       { name: 'relay', close: relay.close },
+      { name: 'mail', close: async () => sender?.close() },
       { name: 'account events', close: async () => events?.close() },
       { name: 'migrations', close: async () => migrations.stop() },
       { name: 'postgres', close: pool.close }

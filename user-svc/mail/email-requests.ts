@@ -8,8 +8,10 @@ import { sql } from '../drizzle.ts'
 import { emailLimits, emails } from '../schema.ts'
 import { keyBytes } from './email-token.ts'
 
-/** Selects the template; `change-notice` has no token. */
-export type EmailPurpose = 'verify' | 'change' | 'reset' | 'change-notice'
+/** Each selects a template; `change-notice` has no token. */
+export const emailPurposes = ['verify', 'change', 'reset', 'change-notice'] as const
+
+export type EmailPurpose = (typeof emailPurposes)[number]
 
 const validHours: Record<EmailPurpose, number> = { verify: 24, change: 24, reset: 1, 'change-notice': 24 }
 const maxPerDay = 5
