@@ -75,7 +75,10 @@ const requests = [
   request(
     'PasswordChange',
     'The current password and a new one.',
-    { currentPassword: { ...password, description: 'The current password.' }, newPassword },
+    {
+      currentPassword: { ...password, description: 'The current password.' },
+      newPassword: { ...newPassword, examples: ['lamp purple monkey dishwasher'] }
+    },
     { cookie }
   ),
   request('PasswordResetRequest', 'The address of an account.', { email }),

@@ -3,7 +3,7 @@
 /** The parts of an OpenAPI document that the page shows. */
 export interface OpenApi {
   paths: Record<string, Record<string, Operation>>
-  components: { schemas: Record<string, Schema> }
+  components: { schemas: Record<string, Schema>; responses: Record<string, Response> }
 }
 
 interface Operation {
@@ -11,7 +11,13 @@ interface Operation {
   description: string
   security?: Record<string, unknown>[]
   requestBody?: Body
-  responses: Record<string, Body & { description: string }>
+  responses: Record<string, Response>
+}
+
+interface Response extends Body {
+  /** `#/components/responses/<name>`. */
+  $ref?: string
+  description: string
 }
 
 interface Body {
@@ -25,6 +31,7 @@ interface Schema {
   type?: string
   format?: string
   description?: string
+  required?: string[]
   properties?: Record<string, Schema>
 }
 
@@ -61,7 +68,8 @@ function section(name: string, operation: Operation, { components }: OpenApi): s
   const { summary, description, security = [], requestBody, responses } = operation
   const isRequired = security.length > 0 && security.every((each) => Object.keys(each).length > 0)
   const credential = security.length === 0 ? 'none' : `bearer token or cookie${isRequired ? '' : ', optional'}`
-  const rows = Object.entries(responses).map(([status, { description, content }]) => {
+  const rows = Object.entries(responses).map(([status, response]) => {
+    const { description, content } = components.responses[nameOf(response)] ?? response
     const [type] = Object.keys(content ?? {})
     return `| ${status} | ${description} | ${type === undefined ? 'none' : `\`${type}\``} |`
   })
@@ -74,14 +82,16 @@ function section(name: string, operation: Operation, { components }: OpenApi): s
   }
 
   function fieldRows(schema: Schema, prefix: string): string[] {
-    return Object.entries(target(schema).properties ?? {}).flatMap(([name, property]) => {
+    const { properties = {}, required = [] } = target(schema)
+    return Object.entries(properties).flatMap(([name, property]) => {
       const { type = '', format, description = '', items } = target(property)
-      const row = `| \`${prefix}${name}\` | ${format ? `${type} (${format})` : type} | ${description} |`
+      const kind = `${format ? `${type} (${format})` : type}${required.includes(name) ? '' : ', optional'}`
+      const row = `| \`${prefix}${name}\` | ${kind} | ${description} |`
       return [row, ...fieldRows(items ?? property, `${prefix}${name}${items ? '[]' : ''}.`)]
     })
   }
 
-  const target = (schema: Schema): Schema => components.schemas[schema.$ref?.split('/').at(-1) ?? ''] ?? schema
+  const target = (schema: Schema): Schema => components.schemas[nameOf(schema)] ?? schema
 
   return [
     `## \`${name}\``,
@@ -92,3 +102,6 @@ function section(name: string, operation: Operation, { components }: OpenApi): s
     ...fieldTable('Body of a successful response:', success)
   ].join('\n\n')
 }
+
+/** The name of the component that a reference names. */
+const nameOf = ({ $ref }: { $ref?: string }) => $ref?.split('/').at(-1) ?? ''

@@ -7,21 +7,27 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
 import { version } from '#common/process/version.ts'
+import { completeDocument, type Document, foldProblems } from './openapi-document.ts'
 import { cookieName } from './session-cookie.ts'
+
+const productName = 'auth-backend'
 
 /** Describes the routes that are registered after this call. */
 export async function describeRoutes(app: FastifyInstance): Promise<void> {
   await app.register(swagger, {
+    transformObject: (parts) =>
+      completeDocument((parts as unknown as { openapiObject: Document }).openapiObject) as object,
     refResolver: { buildLocalReference: ({ $id }) => String($id) },
     openapi: {
       openapi: '3.1.0',
       info: {
-        title: 'Accounts and sessions',
+        title: `${productName}: accounts and sessions`,
         description:
-          'Register, log in, log out, delete the account, and validate sessions. Errors are `application/problem+json` (RFC 9457).',
+          'Accounts, passwords, email addresses and sessions. Errors are `application/problem+json` (RFC 9457).',
         version,
         license: { name: 'Apache-2.0', identifier: 'Apache-2.0' }
       },
+      servers: [{ url: '/', description: 'The gateway that serves this document.' }],
       tags: [
         { name: 'account', description: 'Accounts' },
         { name: 'password', description: 'Passwords' },
@@ -49,7 +55,13 @@ export async function describeRoutes(app: FastifyInstance): Promise<void> {
       const file = files.get(url.split('?')[0] ?? '')
       if (file !== undefined) return reply.type(file.type).send(file.content)
     })
-    await docs.register(swaggerUi, { routePrefix: '/docs', uiConfig: { tryItOutEnabled: true } })
+    await docs.register(swaggerUi, {
+      routePrefix: '/docs',
+      theme: { title: productName },
+      // Without the bar of Swagger UI with its logo.
+      uiConfig: { tryItOutEnabled: true, layout: 'BaseLayout' },
+      transformSpecification: (document) => foldProblems(document as Document)
+    })
   })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
 }

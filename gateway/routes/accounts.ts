@@ -40,7 +40,7 @@ export function accountRoutes(app: FastifyInstance, options: AccountRoutes): voi
         tags: ['account'],
         body: ref('Credentials'),
         response: {
-          201: answers('LoggedIn', 'Registered and logged in.'),
+          201: answers('LoggedIn', 'Registered and logged in.', 'Set-Cookie'),
           ...problems(400, 409, 413, 415, 429, 503, 504),
           ...forbidden('cross-origin')
         }
@@ -90,7 +90,7 @@ export function accountRoutes(app: FastifyInstance, options: AccountRoutes): voi
         tags: ['account'],
         security: needsSession,
         response: {
-          204: empty('Deleted.'),
+          204: empty('Deleted.', 'Set-Cookie'),
           ...problems(400, 401, 429, 503, 504),
           ...forbidden('permission-denied', 'cross-origin')
         }

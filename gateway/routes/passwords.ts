@@ -32,7 +32,7 @@ export function passwordRoutes(app: FastifyInstance, { users, checkSession, budg
         security: needsSession,
         body: ref('PasswordChange'),
         response: {
-          200: answers('PasswordChanged', 'Changed.'),
+          200: answers('PasswordChanged', 'Changed.', 'Set-Cookie'),
           ...problems(400, 401, 413, 415, 429, 503, 504),
           ...forbidden('wrong-password', 'account-disabled', 'cross-origin')
         }

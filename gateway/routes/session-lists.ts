@@ -79,7 +79,11 @@ export function sessionListRoutes(app: FastifyInstance, options: SessionListRout
           required: ['id'],
           properties: { id: { ...sessionId, pattern: '^[A-Za-z0-9_-]{22}$' } }
         },
-        response: { 204: empty('Ended.'), ...problems(400, 401, 429, 503, 504), ...forbidden('cross-origin') }
+        response: {
+          204: empty('Ended.', 'Set-Cookie'),
+          ...problems(400, 401, 429, 503, 504),
+          ...forbidden('cross-origin')
+        }
       }
     },
     async (request, reply) => {

@@ -32,7 +32,7 @@ export function sessionRoutes(app: FastifyInstance, { users, checkSession, budge
         security: takesSession,
         body: ref('Credentials'),
         response: {
-          200: answers('LoggedIn', 'Logged in.'),
+          200: answers('LoggedIn', 'Logged in.', 'Set-Cookie'),
           ...problems(400, 401, 413, 415, 429, 503, 504),
           ...forbidden('account-disabled', 'email-not-verified', 'cross-origin')
         }
@@ -61,7 +61,10 @@ export function sessionRoutes(app: FastifyInstance, { users, checkSession, budge
           'Validates the token. The headers `X-User-Id` and `X-Session-Id` repeat the ids, for nginx `auth_request`. 401 only when the session is known to be invalid.',
         tags: ['session'],
         security: needsSession,
-        response: { 200: answers('CurrentSession', 'The session is valid.'), ...problems(400, 401, 429, 503) }
+        response: {
+          200: answers('CurrentSession', 'The session is valid.', 'X-User-Id', 'X-Session-Id'),
+          ...problems(400, 401, 429, 503)
+        }
       }
     },
     async (request, reply) => {
@@ -90,7 +93,11 @@ export function sessionRoutes(app: FastifyInstance, { users, checkSession, budge
           'Ends the session of the token, and clears the cookie; also succeeds when the session has already ended.',
         tags: ['session'],
         security: needsSession,
-        response: { 204: empty('Ended.'), ...problems(400, 401, 429, 503, 504), ...forbidden('cross-origin') }
+        response: {
+          204: empty('Ended.', 'Set-Cookie'),
+          ...problems(400, 401, 429, 503, 504),
+          ...forbidden('cross-origin')
+        }
       }
     },
     async (request, reply) => {
