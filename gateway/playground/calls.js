@@ -81,8 +81,9 @@ function jsonArgument(body) {
 }
 
 /** The body of a response, without the token of a session. */
-function shownBody(body) {
-  return JSON.stringify(body, (name, value) => (name === 'token' ? '$TOKEN' : value), 2)
+function responseOf(body) {
+  const text = JSON.stringify(body, (name, value) => (name === 'token' ? '$TOKEN' : value), 2)
+  return element('details', {}, element('summary', {}, 'Response'), element('pre', {}, element('code', {}, text)))
 }
 
 function show({ method, path, curl, status, body, tookMs }) {
@@ -98,7 +99,7 @@ function show({ method, path, curl, status, body, tookMs }) {
     element('h3', {}, `${name}: ${status || 'no response'}`),
     element('p', { class: 'quiet' }, `${new Date().toLocaleTimeString()}, ${tookMs} ms`),
     element('pre', {}, element('code', {}, curl)),
-    ...(body === undefined ? [] : [element('pre', {}, element('code', {}, shownBody(body)))]),
+    ...(body === undefined ? [] : [responseOf(body)]),
     element('div', { class: 'buttons' }, copy)
   )
   const calls = document.getElementById('calls')

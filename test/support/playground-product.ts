@@ -1,0 +1,21 @@
+/** The product with its playground: it writes emails to files, whose links lead to the page. */
+
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import type { Test } from 'tap'
+import { createProduct, longBudgets } from './product.ts'
+
+/** Starts the product. @returns the URL of the page */
+export async function startPlayground(t: Pick<Test, 'teardown'>): Promise<string> {
+  const product = await createProduct(t, longBudgets)
+  const url = `http://localhost:${product.ports.rest}/playground`
+  Object.assign(product.env, {
+    MAIL_URL: `file:${join(product.dataDir, 'mail')}`,
+    MAIL_FROM: 'Example <auth@example.org>',
+    MAIL_KEYS: `test:${randomBytes(32).toString('base64')}`,
+    MAIL_LINKS_VERIFY: `${url}#verify={token}`,
+    MAIL_LINKS_RESET: `${url}#reset={token}`
+  })
+  await product.startAll()
+  return url
+}
