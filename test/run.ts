@@ -2,9 +2,10 @@
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { basename, delimiter, join } from 'node:path'
 import { onStop } from '../stack/stop-signals.ts'
 import { runChecks } from './checks.ts'
+import { installChromium } from './chromium.ts'
 import { installDocker } from './containers/install.ts'
 import { startTestEngines } from './engines.ts'
 import { comparePage, readAnswers, writePage } from './field-cases-page.ts'
@@ -21,7 +22,9 @@ const [, , ...args] = process.argv
 const checksOnly = args.includes('--checks-only')
 const writesPage = args.includes('--page')
 const files = args.filter((arg) => !arg.startsWith('--'))
-const needsDocker = files.length === 0 || files.some((file) => file.endsWith('image-run.test.ts'))
+const runs = (...names: string[]) => files.length === 0 || files.some((file) => names.includes(basename(file)))
+const needsDocker = runs('image-run.test.ts')
+const needsChromium = runs('playground.test.ts', 'browsers.test.ts')
 
 onStop(
   (reason) => {
@@ -67,7 +70,8 @@ async function test(): Promise<Counts> {
       installGrpcurl(root, print, stopped.signal),
       installNginx(print, stopped.signal),
       installPgbouncer(print, stopped.signal),
-      needsDocker && installDocker(print, stopped.signal)
+      needsDocker && installDocker(print, stopped.signal),
+      needsChromium && installChromium(print, stopped.signal)
     ])
   )
   const answersFolder = mkdtempSync(join(tmpdir(), 'field-cases-'))
