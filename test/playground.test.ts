@@ -15,7 +15,7 @@ if (!hasChromium) {
   t.comment('Chromium is not installed: the playground was not tested')
   t.end()
 } else {
-  const [url, browser] = await Promise.all([startPlayground(t), launchChromium(t)])
+  const [{ url }, browser] = await Promise.all([startPlayground(t), launchChromium(t)])
   const page = await (await newProfile(browser)).newPage()
   const errors = collectErrors()
   const shots = screenshotFolder('playground')

@@ -23,6 +23,8 @@ export async function launchChromium(t: Pick<Test, 'teardown'>): Promise<Browser
   const browser = await chromium.launch({
     executablePath: program,
     args: ['--no-sandbox', '--disable-dev-shm-usage'],
+    // Playwright turns it off.
+    ignoreDefaultArgs: ['--disable-back-forward-cache'],
     timeout: stepWithinMs
   })
   t.teardown(() => browser.close())

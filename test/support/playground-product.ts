@@ -5,9 +5,9 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 import { createProduct, longBudgets } from './product.ts'
 
-/** Starts the product. @returns the URL of the page */
-export async function startPlayground(t: Pick<Test, 'teardown'>): Promise<string> {
-  const product = await createProduct(t, longBudgets)
+/** Starts the product. @returns the product and the URL of the page */
+export async function startPlayground(t: Pick<Test, 'teardown'>, overrides: Record<string, string> = {}) {
+  const product = await createProduct(t, { ...longBudgets, ...overrides })
   const url = `http://localhost:${product.ports.rest}/playground`
   Object.assign(product.env, {
     MAIL_URL: `file:${join(product.dataDir, 'mail')}`,
@@ -17,5 +17,5 @@ export async function startPlayground(t: Pick<Test, 'teardown'>): Promise<string
     MAIL_LINKS_RESET: `${url}#reset={token}`
   })
   await product.startAll()
-  return url
+  return { product, url }
 }
