@@ -1,5 +1,5 @@
 /**
- * The sender of emails: sends each email once, unless a process dies during the send. Any number of senders may run,
+ * The steps of the sender: sends each email once, unless a process dies during the send. Any number of senders may run,
  * because an email is leased to one of them. An email that cannot be sent delays no other one.
  */
 
@@ -7,7 +7,6 @@ import type { Logger } from '#common/logging/logger.ts'
 import { type Probe, ProbeError } from '#common/ops/probe.ts'
 import { backoffMs } from '#common/time/backoff.ts'
 import { type Clock, systemClock } from '#common/time/clock.ts'
-import { withinMs } from '#common/time/timeout.ts'
 import type { EmailMetrics } from '../metrics.ts'
 import type { EmailPurpose } from './email-requests.ts'
 import type { DueEmail, EmailRows } from './email-rows.ts'
@@ -25,19 +24,14 @@ export interface SenderParts {
 }
 
 const concurrency = 5
-const pollMs = 500
-const housekeepIntervalMs = 5000
-const drainTimeoutMs = 2000
-const recordTimeoutMs = 1000
+const recordIntervalMs = 500
 // Together shorter than the lease of 75 s, so that no other sender starts with the same email meanwhile.
 const startTimeoutMs = 5000
 const sendTimeoutMs = 60_000
 // After a failure that affects every email, one email shows whether the server works again.
 const pause = { baseMs: 500, capMs: 30_000 }
 
-export type Sender = ReturnType<typeof createSender>
-
-/** The steps of the sender, without the loop. */
+/** A sender without its loop; see mail-sender.ts. */
 export function createSender({ rows, compose, deliver, metrics, log, clock = systemClock }: SenderParts) {
   const failures = createMailFailureLog(log, clock)
   const inFlight = new Set<Promise<void>>()
@@ -97,7 +91,7 @@ export function createSender({ rows, compose, deliver, metrics, log, clock = sys
   async function recordSent(row: DueEmail): Promise<void> {
     unrecorded += 1
     try {
-      while (!(await tryRecordSent(row))) await clock.sleep(pollMs, aborting.signal)
+      while (!(await tryRecordSent(row))) await clock.sleep(recordIntervalMs, aborting.signal)
     } finally {
       unrecorded -= 1
     }
@@ -170,43 +164,5 @@ export function createSender({ rows, compose, deliver, metrics, log, clock = sys
     probe: (async () => {
       if (serverFailures > 0) throw new ProbeError(`does not accept emails (${lastFailure})`)
     }) satisfies Probe
-  }
-}
-
-/** Runs a sender until it is closed. */
-export function startSender(parts: SenderParts) {
-  const { log, clock = systemClock } = parts
-  const sender = createSender(parts)
-  const stopping = new AbortController()
-
-  async function run(): Promise<void> {
-    let housekeepAt = Number.NEGATIVE_INFINITY
-    while (!stopping.signal.aborted) {
-      let hasMore = false
-      try {
-        hasMore = await sender.startDue()
-        if (clock.now() >= housekeepAt) {
-          await sender.housekeep()
-          housekeepAt = clock.now() + housekeepIntervalMs
-        }
-      } catch (error) {
-        // The database is down or not migrated yet, which its probe reports.
-        log.debug({ event: 'emails_failed', err: error }, 'failed to read the emails')
-      }
-      const pause = clock.sleep(pollMs, stopping.signal).catch(() => {})
-      await (hasMore ? Promise.race([sender.onSlotFree(), pause]) : pause)
-    }
-  }
-
-  const running = run()
-  return {
-    probe: sender.probe,
-
-    /** Lets sends in flight end for two seconds, then aborts them: another sender repeats them. */
-    async close(): Promise<void> {
-      stopping.abort()
-      await withinMs(drainTimeoutMs, sender.onIdle()).catch(() => sender.abort())
-      await withinMs(recordTimeoutMs, Promise.all([running, sender.onIdle()])).catch(() => {})
-    }
   }
 }

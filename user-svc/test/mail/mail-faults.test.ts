@@ -3,7 +3,7 @@
 import t from 'tap'
 import { until } from '#common/testing/until.ts'
 import { systemClock } from '#common/time/clock.ts'
-import { startSender } from '../../mail/sender.ts'
+import { startSender } from '../../mail/mail-sender.ts'
 import { createSmtpDelivery } from '../../mail/smtp.ts'
 import { createEmails } from './emails.ts'
 import { sender as from, noOpenssl, type Received, startMailServer } from './mail-server.ts'
