@@ -3,7 +3,7 @@
 export PATH := $(CURDIR)/.tools/node_modules/.bin:$(CURDIR)/node_modules/.bin:$(CURDIR)/.tools/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run logs test test-containers test-faults check generate clean install bench
+.PHONY: help run logs mail test test-containers test-faults check generate clean install bench
 
 run: install ## start engines and services in the foreground until Ctrl-C; takes KAFKA=off GATEWAYS=2 USER_SVCS= SESSION_SVCS= LOG_SINKS=
 	@exec sh stack/run.sh --from-make
@@ -12,6 +12,10 @@ run: install ## start engines and services in the foreground until Ctrl-C; takes
 logs: ## show the logs of all services, merged by time; takes TRACE=<trace id> SERVICE= LEVEL= SINCE=2h FOLLOW=1
 	@sh stack/install.sh >&2
 	@exec node stack/logs.ts --from-make
+
+mail: ## show the newest email of make run, its link first
+	@sh stack/install.sh >&2
+	@exec node stack/mail.ts --from-make
 
 test: install ## run all checks and tests; FILES=path/to/one.test.ts runs some, PAGE=1 writes docs/reference/field-cases.md
 	@exec node test/run.ts $(if $(PAGE),--page) $(FILES)

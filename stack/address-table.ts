@@ -1,9 +1,11 @@
 /** The table of addresses that `make run` prints when the stack is ready. */
 
 import { join, relative } from 'node:path'
+import { mailDirectory } from '#common/config/mail-section.ts'
 import type { Config } from './config.ts'
 import type { Engines } from './engines.ts'
 import { type Instance, portKey } from './instances.ts'
+import { mailUrl } from './mail-settings.ts'
 import { authority } from './services.ts'
 
 type Row = [name: string, address: string, description: string]
@@ -28,8 +30,10 @@ export function addressTable(
     ...(config.kafka.enabled
       ? [['kafka', engines.kafkaBrokers.join(',') || '-', engines.kafkaBrokers.length > 0 ? 'Kafka' : 'no Kafka']]
       : [['logs', file('spool/'), 'logs, shown by make logs']]),
+    ...mailRows(config),
     ['output', file('run/'), 'output of each process, <name>.log'],
-    ['rpc token', file('rpc-token'), 'credential of the RPC ports']
+    ['rpc token', file('rpc-token'), 'credential of the RPC ports'],
+    ['admin token', file('admin-token'), 'credential of operators, for admin.v1.AdminService']
   ] as Row[]
   const width = (column: 0 | 1) => Math.max(...rows.map((row) => row[column].length))
   const [first, second] = [width(0), width(1)]
@@ -46,11 +50,19 @@ function serviceRows(instance: Instance, config: Config, ports: ReadonlyMap<stri
   const own = authority(config[section].host, ports.get(portKey(instance, 'port')))
   if (section !== 'gateway') return [[name, own, 'gRPC, gRPC-Web and Connect (HTTP/2 cleartext)'], opsRow]
   const docs: Row[] = [
+    [name, `http://${own}/playground`, 'page to try the product'],
     [name, `http://${own}/docs`, 'Swagger UI'],
     [name, `http://${own}/openapi.json`, 'OpenAPI 3.1'],
     [name, `http://localhost:${ports.get(portKey(instance, 'port'))}/playground`, 'page to try the product']
   ]
   return [[name, `http://${own}`, 'REST'], ...(config.gateway.docs ? docs : []), opsRow]
+}
+
+function mailRows(config: Config): Row[] {
+  const url = mailUrl(config)
+  const directory = mailDirectory(url)
+  if (directory !== undefined) return [['mail', `${directory}/`, 'emails, shown by make mail']]
+  return url === '' ? [] : [['mail', shownUrl(url, url), 'mail server']]
 }
 
 function redisAddress({ redis }: Config, engines: Engines): string {

@@ -11,7 +11,10 @@ import { userSvc } from '../user-svc/config.ts'
 
 /** The ports and the data of the engines that `make run` starts. */
 export const stack = {
-  dataDir: directory('.data', 'Directory of the data, the collected logs and the RPC token, relative to the project.'),
+  dataDir: directory(
+    '.data',
+    'Directory of the data, the collected logs, the emails and the generated credentials, relative to the project.'
+  ),
   postgresPort: port(15432, 'Port of the PostgreSQL that `make run` starts.'),
   redisPort: port(16379, 'Port of the Redis that `make run` starts.'),
   kafkaPort: port(19092, 'Port of the Kafka broker that `make run` starts.')

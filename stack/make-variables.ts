@@ -24,9 +24,9 @@ export function requireKnownMakeVariables(commandVariables: readonly string[], e
   forEachKey(schema, (path) => keys.push(environmentName(path)))
   for (const name of makeVariables(environment.MAKEFLAGS ?? '')) {
     if ([...commandVariables, ...keys].includes(name) || runtime.test(name) || isForeign(name, environment)) continue
-    const takes = commandVariables.join(', ')
+    const takes = [commandVariables.join(', '), "the configuration's keys"].filter((each) => each !== '').join(' and ')
     throw new ConfigError(
-      `${name}: unknown variable, takes ${takes} and the configuration's keys (the nearest is ${nearest(name, [...commandVariables, ...keys])})`
+      `${name}: unknown variable, takes ${takes} (the nearest is ${nearest(name, [...commandVariables, ...keys])})`
     )
   }
 }

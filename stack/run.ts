@@ -6,6 +6,7 @@ import { dropDriverVariables } from '#common/config/runtime-variables.ts'
 import { requireTlsInUrl } from '../user-svc/postgres-url.ts'
 import { schema } from './config.ts'
 import { usesKafka, wantedInstances } from './instances.ts'
+import { requireMail } from './mail-settings.ts'
 import { requireKnownMakeVariables, runVariables } from './make-variables.ts'
 import { runStack } from './stack.ts'
 
@@ -21,6 +22,7 @@ try {
   if (process.argv.includes('--from-make')) requireKnownMakeVariables(runVariables)
   const config = loadConfig(schema, process.env, { commandVariables: runVariables })
   requireTlsInUrl(config.userSvc.postgres.url, process.env)
+  requireMail(config)
   dropDriverVariables()
   config.kafka.enabled = usesKafka(config.kafka.enabled)
   process.exit(await runStack(config, wantedInstances(config.kafka.enabled)))

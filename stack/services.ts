@@ -67,7 +67,7 @@ export function serviceEnvironment(
   config: Config,
   urls: Record<'userSvc' | 'sessionSvc', string>,
   engines: Engines,
-  rpcToken: string
+  credentials: { rpcToken: string; adminToken: string }
 ): NodeJS.ProcessEnv {
   const { collected, spool } = logDirectories(config)
   const own = new Set<string>(runVariables)
@@ -79,7 +79,8 @@ export function serviceEnvironment(
     REDIS_URL: engines.redisUrl,
     KAFKA_BROKERS: engines.kafkaBrokers.join(','),
     KAFKA_ENABLED: String(config.kafka.enabled),
-    RPC_TOKEN: rpcToken,
+    RPC_TOKEN: credentials.rpcToken,
+    RPC_ADMIN_TOKEN: credentials.adminToken,
     RPC_USER_SVC_URL: urls.userSvc,
     RPC_SESSION_SVC_URL: urls.sessionSvc,
     LOG_SPOOL_DIRECTORY: spool,

@@ -8,6 +8,7 @@ import { addressTable } from './address-table.ts'
 import type { Config } from './config.ts'
 import { type Engines, isOwnRedis, StartError, startEngines } from './engines.ts'
 import { type Instance, instanceEnvironment, instancePorts, portKey } from './instances.ts'
+import { mailVariables } from './mail-settings.ts'
 import { findPorts, PortError, type WantedPort } from './port-check.ts'
 import { type RunLock, takeRunLock } from './run-lock.ts'
 import { keepSecret, keptSecret } from './secret-file.ts'
@@ -104,7 +105,7 @@ async function startStack(
     signal,
     isKafkaBackground: true
   })
-  startServices(config, instances, ports, engines, rpcToken(config, dataDir), supervisor)
+  startServices(config, instances, ports, engines, dataDir, supervisor)
   await allReady(config, instances, ports, engines, signal)
   print(`started in ${((performance.now() - startedAt) / 1000).toFixed(1)} s\n`)
   print(`${addressTable(config, instances, ports, engines, dataDir)}\n`)
@@ -123,12 +124,11 @@ function enginePorts(config: Config): WantedPort[] {
   ]
 }
 
-/** The credential of the RPC ports: the configured one, or a generated one. Either way the file has it. */
-function rpcToken(config: Config, dataDir: string): string {
-  const path = join(dataDir, 'rpc-token')
-  if (config.rpc.token === '') return keptSecret(path)
-  keepSecret(path, config.rpc.token)
-  return config.rpc.token
+/** A credential of the RPC ports: the configured one, or a generated one. Either way the file has it. */
+function credential(configured: string, path: string): string {
+  if (configured === '') return keptSecret(path)
+  keepSecret(path, configured)
+  return configured
 }
 
 function startServices(
@@ -136,7 +136,7 @@ function startServices(
   instances: Instance[],
   ports: ReadonlyMap<string, number>,
   engines: Engines,
-  token: string,
+  dataDir: string,
   supervisor: Supervisor
 ): void {
   const portsOf = (section: Service['section']) =>
@@ -145,7 +145,15 @@ function startServices(
     userSvc: rpcUrls('userSvc', config, portsOf('userSvc')),
     sessionSvc: rpcUrls('sessionSvc', config, portsOf('sessionSvc'))
   }
-  const env = serviceEnvironment(config, urls, engines, token)
+  const credentials = {
+    rpcToken: credential(config.rpc.token, join(dataDir, 'rpc-token')),
+    adminToken: credential(config.rpc.adminToken, join(dataDir, 'admin-token'))
+  }
+  const gateway = `http://${authority(config.gateway.host, portsOf('gateway')[0])}`
+  const env = {
+    ...serviceEnvironment(config, urls, engines, credentials),
+    ...mailVariables(config, join(dataDir, 'mail-key'), gateway)
+  }
   for (const instance of instances) {
     const own = { ...env, ...instanceEnvironment(instance, config, ports) }
     supervisor.start(serviceProgram(instance, config, own))

@@ -1,5 +1,6 @@
 /** `make run` from outside: it starts, prints the addresses, restarts programs, and leaves no process. */
 
+import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -38,6 +39,11 @@ t.test('it starts, keeps itself running with its data, and leaves nothing behind
   const { session } = (await (await call(base, 'POST', '/reg', { headers: json, body })).json()) as {
     session: { token: string }
   }
+  const showMail = () =>
+    spawnSync(process.execPath, ['stack/mail.ts'], { env: { ...process.env, STACK_DATA_DIR: dataDir } })
+  await until('the email is a file', () => showMail().status === 0)
+  const firstLine = new RegExp(`^${base}/playground#verify=[\\w-]{64}\n\nTo: ${email}\n`)
+  t.match(`${showMail().stdout}`, firstLine, 'make mail shows the link first')
   const authorization = `Bearer ${session.token}`
   const validate = () => statusOf(call(base, 'GET', '/session', { headers: { authorization } }))
   t.equal(await validate(), 200)

@@ -75,9 +75,9 @@ export function mailOptions(section: Values<typeof mail>, environment = process.
   return { target, from: senderOf(from), links, keys, templates }
 }
 
-/** The directory of a `file:` URL, or nothing for another URL. */
+/** The directory of `file:<directory>`, as it is written, or nothing for another URL. */
 export function mailDirectory(url: string): string | undefined {
-  return /^file:(?:\/\/(?=\/))?((?!\/\/)[^\0\r\n?#%]+)$/i.exec(url)?.[1]
+  return /^file:(?:\/\/(?=\/))?((?!\/\/)[^\0\r\n]+)$/i.exec(url)?.[1]
 }
 
 function mailUrl(doc: string): Key<string> {

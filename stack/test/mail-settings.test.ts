@@ -1,0 +1,82 @@
+/** The settings of emails under `make run`, and the messages of `make mail`. */
+
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { loadConfig } from '#common/config/load.ts'
+import { mailOptions } from '#common/config/mail-section.ts'
+import { schema } from '../config.ts'
+import { mailUrl, mailVariables, requireMail } from '../mail-settings.ts'
+
+const root = join(import.meta.dirname, '../..')
+const gateway = 'http://127.0.0.1:8080'
+const load = (variables: NodeJS.ProcessEnv) => loadConfig(schema, { CONFIG_FILE: '/dev/null', ...variables })
+const newDataDir = () => mkdtempSync(join(tmpdir(), 'mail data #%-'))
+
+t.test('writes files into the data directory, with a generated key and links to the playground', async (t) => {
+  const dataDir = newDataDir()
+  const keyFile = join(dataDir, 'mail-key')
+  const config = load({ STACK_DATA_DIR: dataDir })
+  requireMail(config)
+  const variables = mailVariables(config, keyFile, gateway)
+  t.same(mailVariables(config, keyFile, gateway), variables, 'the key is kept')
+  t.equal(statSync(keyFile).mode & 0o777, 0o600)
+  t.match(mailOptions(load(variables).mail), {
+    target: { directory: join(dataDir, 'mail') },
+    links: { verify: `${gateway}/playground#verify={token}`, reset: `${gateway}/playground#reset={token}` }
+  })
+  t.notMatch(variables.MAIL_KEYS, readFileSync(keyFile, 'utf8').trim(), 'base64, not base64url')
+})
+
+t.test('keeps what is configured', async (t) => {
+  const configured = {
+    MAIL_URL: 'smtps://auth:secret@mail.example.org',
+    MAIL_FROM: 'auth@example.org',
+    MAIL_LINKS_VERIFY: 'https://app.example.org/#{token}',
+    MAIL_LINKS_RESET: 'https://app.example.org/reset#{token}',
+    MAIL_KEYS: `x:${Buffer.alloc(32, 1).toString('base64')},y:${Buffer.alloc(32, 2).toString('base64')}`
+  }
+  const config = load(configured)
+  requireMail(config)
+  t.same(mailVariables(config, '/nowhere', gateway), configured)
+})
+
+t.test('requires the sender of a configured server, before anything starts', async (t) => {
+  const message = /^mail\.from: is missing beside mail\.url; takes .* \(MAIL_FROM\)$/
+  t.throws(() => requireMail(load({ MAIL_URL: 'smtp://mail.example.org' })), { name: 'ConfigError', message })
+  const weak = { MAIL_URL: 'smtp://u:p@mail.example.org', MAIL_FROM: 'a@b.org', MAIL_REQUIRE_TLS: 'false' }
+  t.throws(() => requireMail(load(weak)), { name: 'ConfigError', message: /^mail\.requireTls/ })
+})
+
+t.test('production sends no email unless configured', async (t) => {
+  t.equal(mailUrl(load({}), { NODE_ENV: 'production' }), '')
+})
+
+t.test('make mail shows the newest email, its link first, or the reason why there is none', async (t) => {
+  const dataDir = newDataDir()
+  const show = (variables: NodeJS.ProcessEnv = {}) => {
+    const env = { ...process.env, CONFIG_FILE: '/dev/null', STACK_DATA_DIR: dataDir, ...variables }
+    const { status, stdout, stderr } = spawnSync(process.execPath, ['stack/mail.ts'], {
+      cwd: root,
+      env,
+      encoding: 'utf8'
+    })
+    return { status, stdout, stderr }
+  }
+  const none = `no email in ${join(dataDir, 'mail')} yet; a registration while \`make run\` runs sends the first\n`
+  t.same(show(), { status: 1, stdout: '', stderr: none })
+  mkdirSync(join(dataDir, 'mail'))
+  t.same(show(), { status: 1, stdout: '', stderr: none })
+  const email = 'To: ada@example.org\r\nSubject: Hello\r\n\r\nOpen\r\n\r\nhttps://app.example.org/#token\r\n'
+  writeFileSync(join(dataDir, 'mail', 'a.eml'), email)
+  const { status, stdout } = show()
+  t.equal(status, 0)
+  t.match(stdout, /^https:\/\/app\.example\.org\/#token\n\nTo: ada@example\.org\nSubject: Hello\nDate: .*\n\nOpen\n/)
+  const server = show({ MAIL_URL: 'smtp://u:S3cret@mail.example.org' })
+  t.match(server, { status: 1, stderr: /^mail\.url starts with smtp:; make mail shows the emails that/ })
+  t.notMatch(server.stderr, /S3cret/)
+  t.match(show({ NODE_ENV: 'production' }).stderr, /^mail\.url is not set; make mail shows/)
+  t.match(show({ MAIL_TO: 'x' }), { status: 1, stderr: /^MAIL_TO: unknown variable/ })
+})
