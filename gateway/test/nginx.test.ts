@@ -2,15 +2,18 @@
 
 import t from 'tap'
 import { fieldCase } from '#common/testing/field-cases.ts'
-import { buildGateway, listen, newSession, serveUpstreams } from './gateway.ts'
+import { buildGateway, listen, newSession, serveUpstreams, workingServices } from './gateway.ts'
 import { hasNginx, sendFrom, serveNginx } from './nginx.ts'
 
 if (!hasNginx) {
   t.comment('nginx is not installed: the sample was not tested')
   t.end()
 } else {
-  const { session, token, userId } = newSession()
+  const user = newSession()
+  const { session, token, userId } = user
+  const sessionCookie = `__Host-session=${token}`
   const upstreams = await serveUpstreams(t, {
+    users: workingServices(user).users,
     sessions: {
       validateSession: (request) =>
         request.token === token
@@ -94,14 +97,69 @@ if (!hasNginx) {
   await fieldCase(
     t,
     20,
-    'nginx passes neither the token nor cookies to the application, and accepts 20 kB of cookies',
+    'nginx passes the token to the gateway only and other cookies to the application only, and accepts 20 kB of cookies',
     async (t) => {
       const cookies = Array.from({ length: 3 }, (_, index) => `Cookie: c${index}=${'x'.repeat(6_700)}`)
-      t.equal(statusOf(await send([authorization, ...cookies])), 200)
-      const { authorization: seenToken, cookie, ...others } = seen()
-      t.same([seenToken, cookie], [undefined, undefined])
+      t.equal(statusOf(await send([authorization, ...cookies, `Cookie: ${sessionCookie}`])), 200)
+      const { authorization: seenToken, cookie = [], ...others } = seen()
+      t.equal(seenToken, undefined)
+      t.equal(cookie.join('; ').replaceAll(/x+/g, 'x'), 'c0=x; c1=x; c2=x')
       t.notMatch(JSON.stringify(others), token)
       t.match(others, identity)
+    }
+  )
+
+  t.test('the cookie of a browser protects page navigations, in any place among others', async (t) => {
+    const rows: [cookies: string[], forwarded: string | undefined][] = [
+      [[sessionCookie], undefined],
+      [[`a=b; ${sessionCookie}`], 'a=b'],
+      [[`${sessionCookie}; a=b`], 'a=b'],
+      [[`${sessionCookie};a=b`], 'a=b'],
+      [[`a=b; ${sessionCookie}; c=d; e=f`], 'a=b; c=d; e=f'],
+      [['a=b', sessionCookie, 'c=d'], 'a=b; c=d'],
+      [[`x__Host-session=y; ${sessionCookie}`], 'x__Host-session=y'],
+      [[`a=__Host-session=y; ${sessionCookie}; b=__Host-session=z`], 'a=__Host-session=y; b=__Host-session=z']
+    ]
+    for (const [cookies, forwarded] of rows) {
+      const fields = cookies.map((value) => `Cookie: ${value}`)
+      for (const more of [[], ['X-User-Id: forged', 'X_Session_Id: forged'], ['Authorization: Basic YTpi']]) {
+        t.equal(statusOf(await send([...fields, ...more])), 200, cookies.join(' | '))
+        const { cookie, authorization, ...others } = seen()
+        t.same(cookie, forwarded && [forwarded], cookies.join(' | '))
+        t.equal(authorization, undefined)
+        t.match(others, identity)
+        t.notMatch(JSON.stringify(requests.at(-1)?.rawHeaders), token)
+      }
+    }
+  })
+
+  t.test(
+    'two session cookies, another name and an ended session are 401, and never reach the application',
+    async (t) => {
+      const before = requests.length
+      const ended = `__Host-session=${newSession().token}`
+      for (const cookies of [
+        [`${sessionCookie}; ${ended}`],
+        [`${ended}; ${sessionCookie}`],
+        [`a=b; ${sessionCookie}; c=d; __Host-session=; e=f`],
+        [sessionCookie, ended],
+        [ended],
+        ['__Host-session='],
+        [`__host-session=${token}`],
+        [`session=${token}`],
+        [`x${sessionCookie}`]
+      ]) {
+        const answer = await send(cookies.map((value) => `Cookie: ${value}`))
+        t.equal(statusOf(answer), 401, cookies.join(' | '))
+        t.match(answer, /www-authenticate: bearer/i)
+      }
+      t.equal(requests.length, before)
+      t.equal(
+        statusOf(await send([authorization, `Cookie: a=b; ${sessionCookie}; ${ended}`])),
+        200,
+        'a bearer token wins'
+      )
+      t.equal(seen().cookie, undefined, 'no session cookie remains')
     }
   )
 
@@ -116,6 +174,23 @@ if (!hasNginx) {
     }
     const gatewayMethods = lines.map((line) => JSON.parse(line)).filter(({ event }) => event === 'http_request')
     t.ok(gatewayMethods.every(({ method, route }) => method === 'GET' && route === '/session'))
+  })
+
+  t.test('a browser logs in under the host of the application, then opens a page, and logs out', async (t) => {
+    const own = ['Origin: https://app.example.org', 'Sec-Fetch-Site: same-origin']
+    const body = JSON.stringify({ email: 'ada@example.org', password: 'secret', cookie: true })
+    const json = ['Content-Type: application/json', `Content-Length: ${body.length}`]
+    const id = (line: string, fields: string[], body = '') => sendFrom(newClient(), port, [line, ...fields], body)
+    const login = await id('POST /id/auth HTTP/1.1', [...own, ...json], body)
+    t.equal(statusOf(login), 200)
+    const [, cookie] = /^set-cookie: (__Host-session=[^;]+); Path=\/;/im.exec(login) ?? []
+    t.equal(cookie, sessionCookie)
+    t.equal(statusOf(await send([`Cookie: ${cookie}`])), 200)
+    const older = ['Origin: https://app.example.org', `Cookie: ${cookie}`]
+    t.equal(statusOf(await id('DELETE /id/logout HTTP/1.1', older)), 204, 'nginx passes the host on')
+    const forged = ['Origin: https://evil.example', 'Sec-Fetch-Site: cross-site', `Cookie: ${cookie}`]
+    t.equal(statusOf(await id('DELETE /id/logout HTTP/1.1', forged)), 403)
+    t.equal(statusOf(await id('POST /id/auth HTTP/1.1', [...forged.slice(0, 2), ...json], body)), 403)
   })
 
   await fieldCase(

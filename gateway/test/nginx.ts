@@ -31,7 +31,7 @@ function replaced(text: string, from: string, to: string): string {
 /** The application behind nginx: it answers 200 and records its requests. */
 async function serveApplication(t: Test) {
   const requests: IncomingMessage[] = []
-  const server = createServer((request, response) => {
+  const server = createServer({ maxHeaderSize: 64 * 1024 }, (request, response) => {
     requests.push(request)
     request.resume().once('end', () => response.end('application'))
   })
