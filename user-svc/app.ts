@@ -5,8 +5,10 @@ import type { Registry } from '@prometheus-io/client'
 import type { Logger } from '#common/logging/logger.ts'
 import type { Readiness } from '#common/ops/readiness.ts'
 import { buildRpcServer, type RpcServerOptions } from '#common/rpc/server/server.ts'
+import { AdminService, file_admin_v1_admin } from '#gen/admin/v1/admin_pb.ts'
 import { file_user_v1_user, UserService } from '#gen/user/v1/user_pb.ts'
 import type { AccountParts, MailParts } from './accounts/account-parts.ts'
+import { adminRoutes } from './admin/connect.ts'
 import { userRoutes } from './connect.ts'
 import type { Database } from './database.ts'
 import type { AccountMetrics } from './metrics.ts'
@@ -39,7 +41,7 @@ export function hashesAtATime(configured: PasswordOptions): number {
 }
 
 export function buildApp(parts: UserAppParts, { password, requireVerifiedEmail, mail, rpc }: UserAppOptions) {
-  const { db, sessionClient, metrics, log } = parts
+  const { db, sessionClient, metrics, readiness, log } = parts
   const accountParts: AccountParts = {
     db,
     sessionClient,
@@ -49,12 +51,16 @@ export function buildApp(parts: UserAppParts, { password, requireVerifiedEmail, 
     requireVerifiedEmail,
     mail
   }
+  const importParts = { maxIdleMs: rpc.maxTimeout, isDraining: () => readiness.draining() }
   return buildRpcServer({
     ...parts,
     rpc,
-    services: [UserService],
+    services: [UserService, AdminService],
     needs: (method) => (method === UserService.method.logout ? [] : ['postgres']),
-    files: [file_user_v1_user],
-    routes: (router) => userRoutes(router, accountParts, metrics, log)
+    files: [file_user_v1_user, file_admin_v1_admin],
+    routes(router) {
+      userRoutes(router, accountParts, metrics, log)
+      adminRoutes(router, { ...accountParts, ...importParts }, metrics, log)
+    }
   })
 }

@@ -83,7 +83,8 @@ function requireValid(request: Registration, minPasswordLength: number) {
   return { email, password }
 }
 
-async function requireFree(db: Database, email: string, call: Call): Promise<void> {
+/** @throws ConnectError `already_exists` ADDRESS_TAKEN */
+export async function requireFree(db: Database, email: string, call: Call): Promise<void> {
   const rows = await callEngine(call.signal, db.select({ id: users.id }).from(users).where(eq(users.email, email)))
   if (rows.length > 0) throw addressTaken()
 }

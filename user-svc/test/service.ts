@@ -9,6 +9,7 @@ import { errorWithReason } from '#common/errors/connect-errors.ts'
 import type { Logger } from '#common/logging/logger.ts'
 import { createToken, parseToken, sessionId } from '#common/session/session-token.ts'
 import { alwaysReady, createTestDatabase, silentLog, testRpc, testTransport } from '#common/testing/service.ts'
+import { AdminService } from '#gen/admin/v1/admin_pb.ts'
 import { Health, HealthCheckResponse_ServingStatus as Status } from '#gen/grpc/health/v1/health_pb.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
@@ -145,5 +146,16 @@ export async function startUserSvc(t: Pick<Test, 'teardown'>, options: TestOptio
     return Number(/_count (\d+)/.exec(text)?.[1] ?? 0)
   }
 
-  return { client: createClient(UserService, testTransport(port)), sql, sessions, hashes, registry, mail }
+  const admin = createClient(AdminService, testTransport(port, testRpc.adminToken))
+  return {
+    client: createClient(UserService, testTransport(port)),
+    admin,
+    port,
+    url,
+    sql,
+    sessions,
+    hashes,
+    registry,
+    mail
+  }
 }
