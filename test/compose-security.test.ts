@@ -62,7 +62,13 @@ t.test('only the gateway is published, and Grafana to this machine', async (t) =
       t.equal(interpolate(host_ip), '127.0.0.1', `${name} is published to this machine only`)
     for (const network of networks) t.ok(network in compose.networks, `${network} is a network`)
     const open = networks.filter((network) => compose.networks[network]?.internal !== true)
-    t.equal(open.length, ports.length, `${name} is on an open network only to be published`)
+    const outgoing = name === 'user-svc' ? ['mail'] : []
+    t.same(
+      open.filter((network) => network === 'mail'),
+      outgoing,
+      `${name} and the network of the mail server`
+    )
+    t.equal(open.length, ports.length + outgoing.length, `${name} is on an open network only to be published`)
   }
 })
 
