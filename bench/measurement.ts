@@ -27,6 +27,23 @@ export function percentile(figures: readonly number[], percent: number): number 
   return sorted[Math.max(0, Math.ceil((percent / 100) * sorted.length) - 1)] ?? Number.NaN
 }
 
+/** The probability that a figure of `of` exceeds one of `against` (the area under the ROC curve); 0.5: they cannot be told apart. */
+export function separability(of: readonly number[], against: readonly number[]): number {
+  const all = [
+    ...of.map((value) => ({ value, isFirst: true })),
+    ...against.map((value) => ({ value, isFirst: false }))
+  ].sort((a, b) => a.value - b.value)
+  let rankSum = 0
+  for (let from = 0; from < all.length; ) {
+    let to = from
+    while (to < all.length && all[to]?.value === all[from]?.value) to += 1
+    const rank = (from + 1 + to) / 2
+    for (let index = from; index < to; index += 1) if (all[index]?.isFirst) rankSum += rank
+    from = to
+  }
+  return (rankSum - (of.length * (of.length + 1)) / 2) / (of.length * against.length)
+}
+
 /** Ratios by round: a slow phase of the machine affects both figures. */
 export function ratios(of: readonly number[], against: readonly number[]): number[] {
   return of.map((figure, round) => figure / (against[round] ?? Number.NaN))

@@ -38,7 +38,7 @@ export function validationRequests(url: string, tokens: readonly string[]): stri
 }
 
 /** An address of 172.16.0.0/12, which has a million. */
-function forwarded(): { 'x-forwarded-for': string } {
+export function forwarded(): { 'x-forwarded-for': string } {
   clients += 1
   const numbers = [16 + ((clients >> 16) & 15), (clients >> 8) & 255, clients & 255]
   return { 'x-forwarded-for': `172.${numbers.join('.')}` }

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { measureEnumeration } from './enumeration.ts'
 import { measureGrowth } from './growth.ts'
 import { measureLogCost } from './log-cost.ts'
 import { measureLoginCost } from './login-cost.ts'
@@ -34,6 +35,7 @@ const parts: Record<string, Part> = {
   'login-cost': measureLoginCost,
   registrations: measureRegistrations,
   logouts: measureLogouts,
+  enumeration: measureEnumeration,
   sessions: measureSessions,
   'open-loop': measureOpenLoop,
   storm: measureStorm,
@@ -44,7 +46,7 @@ const parts: Record<string, Part> = {
 }
 
 // Not in a quick run unless ROWS names them.
-const slow = ['service-memory', 'logins-10', 'login-cost', 'registrations', 'sink', 'log-cost', 'growth']
+const slow = ['service-memory', 'logins-10', 'login-cost', 'registrations', 'enumeration', 'sink', 'log-cost', 'growth']
 
 const root = join(import.meta.dirname, '..')
 process.chdir(root)
