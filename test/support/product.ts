@@ -105,6 +105,8 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
       () => false
     )
   const isReady = (name: ServiceName) => isOk(name, '/readyz')
+  const untilReady = (name: ServiceName) =>
+    until(`${name} is ready\n${output[name] ?? ''}`, () => isReady(name), startWithinMs)
   const isAlive = (name: ServiceName) => isOk(name, '/livez')
 
   async function call(method: string, path: string, options: { token?: string; json?: unknown } = {}): Promise<Answer> {
@@ -158,9 +160,9 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
     async startAll(...more: ServiceName[]): Promise<void> {
       const names = ['session-svc', 'user-svc', 'gateway', ...more] as const
       start(...names)
-      for (const name of names)
-        await until(`${name} is ready\n${output[name] ?? ''}`, () => isReady(name), startWithinMs)
-    }
+      for (const name of names) await untilReady(name)
+    },
+    untilReady
   }
 }
 
