@@ -1,6 +1,6 @@
 /** Ports for servers that a test starts itself. */
 
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 
 // The system gives ports from 32768 on to connections and to servers that ask for any port. Test files that run at a time
 // (.taprc) have a range each; files that run one after the other begin at different ports of it.
@@ -21,5 +21,17 @@ function isFree(port: number): Promise<boolean> {
     const server = createServer()
     server.once('error', () => resolve(false))
     server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
+  })
+}
+
+/** Whether a port of 127.0.0.1 accepts connections. */
+export function listens(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: '127.0.0.1', port })
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', () => resolve(false))
   })
 }

@@ -1,8 +1,8 @@
 /** Injects the faults of the testbed into its targets, and ends them. */
 
 import { rmSync } from 'node:fs'
-import { connect } from 'node:net'
 import { join } from 'node:path'
+import { listens } from '#common/testing/ports.ts'
 import { until } from '#common/testing/until.ts'
 import { type ServiceName, startWithinMs } from '../support/product.ts'
 import { type Fault, isEngine, type Target } from './targets.ts'
@@ -16,7 +16,8 @@ const readyWithout: Record<Target, ServiceName[]> = {
   redis: [],
   kafka: answering,
   'user-svc': ['session-svc'],
-  'session-svc': []
+  'session-svc': [],
+  mail: answering
 }
 
 /** @param killed gets the instances (a field of their log lines) of killed processes */
@@ -97,15 +98,4 @@ export function faultInjection({ product, database, engines, proxy, topics }: Pa
       else if (fault in proxyFaults) await proxy(target).become('pass')
     }
   }
-}
-
-function listens(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ host: '127.0.0.1', port })
-    socket.once('connect', () => {
-      socket.destroy()
-      resolve(true)
-    })
-    socket.once('error', () => resolve(false))
-  })
 }

@@ -1,26 +1,50 @@
-/** The accounts and sessions that probes use; created before a fault. */
+/** The accounts, sessions and emailed tokens that probes use; created before a fault. */
 
+import type { MailServer } from '../support/mail-server.ts'
 import type { Account, Ledger, Session } from './ledger.ts'
+import { type EmailedToken, requestReset } from './lifecycle-requests.ts'
 import { logIn, logOut, register } from './requests.ts'
 
-/** The accounts and sessions that one round of probes uses. */
+/** What one round of probes uses. A probe that changes an account has an account of its own. */
 export interface Fixtures {
   account: Account
   session: Session
   toLogOut: Session
   ended: Session
+  toEndById: Session
   toDelete: Session
+  toChangePassword: Session
+  toReset: EmailedToken
+  toVerify: EmailedToken
+  toChangeAddress: Session
+  toEndOthers: Session
 }
 
-/** Creates an account with sessions, and another to delete. @throws Error if a request fails */
-export async function createFixtures(ledger: Ledger): Promise<Fixtures> {
-  const [{ account }, { account: other }] = await Promise.all([register(ledger), register(ledger)])
-  const [{ session: toLogOut }, { session: ended }] = await Promise.all([
+/** Creates the accounts, with their sessions and tokens. @throws Error if a request fails */
+export async function createFixtures(ledger: Ledger, mail: MailServer): Promise<Fixtures> {
+  const registered = await Promise.all(Array.from({ length: 7 }, () => register(ledger)))
+  const [account, other, changing, resetting, verifying, moving, revoking] = registered.map((each) => each.account)
+  if (!account || !other || !changing || !resetting || !verifying || !moving || !revoking)
+    throw new Error('unreachable')
+  const [{ session: toLogOut }, { session: ended }, { session: toEndById }] = await Promise.all([
     logIn(ledger, account),
-    logIn(ledger, account)
+    logIn(ledger, account),
+    logIn(ledger, account),
+    logIn(ledger, revoking),
+    requestReset(ledger, resetting)
   ])
   if (ended) await logOut(ledger, ended)
-  const [session, toDelete] = [account.sessions[0], other.sessions[0]]
-  if (!session || !toLogOut || !toDelete || ended?.state !== 'ended') throw new Error('the product does not work')
-  return { account, session, toLogOut, ended, toDelete }
+  if (!toLogOut || !toEndById || ended?.state !== 'ended') throw new Error('the product does not work')
+  const toReset = { token: await mail.tokenTo(resetting.email, 'reset'), account: resetting, state: 'valid' as const }
+  const toVerify = { token: await mail.tokenTo(verifying.email, 'verify'), account: verifying, state: 'valid' as const }
+  return {
+    ...{ account, session: firstSession(account), toLogOut, ended, toEndById },
+    ...{ toDelete: firstSession(other), toChangePassword: firstSession(changing), toReset, toVerify },
+    ...{ toChangeAddress: firstSession(moving), toEndOthers: firstSession(revoking) }
+  }
+}
+
+function firstSession({ sessions: [session] }: Account): Session {
+  if (session === undefined) throw new Error('the product does not work')
+  return session
 }

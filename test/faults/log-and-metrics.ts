@@ -22,7 +22,8 @@ const observers: Record<Target, ServiceName> = {
   redis: 'session-svc',
   kafka: 'gateway',
   'user-svc': 'gateway',
-  'session-svc': 'gateway'
+  'session-svc': 'gateway',
+  mail: 'user-svc'
 }
 const codes: Record<number, string> = { 503: 'unavailable', 504: 'deadline_exceeded' }
 const linesTimeoutMs = 5000
@@ -135,6 +136,7 @@ function leaks(text: string, { secrets }: Testbed, { accounts }: Ledger): string
   const hidden = [
     ...[...secrets, password].map((value) => ['a secret', value]),
     ...accounts.map(({ email }) => ['an address', email]),
+    ...accounts.flatMap(({ passwords }) => passwords.map((value) => ['a password', value])),
     ...accounts.flatMap(({ sessions }) => sessions.map(({ token }) => ['a token', token]))
   ] as [string, string][]
   return hidden.filter(([, value]) => text.includes(value)).map(([kind]) => `the log contains ${kind}`)

@@ -3,11 +3,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { collectionErrors, untilCollected } from './collected-lines.ts'
-import { columns, type Expectation, expectations, type ProbeName, probeNames } from './expectations.ts'
+import { columns, type ProbeName, probeNames } from './columns.ts'
+import { type Expectation, expectations } from './expectations.ts'
 import { deletionsComplete, finalChecks } from './final-checks.ts'
 import { createFixtures, type Fixtures } from './fixtures.ts'
 import { contractOf, createLedger, type Ledger, slackMs } from './ledger.ts'
 import { dependencyUp, watchLogAndMetrics } from './log-and-metrics.ts'
+import { mailFigures } from './mail-figures.ts'
 import { type Outcome, probeAll, untilAllAnswer } from './probes.ts'
 import type { Fault, Target } from './targets.ts'
 import { createTestbed, type Testbed } from './testbed.ts'
@@ -69,12 +71,22 @@ export async function runMatrix(
     ...(await finalChecks(testbed, ledger)),
     ...(await collectionErrors(testbed, ledger, target === 'kafka'))
   )
+  // An emptied database has lost its emails.
+  if (target !== 'postgres') violations.push(...(await lostEmails(testbed, print)))
   return { results, violations: [...violations, ...ledger.broken], requests: ledger.journal.length }
+}
+
+async function lostEmails(testbed: Testbed, print: (line: string) => void): Promise<string[]> {
+  const figures = await mailFigures(testbed)
+  if (figures === undefined) return ['emails still wait for delivery']
+  const { due, sent, duplicated, lost } = figures
+  print(`emails: ${due} due, ${sent} sent, ${duplicated} duplicated, ${lost} lost`)
+  return lost === 0 ? [] : [`${lost} emails were lost`]
 }
 
 async function runFault(testbed: Testbed, ledger: Ledger, expectation: Expectation) {
   const { target, fault, up } = expectation
-  const [first, second, last] = (await Promise.all([1, 2, 3].map(() => createFixtures(ledger)))) as [
+  const [first, second, last] = (await Promise.all([1, 2, 3].map(() => createFixtures(ledger, testbed.mail)))) as [
     Fixtures,
     Fixtures,
     Fixtures
@@ -96,7 +108,7 @@ async function runFault(testbed: Testbed, ledger: Ledger, expectation: Expectati
     recovery = await untilAllAnswer(ledger, last)
   }
   if ((await untilDependencyUp(testbed, target, 1)) !== 1) errors.push('dependency_up stays 0 after the fault')
-  errors.push(...unexpected('at once', expectation.atOnce, atOnce), ...unexpected('then', expectation.then, then))
+  errors.push(...unexpected('at once', expectation.atOnce, atOnce), ...unexpected('then', expectation.detected, then))
   errors.push(...slowRecoveries(recovery), ...(await endWatch()))
   return { seen: seenOf(atOnce ? [atOnce, then] : [then], recovery), errors }
 }

@@ -3,12 +3,13 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { routes } from '../../gateway/test/all-routes.ts'
-import { columns, expectations, probeNames } from './expectations.ts'
+import { columns, probeNames } from './columns.ts'
+import { expectations } from './expectations.ts'
 import { pagePath, readPage } from './page.ts'
 
 t.test('has a column for every route, and no other', async (t) => {
   const probed = new Set<string>(Object.values(columns).map(({ route }) => route))
-  t.same([...probed].sort(), routes.map(({ name }) => name).sort(), 'add a column to test/faults/expectations.ts')
+  t.same([...probed].sort(), routes.map(({ name }) => name).sort(), 'add a column to test/faults/columns.ts')
 })
 
 t.test('is on the page, cell by cell', async (t) => {
@@ -16,10 +17,10 @@ t.test('is on the page, cell by cell', async (t) => {
   const keyOf = ({ target, fault, probe }: { target: string; fault: string; probe: string }) =>
     `${target}, ${fault}, ${probe}`
   const wanted = new Map(
-    expectations.flatMap(({ target, fault, atOnce, then }) =>
+    expectations.flatMap(({ target, fault, atOnce, detected }) =>
       probeNames.map((probe) => [
         keyOf({ target, fault, probe }),
-        { first: (atOnce ?? then)[probe], last: then[probe] }
+        { first: (atOnce ?? detected)[probe], last: detected[probe] }
       ])
     )
   )

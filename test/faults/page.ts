@@ -1,6 +1,6 @@
 /** Renders and parses the page of the fault matrix: the responses of one run. */
 
-import { type ProbeName, probeNames } from './expectations.ts'
+import { type ProbeName, probeNames } from './columns.ts'
 import type { FaultResult, Seen } from './matrix.ts'
 import { targets } from './targets.ts'
 
@@ -11,7 +11,7 @@ const opening = `# Responses under faults
 <!-- Written by \`make test-faults PAGE=1\` from a run against the real engines; do not edit. -->
 
 Each dependency had each of six faults while the product ran. Every route was called right after the fault, and again
-after the services had detected it. [\`test/faults/expectations.ts\`](../../test/faults/expectations.ts) defines the permitted
+after the services had detected it. [\`test/faults/expected-responses.ts\`](../../test/faults/expected-responses.ts) defines the permitted
 responses. \`make test\` runs the same matrix, and fails if a response is not permitted or if this page differs from the
 matrix. The times are those of one run on a small machine; the statuses are promises.
 
@@ -42,7 +42,9 @@ until they end or their account, though it does not exist, is deleted.`,
   kafka: `Log lines wait on the disks of the services, account events in PostgreSQL. Back and empty: log-sink reports that the
 topic was deleted and does not create it again; the run followed the instructions of that message.`,
   'user-svc': 'It has no data: back and empty is a new process.',
-  'session-svc': 'It has no data: back and empty is a new process.'
+  'session-svc': 'It has no data: back and empty is a new process.',
+  mail: `Emails wait in PostgreSQL. An email is sent twice only if the mail server fails after it has accepted the email and before its
+response arrives.`
 }
 
 const seconds = (ms: number) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`)

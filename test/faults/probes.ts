@@ -1,7 +1,7 @@
 /** Sends the probes of all columns of the fault matrix. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { columns, type ProbeName, probeNames } from './expectations.ts'
+import { columns, type ProbeName, probeNames } from './columns.ts'
 import type { Fixtures } from './fixtures.ts'
 import type { Ledger } from './ledger.ts'
 

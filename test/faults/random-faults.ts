@@ -2,6 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
+import type { MailServer } from '../support/mail-server.ts'
 import { collectionErrors } from './collected-lines.ts'
 import { planOf, type Step } from './fault-plan.ts'
 import { finalChecks } from './final-checks.ts'
@@ -38,7 +39,7 @@ export async function injectRandomFaults(
   for (const { faults, lastsMs, pauseMs } of planOf(seed)) {
     if (performance.now() - startedAt > seconds * 1000) break
     const name = nameOf(faults)
-    const fixtures = await healthyFixtures(ledger)
+    const fixtures = await healthyFixtures(ledger, testbed.mail)
     print(`${((performance.now() - startedAt) / 1000).toFixed(1).padStart(7)} s  ${name} for ${lastsMs} ms`)
     if (fixtures === undefined) violations.push(`the product did not recover before ${name}`)
     await Promise.all(faults.map(({ target, fault }) => testbed.inject(target, fault)))
@@ -56,7 +57,7 @@ export async function injectRandomFaults(
     await sleep(pauseMs)
   }
   await endUsers()
-  if ((await healthyFixtures(ledger)) === undefined) violations.push('the product did not recover')
+  if ((await healthyFixtures(ledger, testbed.mail)) === undefined) violations.push('the product did not recover')
   violations.push(...(await finalChecks(testbed, ledger)))
   violations.push(...(await endMetrics()), ...(await collectionErrors(testbed, ledger, false)))
   summarize(ledger, injected, longest, print)
@@ -66,10 +67,10 @@ export async function injectRandomFaults(
 const nameOf = (faults: Step['faults']) => faults.map(({ target, fault }) => `${target} ${fault}`).join(' and ')
 
 /** Creates fixtures without a fault; the product may need some time to recover from the last one. */
-async function healthyFixtures(ledger: Ledger): Promise<Fixtures | undefined> {
+async function healthyFixtures(ledger: Ledger, mail: MailServer): Promise<Fixtures | undefined> {
   const endsAt = Date.now() + recoveryTimeoutMs
   while (Date.now() < endsAt) {
-    const fixtures = await createFixtures(ledger).catch(() => undefined)
+    const fixtures = await createFixtures(ledger, mail).catch(() => undefined)
     if (fixtures) return fixtures
     await sleep(100)
   }

@@ -13,7 +13,7 @@ export async function register(ledger: Ledger, account = newAccount()): Promise<
   if (status === 201) {
     if (state === 'exists') violated('an address was registered twice')
     account.state = 'exists'
-    addSession(account, body.session.token)
+    addSession(account, body.session)
   } else if (status === 409) {
     if (state === 'new') violated('the address of no account is taken')
     if (state === 'never') violated('a registration that was answered 503 left an account')
@@ -28,18 +28,20 @@ export async function register(ledger: Ledger, account = newAccount()): Promise<
 export async function logIn(
   ledger: Ledger,
   account: Account,
-  using = password
+  using = account.passwords[0] ?? password
 ): Promise<{ status: number; session: Session | undefined }> {
   const json = { email: account.email, password: using }
   const { status, body, violated } = await ledger.send('POST /auth', account, { json })
   if (status === 200) {
-    if (using !== password) violated('a wrong password was accepted')
+    if (!account.passwords.includes(using)) violated('a wrong password was accepted')
+    else account.passwords = [using]
     if (account.state === 'never') violated('a registration that was answered 503 left an account')
     if (account.state === 'gone') violated('a deleted account can log in')
     if (account.state === 'unknown') account.state = 'exists'
-    return { status, session: addSession(account, body.session.token) }
+    return { status, session: addSession(account, body.session) }
   }
-  const rejected = status === 401 && using === password && account.state === 'exists'
+  const isRight = account.passwords.length === 1 && account.passwords[0] === using
+  const rejected = status === 401 && isRight && account.state === 'exists'
   if (rejected) violated('an existing account cannot log in')
   return { status, session: undefined }
 }
@@ -79,8 +81,8 @@ export async function deleteAccount(ledger: Ledger, session: Session): Promise<{
   return { status }
 }
 
-function addSession(account: Account, token: string): Session {
-  const session: Session = { token, account, state: account.state === 'leaving' ? 'unknown' : 'valid' }
+export function addSession(account: Account, { id, token }: { id: string; token: string }): Session {
+  const session: Session = { id, token, account, state: account.state === 'leaving' ? 'unknown' : 'valid' }
   account.sessions.push(session)
   return session
 }

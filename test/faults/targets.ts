@@ -1,6 +1,6 @@
 /** The targets of faults, and the faults. */
 
-export const targets = ['postgres', 'redis', 'kafka', 'user-svc', 'session-svc'] as const
+export const targets = ['postgres', 'redis', 'kafka', 'user-svc', 'session-svc', 'mail'] as const
 export type Target = (typeof targets)[number]
 
 /** The faults of a target; `backends killed` is for PostgreSQL alone. */
@@ -14,4 +14,5 @@ export type Fault =
   | 'unresponsive'
   | 'backends killed'
 
+/** A target that the testbed starts itself, the mail server included. */
 export const isEngine = (target: Target) => target !== 'user-svc' && target !== 'session-svc'

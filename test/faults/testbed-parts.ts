@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import postgres from 'postgres'
 import type { Test } from 'tap'
 import { createEngineProcesses } from '../support/engine-processes.ts'
+import { createMailServer, mailSettings } from '../support/mail-server.ts'
 import { createProduct } from '../support/product.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
 import { type Target, targets } from './targets.ts'
@@ -21,8 +22,8 @@ export interface TestbedOptions {
 /** Starts engines, proxies and all services; the test's end stops them. */
 export async function startParts(t: Teardown, { brokers, env = {} }: TestbedOptions) {
   const { address, proxy } = await startProxies(t)
-  const engines = await createEngineProcesses(t, proxy('kafka').port)
-  for (const name of ['postgres', 'redis', 'kafka'] as const) address(name).port = engines[name].port
+  const engines = { ...(await createEngineProcesses(t, proxy('kafka').port)), mail: await createMailServer(t) }
+  for (const name of ['postgres', 'redis', 'kafka', 'mail'] as const) address(name).port = engines[name].port
 
   const through = (url: string, target: Target) => {
     const changed = new URL(url)
@@ -32,9 +33,11 @@ export async function startParts(t: Teardown, { brokers, env = {} }: TestbedOpti
   const [postgresUrl, redisUrl] = await Promise.all([
     engines.postgres.start(),
     engines.redis.start(),
+    engines.mail.start(),
     ...(brokers === undefined ? [engines.kafka.start()] : [])
   ])
   const id = randomBytes(4).toString('hex')
+  const mail = mailSettings(proxy('mail').port)
   const topics = { logs: `logs-${id}`, events: `account-events-${id}` }
   const product = await createProduct(t, {
     USER_SVC_POSTGRES_URL: through(postgresUrl as string, 'postgres'),
@@ -43,6 +46,7 @@ export async function startParts(t: Teardown, { brokers, env = {} }: TestbedOpti
     KAFKA_LOGS_TOPIC: topics.logs,
     KAFKA_ACCOUNT_EVENTS_TOPIC: topics.events,
     LOG_SINK_GROUP: id,
+    ...mail,
     RPC_USER_SVC_URL: `http://127.0.0.1:${proxy('user-svc').port}`,
     RPC_SESSION_SVC_URL: `http://127.0.0.1:${proxy('session-svc').port}`,
     ...env
@@ -53,7 +57,11 @@ export async function startParts(t: Teardown, { brokers, env = {} }: TestbedOpti
   t.teardown(() => database.end({ timeout: 1 }))
   await product.startAll('log-sink')
   /** Secrets that no log line may contain. */
-  const secrets = [product.rpcToken, ...[postgresUrl, redisUrl].map((url) => new URL(url as string).password)]
+  const secrets = [
+    product.rpcToken,
+    mail.MAIL_KEYS as string,
+    ...[postgresUrl, redisUrl].map((url) => new URL(url as string).password)
+  ]
   return { product, database, engines, proxy, topics, secrets }
 }
 

@@ -11,13 +11,15 @@ const services: ServiceName[] = ['session-svc', 'user-svc', 'gateway']
 
 export async function createTestbed(t: Pick<Test, 'teardown'>, options: TestbedOptions = {}) {
   const parts = await startParts(t, options)
-  const { product, database, secrets } = parts
+  const { product, database, engines, secrets } = parts
   /** The instances (a field of their log lines) of killed processes. */
   const killed = new Set<string>()
   return {
     product,
     database,
     secrets,
+    /** The mail server, which keeps every email that it has accepted. */
+    mail: engines.mail,
     killed,
     ...faultInjection(parts, killed),
 

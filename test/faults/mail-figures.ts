@@ -1,0 +1,41 @@
+/** Compares the emails that the mail server has accepted with those that became due: none may be lost. */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Testbed } from './testbed.ts'
+
+const deliveryTimeoutMs = 120_000
+
+export interface MailFigures {
+  /** Emails that were due. */
+  due: number
+  sent: number
+  /** Emails that the server has accepted more than once. */
+  duplicated: number
+  /** Emails that the server never accepted, although they are recorded as sent or nothing sends them any more. */
+  lost: number
+}
+
+/** Waits until no email waits for delivery, and counts. @returns undefined if emails still wait after the timeout */
+export async function mailFigures({ database, mail }: Testbed): Promise<MailFigures | undefined> {
+  const endsAt = Date.now() + deliveryTimeoutMs
+  const isWaiting = database`user_id is not null and sent_at is null and dead_at is null`
+  for (;;) {
+    const [row] = await database<{ waiting: number }[]>`select count(*)::int as waiting from emails where ${isWaiting}`
+    if (row?.waiting === 0) break
+    if (Date.now() > endsAt) return undefined
+    await sleep(200)
+  }
+  const due = await database<{ recipient: string; purpose: string }[]>`
+    select recipient, purpose from emails where user_id is not null and (sent_at is not null or dead_at is not null)`
+  const counts = new Map<string, number>()
+  for (const { to } of mail.accepted()) for (const address of to) counts.set(address, (counts.get(address) ?? 0) + 1)
+  const dueTo = Map.groupBy(due, ({ recipient }) => recipient)
+  let lost = 0
+  let duplicated = 0
+  for (const [recipient, rows] of dueTo) {
+    const accepted = counts.get(recipient) ?? 0
+    lost += Math.max(0, rows.length - accepted)
+    duplicated += Math.max(0, accepted - rows.length)
+  }
+  return { due: due.length, sent: due.length - lost, duplicated, lost }
+}
