@@ -66,9 +66,9 @@ export async function openStores(product: Product) {
       await redis.flushDb('ASYNC')
     },
 
-    /** Removes all accounts. */
+    /** Removes all accounts and events. */
     async removeAccounts(): Promise<void> {
-      await sql`truncate users`
+      await sql`truncate users, outbox cascade`
     },
 
     async close(): Promise<void> {

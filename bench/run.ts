@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { measureEnumeration } from './enumeration.ts'
 import { measureGrowth } from './growth.ts'
+import { measureImports } from './imports.ts'
 import { measureLogCost } from './log-cost.ts'
 import { measureLoginCost } from './login-cost.ts'
 import { measureCheapLogins, measureLogins } from './logins.ts'
@@ -41,6 +42,7 @@ const parts: Record<string, Part> = {
   storm: measureStorm,
   sink: measureSink,
   'log-cost': measureLogCost,
+  imports: measureImports,
   'session-memory': measureSessionMemory,
   growth: measureGrowth
 }
