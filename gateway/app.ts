@@ -23,7 +23,7 @@ import type { RateLimitRedis } from './plugins/rate-limit-store.ts'
 import { limitRates } from './plugins/rate-limits.ts'
 import { measureRequests } from './plugins/request-metrics.ts'
 import { requireSession } from './plugins/session-check.ts'
-import { writeCookies } from './plugins/session-cookie.ts'
+import { loadCookies } from './plugins/session-cookie.ts'
 import { rejectAmbiguous } from './plugins/strict-http.ts'
 import { shedUnderPressure } from './plugins/under-pressure.ts'
 import { answerUnknownRoutes } from './plugins/unknown-routes.ts'
@@ -65,7 +65,7 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
   await shedUnderPressure(app, registry)
   await limitRates(app, options.rateLimit, { ...parts, clientOf: clientFinder(isTrusted, log) })
   rejectCrossOrigin(app, options.origins)
-  await writeCookies(app)
+  await loadCookies(app)
   for (const schema of sharedSchemas) app.addSchema(schema)
   if (options.docs) {
     await describeRoutes(app)

@@ -7,7 +7,8 @@
 
 import type { IncomingHttpHeaders } from 'node:http'
 import cors from '@fastify/cors'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest, onRequestHookHandler, preHandlerHookHandler } from 'fastify'
+import { isLoopbackHost } from '../loopback.ts'
 import { HttpRefusal } from '../problem.ts'
 import { isByCookie } from './session-check.ts'
 
@@ -39,18 +40,26 @@ export async function answerCors(app: FastifyInstance, origins: readonly string[
   })
 }
 
-const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS'])
+const safeMethods = new Set(['GET', 'HEAD'])
 
-/** Rejects state-changing requests of foreign pages that a cookie authenticates, and logins of foreign pages that set it. */
+/**
+ * Adds hooks to the routes that are registered later: they reject state-changing requests of foreign pages that a cookie
+ * authenticates, and logins of foreign pages that set it.
+ */
 export function rejectCrossOrigin(app: FastifyInstance, origins: readonly string[]): void {
   const listed = new Set(origins)
-  app.addHook('onRequest', (request, _reply, done) => {
-    const isForged = !safeMethods.has(request.method) && isByCookie(request) && isForeign(request.headers, listed)
-    done(isForged ? new HttpRefusal(403) : undefined)
-  })
-  app.addHook('preHandler', (request, _reply, done) => {
-    const { cookie } = (request.body ?? {}) as { cookie?: unknown }
-    done(cookie === true && isForeign(request.headers, listed) ? new HttpRefusal(403) : undefined)
+  const rejectForeign = (request: FastifyRequest, isWithCookie: boolean) =>
+    isWithCookie && isForeign(request.headers, listed) ? new HttpRefusal(403) : undefined
+
+  const checkCookie: onRequestHookHandler = (request, _reply, done) => done(rejectForeign(request, isByCookie(request)))
+  const checkBody: preHandlerHookHandler = (request, _reply, done) => {
+    const { cookie } = request.body as { cookie?: boolean }
+    done(rejectForeign(request, cookie === true))
+  }
+  app.addHook('onRoute', (route) => {
+    if (safeMethods.has(String(route.method))) return
+    route.onRequest = [checkCookie, ...[route.onRequest ?? []].flat()]
+    if (route.schema?.body !== undefined) route.preHandler = [checkBody, ...[route.preHandler ?? []].flat()]
   })
 }
 
@@ -64,15 +73,13 @@ function isForeign({ origin, host, 'sec-fetch-site': site }: IncomingHttpHeaders
   return origin !== undefined && !isOwn(origin, host)
 }
 
-const localHost = /^(?:localhost|127\.0\.0\.1|\[::1\])(?::\d+)?$/
-
 /**
  * Whether an origin is the gateway's own, for browsers without `Sec-Fetch-Site`. The gateway does not see the scheme behind
  * a proxy that terminates TLS. It is `https`, because browsers send the cookie to secure origins only, or `http` of the
  * same machine.
  */
 function isOwn(origin: string, host = ''): boolean {
-  return origin === `https://${host}` || (origin === `http://${host}` && localHost.test(host))
+  return origin === `https://${host}` || (origin === `http://${host}` && isLoopbackHost(host.replace(/:\d+$/, '')))
 }
 
 /** Whether a text is an origin as browsers send it: scheme, host and a port other than the default. */

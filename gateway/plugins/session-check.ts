@@ -30,8 +30,11 @@ export function isByCookie(request: Pick<FastifyRequest, 'headers'>): boolean {
 
 /** The session token of a request, if it is well-formed: of `Authorization: Bearer`, or else of the cookie. */
 export function credentialOf(request: FastifyRequest): Credential | undefined {
-  const { authorization = '' } = request.headers
-  if (bearer.test(authorization)) return credential(/^Bearer +(\S+) *$/i.exec(authorization)?.[1])
+  const { authorization } = request.headers
+  if (authorization !== undefined) {
+    const token = /^Bearer +(\S+) *$/i.exec(authorization)?.[1]
+    if (token !== undefined || bearer.test(authorization)) return credential(token)
+  }
   const [value, second] = sessionCookieValues(request)
   return second === undefined ? credential(value) : undefined
 }

@@ -1,15 +1,15 @@
 /** @fastify/cookie: the session cookie of browsers, which carries the token where no script can read it. */
 
-import fastifyCookie from '@fastify/cookie'
+import { fastifyCookie } from '@fastify/cookie'
 import type { FastifyInstance, FastifyReply, FastifyRequest, onSendHookHandler } from 'fastify'
 
 /** Browsers accept a name with this prefix only from a secure origin, for this host alone (RFC 6265bis, 4.1.3.2). */
 export const cookieName = '__Host-session'
 const attributes = { path: '/', secure: true, httpOnly: true, sameSite: 'lax' } as const
 
-/** Without the plugin's hook, which parses every cookie of every request. */
-export async function writeCookies(app: FastifyInstance): Promise<void> {
-  await app.register(fastifyCookie, { hook: false })
+/** Loads the plugin in a context of its own: its hooks would parse and write cookies of every request. */
+export async function loadCookies(app: FastifyInstance): Promise<void> {
+  await app.register(async (scope) => void (await scope.register(fastifyCookie, { hook: false })))
 }
 
 const sessionCookies = new RegExp(`(?:^|;)[ \\t]*${cookieName}=([^;]*)`, 'g')
@@ -20,14 +20,13 @@ export function sessionCookieValues({ headers: { cookie } }: Pick<FastifyRequest
   return [...new Set([...cookie.matchAll(sessionCookies)].map(([, value = '']) => value.trimEnd()))]
 }
 
-/** As a header, because `reply.setCookie` of the plugin has no effect in hooks that run after its own. */
 export function setSessionCookie(reply: FastifyReply, token: string): void {
-  reply.header('set-cookie', reply.server.serializeCookie(cookieName, token, attributes))
+  reply.header('set-cookie', fastifyCookie.serialize(cookieName, token, attributes))
 }
 
 export function clearSessionCookie(reply: FastifyReply): void {
   const expired = { ...attributes, maxAge: 0, expires: new Date(0) }
-  reply.header('set-cookie', reply.server.serializeCookie(cookieName, '', expired))
+  reply.header('set-cookie', fastifyCookie.serialize(cookieName, '', expired))
 }
 
 /** What a response with a new session needs: the token as a cookie or in the body. */

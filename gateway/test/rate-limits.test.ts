@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { until } from '#common/testing/until.ts'
+import { requestOf, routes } from './all-routes.ts'
 import { buildGateway, credentials, listen, newAddress, newSession, requireForm, workingServices } from './gateway.ts'
 
 const user = newSession()
@@ -160,4 +161,25 @@ t.test('counts no server error for a connection that is reset before its respons
   const metrics = await registry.metrics()
   t.notMatch(metrics, /request_errors_total\{error_class="server",code="\w+"\} [1-9]/)
   t.match(metrics, /request_errors_total\{error_class="client",code="canceled"\} [1-9]/, 'some were in progress')
+})
+
+t.test('the routes that check or set a password or send an email share one limit', async (t) => {
+  const rateLimit = { enabled: true, window: 60_000, max: 1000, credentialsMax: 1000, sessionMax: 1000 }
+  const { app } = await buildGateway(t, { ...services, options: { rateLimit } })
+  const policies = new Map<string, string[]>()
+  for (const route of routes) {
+    const { headers } = await app.inject(requestOf(route, user.headers))
+    const [, policy = 'none'] = /^"(\w+)"/.exec(String(headers['ratelimit-policy'])) ?? []
+    policies.set(policy, [...(policies.get(policy) ?? []), route.name])
+  }
+  t.same(policies.get('session'), ['GET /session'])
+  t.same(policies.get('credentials')?.sort(), [
+    'POST /auth',
+    'POST /email/verification',
+    'POST /password/reset',
+    'POST /reg',
+    'PUT /email',
+    'PUT /password',
+    'PUT /password/reset'
+  ])
 })
