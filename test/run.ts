@@ -6,6 +6,7 @@ import { basename, delimiter, join } from 'node:path'
 import { onStop } from '../stack/stop-signals.ts'
 import { runChecks } from './checks.ts'
 import { installChromium } from './chromium.ts'
+import { installClientGenerators } from './clients/install.ts'
 import { installDocker } from './containers/install.ts'
 import { startTestEngines } from './engines.ts'
 import { comparePage, readAnswers, writePage } from './field-cases-page.ts'
@@ -25,6 +26,7 @@ const files = args.filter((arg) => !arg.startsWith('--'))
 const runs = (...names: string[]) => files.length === 0 || files.some((file) => names.includes(basename(file)))
 const needsDocker = runs('image-run.test.ts')
 const needsChromium = runs('playground.test.ts', 'browsers.test.ts')
+const needsClients = runs('generated-clients.test.ts')
 
 onStop(
   (reason) => {
@@ -71,7 +73,8 @@ async function test(): Promise<Counts> {
       installNginx(print, stopped.signal),
       installPgbouncer(print, stopped.signal),
       needsDocker && installDocker(print, stopped.signal),
-      needsChromium && installChromium(print, stopped.signal)
+      needsChromium && installChromium(print, stopped.signal),
+      needsClients && installClientGenerators(print, stopped.signal)
     ])
   )
   const answersFolder = mkdtempSync(join(tmpdir(), 'field-cases-'))

@@ -5,17 +5,18 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 import { createProduct, longBudgets } from './product.ts'
 
-/** Starts the product. @returns the product and the URL of the page */
+/** Starts the product. @returns the product, the URL of the page, and the directory of the emails */
 export async function startPlayground(t: Pick<Test, 'teardown'>, overrides: Record<string, string> = {}) {
   const product = await createProduct(t, { ...longBudgets, ...overrides })
   const url = `http://localhost:${product.ports.rest}/playground`
+  const mailDirectory = join(product.dataDir, 'mail')
   Object.assign(product.env, {
-    MAIL_URL: `file:${join(product.dataDir, 'mail')}`,
+    MAIL_URL: `file:${mailDirectory}`,
     MAIL_FROM: 'Example <auth@example.org>',
     MAIL_KEYS: `test:${randomBytes(32).toString('base64')}`,
     MAIL_LINKS_VERIFY: `${url}#verify={token}`,
     MAIL_LINKS_RESET: `${url}#reset={token}`
   })
   await product.startAll()
-  return { product, url }
+  return { product, url, mailDirectory }
 }
