@@ -52,8 +52,7 @@ function serviceRows(instance: Instance, config: Config, ports: ReadonlyMap<stri
   const docs: Row[] = [
     [name, `http://${own}/playground`, 'page to try the product'],
     [name, `http://${own}/docs`, 'Swagger UI'],
-    [name, `http://${own}/openapi.json`, 'OpenAPI 3.1'],
-    [name, `http://localhost:${ports.get(portKey(instance, 'port'))}/playground`, 'page to try the product']
+    [name, `http://${own}/openapi.json`, 'OpenAPI 3.1']
   ]
   return [[name, `http://${own}`, 'REST'], ...(config.gateway.docs ? docs : []), opsRow]
 }
