@@ -119,6 +119,8 @@ export async function startUserSvc(t: Pick<Test, 'teardown'>, options: TestOptio
   const url = await createTestDatabase(t)
   await migrateDatabase(url)
   const database = connectDatabase({ url, maxConnections: 5, queryTimeout: 3000 })
+  // As in production, so that concurrent calls run at the same time.
+  await database.warmUp()
   const sessions = sessionsDouble()
   const sql = postgres(url, { max: 1, onnotice: () => {} })
   const registry = new Registry()
@@ -146,16 +148,16 @@ export async function startUserSvc(t: Pick<Test, 'teardown'>, options: TestOptio
     return Number(/_count (\d+)/.exec(text)?.[1] ?? 0)
   }
 
-  const admin = createClient(AdminService, testTransport(port, testRpc.adminToken))
   return {
     client: createClient(UserService, testTransport(port)),
-    admin,
+    admin: createClient(AdminService, testTransport(port, testRpc.adminToken)),
     port,
     url,
     sql,
     sessions,
     hashes,
     registry,
-    mail
+    mail,
+    db: database.db
   }
 }

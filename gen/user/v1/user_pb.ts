@@ -744,7 +744,8 @@ export const UserService: GenService<{
    * read the old password hash outlives this call.
    *
    * `permission_denied` with the reason WRONG_PASSWORD: the current password is wrong, or the
-   * password was changed meanwhile. `not_found` with the reason ACCOUNT_NOT_FOUND.
+   * password was changed meanwhile; with the reason ACCOUNT_DISABLED: only after a correct password. `not_found` with the
+   * reason ACCOUNT_NOT_FOUND.
    *
    * @generated from rpc user.v1.UserService.ChangePassword
    */
@@ -784,8 +785,8 @@ export const UserService: GenService<{
    * Sends an email with a token for VerifyEmail to a new address. The address of the account changes when
    * the token is used. The response does not show whether another account has the new address.
    *
-   * `permission_denied` with the reason WRONG_PASSWORD; `not_found` with the reason
-   * ACCOUNT_NOT_FOUND; `failed_precondition` with the reason MAIL_NOT_CONFIGURED.
+   * `permission_denied` with the reason WRONG_PASSWORD or ACCOUNT_DISABLED, as for ChangePassword; `not_found` with the
+   * reason ACCOUNT_NOT_FOUND; `failed_precondition` with the reason MAIL_NOT_CONFIGURED.
    *
    * @generated from rpc user.v1.UserService.ChangeEmail
    */
@@ -821,7 +822,10 @@ export const UserService: GenService<{
     output: typeof VerifyEmailResponseSchema;
   },
   /**
-   * Ends every session of an account but one. No concurrent login outlives this call.
+   * Ends every session of an account but one. A concurrent login gets a session that ends, or one that is created after this
+   * call. Tokens of emails to the account become invalid.
+   *
+   * `not_found` with the reason ACCOUNT_NOT_FOUND.
    *
    * @generated from rpc user.v1.UserService.EndOtherSessions
    */

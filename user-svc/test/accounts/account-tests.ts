@@ -79,3 +79,15 @@ export async function newestToken(
   if (row === undefined) throw new Error(`the account has no email of the purpose ${purpose}`)
   return emailToken(row, mail?.keys ?? [])
 }
+
+/** Makes PostgreSQL reject each statement that writes to the outbox, as with a full disk. @returns a function that ends this */
+export async function rejectEvents(sql: Sql): Promise<() => Promise<void>> {
+  await sql`
+    create function reject_event() returns trigger language plpgsql as
+    $$ begin raise exception 'disk full' using errcode = '53100'; end $$`
+  await sql`create trigger reject_event before insert on outbox for each row execute function reject_event()`
+  return async () => {
+    await sql`drop trigger reject_event on outbox`
+    await sql`drop function reject_event`
+  }
+}

@@ -11,6 +11,7 @@ import {
   newestToken,
   password,
   reasonOf,
+  rejectEvents,
   rejection,
   startAccountTests
 } from './account-tests.ts'
@@ -89,25 +90,32 @@ t.test('a reset of an unverified address drops the pending changes of its regist
   t.equal(reasonOf(await rejection(client.verifyEmail({ token: planted }))), 'TOKEN_REJECTED')
 })
 
-t.test('the token is rejected after a use, a change of password, of address, a disabling and a deletion', async (t) => {
-  const invalidations: ((account: Awaited<ReturnType<typeof newReset>>) => Promise<unknown>)[] = [
-    ({ token }) => reset(token, 'yet another battery staple'),
-    ({ userId }) => client.changePassword({ userId, currentPassword: password, newPassword }),
-    async ({ userId }) => {
-      await client.changeEmail({ userId, email: newAddress(), password })
-      await client.verifyEmail({ token: await newestToken(service, userId, 'change') })
-    },
-    ({ userId }) => sql`update users set disabled_at = now() where id = ${userId}`,
-    ({ userId }) => client.deleteAccount({ userId })
-  ]
-  for (const invalidate of invalidations) {
-    const account = await newReset()
-    await invalidate(account)
-    const before = await hashes()
-    t.equal(reasonOf(await rejection(reset(account.token))), 'TOKEN_REJECTED')
-    t.equal(await hashes(), before, 'a rejected token costs no hash')
+t.test(
+  'the token is rejected after a use, its expiry, a change of password, of address, a disabling and a deletion',
+  async (t) => {
+    const invalidations: ((account: Awaited<ReturnType<typeof newReset>>) => Promise<unknown>)[] = [
+      ({ token }) => reset(token, 'yet another battery staple'),
+      ({ userId }) => client.changePassword({ userId, currentPassword: password, newPassword }),
+      async ({ userId }) => {
+        await client.changeEmail({ userId, email: newAddress(), password })
+        await client.verifyEmail({ token: await newestToken(service, userId, 'change') })
+      },
+      ({ userId }) => sql`update users set disabled_at = now() where id = ${userId}`,
+      async (account) => {
+        await sql`update emails set expires_at = now() where user_id = ${account.userId}`
+        account.token = await newestToken(service, account.userId, 'reset')
+      },
+      ({ userId }) => client.deleteAccount({ userId })
+    ]
+    for (const invalidate of invalidations) {
+      const account = await newReset()
+      await invalidate(account)
+      const before = await hashes()
+      t.equal(reasonOf(await rejection(reset(account.token))), 'TOKEN_REJECTED')
+      t.equal(await hashes(), before, 'a rejected token costs no hash')
+    }
   }
-})
+)
 
 t.test('a deletion while a reset is pending leaves no row', async (t) => {
   const { userId, token } = await newReset()
@@ -148,6 +156,22 @@ t.test('a reset whose sessions cannot be ended is applied, and the relay ends th
     { revoked_at: null }
   ])
   t.ok((await client.authenticateAndLogin({ email, password: newPassword })).token)
+})
+
+t.test('a statement that PostgreSQL rejects changes nothing, and the token is valid afterwards', async (t) => {
+  const { email, userId, token } = await newReset()
+  const before = await rowOf(userId)
+  const accept = await rejectEvents(sql)
+  t.equal((await rejection(reset(token))).code, Code.Unavailable)
+  const change = client.changePassword({ userId, currentPassword: password, newPassword })
+  t.equal((await rejection(change)).code, Code.Unavailable)
+  const verify = client.verifyEmail({ token: await newestToken(service, userId, 'verify') })
+  t.equal((await rejection(verify)).code, Code.Unavailable)
+  await accept()
+  t.same(await rowOf(userId), before)
+  t.equal(sessions.live.size, 1)
+  t.ok((await client.authenticateAndLogin({ email, password })).token)
+  t.ok((await reset(token)).userId)
 })
 
 t.test('an account whose row has the highest epoch', async (t) => {
