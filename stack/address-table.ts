@@ -6,6 +6,7 @@ import type { Config } from './config.ts'
 import type { Engines } from './engines.ts'
 import { type Instance, portKey } from './instances.ts'
 import { mailUrl } from './mail-settings.ts'
+import { playgroundUrl } from './playground-url.ts'
 import { authority } from './services.ts'
 
 type Row = [name: string, address: string, description: string]
@@ -50,7 +51,7 @@ function serviceRows(instance: Instance, config: Config, ports: ReadonlyMap<stri
   const own = authority(config[section].host, ports.get(portKey(instance, 'port')))
   if (section !== 'gateway') return [[name, own, 'gRPC, gRPC-Web and Connect (HTTP/2 cleartext)'], opsRow]
   const docs: Row[] = [
-    [name, `http://${own}/playground`, 'page to try the product'],
+    [name, playgroundUrl(config, ports.get(portKey(instance, 'port'))), 'page to try the product'],
     [name, `http://${own}/docs`, 'Swagger UI'],
     [name, `http://${own}/openapi.json`, 'OpenAPI 3.1']
   ]

@@ -16,17 +16,17 @@ export function mailUrl({ mail, stack }: Pick<Config, 'mail' | 'stack'>, environ
  * The variables that complete the configured settings.
  *
  * @param keyFile the file of the generated key
- * @param gateway the origin of the gateway, whose playground the links open
+ * @param playground the page that the links open
  */
-export function mailVariables(config: Config, keyFile: string, gateway: string): NodeJS.ProcessEnv {
+export function mailVariables(config: Config, keyFile: string, playground: string): NodeJS.ProcessEnv {
   const url = mailUrl(config)
   if (url === '') return {}
   const { from, links, keys } = config.mail
   return {
     MAIL_URL: url,
     MAIL_FROM: from || 'Development <auth@example.org>',
-    MAIL_LINKS_VERIFY: links.verify || `${gateway}/playground#verify={token}`,
-    MAIL_LINKS_RESET: links.reset || `${gateway}/playground#reset={token}`,
+    MAIL_LINKS_VERIFY: links.verify || `${playground}#verify={token}`,
+    MAIL_LINKS_RESET: links.reset || `${playground}#reset={token}`,
     MAIL_KEYS: keys.length > 0 ? keys.join(',') : generatedKey(keyFile)
   }
 }
@@ -40,7 +40,8 @@ export function requireMail({ mail }: Pick<Config, 'mail'>, environment = proces
   if (mail.url === '' || mail.url.startsWith('file:')) return
   if (mail.from === '')
     throw new ConfigError('mail.from: is missing beside mail.url; takes the address of the sender (MAIL_FROM)')
-  const page = 'http://127.0.0.1/#{token}'
+  // Production has no playground.
+  const page = environment.NODE_ENV === 'production' ? '' : 'http://localhost/playground#{token}'
   const links = { verify: mail.links.verify || page, reset: mail.links.reset || page }
   mailOptions({ ...mail, links, keys: ['generated'] }, environment)
 }

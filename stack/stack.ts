@@ -9,6 +9,7 @@ import type { Config } from './config.ts'
 import { type Engines, isOwnRedis, StartError, startEngines } from './engines.ts'
 import { type Instance, instanceEnvironment, instancePorts, portKey } from './instances.ts'
 import { mailVariables } from './mail-settings.ts'
+import { playgroundUrl } from './playground-url.ts'
 import { findPorts, PortError, type WantedPort } from './port-check.ts'
 import { type RunLock, takeRunLock } from './run-lock.ts'
 import { keepSecret, keptSecret } from './secret-file.ts'
@@ -149,10 +150,9 @@ function startServices(
     rpcToken: credential(config.rpc.token, join(dataDir, 'rpc-token')),
     adminToken: credential(config.rpc.adminToken, join(dataDir, 'admin-token'))
   }
-  const gateway = `http://${authority(config.gateway.host, portsOf('gateway')[0])}`
   const env = {
     ...serviceEnvironment(config, urls, engines, credentials),
-    ...mailVariables(config, join(dataDir, 'mail-key'), gateway)
+    ...mailVariables(config, join(dataDir, 'mail-key'), playgroundUrl(config, portsOf('gateway')[0]))
   }
   for (const instance of instances) {
     const own = { ...env, ...instanceEnvironment(instance, config, ports) }

@@ -11,7 +11,7 @@ import { schema } from '../config.ts'
 import { mailUrl, mailVariables, requireMail } from '../mail-settings.ts'
 
 const root = join(import.meta.dirname, '../..')
-const gateway = 'http://127.0.0.1:8080'
+const playground = 'http://localhost:8080/playground'
 const load = (variables: NodeJS.ProcessEnv) => loadConfig(schema, { CONFIG_FILE: '/dev/null', ...variables })
 const newDataDir = () => mkdtempSync(join(tmpdir(), 'mail data #%-'))
 
@@ -20,12 +20,12 @@ t.test('writes files into the data directory, with a generated key and links to 
   const keyFile = join(dataDir, 'mail-key')
   const config = load({ STACK_DATA_DIR: dataDir })
   requireMail(config)
-  const variables = mailVariables(config, keyFile, gateway)
-  t.same(mailVariables(config, keyFile, gateway), variables, 'the key is kept')
+  const variables = mailVariables(config, keyFile, playground)
+  t.same(mailVariables(config, keyFile, playground), variables, 'the key is kept')
   t.equal(statSync(keyFile).mode & 0o777, 0o600)
   t.match(mailOptions(load(variables).mail), {
     target: { directory: join(dataDir, 'mail') },
-    links: { verify: `${gateway}/playground#verify={token}`, reset: `${gateway}/playground#reset={token}` }
+    links: { verify: `${playground}#verify={token}`, reset: `${playground}#reset={token}` }
   })
   t.notMatch(variables.MAIL_KEYS, readFileSync(keyFile, 'utf8').trim(), 'base64, not base64url')
 })
@@ -40,7 +40,7 @@ t.test('keeps what is configured', async (t) => {
   }
   const config = load(configured)
   requireMail(config)
-  t.same(mailVariables(config, '/nowhere', gateway), configured)
+  t.same(mailVariables(config, '/nowhere', playground), configured)
 })
 
 t.test('requires the sender of a configured server, before anything starts', async (t) => {
@@ -50,7 +50,10 @@ t.test('requires the sender of a configured server, before anything starts', asy
   t.throws(() => requireMail(load(weak)), { name: 'ConfigError', message: /^mail\.requireTls/ })
 })
 
-t.test('production sends no email unless configured', async (t) => {
+t.test('production sends no email unless configured, and has no links to the playground', async (t) => {
+  const production = { NODE_ENV: 'production' }
+  const server = { MAIL_URL: 'smtps://u:p@mail.example.org', MAIL_FROM: 'a@b.org' }
+  t.throws(() => requireMail(load(server), production), { name: 'ConfigError', message: /^mail\.links\.verify/ })
   t.equal(mailUrl(load({}), { NODE_ENV: 'production' }), '')
 })
 
