@@ -5,7 +5,7 @@ import { authority } from './services.ts'
 
 const loopback = new Set(['127.0.0.1', '::1', '0.0.0.0', '::', 'localhost'])
 
-/** Over http, browsers take the session cookie, which is `Secure`, from `localhost` only, not from `127.0.0.1`. */
+/** `localhost`: browsers differ in the other http addresses from which they take the session cookie, which is `Secure`. */
 export function playgroundUrl({ gateway: { host } }: Pick<Config, 'gateway'>, port: number | undefined): string {
   return `http://${authority(loopback.has(host) ? 'localhost' : host, port)}/playground`
 }
