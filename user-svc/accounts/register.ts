@@ -10,7 +10,7 @@ import { eq, sql } from '../drizzle.ts'
 import { emailRule, normalizeEmail } from '../email.ts'
 import { countEmail, insertEmail } from '../mail/email-requests.ts'
 import { newPasswordRule } from '../passwords/password-rules.ts'
-import { users } from '../schema.ts'
+import { outbox, users } from '../schema.ts'
 import type { SessionClient } from '../session-client.ts'
 import { addressTaken } from './account-errors.ts'
 import type { AccountParts, LoggedIn, MailParts, ShownUser, User } from './account-parts.ts'
@@ -44,7 +44,7 @@ export async function register(parts: AccountParts, request: Registration, call:
   }
 }
 
-/** Inserts the account and the email that verifies its address unless the limits of the address forbid it. */
+/** Inserts the account, its event, and the email that verifies its address unless the limits of the address forbid it. */
 async function insertAccount(
   { db, mail }: Pick<AccountParts, 'db' | 'mail'>,
   { id, email, passwordHash }: Pick<User, 'id' | 'email' | 'passwordHash'>,
@@ -54,7 +54,8 @@ async function insertAccount(
   const statement = db.execute<{ created_at: string }>(sql`
     with created as (
       insert into ${users} (id, email, password_hash, session_epoch) values (${id}, ${email}, ${passwordHash}, 0)
-      returning id, email, created_at)${emailed}
+      returning id, email, created_at),
+    event as (insert into ${outbox} (type, user_id) select 'user.created', id from created)${emailed}
     select created_at from created`)
   const [row] = (await callEngine(call.signal, statement, true)).rows
   if (row === undefined) throw new TypeError('the insert returned no row')

@@ -41,7 +41,10 @@ t.test('the new address confirms the change, the old one gets a notice, and the 
   t.same([...sessions.live.keys()], before)
   t.ok((await client.authenticateAndLogin({ email: address, password })).token)
   t.ok(hasRejectedCredentials(await rejection(client.authenticateAndLogin({ email, password }))))
-  t.match(await sql`select type from outbox where user_id = ${userId} order by id`, [{ type: 'user.email_changed' }])
+  t.match(await sql`select type from outbox where user_id = ${userId} order by id`, [
+    { type: 'user.created' },
+    { type: 'user.email_changed' }
+  ])
   t.equal(reasonOf(await rejection(client.verifyEmail({ token }))), 'TOKEN_REJECTED')
 })
 

@@ -20,6 +20,7 @@ t.test('deletes the row, ends the sessions, writes an event, and frees the addre
   t.equal((await sql`select from users where id = ${userId}`).length, 0)
   t.equal(sessions.live.size, 0)
   t.match(await sql`select type, session_epoch from outbox where user_id = ${userId} order by id`, [
+    { type: 'user.created', session_epoch: null },
     { type: 'user.deleted', session_epoch: '1' }
   ])
   t.ok(hasRejectedCredentials(await rejection(client.authenticateAndLogin({ email, password }))))

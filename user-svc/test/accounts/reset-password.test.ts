@@ -1,8 +1,15 @@
 /** Reset of a password over gRPC on the real PostgreSQL. */
 
-import { Code } from '@connectrpc/connect'
+import { Code, createClient } from '@connectrpc/connect'
+import { Gauge, Registry } from '@prometheus-io/client'
 import t from 'tap'
 import { unavailable } from '#common/errors/connect-errors.ts'
+import { silentLog } from '#common/testing/service.ts'
+import { SessionService } from '#gen/session/v1/session_pb.ts'
+import { accountRelay } from '../../outbox/account-relay.ts'
+import { createOutboxRows } from '../../outbox/outbox-rows.ts'
+import { createRelay } from '../../outbox/relay.ts'
+import { sessionTransport } from '../service.ts'
 import {
   emailsOf,
   fieldsOf,
@@ -19,6 +26,14 @@ import {
 const service = await startAccountTests(t)
 const { client, sql, sessions, hashes } = service
 const newPassword = 'another battery staple'
+
+const { relayOnce } = createRelay({
+  rows: createOutboxRows(service.db),
+  ...accountRelay(createClient(SessionService, sessionTransport(sessions)), undefined),
+  pending: new Gauge({ name: 'pending', help: 'x', registers: [new Registry()] }),
+  failing: new Gauge({ name: 'failing', help: 'x', registers: [new Registry()] }),
+  log: silentLog
+})
 
 /** An account with a pending reset. */
 async function newReset() {
@@ -156,6 +171,11 @@ t.test('a reset whose sessions cannot be ended is applied, and the relay ends th
     { revoked_at: null }
   ])
   t.ok((await client.authenticateAndLogin({ email, password: newPassword })).token)
+  sessions.failureOf = () => undefined
+  const owned = () => [...sessions.live.values()].filter((owner) => owner === userId).length
+  t.equal(owned(), 2, 'the session of the old password and that of the new one')
+  await relayOnce()
+  t.equal(owned(), 1)
 })
 
 t.test('a statement that PostgreSQL rejects changes nothing, and the token is valid afterwards', async (t) => {

@@ -18,14 +18,14 @@ const isVerified = async (userId: string) => (await client.getAccount({ userId }
 const eventsOf = async (userId: string) =>
   (await sql`select type from outbox where user_id = ${userId} order by id`).map(({ type }) => type)
 
-t.test('a registration writes one email to its address, valid for a day', async (t) => {
+t.test('a registration writes one email to its address, valid for a day, and one event', async (t) => {
   const { email, userId } = await newAccount()
   const [row, ...others] = await emailsOf(sql, userId, 'verify')
   t.match(row, { recipient: email, sessionEpoch: 0n })
   t.equal(others.length, 0)
   const validHours = ((row?.expiresAt.getTime() ?? 0) - Date.now()) / 3_600_000
   t.ok(validHours > 23.9 && validHours < 24.1)
-  t.same(await eventsOf(userId), [])
+  t.same(await eventsOf(userId), ['user.created'])
 })
 
 t.test('a registration whose address is over its limit succeeds without an email', async (t) => {
@@ -42,7 +42,7 @@ t.test('verifies once, and ends and creates no session', async (t) => {
   t.equal(await isVerified(userId), true)
   t.same([...sessions.live.keys()], before)
   t.equal(reasonOf(await rejection(client.verifyEmail({ token }))), 'TOKEN_REJECTED')
-  t.same(await eventsOf(userId), ['user.email_verified'])
+  t.same(await eventsOf(userId), ['user.created', 'user.email_verified'])
 })
 
 t.test('of clients that use one token at once, one succeeds', async (t) => {
@@ -50,7 +50,7 @@ t.test('of clients that use one token at once, one succeeds', async (t) => {
   const results = await Promise.allSettled([1, 2, 3, 4].map(() => client.verifyEmail({ token })))
   t.equal(results.filter(({ status }) => status === 'fulfilled').length, 1)
   for (const each of results) if (each.status === 'rejected') t.equal(reasonOf(each.reason), 'TOKEN_REJECTED')
-  t.same(await eventsOf(userId), ['user.email_verified'])
+  t.same(await eventsOf(userId), ['user.created', 'user.email_verified'])
 })
 
 t.test('a second token verifies a verified address without an event', async (t) => {
@@ -61,7 +61,7 @@ t.test('a second token verifies a verified address without an event', async (t) 
   t.not(second, token)
   await client.verifyEmail({ token })
   await client.verifyEmail({ token: second })
-  t.same(await eventsOf(userId), ['user.email_verified'])
+  t.same(await eventsOf(userId), ['user.created', 'user.email_verified'])
 })
 
 t.test('the email is sent again within its limit, until the address is verified', async (t) => {
