@@ -175,7 +175,7 @@ if (!hasChromium) {
 
     await page.goto(listed)
     await leaveAndReturn(page, `${listed}/elsewhere`)
-    t.equal(await page.evaluate('isFromCache'), true, 'the page comes from the back/forward cache')
+    t.ok(await page.waitForFunction('isFromCache'), 'the page comes from the back/forward cache')
     t.match(await send(page, gateway, { method: 'GET', path: '/session' }), { status: 200 })
     t.match(await send(page, gateway, { method: 'DELETE', path: '/logout' }), { status: 204 })
 
