@@ -1,6 +1,7 @@
 /** The documents are true: commands run, links resolve, files that they name exist, generated pages are complete. */
 
 import { spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
@@ -38,8 +39,16 @@ t.test('a block that is not run states the reason in the line before it', async 
 })
 
 const product = await createProduct(t, longBudgets)
+Object.assign(product.env, {
+  MAIL_URL: `file:${join(product.dataDir, 'mail')}`,
+  MAIL_FROM: 'auth@example.org',
+  MAIL_LINKS_VERIFY: 'https://app.example.org/confirm#token={token}',
+  MAIL_LINKS_RESET: 'https://app.example.org/new-password#token={token}',
+  MAIL_KEYS: `a:${randomBytes(32).toString('base64')}`
+})
 const { rest, users, sessions } = product.ports
 writeFileSync(join(product.dataDir, 'rpc-token'), product.rpcToken)
+writeFileSync(join(product.dataDir, 'admin-token'), product.adminToken)
 await product.startAll()
 
 /** The addresses of the documents are the defaults of `make run`; this product has ports of its own. */
@@ -49,6 +58,7 @@ const addresses: [written: string, actual: string][] = [
   ['127.0.0.1:50051', `127.0.0.1:${users}`],
   ['127.0.0.1:50052', `127.0.0.1:${sessions}`],
   ['.data/rpc-token', join(product.dataDir, 'rpc-token')],
+  ['.data/admin-token', join(product.dataDir, 'admin-token')],
   ['auth_b', `auth_${rest}`]
 ]
 

@@ -260,7 +260,7 @@ export const CreateUserResponseSchema: GenMessage<CreateUserResponse> = /*@__PUR
  */
 export type ImportUsersRequest = Message<"admin.v1.ImportUsersRequest"> & {
   /**
-   * The next rows, at most 1,000.
+   * The next rows, at most 1,000. The size of a message is limited by `rpc.maxMessageBytes`: with its default, 200 rows fit.
    *
    * @generated from field: repeated admin.v1.ImportedUser users = 1;
    */
@@ -645,7 +645,8 @@ export const AdminService: GenService<{
   /**
    * Imports accounts with their password hashes. Nothing is hashed: the next login of each account renews a hash that is not
    * current. A row that cannot be imported does not affect the others; the response reports it. Rows that precede an error
-   * of the whole call may have been imported. A repeated import reports them as ADDRESS_TAKEN or ID_TAKEN.
+   * of the whole call may have been imported, and the error names them. A repeated import reports them as ADDRESS_TAKEN or ID_TAKEN.
+   * A call without a deadline has none; it ends with `deadline_exceeded` if no message arrives for `rpc.maxTimeout`.
    *
    * @generated from rpc admin.v1.AdminService.ImportUsers
    */
@@ -699,7 +700,8 @@ export const AdminService: GenService<{
   /**
    * Sends an email with a token that sets a new password, within the limits of the address.
    *
-   * `failed_precondition` with the reason MAIL_NOT_CONFIGURED: the service sends no email.
+   * `failed_precondition` with the reason MAIL_NOT_CONFIGURED: the service sends no email. `permission_denied` with the reason
+   * ACCOUNT_DISABLED: the account is disabled.
    *
    * @generated from rpc admin.v1.AdminService.RequestPasswordReset
    */
