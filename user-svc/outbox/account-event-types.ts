@@ -2,7 +2,7 @@
 
 import { create, type DescMessage, type MessageInitShape } from '@bufbuild/protobuf'
 import { type Timestamp, timestampFromDate } from '@bufbuild/protobuf/wkt'
-import { capRevokedEpoch } from '#common/session/session-epoch.ts'
+import { maxRevokedEpoch } from '#common/session/session-epoch.ts'
 import type { DeleteUserSessionsRequestSchema } from '#gen/session/v1/session_pb.ts'
 import {
   UserCreatedSchema,
@@ -80,8 +80,11 @@ function typeOf({ type }: OutboxRow): AccountEventType {
 
 /** The call of session-svc that ends the sessions of a row. */
 export function revocationOf(row: OutboxRow): Revocation {
-  if (row.sessionEpoch === null) throw new TypeError(`a row of the type ${row.type} has no session epoch`)
-  return { userId: row.userId, epoch: capRevokedEpoch(row.sessionEpoch), ...typeOf(row).manner(row) }
+  const { userId, sessionEpoch } = row
+  if (sessionEpoch === null) throw new TypeError(`a row of the type ${row.type} has no session epoch`)
+  // No counted epoch is higher, so the sessions of an account that has reached it do not differ by their epoch.
+  if (sessionEpoch >= maxRevokedEpoch) return { userId, epoch: maxRevokedEpoch, all: true }
+  return { userId, epoch: sessionEpoch, ...typeOf(row).manner(row) }
 }
 
 /** The event of a row: the same for each delivery. */

@@ -7,6 +7,7 @@ import { sql } from 'drizzle-orm'
 import t from 'tap'
 import { unavailable } from '#common/errors/connect-errors.ts'
 import { createLogger } from '#common/logging/logger.ts'
+import { maxRevokedEpoch } from '#common/session/session-epoch.ts'
 import { fieldCase } from '#common/testing/field-cases.ts'
 import { until } from '#common/testing/until.ts'
 import { revocationOf } from '../../outbox/account-event-types.ts'
@@ -207,6 +208,8 @@ t.test('each type has its event and its revocation', async (t) => {
   t.same(call({ type: 'user.sessions_ended', payload: { keptSessionId } }), { userId, epoch: 2n, keptSessionId })
   t.same(call({ type: 'user.deleted' }), { userId, epoch: 2n, all: true })
   t.same(call({ type: 'user.disabled' }), { userId, epoch: 2n })
+  const highest = call({ type: 'user.sessions_ended', payload: { keptSessionId }, sessionEpoch: 2n ** 53n })
+  t.same(highest, { userId, epoch: maxRevokedEpoch, all: true }, 'no session has a higher epoch')
 })
 
 t.test('the loop continues after an error of a handler and of the database', async (t) => {
