@@ -19,7 +19,7 @@ import { requestEmailVerification } from './accounts/request-email-verification.
 import { requestPasswordReset } from './accounts/request-password-reset.ts'
 import { resetPassword } from './accounts/reset-password.ts'
 import { verifyEmail } from './accounts/verify-email.ts'
-import type { EmailPurpose } from './mail/email-requests.ts'
+import type { EmailPurpose } from './mail/email-purposes.ts'
 import { type AccountMetrics, countResult } from './metrics.ts'
 
 export function userRoutes(router: ConnectRouter, parts: AccountParts, metrics: AccountMetrics, log: Logger): void {

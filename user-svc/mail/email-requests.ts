@@ -6,12 +6,8 @@ import { v7 as uuidv7 } from 'uuid'
 import type { MailOptions } from '#common/config/mail-section.ts'
 import { sql } from '../drizzle.ts'
 import { emailLimits, emails } from '../schema.ts'
+import type { EmailPurpose } from './email-purposes.ts'
 import { keyBytes } from './email-token.ts'
-
-/** Each selects a template; `change-notice` has no token. */
-export const emailPurposes = ['verify', 'change', 'reset', 'change-notice'] as const
-
-export type EmailPurpose = (typeof emailPurposes)[number]
 
 const validHours: Record<EmailPurpose, number> = { verify: 24, change: 24, reset: 1, 'change-notice': 24 }
 const maxPerDay = 5

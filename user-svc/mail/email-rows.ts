@@ -4,7 +4,7 @@ import { callEngine } from '#common/time/engine-call.ts'
 import type { Database } from '../database.ts'
 import { and, eq, sql } from '../drizzle.ts'
 import { emailLimits, emails } from '../schema.ts'
-import { emailPurposes } from './email-requests.ts'
+import { emailPurposes } from './email-purposes.ts'
 
 /** An email that is leased to a sender. */
 export type DueEmail = Awaited<ReturnType<ReturnType<typeof createEmailRows>['claim']>>[number]

@@ -3,7 +3,7 @@
 import MailComposer from 'nodemailer/lib/mail-composer'
 import type { MailOptions } from '#common/config/mail-section.ts'
 import { normalizeEmail } from '../email.ts'
-import type { EmailPurpose } from './email-requests.ts'
+import type { EmailPurpose } from './email-purposes.ts'
 import type { DueEmail } from './email-rows.ts'
 import { emailToken } from './email-token.ts'
 import { MailError } from './mail-error.ts'

@@ -3,7 +3,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { ConfigError } from '#common/config/load.ts'
-import { type EmailPurpose, emailPurposes } from './email-requests.ts'
+import { type EmailPurpose, emailPurposes } from './email-purposes.ts'
 
 /** The content of an email. */
 export interface EmailContent {

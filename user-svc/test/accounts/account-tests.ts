@@ -6,7 +6,7 @@ import { codeName } from '#common/errors/codes.ts'
 import { fieldViolations, reasonMetadata } from '#common/errors/connect-errors.ts'
 import { ErrorInfoSchema } from '#gen/google/rpc/error_details_pb.ts'
 import type { MailParts } from '../../accounts/account-parts.ts'
-import type { EmailPurpose } from '../../mail/email-requests.ts'
+import type { EmailPurpose } from '../../mail/email-purposes.ts'
 import { emailToken } from '../../mail/email-token.ts'
 import { startUserSvc } from '../service.ts'
 

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { sql } from 'drizzle-orm'
 import t from 'tap'
-import type { EmailPurpose } from '../../mail/email-requests.ts'
+import type { EmailPurpose } from '../../mail/email-purposes.ts'
 import { emailLimits } from '../../schema.ts'
 import { createEmails } from './emails.ts'
 

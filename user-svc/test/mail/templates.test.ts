@@ -4,7 +4,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { emailPurposes } from '../../mail/email-requests.ts'
+import { emailPurposes } from '../../mail/email-purposes.ts'
 import { loadTemplates } from '../../mail/templates.ts'
 
 const values = { link: 'https://a.org/?a=1&b="<\'>#token', validFor: '1 hour' }
