@@ -35,7 +35,7 @@ export const outbox = pgTable(
   'outbox',
   {
     id: bigint({ mode: 'bigint' }).primaryKey().generatedAlwaysAsIdentity(),
-    /** Selects the handler, such as `user.deleted`; see server.ts. */
+    /** Selects the handler, such as `user.deleted`; see outbox/account-event-types.ts. */
     type: text().notNull(),
     userId: uuid('user_id').notNull(),
     /** The raised session epoch, for types that end sessions. */
@@ -55,6 +55,8 @@ export const outbox = pgTable(
   (table) => [
     index('outbox_user_id_idx').on(table.userId),
     index('outbox_pending_idx').on(table.claimedUntil.asc().nullsFirst(), table.id).where(sql`done_at is null`),
+    // Finds the earlier rows of a user, also while the table has no statistics.
+    index('outbox_pending_user_idx').on(table.userId, table.id).where(sql`done_at is null`),
     // Revocations do not wait behind events that cannot be published.
     index('outbox_revocations_idx')
       .on(table.claimedUntil.asc().nullsFirst(), table.id)

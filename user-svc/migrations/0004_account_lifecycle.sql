@@ -26,6 +26,7 @@ CREATE INDEX "email_limits_newest_idx" ON "email_limits" USING btree ((sent_at[1
 CREATE INDEX "emails_user_id_idx" ON "emails" USING btree ("user_id");--> statement-breakpoint
 CREATE INDEX "emails_pending_idx" ON "emails" USING btree ("claimed_until" NULLS FIRST,"id") WHERE sent_at is null and dead_at is null;--> statement-breakpoint
 CREATE INDEX "emails_expires_at_idx" ON "emails" USING btree ("expires_at");--> statement-breakpoint
+CREATE INDEX "outbox_pending_user_idx" ON "outbox" USING btree ("user_id","id") WHERE done_at is null;--> statement-breakpoint
 CREATE INDEX "outbox_revocations_idx" ON "outbox" USING btree ("claimed_until" NULLS FIRST,"id") WHERE done_at is null and session_epoch is not null and revoked_at is null;--> statement-breakpoint
 CREATE INDEX "outbox_done_at_idx" ON "outbox" USING btree ("done_at") WHERE done_at is not null;--> statement-breakpoint
 CREATE INDEX "users_email_prefix_idx" ON "users" USING btree ("email" text_pattern_ops);
