@@ -87,9 +87,17 @@ export function createLineSender(options: KafkaOptions, clientId: string): LineS
   }
 }
 
+const sizeRejections = ['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE']
+const rejections = [...sizeRejections, 'INVALID_RECORD', 'INVALID_TIMESTAMP']
+
 /** Whether the brokers have rejected a record for its size: `max.message.bytes` of its topic, or `message.max.bytes`. */
 function isTooLarge(error: unknown): boolean {
-  return ['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE'].includes((error as KafkaFailure).type ?? '')
+  return sizeRejections.includes((error as KafkaFailure).type ?? '')
+}
+
+/** Whether the brokers have rejected a record, or the size of a batch: they will also reject it the next time. */
+export function isRejectedRecord(error: unknown): boolean {
+  return rejections.includes((error as KafkaFailure).type ?? '')
 }
 
 function hasCause(error: unknown, name: string): boolean {

@@ -19,8 +19,17 @@ export interface AccountEvent {
   message: Message
 }
 
+/** The brokers rejected an event of the batch, or its size; they will also reject it the next time. */
+export class RejectedEventError extends Error {
+  override name = 'RejectedEventError'
+}
+
 export interface AccountEvents {
-  /** Resolves when the brokers have stored all events, in their order for each user; rejects if that is not known. */
+  /**
+   * Resolves when the brokers have stored all events, in their order for each user; rejects if that is not known.
+   *
+   * @throws {RejectedEventError}
+   */
   publish(events: AccountEvent[]): Promise<void>
   close(): Promise<void>
 }
@@ -54,7 +63,9 @@ export function createAccountEvents(db: Database, options: AccountEventsOptions,
     async publish(accountEvents) {
       if (!topicExists) await withinMs(topicTimeoutMs, requireTopic())
       const records = accountEvents.map((event) => ({ key: event.userId, ...cloudEvent(event) }))
-      await sender?.sendAll(topic, records).catch((error) => {
+      await sender?.sendAll(topic, records).catch(async (error) => {
+        const { isRejectedRecord } = await import('#common/kafka/client.ts')
+        if (isRejectedRecord(error)) throw new RejectedEventError('the brokers rejected an event', { cause: error })
         topicExists = false
         throw error
       })

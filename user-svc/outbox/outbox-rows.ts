@@ -21,6 +21,7 @@ const queryTimeoutMs = 3000
 const leaseSeconds = 30
 /** The maximum number of rows that a relay leases at a time. An import writes 10,000 rows a second. */
 export const batchRows = 500
+const expiredRows = 10_000
 const retrySeconds = 1
 const maxBackoffSeconds = 60
 const failingAfterAttempts = 3
@@ -62,21 +63,20 @@ export function createOutboxRows(db: Database) {
     },
 
     /**
-     * Leases rows of these types whose sessions have ended, to deliver their events. A row waits for the earlier rows of
-     * its user, whatever their type, unless it is leased together with them; a row that failed lets the rows of other
-     * users pass.
+     * Leases rows of these types whose sessions have ended, to deliver their events: at most one of each user. A row waits
+     * for the earlier rows of its user, whatever their type; a row that failed lets the rows of other users pass.
+     * `offset 0` keeps the planner from a join of all pending rows, which takes minutes while the table has no statistics,
+     * such as after a first import.
      */
     claimDeliveries(types: string[]): Promise<OutboxRow[]> {
       return lease(sql`
-        with free as (
-          select id, user_id from outbox where ${isFree} and not (${endsSessions}) and type in ${types}
-          order by claimed_until nulls first, id limit ${batchRows} for update skip locked
-        )
-        select id from free where not exists (
-          select from outbox earlier
-          where earlier.user_id = free.user_id and earlier.id < free.id and earlier.done_at is null
-            and earlier.id not in (select id from free)
-        )`)
+        select id from outbox candidate where ${isFree} and not (${endsSessions}) and type in ${types}
+          and not exists (
+            select from outbox earlier
+            where earlier.user_id = candidate.user_id and earlier.id < candidate.id and earlier.done_at is null
+            offset 0
+          )
+        order by claimed_until nulls first, id limit ${batchRows} for update skip locked`)
     },
 
     /** Ends the lease too: the event of the row can be delivered. */
@@ -103,8 +103,12 @@ export function createOutboxRows(db: Database) {
       return rows[0] ?? { pending: 0, failing: 0 }
     },
 
+    /** Deletes the oldest expired rows: as many as the time of a statement suffices for, also after a large import. */
     async deleteExpired(): Promise<void> {
-      await query(db.execute(sql`delete from outbox where done_at < now() - make_interval(days => ${retentionDays})`))
+      const expired = sql`
+        select id from outbox where done_at < now() - make_interval(days => ${retentionDays})
+        order by done_at limit ${expiredRows}`
+      await query(db.execute(sql`delete from outbox where id in (${expired})`))
     }
   }
 }

@@ -9,9 +9,9 @@ import { toConnectError } from '#common/errors/driver-errors.ts'
 import type { Logger } from '#common/logging/logger.ts'
 import { type Clock, systemClock } from '#common/time/clock.ts'
 import { withinMs } from '#common/time/timeout.ts'
-import type { AccountEvent } from './account-events.ts'
+import { type AccountEvent, RejectedEventError } from './account-events.ts'
 import { createFailureLog } from './failure-log.ts'
-import { batchRows, type OutboxRow, type OutboxRows } from './outbox-rows.ts'
+import type { OutboxRow, OutboxRows } from './outbox-rows.ts'
 
 export interface RelayParts {
   rows: OutboxRows
@@ -30,13 +30,24 @@ export interface RelayParts {
 }
 
 const pollMs = 500
-const countIntervalMs = 5000
+const housekeepingMs = 5000
 const closeTimeoutMs = 2000
 // Shorter than the lease, so that the relay still holds the rows when it records the results.
 const endSessionsTimeoutMs = 15_000
 const concurrentRevocations = 8
 
-/** The steps of the relay, without the loop. */
+interface Delivery {
+  row: OutboxRow
+  event: AccountEvent
+}
+
+/** Rows by the result of a step. Failed rows back off; rows in neither list are released at once. */
+interface StepResult {
+  succeeded: OutboxRow[]
+  failed: OutboxRow[]
+}
+
+/** The steps of the relay, without the loops. */
 export function createRelay(parts: RelayParts) {
   const { rows, types, pending, failing, log, clock = systemClock } = parts
   const logFailure = createFailureLog(log, clock)
@@ -77,33 +88,45 @@ export function createRelay(parts: RelayParts) {
   /** Publishes a batch of events. @returns the number of successes */
   async function deliver(): Promise<number> {
     const claimed = await rows.claimDeliveries(types)
-    const encoded: { row: OutboxRow; event: AccountEvent }[] = []
-    const malformed: OutboxRow[] = []
-    const blocked = new Set<string>()
+    const result: StepResult = { succeeded: [], failed: [] }
+    const batch: Delivery[] = []
     for (const row of claimed) {
-      // A malformed row delays the later events of its user only.
-      if (blocked.has(row.userId)) continue
-      const code = await attempt(row, 'outbox', async () => void encoded.push({ row, event: parts.encode(row) }))
-      if (code === undefined) continue
-      malformed.push(row)
-      blocked.add(row.userId)
+      const code = await attempt(row, 'outbox', async () => void batch.push({ row, event: parts.encode(row) }))
+      if (code !== undefined) result.failed.push(row)
     }
-    const [first] = encoded
-    const code = first && (await attempt(first.row, 'kafka', () => parts.publish(encoded.map(({ event }) => event))))
-    const succeeded = code === undefined ? encoded.map(({ row }) => row) : []
-    // The first row shows the outage; the others are tried again after a second.
-    const failed = code === undefined || first === undefined ? malformed : [...malformed, first.row]
-    await settle(claimed, { succeeded, failed }, rows.markDone)
-    for (const { userId } of succeeded.filter(({ type }) => type === 'user.deleted')) {
+    await publish(batch, result)
+    await settle(claimed, result, rows.markDone)
+    for (const { userId } of result.succeeded.filter(({ type }) => type === 'user.deleted')) {
       log.info({ event: 'user_deletion_completed', userId }, 'processed a user deletion')
     }
-    return succeeded.length
+    return result.succeeded.length
+  }
+
+  /** A batch that the brokers reject is halved until only the rejected event fails. @returns whether the brokers work */
+  async function publish(batch: Delivery[], result: StepResult): Promise<boolean> {
+    const [first] = batch
+    if (first === undefined) return true
+    try {
+      await parts.publish(batch.map(({ event }) => event))
+      result.succeeded.push(...batch.map(({ row }) => row))
+      return true
+    } catch (error) {
+      const isRejected = error instanceof RejectedEventError
+      if (isRejected && batch.length > 1) {
+        const half = Math.ceil(batch.length / 2)
+        return (await publish(batch.slice(0, half), result)) && publish(batch.slice(half), result)
+      }
+      // During an outage, the first row shows it; the others are tried again after a second.
+      logFailure({ dependency: 'kafka', code: toConnectError(error).code, row: first.row, error })
+      result.failed.push(first.row)
+      return isRejected
+    }
   }
 
   /** Records the results of a step; rows that neither succeeded nor failed are released. */
   async function settle(
     claimed: OutboxRow[],
-    { succeeded, failed }: { succeeded: OutboxRow[]; failed: OutboxRow[] },
+    { succeeded, failed }: StepResult,
     markSucceeded: (rows: OutboxRow[]) => Promise<void>
   ): Promise<void> {
     await markSucceeded(succeeded)
@@ -113,11 +136,8 @@ export function createRelay(parts: RelayParts) {
   }
 
   return {
-    /** Runs the next steps of the rows. @returns the number of steps that succeeded */
-    async relayOnce(): Promise<number> {
-      const revoked = await revoke()
-      return revoked + (await deliver())
-    },
+    revoke,
+    deliver,
 
     /** Updates the metrics and deletes rows that were done long ago. */
     async housekeep(): Promise<void> {
@@ -129,34 +149,35 @@ export function createRelay(parts: RelayParts) {
   }
 }
 
-/** Runs a relay until it is closed. */
+/** Runs a relay until it is closed. Each step has a loop of its own, so that sessions end while Kafka does not respond. */
 export function startRelay(parts: RelayParts) {
   const { log, clock = systemClock } = parts
-  const relay = createRelay(parts)
+  const { revoke, deliver, housekeep } = createRelay(parts)
   const stopping = new AbortController()
 
-  async function run(): Promise<void> {
-    let countAt = Number.NEGATIVE_INFINITY
+  /** Repeats a step: at once after a success, otherwise after a pause. */
+  async function repeat(pauseMs: number, step: () => Promise<number>): Promise<void> {
     while (!stopping.signal.aborted) {
       try {
-        const succeeded = await relay.relayOnce()
-        const isBusy = succeeded >= batchRows
-        if ((succeeded > 0 && !isBusy) || clock.now() >= countAt) {
-          await relay.housekeep()
-          countAt = clock.now() + countIntervalMs
-        }
-        if (isBusy) continue
+        if ((await step()) > 0) continue
       } catch (error) {
         // The database is down or not migrated yet, which its probe reports.
-        log.debug({ event: 'outbox_failed', err: error }, 'failed to read the outbox')
+        log.debug({ event: 'outbox_failed', err: error }, 'failed to process the outbox')
       }
-      await clock.sleep(pollMs, stopping.signal).catch(() => {})
+      await clock.sleep(pauseMs, stopping.signal).catch(() => {})
     }
   }
 
-  const running = run()
+  const running = Promise.all([
+    repeat(pollMs, revoke),
+    repeat(pollMs, deliver),
+    repeat(housekeepingMs, async () => {
+      await housekeep()
+      return 0
+    })
+  ])
   return {
-    /** Ends after the in-flight step, or after two seconds: another relay then finishes the row when the lease ends. */
+    /** Ends after the in-flight steps, or after two seconds: another relay then finishes the rows when the lease ends. */
     async close(): Promise<void> {
       stopping.abort()
       await withinMs(closeTimeoutMs, running).catch(() => {})

@@ -27,7 +27,7 @@ const service = await startAccountTests(t)
 const { client, sql, sessions, hashes } = service
 const newPassword = 'another battery staple'
 
-const { relayOnce } = createRelay({
+const { revoke } = createRelay({
   rows: createOutboxRows(service.db),
   ...accountRelay(createClient(SessionService, sessionTransport(sessions)), undefined),
   pending: new Gauge({ name: 'pending', help: 'x', registers: [new Registry()] }),
@@ -174,7 +174,7 @@ t.test('a reset whose sessions cannot be ended is applied, and the relay ends th
   sessions.failureOf = () => undefined
   const owned = () => [...sessions.live.values()].filter((owner) => owner === userId).length
   t.equal(owned(), 2, 'the session of the old password and that of the new one')
-  await relayOnce()
+  await revoke()
   t.equal(owned(), 1)
 })
 

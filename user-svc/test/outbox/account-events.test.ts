@@ -18,21 +18,26 @@ function eventOptions(topic: string, addresses = brokers) {
   return { brokers: addresses, compression: 'zstd', accountEvents } as const
 }
 
-/** The first message of a topic. */
-async function firstMessage(topic: string) {
+/** The first messages of a topic, by partition. */
+async function firstMessages(topic: string, count: number) {
   // The first group of a new broker waits for its coordinator, and a kafkajs consumer that met that may wait for ever.
   for (let attempt = 0; ; attempt += 1) {
     const consumer = createKafka(brokers, 'test').consumer({ groupId: randomUUID(), retry: { retries: 5 } })
-    const found: { key: string; value: unknown; type: string }[] = []
+    const found: { partition: number; key: string; value: Record<string, unknown>; type: string }[] = []
     try {
       await consumer.connect()
       await consumer.subscribe({ topics: [topic], fromBeginning: true })
       await consumer.run({
-        eachMessage: async ({ message: { key, value, headers } }) =>
-          void found.push({ key: `${key}`, value: JSON.parse(`${value}`), type: `${headers?.['content-type']}` })
+        eachMessage: async ({ partition, message: { key, value, headers } }) =>
+          void found.push({
+            partition,
+            key: `${key}`,
+            value: JSON.parse(`${value}`),
+            type: `${headers?.['content-type']}`
+          })
       })
-      await until('a message is read', () => found.length > 0, 10_000)
-      return found[0]
+      await until('the messages are read', () => found.length >= count, 10_000)
+      return found
     } catch (error) {
       if (attempt === 3) throw error
     } finally {
@@ -48,7 +53,7 @@ t.test('publishes a CloudEvent with the user id as its key', async (t) => {
   t.teardown(events.close)
   const userId = await insertDeletion()
   await relay(events).relayOnce()
-  t.match(await firstMessage(topic), {
+  t.match((await firstMessages(topic, 1))[0], {
     key: userId,
     type: 'application/cloudevents+json',
     value: {
@@ -62,6 +67,74 @@ t.test('publishes a CloudEvent with the user id as its key', async (t) => {
       data: { userId, deletedAt: /^\d{4}-.*Z$/ }
     }
   })
+})
+
+t.test('publishes the events of each type, those of a user in one partition and in order', async (t) => {
+  const { db, relay, insertRow, insertDeletion } = await createOutbox(t)
+  const topic = newTopic()
+  const events = createAccountEvents(db, eventOptions(topic), silentLog)
+  t.teardown(events.close)
+  const users = [await insertRow('user.created'), await insertRow('user.created')]
+  const payload = { keptSessionId: 'SEEbfY4umiHGeRoPZ3AXzg' }
+  for (const userId of users) {
+    for (const type of ['user.email_verified', 'user.email_changed', 'user.enabled']) await insertRow(type, { userId })
+    await insertRow('user.password_changed', { userId, epoch: 1, payload: { reset: true } })
+    await insertRow('user.sessions_ended', { userId, epoch: 2, payload })
+    await insertRow('user.disabled', { userId, epoch: 3 })
+    await insertDeletion(userId, 4)
+  }
+  const { relayOnce } = relay(events)
+  while ((await relayOnce()) > 0);
+  const messages = await firstMessages(topic, 16)
+  t.equal(messages.length, 16)
+  t.notMatch(JSON.stringify(messages), payload.keptSessionId)
+  for (const userId of users) {
+    const own = messages.filter(({ key }) => key === userId)
+    t.equal(new Set(own.map(({ partition }) => partition)).size, 1)
+    const at = (field: string, more = {}) => ({ userId, [field]: /^\d{4}-.*Z$/, ...more })
+    const wanted: [type: string, id: string, data: object][] = [
+      ['UserCreated', 'created', at('createdAt')],
+      ['UserEmailVerified', 'email_verified/\\d+', at('verifiedAt')],
+      ['UserEmailChanged', 'email_changed/\\d+', at('changedAt')],
+      ['UserEnabled', 'enabled/\\d+', at('enabledAt')],
+      ['UserPasswordChanged', 'password_changed/\\d+', at('changedAt', { reset: true })],
+      ['UserSessionsEnded', 'sessions_ended/\\d+', at('endedAt', { keptOne: true })],
+      ['UserDisabled', 'disabled/\\d+', at('disabledAt')],
+      ['UserDeleted', 'deleted', at('deletedAt')]
+    ]
+    t.match(
+      own.map(({ value }) => value),
+      wanted.map(([type, id, data]) => {
+        const time = Object.values(data)[1]
+        return { type: `user.v1.${type}`, id: new RegExp(`^${userId}/${id}$`), subject: userId, time, data }
+      })
+    )
+  }
+})
+
+t.test('a batch above the size limit of the topic is divided', async (t) => {
+  const { db, relay, insertCreations, count } = await createOutbox(t)
+  const topic = newTopic()
+  const options = { ...eventOptions(topic), compression: 'none' as const }
+  const events = createAccountEvents(db, options, silentLog)
+  t.teardown(events.close)
+  const { relayOnce } = relay(events)
+  await insertCreations(1)
+  await relayOnce()
+  const admin = createKafka(brokers, 'test').admin()
+  await admin.connect()
+  t.teardown(() => admin.disconnect())
+  const configEntries = [{ name: 'max.message.bytes', value: '8000' }]
+  const resources = [{ type: 2, name: topic, configEntries }]
+  await admin.alterConfigs({ validateOnly: false, resources })
+  await until('the brokers apply the limit', async () => {
+    const described = await admin.describeConfigs({ includeSynonyms: false, resources: [{ type: 2, name: topic }] })
+    return JSON.stringify(described).includes('"8000"')
+  })
+  await insertCreations(100)
+  await relayOnce()
+  t.equal(await count('done_at is not null'), 101)
+  t.ok((await firstMessages(topic, 101)).length >= 101)
 })
 
 t.test('a lost topic is not created again until its row is deleted', async (t) => {

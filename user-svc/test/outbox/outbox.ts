@@ -18,14 +18,20 @@ import { sessionsDouble, sessionTransport } from '../service.ts'
 
 /** Events that are published to memory. */
 export function createRecordedEvents() {
-  const published: AccountEvent[] = []
-  /** `calls`: the number of batches. */
-  const recorded = { published, calls: 0, failure: undefined as Error | undefined }
+  const recorded = {
+    published: [] as AccountEvent[],
+    /** The sizes of all batches, also of those that failed. */
+    batches: [] as number[],
+    failure: undefined as Error | undefined,
+    /** Thrown for a batch with an event of the user, if any. */
+    failureOf: (_userId: string): Error | undefined => undefined
+  }
   const events: AccountEvents = {
     async publish(batch) {
-      recorded.calls += 1
-      if (recorded.failure) throw recorded.failure
-      published.push(...batch)
+      recorded.batches.push(batch.length)
+      const failure = recorded.failure ?? batch.map(({ userId }) => recorded.failureOf(userId)).find(Boolean)
+      if (failure) throw failure
+      recorded.published.push(...batch)
     },
     async close() {}
   }
@@ -45,17 +51,23 @@ export async function createOutbox(t: Pick<Test, 'teardown'>, log = silentLog) {
   const failing = new Gauge({ name: 'auth_outbox_failing', help: 'x', registers })
   const gauge = async (which: Gauge) => (await which.get()).values[0]?.value
 
-  function relayParts(events: AccountEvents): RelayParts {
+  function relayParts(events: AccountEvents | undefined): RelayParts {
     return { rows: createOutboxRows(db), ...accountRelay(sessions, events), pending, failing, log, clock }
   }
 
   return {
     db,
+    sessions,
     sessionSvc,
     clock,
     pending: () => gauge(pending),
     failing: () => gauge(failing),
-    relay: (events: AccountEvents) => createRelay(relayParts(events)),
+    relay(events: AccountEvents | undefined) {
+      const relay = createRelay(relayParts(events))
+      /** Runs both steps. @returns the number of successes */
+      const relayOnce = async () => (await relay.revoke()) + (await relay.deliver())
+      return { ...relay, relayOnce }
+    },
 
     runningRelay(events: AccountEvents) {
       const running = startRelay(relayParts(events))
@@ -77,6 +89,11 @@ export async function createOutbox(t: Pick<Test, 'teardown'>, log = silentLog) {
       await db.execute(sql`insert into outbox (type, user_id, session_epoch, payload) values ${values}`)
       return userId
     },
+
+    /** Inserts a row for each of many new accounts, as an import does. */
+    insertCreations: async (count: number) =>
+      void (await db.execute(sql`
+        insert into outbox (type, user_id) select 'user.created', gen_random_uuid() from generate_series(1, ${count})`)),
 
     /** Ends the leases and the waits of all rows. */
     makeDue: async () => void (await db.execute(sql`update outbox set claimed_until = null where done_at is null`)),

@@ -130,14 +130,14 @@ t.test('ends the sessions of later rows while earlier rows of the user cannot be
   t.equal(await count('done_at is not null'), 0)
   recorded.failure = undefined
   await makeDue()
-  await relayOnce()
+  while ((await relayOnce()) > 0);
   t.same(
     recorded.published.map(({ schema }) => schema.name),
     ['UserCreated', 'UserPasswordChanged', 'UserDeleted']
   )
 })
 
-t.test('the rows of a user are published in order in one batch, many rows with few calls', async (t) => {
+t.test('the rows of a user are published in order, many rows with few calls', async (t) => {
   const { db, relay, count } = await createOutbox(t)
   const { recorded, events } = createRecordedEvents()
   const { relayOnce } = relay(events)
@@ -150,7 +150,7 @@ t.test('the rows of a user are published in order in one batch, many rows with f
   while ((await relayOnce()) > 0);
   t.equal(await count('done_at is null'), 0)
   t.equal(recorded.published.length, 2000)
-  t.ok(recorded.calls <= 6, `${recorded.calls} calls`)
+  t.same(recorded.batches, [500, 500, 500, 500])
   for (const events of Map.groupBy(recorded.published, ({ userId }) => userId).values()) {
     t.same(
       events.map(({ schema }) => schema.name),
@@ -176,7 +176,7 @@ t.test('a malformed row backs off and delays the later events of its user only',
   t.equal(await count('attempts = 1 and done_at is null'), 1)
   await db.execute(sql`update outbox set created_at = now()`)
   await makeDue()
-  await relayOnce()
+  while ((await relayOnce()) > 0);
   t.equal(await count('done_at is null'), 0)
 })
 
@@ -190,7 +190,8 @@ t.test('each type has its event and its revocation', async (t) => {
   await insertRow('user.sessions_ended', { userId, epoch: 2, payload: { keptSessionId } })
   await insertRow('user.disabled', { userId, epoch: 3 })
   await insertDeletion(userId, 4)
-  await relay(events).relayOnce()
+  const { relayOnce } = relay(events)
+  while ((await relayOnce()) > 0);
   const at = (field: string, more = {}) => ({ userId, [field]: /^\d{4}-.*Z$/, ...more })
   const wanted: [name: string, data: object][] = [
     ['UserCreated', at('createdAt')],
