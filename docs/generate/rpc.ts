@@ -12,30 +12,40 @@ import {
 } from '@bufbuild/protobuf/wkt'
 
 /** The comments of a file by the path of their declaration, such as `4,0,2,1`: message 0, field 1. */
-type Comments = Map<string, string>
+export type Comments = Map<string, string>
 
 // The field numbers of FileDescriptorProto, DescriptorProto, EnumDescriptorProto and ServiceDescriptorProto.
-const [inFile, inMessage] = [{ package: 2, messages: 4, enums: 5, services: 6, syntax: 12 }, { fields: 2 }]
+export const [inFile, inMessage] = [{ package: 2, messages: 4, enums: 5, services: 6, syntax: 12 }, { fields: 2 }]
 
-/** One section for each package, in the order of their files. */
+/** One section for each file, in their order, except the events. */
 export function rpcSections(): string {
+  return contracts()
+    .filter(({ name }) => name !== 'user/v1/events.proto')
+    .map(fileSection)
+    .join('\n\n')
+}
+
+/** The descriptors of the contracts, sorted by name. */
+export function contracts(): FileDescriptorProto[] {
   const image = execFileSync('buf', ['build', 'proto', '--as-file-descriptor-set', '--output', '-'], {
     maxBuffer: 2 ** 24
   })
   return fromBinary(FileDescriptorSetSchema, image)
     .file.filter(({ name }) => /^(session|user|log)\//.test(name))
     .toSorted((a, b) => (a.name < b.name ? -1 : 1))
-    .map(fileSection)
-    .join('\n\n')
 }
 
-function fileSection(file: FileDescriptorProto): string {
-  const comments: Comments = new Map(
+export function commentsOf(file: FileDescriptorProto): Comments {
+  return new Map(
     (file.sourceCodeInfo?.location ?? []).map(({ path, leadingComments, leadingDetachedComments }) => [
       path.join(),
       [...leadingDetachedComments, leadingComments].map(text).filter(Boolean).join('\n\n')
     ])
   )
+}
+
+function fileSection(file: FileDescriptorProto): string {
+  const comments = commentsOf(file)
   const services = file.service.map((service, index) => {
     const path = `${inFile.services},${index}`
     const methods = service.method.map((method, at) => {
@@ -72,4 +82,4 @@ function messageSection({ name, field }: DescriptorProto, path: string, comments
 
 const short = (type: string) => type.replace(/^\./, '').replace('google.protobuf.', '')
 const text = (comment: string) => comment.replaceAll(/^ /gm, '').trim()
-const cell = (comment = '') => comment.replaceAll('\n', ' ').replaceAll('|', '\\|')
+export const cell = (comment = '') => comment.replaceAll('\n', ' ').replaceAll('|', '\\|')

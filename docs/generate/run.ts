@@ -4,6 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { relative } from 'node:path'
 import { catalogue, configurationTables } from './configuration.ts'
 import { errorTables } from './error-reference.ts'
+import { eventSections } from './events.ts'
 import { describeGateway } from './gateway.ts'
 import { metricTables } from './metrics.ts'
 import { restReference, routeTable } from './rest.ts'
@@ -15,6 +16,7 @@ const [begin, end] = ['<!-- begin: written by make generate -->', '<!-- end: wri
 writeGenerated('common/config/catalogue.ts', catalogue())
 writeBetweenMarks('docs/reference/configuration.md', configurationTables())
 writeBetweenMarks('docs/reference/errors.md', errorTables())
+writeBetweenMarks('docs/reference/events.md', eventSections())
 writeBetweenMarks('docs/reference/metrics.md', metricTables(registry))
 writeBetweenMarks('docs/reference/rest.md', restReference(document))
 writeBetweenMarks('docs/reference/rpc.md', rpcSections())
