@@ -3,11 +3,14 @@
 import { randomBytes } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import postgres from 'postgres'
 import t from 'tap'
 import { createKafka } from '#common/kafka/client.ts'
 import { engineAddress } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
+import { requestOf, routes } from '../gateway/test/all-routes.ts'
 import { collectedLines } from './support/log-stack.ts'
+import { createMailServer, mailSettings } from './support/mail-server.ts'
 import { createProduct, longBudgets, newAddress } from './support/product.ts'
 
 const canary = 'cAnArY-9f8e7d6c5b'
@@ -15,8 +18,14 @@ const pepper = Buffer.from('pepper-cAnArY-1a2b3c4d5e6f7081-and-more').toString('
 const id = randomBytes(4).toString('hex')
 const brokers = engineAddress('TEST_KAFKA_BROKERS')
 const topic = `logs-${id}`
+const mail = await createMailServer(t)
+await mail.start()
+const settings = mailSettings(mail.port)
 const product = await createProduct(t, {
   ...longBudgets,
+  ...settings,
+  GATEWAY_BUDGETS_PASSWORD: '20s',
+  GATEWAY_BUDGETS_ACCOUNT: '20s',
   LOG_STDOUT: 'trace',
   USER_SVC_PASSWORD_PEPPERS: `a:${pepper}`,
   LOG_LEVEL: 'trace',
@@ -48,6 +57,20 @@ function filesBelow(folder: string): string {
     }
   })
   return contents.join('\n')
+}
+
+/** All rows of user-svc. */
+async function databaseContent(): Promise<string> {
+  const sql = postgres(product.env.USER_SVC_POSTGRES_URL as string, { max: 1, onnotice: () => {} })
+  const tables = ['users', 'outbox', 'emails', 'email_limits', 'topics']
+  const rows = await Promise.all(
+    tables.map((name) => sql`select row_to_json(each)::text as row from ${sql(name)} each`)
+  )
+  await sql.end()
+  return rows
+    .flat()
+    .map(({ row }) => row)
+    .join('\n')
 }
 
 /** All that is in the topic, keys and headers included. */
@@ -89,6 +112,7 @@ t.test('canaries in every place of every route', async (t) => {
   const email = newAddress()
   const credentials = JSON.stringify({ email, password: canary })
   const { text } = await send('/reg', { method: 'POST', headers: json, body: credentials })
+  t.match(JSON.parse(text), { session: { token: /^ses_/ } }, 'registered')
   const { token } = JSON.parse(text).session
   t.equal((await send('/auth', { method: 'POST', headers: json, body: credentials })).status, 200)
   for (const path of ['/reg', '/auth']) {
@@ -121,7 +145,24 @@ t.test('canaries in every place of every route', async (t) => {
       })
     }
   }
+  // Every text of a body, the cookie and the user agent.
+  for (const route of routes.filter(({ payload }) => payload !== undefined)) {
+    // With the correct current password, the session would end.
+    for (const field of Object.keys(route.payload ?? {}).filter((name) => name !== 'currentPassword')) {
+      const body = JSON.stringify({ ...route.payload, [field]: canary })
+      const headers = { ...json, cookie: `__Host-session=${canary}`, 'user-agent': canary }
+      await send(requestOf(route).url, { method: route.method, headers, body })
+      if (!route.needsToken) continue
+      const authorization = `Bearer ${token}`
+      await send(requestOf(route).url, { method: route.method, headers: { ...headers, authorization }, body })
+    }
+  }
+  const emailed = await mail.tokenTo(email, 'verify')
+  const use = { method: 'PUT', headers: json, body: JSON.stringify({ token: emailed }) }
+  t.equal((await send('/email/verification', use)).status, 204)
+  t.equal((await send('/email/verification', use)).status, 403)
   t.equal((await send('/session', { headers: { authorization: `Bearer ${token}` } })).status, 200)
+  const database = await databaseContent()
   t.equal((await send('/delete', { method: 'DELETE', headers: { authorization: `Bearer ${token}` } })).status, 204)
   await until('the log of the deletion', () => product.output('gateway').includes('/delete'))
   const logs = join(product.dataDir, 'logs')
@@ -135,6 +176,7 @@ t.test('canaries in every place of every route', async (t) => {
       (await product.ops(name, '/metrics')).text()
     )
   )
+  const [mailKey = ''] = String(settings.MAIL_KEYS).split(':').slice(1)
   const secret = Buffer.from(token.slice(4), 'base64url').subarray(16, 48)
   const places = {
     'standard output': product.output(),
@@ -150,16 +192,28 @@ t.test('canaries in every place of every route', async (t) => {
       token,
       token.slice(4),
       secret.toString('base64url'),
-      secret.toString('hex')
+      secret.toString('hex'),
+      emailed
     ]) {
       t.notOk(content.includes(form), `${place} has no ${form.slice(0, 6)}…`)
     }
-    for (const hidden of [product.rpcToken, pepper, product.env.USER_SVC_POSTGRES_URL as string, email, '127.0.0.1"']) {
+    for (const hidden of [
+      product.rpcToken,
+      pepper,
+      mailKey,
+      product.env.USER_SVC_POSTGRES_URL as string,
+      email,
+      '127.0.0.1"'
+    ]) {
       t.notOk(content.includes(hidden), `${place} has no secret or address`)
     }
   }
+  t.ok(database.includes(email), 'the rows were read')
+  for (const form of [...forms(canary), token, secret.toString('hex'), emailed, mailKey, pepper]) {
+    t.notOk(database.includes(form), `no row has ${form.slice(0, 6)}…`)
+  }
   const own = bodies.join('\n')
-  for (const form of [token, secret.toString('hex'), product.rpcToken, pepper]) t.notOk(own.includes(form))
+  for (const form of [token, secret.toString('hex'), emailed, product.rpcToken, pepper]) t.notOk(own.includes(form))
 })
 
 t.test('nothing in the input makes a second line', async (t) => {

@@ -42,7 +42,9 @@ t.test('it starts, keeps itself running with its data, and leaves nothing behind
   const showMail = () =>
     spawnSync(process.execPath, ['stack/mail.ts'], { env: { ...process.env, STACK_DATA_DIR: dataDir } })
   await until('the email is a file', () => showMail().status === 0)
-  const firstLine = new RegExp(`^${base}/playground#verify=[\\w-]{64}\n\nTo: ${email}\n`)
+  const firstLine = new RegExp(
+    `^${base.replace('127.0.0.1', 'localhost')}/playground#verify=[\\w-]{64}\n\nTo: ${email}\n`
+  )
   t.match(`${showMail().stdout}`, firstLine, 'make mail shows the link first')
   const authorization = `Bearer ${session.token}`
   const validate = () => statusOf(call(base, 'GET', '/session', { headers: { authorization } }))
