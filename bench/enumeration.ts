@@ -35,7 +35,7 @@ interface Pair {
 }
 
 export const measureEnumeration: Part = async ({ product, stores, quick, dataDir }) => {
-  const samples = quick ? 200 : 2000
+  const samples = quick ? 200 : 1000
   // The cheapest hash: it hides the least.
   const cheap = await startBeside(product, join(dataDir, 'cost-4'), { USER_SVC_PASSWORD_COST: '4' })
   const agent = new Agent({ keepAlive: true, maxSockets: 1 })
@@ -46,7 +46,7 @@ export const measureEnumeration: Part = async ({ product, stores, quick, dataDir
       const measure = (count: number) => samplePair(cheap, agent, pair, count, () => ++number)
       await measure(warmUpSamples)
       rows.push(row(`${pair.name}, idle`, await measure(samples)))
-      const load = startLoad(cheap, stores, quick ? 20 : 60)
+      const load = startLoad(cheap, stores, quick ? 10 : 30)
       await (await load).started
       rows.push(row(`${pair.name}, loaded`, await measure(samples)))
       await (await load).ended
