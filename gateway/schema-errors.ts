@@ -18,6 +18,9 @@ export function violationsOf(problems: FastifySchemaValidationError[]): FieldVio
         return { field: inside(params.missingProperty), code: 'required', description: 'is missing' }
       case 'additionalProperties':
         return { field: inside(params.additionalProperty), code: 'unknown_field', description: 'is not a known field' }
+      case 'pattern':
+        // Ajv shows the expression; the path parameter of a session is the only text with one.
+        return { field: path, description: 'must be the id of a session, 22 characters' }
       default:
         return { field: path === '' ? 'body' : path, code: codes[keyword], description: message ?? 'is not acceptable' }
     }

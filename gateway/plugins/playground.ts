@@ -42,9 +42,10 @@ export function servePlayground(app: FastifyInstance, mailDirectory: string | un
  * tokens: no other machine gets them through a proxy, and no other site by a name that resolves to this address.
  */
 function isOwnPage({ headers, host }: FastifyRequest): boolean {
-  const isProxied = ['forwarded', 'via', 'x-forwarded-for', 'x-forwarded-host', 'x-real-ip'].some(
-    (name) => name in headers
-  )
+  const isProxied = Object.keys(headers).some((name) => proxyHeader.test(name))
   const site = headers['sec-fetch-site'] ?? 'none'
-  return !isProxied && isLoopbackHost(host.replace(/:\d+$/, '')) && (site === 'same-origin' || site === 'none')
+  const isOwn = (site === 'same-origin' || site === 'none') && [undefined, `http://${host}`].includes(headers.origin)
+  return !isProxied && isOwn && isLoopbackHost(host.replace(/:\d+$/, ''))
 }
+
+const proxyHeader = /^(forwarded|via|x-forwarded-.*|x-real-ip|x-client-ip|true-client-ip|cf-.*)$/

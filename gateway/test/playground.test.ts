@@ -74,7 +74,11 @@ t.test('shows the emails to its own page and to programs of this machine only', 
     { ...headers, 'sec-fetch-site': 'same-site' },
     { ...headers, 'x-forwarded-for': '203.0.113.9' },
     { ...headers, forwarded: 'for=203.0.113.9' },
-    { ...headers, via: '1.1 proxy' }
+    { ...headers, via: '1.1 proxy' },
+    { ...headers, 'x-forwarded-proto': 'https' },
+    { ...headers, 'cf-connecting-ip': '203.0.113.9' },
+    { ...headers, origin: 'https://attacker.example' },
+    { ...headers, origin: 'null' }
   ]
   for (const rejects of rejected) {
     requireForm(t, await app.inject({ url, headers: rejects }), 404, JSON.stringify(rejects))

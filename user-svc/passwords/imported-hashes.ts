@@ -74,7 +74,9 @@ function scryptHash(
   { form = 'NFC', keyBytes = expected.length, finish = (key: Buffer) => key } = {}
 ): ImportedHash | undefined {
   const isPowerOfTwo = cost >= 2 && cost <= 2 ** 31 && Number.isInteger(Math.log2(cost))
-  if (!isPowerOfTwo || blockSize < 1 || parallelization < 1 || blockSize * parallelization >= 2 ** 20) return undefined
+  // RFC 7914, 2
+  if (!isPowerOfTwo || cost >= 2 ** (16 * blockSize)) return undefined
+  if (blockSize < 1 || parallelization < 1 || blockSize * parallelization >= 2 ** 20) return undefined
   if (!hasLength(salt, 1, 256) || !hasLength(expected, 16, 256)) return undefined
   const memoryBytes = 128 * blockSize * (cost + parallelization)
   const options = { cost, blockSize, parallelization, maxmem: 2 * memoryBytes }

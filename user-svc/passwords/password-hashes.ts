@@ -80,8 +80,15 @@ export class PasswordHashes {
     }
     const { rounds } = parsed
     const cost = Math.log2(rounds)
+    let matches: boolean
+    try {
+      matches = await this.#compute(cost, signal, () => parsed.verify(input))
+    } catch (error) {
+      signal.throwIfAborted()
+      await this.#checkDecoy(password, signal)
+      throw new UnusableHashError('the stored hash cannot be computed', { cause: error })
+    }
     this.#failureCost = Math.max(this.#failureCost, Math.ceil(cost))
-    const matches = await this.#compute(cost, signal, () => parsed.verify(input))
     if (!matches) await this.#topUp(password, rounds, signal)
     return { matches, stale: parsed.pepper !== this.#newestPepper || cost !== this.#cost }
   }
@@ -127,7 +134,7 @@ export class PasswordHashes {
   async #topUp(password: string, rounds: number, signal: AbortSignal): Promise<void> {
     const input = this.#bcryptInput(password, this.#newestPepper)
     const missing = 2 ** this.#failureCost - Math.round(rounds)
-    for (let cost = minCost; cost < this.#failureCost; cost++) {
+    for (let cost = minCost; cost <= this.#failureCost; cost++) {
       if (Math.floor(missing / 2 ** cost) % 2 === 0) continue
       await this.#compute(cost, signal, () => bcryptVerify(input, decoyHash(cost)))
     }

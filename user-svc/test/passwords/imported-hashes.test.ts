@@ -119,6 +119,18 @@ t.test('the ceilings of time and memory are checked before any computation', asy
   t.equal(computations, Object.keys(tooCostly).length)
 })
 
+t.test('every accepted parameter of scrypt and argon2 at its bounds is computed', async (t) => {
+  const accepted = [
+    ...[scrypt('ln=15,r=1,p=1'), scrypt('ln=1,r=1,p=1'), scrypt('ln=14,r=8,p=16'), scrypt('ln=10,r=1,p=100')],
+    ...[argon2id('v=19$m=8,t=1,p=1'), argon2id('v=19$m=2040,t=1,p=255'), argon2id('v=19$m=64,t=50,p=8')],
+    ...[`$pbkdf2-sha256$1$${digits(22)}$${digits(43)}`]
+  ]
+  for (const stored of accepted) {
+    t.equal(passwords.importProblem(stored), undefined, stored)
+    t.match(await passwords.check(password, stored, signal), { matches: false }, stored)
+  }
+})
+
 t.test('rejects forms and parameters that no library computes', async (t) => {
   const unsupported = {
     'no hash': '',
@@ -145,6 +157,7 @@ t.test('rejects forms and parameters that no library computes', async (t) => {
     'scrypt with a cost that is no power of two': scrypt('ln=1000,r=8,p=1'),
     'scrypt of cost 1': scrypt('ln=0,r=8,p=1'),
     'scrypt without blocks': scrypt('ln=10,r=0,p=1'),
+    'scrypt with more cost than its blocks permit (RFC 7914, 2)': scrypt('ln=16,r=1,p=1'),
     'PBKDF2 of an unknown digest': `$pbkdf2-sha3$2000$${digits(22)}$${digits(43)}`,
     'PBKDF2 of MD5': `$pbkdf2-md5$2000$${digits(22)}$${digits(43)}`,
     'PBKDF2 without iterations': `$pbkdf2-sha256$0$${digits(22)}$${digits(43)}`,
@@ -170,7 +183,12 @@ t.test(
     const counted = new PasswordHashes({ cost: 12, peppers: [] }, (_seconds, cost) => {
       rounds += 2 ** cost
     })
-    for (const { name, stored } of [...all, { name: 'bcrypt', stored: hashSync(password, { cost: 5 }) }]) {
+    const cheapest = [
+      { name: 'PBKDF2 of one iteration', stored: `$pbkdf2-sha256$1$${digits(22)}$${digits(43)}` },
+      { name: 'argon2 of 8 KiB', stored: argon2id('v=19$m=8,t=1,p=1') },
+      { name: 'scrypt of cost 2', stored: scrypt('ln=1,r=1,p=1') }
+    ]
+    for (const { name, stored } of [...all, ...cheapest, { name: 'bcrypt', stored: hashSync(password, { cost: 5 }) }]) {
       rounds = 0
       await counted.check('wrong password', stored, signal)
       t.ok(Math.abs(rounds - 2 ** 12) <= 16, `${name}: ${rounds}`)
