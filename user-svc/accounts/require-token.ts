@@ -52,13 +52,22 @@ const decoy: EmailTokenRow = {
   expiresAt: new Date(0)
 }
 
+const emailColumns = {
+  ...{ id: emails.id, userId: emails.userId, purpose: emails.purpose, recipient: emails.recipient },
+  ...{ sessionEpoch: emails.sessionEpoch, expiresAt: emails.expiresAt, usedAt: emails.usedAt }
+}
+const userColumns = {
+  ...{ id: users.id, email: users.email, passwordHash: users.passwordHash },
+  ...{ sessionEpoch: users.sessionEpoch, disabledAt: users.disabledAt }
+}
+
 /**
  * Reads one row for every id, so that the work does not show whether the email exists. The email of a request for an unknown
  * address is never found, because it has no account.
  */
 async function findEmail(db: Database, id: string, call: Call) {
   const query = db
-    .select({ email: emails, user: users, isExpired: sql<boolean>`${emails.expiresAt} <= now()` })
+    .select({ email: emailColumns, user: userColumns, isExpired: sql<boolean>`${emails.expiresAt} <= now()` })
     .from(sql`(values (${id}::uuid)) as requested (id)`)
     .leftJoin(emails, sql`${emails.id} = requested.id`)
     .leftJoin(users, eq(users.id, emails.userId))

@@ -46,7 +46,12 @@ export async function resetPassword(
 }
 
 /** A stored hash that cannot be used is that of no password; a reset replaces it. */
-async function isCurrentPassword(parts: AccountParts, user: User, written: string, call: Call): Promise<boolean> {
+async function isCurrentPassword(
+  parts: AccountParts,
+  user: Pick<User, 'passwordHash'>,
+  written: string,
+  call: Call
+): Promise<boolean> {
   try {
     return (await checkPassword(parts, user, written, call)).matches
   } catch (error) {
