@@ -119,6 +119,8 @@ if (!hasChromium) {
     await press('Change the password')
     await announces('The password is changed.')
     await showsNoSecret(t, ['Bearer $TOKEN', '"$CURRENT_PASSWORD"', '"$NEW_PASSWORD"'])
+    // The page still loads the account of the new session.
+    await page.waitForLoadState('networkidle')
     const account = page.waitForResponse('**/account')
     await page.reload()
     t.equal((await account).status(), 401, 'the token was in the memory of the page only')
