@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file user/v1/user.proto.
  */
 export const file_user_v1_user: GenFile = /*@__PURE__*/
-  fileDesc("ChJ1c2VyL3YxL3VzZXIucHJvdG8SB3VzZXIudjEigQEKBFVzZXISCgoCaWQYASABKAkSDQoFZW1haWwYAiABKAkSLgoKY3JlYXRlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGwoOZW1haWxfdmVyaWZpZWQYBCABKAhIAIgBAUIRCg9fZW1haWxfdmVyaWZpZWQicQoXUmVnaXN0ZXJBbmRMb2dpblJlcXVlc3QSEgoFZW1haWwYASABKAlCA4ABARIVCghwYXNzd29yZBgCIAEoCUIDgAEBEhwKCnVzZXJfYWdlbnQYAyABKAlCA4ABAUgAiAEBQg0KC191c2VyX2FnZW50InEKGFJlZ2lzdGVyQW5kTG9naW5SZXNwb25zZRIbCgR1c2VyGAEgASgLMg0udXNlci52MS5Vc2VyEiQKB3Nlc3Npb24YAiABKAsyEy5zZXNzaW9uLnYxLlNlc3Npb24SEgoFdG9rZW4YAyABKAlCA4ABASKqAQobQXV0aGVudGljYXRlQW5kTG9naW5SZXF1ZXN0EhIKBWVtYWlsGAEgASgJQgOAAQESFQoIcGFzc3dvcmQYAiABKAlCA4ABARIgCg5yZXBsYWNlc190b2tlbhgDIAEoCUIDgAEBSACIAQESHAoKdXNlcl9hZ2VudBgEIAEoCUIDgAEBSAGIAQFCEQoPX3JlcGxhY2VzX3Rva2VuQg0KC191c2VyX2FnZW50InUKHEF1dGhlbnRpY2F0ZUFuZExvZ2luUmVzcG9uc2USGwoEdXNlchgBIAEoCzINLnVzZXIudjEuVXNlchIkCgdzZXNzaW9uGAIgASgLMhMuc2Vzc2lvbi52MS5TZXNzaW9uEhIKBXRva2VuGAMgASgJQgOAAQEiIwoNTG9nb3V0UmVxdWVzdBISCgV0b2tlbhgBIAEoCUIDgAEBIhAKDkxvZ291dFJlc3BvbnNlIicKFERlbGV0ZUFjY291bnRSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkiFwoVRGVsZXRlQWNjb3VudFJlc3BvbnNlIiQKEUdldEFjY291bnRSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkiMQoSR2V0QWNjb3VudFJlc3BvbnNlEhsKBHVzZXIYASABKAsyDS51c2VyLnYxLlVzZXIijwEKFUNoYW5nZVBhc3N3b3JkUmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJEh0KEGN1cnJlbnRfcGFzc3dvcmQYAiABKAlCA4ABARIZCgxuZXdfcGFzc3dvcmQYAyABKAlCA4ABARIcCgp1c2VyX2FnZW50GAQgASgJQgOAAQFIAIgBAUINCgtfdXNlcl9hZ2VudCJSChZDaGFuZ2VQYXNzd29yZFJlc3BvbnNlEiQKB3Nlc3Npb24YASABKAsyEy5zZXNzaW9uLnYxLlNlc3Npb24SEgoFdG9rZW4YAiABKAlCA4ABASIxChtSZXF1ZXN0UGFzc3dvcmRSZXNldFJlcXVlc3QSEgoFZW1haWwYASABKAlCA4ABASIeChxSZXF1ZXN0UGFzc3dvcmRSZXNldFJlc3BvbnNlIkUKFFJlc2V0UGFzc3dvcmRSZXF1ZXN0EhIKBXRva2VuGAEgASgJQgOAAQESGQoMbmV3X3Bhc3N3b3JkGAIgASgJQgOAAQEiKAoVUmVzZXRQYXNzd29yZFJlc3BvbnNlEg8KB3VzZXJfaWQYASABKAkiUAoSQ2hhbmdlRW1haWxSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSEgoFZW1haWwYAiABKAlCA4ABARIVCghwYXNzd29yZBgDIAEoCUIDgAEBIhUKE0NoYW5nZUVtYWlsUmVzcG9uc2UiMgofUmVxdWVzdEVtYWlsVmVyaWZpY2F0aW9uUmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJIiIKIFJlcXVlc3RFbWFpbFZlcmlmaWNhdGlvblJlc3BvbnNlIigKElZlcmlmeUVtYWlsUmVxdWVzdBISCgV0b2tlbhgBIAEoCUIDgAEBIj0KE1ZlcmlmeUVtYWlsUmVzcG9uc2USDwoHdXNlcl9pZBgBIAEoCRIVCg1lbWFpbF9jaGFuZ2VkGAIgASgIIkMKF0VuZE90aGVyU2Vzc2lvbnNSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSFwoPa2VwdF9zZXNzaW9uX2lkGAIgASgJIjIKGEVuZE90aGVyU2Vzc2lvbnNSZXNwb25zZRIWCg5lbmRlZF9zZXNzaW9ucxgBIAEoBTK/CAoLVXNlclNlcnZpY2USXAoQUmVnaXN0ZXJBbmRMb2dpbhIgLnVzZXIudjEuUmVnaXN0ZXJBbmRMb2dpblJlcXVlc3QaIS51c2VyLnYxLlJlZ2lzdGVyQW5kTG9naW5SZXNwb25zZSIDkAIAEmgKFEF1dGhlbnRpY2F0ZUFuZExvZ2luEiQudXNlci52MS5BdXRoZW50aWNhdGVBbmRMb2dpblJlcXVlc3QaJS51c2VyLnYxLkF1dGhlbnRpY2F0ZUFuZExvZ2luUmVzcG9uc2UiA5ACABI+CgZMb2dvdXQSFi51c2VyLnYxLkxvZ291dFJlcXVlc3QaFy51c2VyLnYxLkxvZ291dFJlc3BvbnNlIgOQAgISUwoNRGVsZXRlQWNjb3VudBIdLnVzZXIudjEuRGVsZXRlQWNjb3VudFJlcXVlc3QaHi51c2VyLnYxLkRlbGV0ZUFjY291bnRSZXNwb25zZSIDkAICEkoKCkdldEFjY291bnQSGi51c2VyLnYxLkdldEFjY291bnRSZXF1ZXN0GhsudXNlci52MS5HZXRBY2NvdW50UmVzcG9uc2UiA5ACAhJWCg5DaGFuZ2VQYXNzd29yZBIeLnVzZXIudjEuQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0Gh8udXNlci52MS5DaGFuZ2VQYXNzd29yZFJlc3BvbnNlIgOQAgASaAoUUmVxdWVzdFBhc3N3b3JkUmVzZXQSJC51c2VyLnYxLlJlcXVlc3RQYXNzd29yZFJlc2V0UmVxdWVzdBolLnVzZXIudjEuUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXNwb25zZSIDkAICElMKDVJlc2V0UGFzc3dvcmQSHS51c2VyLnYxLlJlc2V0UGFzc3dvcmRSZXF1ZXN0Gh4udXNlci52MS5SZXNldFBhc3N3b3JkUmVzcG9uc2UiA5ACABJNCgtDaGFuZ2VFbWFpbBIbLnVzZXIudjEuQ2hhbmdlRW1haWxSZXF1ZXN0GhwudXNlci52MS5DaGFuZ2VFbWFpbFJlc3BvbnNlIgOQAgISdAoYUmVxdWVzdEVtYWlsVmVyaWZpY2F0aW9uEigudXNlci52MS5SZXF1ZXN0RW1haWxWZXJpZmljYXRpb25SZXF1ZXN0GikudXNlci52MS5SZXF1ZXN0RW1haWxWZXJpZmljYXRpb25SZXNwb25zZSIDkAICEk0KC1ZlcmlmeUVtYWlsEhsudXNlci52MS5WZXJpZnlFbWFpbFJlcXVlc3QaHC51c2VyLnYxLlZlcmlmeUVtYWlsUmVzcG9uc2UiA5ACABJcChBFbmRPdGhlclNlc3Npb25zEiAudXNlci52MS5FbmRPdGhlclNlc3Npb25zUmVxdWVzdBohLnVzZXIudjEuRW5kT3RoZXJTZXNzaW9uc1Jlc3BvbnNlIgOQAgJiBnByb3RvMw", [file_google_protobuf_timestamp, file_session_v1_session]);
+  fileDesc("ChJ1c2VyL3YxL3VzZXIucHJvdG8SB3VzZXIudjEigQEKBFVzZXISCgoCaWQYASABKAkSDQoFZW1haWwYAiABKAkSLgoKY3JlYXRlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGwoOZW1haWxfdmVyaWZpZWQYBCABKAhIAIgBAUIRCg9fZW1haWxfdmVyaWZpZWQiYAoGQ2xpZW50EhkKB25ldHdvcmsYASABKAlCA4ABAUgAiAEBEh4KDGRldmljZV90b2tlbhgCIAEoCUIDgAEBSAGIAQFCCgoIX25ldHdvcmtCDwoNX2RldmljZV90b2tlbiKnAQoXUmVnaXN0ZXJBbmRMb2dpblJlcXVlc3QSEgoFZW1haWwYASABKAlCA4ABARIVCghwYXNzd29yZBgCIAEoCUIDgAEBEhwKCnVzZXJfYWdlbnQYAyABKAlCA4ABAUgAiAEBEikKBmNsaWVudBgEIAEoCzIPLnVzZXIudjEuQ2xpZW50QgOAAQFIAYgBAUINCgtfdXNlcl9hZ2VudEIJCgdfY2xpZW50IqIBChhSZWdpc3RlckFuZExvZ2luUmVzcG9uc2USGwoEdXNlchgBIAEoCzINLnVzZXIudjEuVXNlchIkCgdzZXNzaW9uGAIgASgLMhMuc2Vzc2lvbi52MS5TZXNzaW9uEhIKBXRva2VuGAMgASgJQgOAAQESHgoMZGV2aWNlX3Rva2VuGAQgASgJQgOAAQFIAIgBAUIPCg1fZGV2aWNlX3Rva2VuIuABChtBdXRoZW50aWNhdGVBbmRMb2dpblJlcXVlc3QSEgoFZW1haWwYASABKAlCA4ABARIVCghwYXNzd29yZBgCIAEoCUIDgAEBEiAKDnJlcGxhY2VzX3Rva2VuGAMgASgJQgOAAQFIAIgBARIcCgp1c2VyX2FnZW50GAQgASgJQgOAAQFIAYgBARIpCgZjbGllbnQYBSABKAsyDy51c2VyLnYxLkNsaWVudEIDgAEBSAKIAQFCEQoPX3JlcGxhY2VzX3Rva2VuQg0KC191c2VyX2FnZW50QgkKB19jbGllbnQipgEKHEF1dGhlbnRpY2F0ZUFuZExvZ2luUmVzcG9uc2USGwoEdXNlchgBIAEoCzINLnVzZXIudjEuVXNlchIkCgdzZXNzaW9uGAIgASgLMhMuc2Vzc2lvbi52MS5TZXNzaW9uEhIKBXRva2VuGAMgASgJQgOAAQESHgoMZGV2aWNlX3Rva2VuGAQgASgJQgOAAQFIAIgBAUIPCg1fZGV2aWNlX3Rva2VuIiMKDUxvZ291dFJlcXVlc3QSEgoFdG9rZW4YASABKAlCA4ABASIQCg5Mb2dvdXRSZXNwb25zZSInChREZWxldGVBY2NvdW50UmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJIhcKFURlbGV0ZUFjY291bnRSZXNwb25zZSIkChFHZXRBY2NvdW50UmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJIjEKEkdldEFjY291bnRSZXNwb25zZRIbCgR1c2VyGAEgASgLMg0udXNlci52MS5Vc2VyIsUBChVDaGFuZ2VQYXNzd29yZFJlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCRIdChBjdXJyZW50X3Bhc3N3b3JkGAIgASgJQgOAAQESGQoMbmV3X3Bhc3N3b3JkGAMgASgJQgOAAQESHAoKdXNlcl9hZ2VudBgEIAEoCUIDgAEBSACIAQESKQoGY2xpZW50GAUgASgLMg8udXNlci52MS5DbGllbnRCA4ABAUgBiAEBQg0KC191c2VyX2FnZW50QgkKB19jbGllbnQigwEKFkNoYW5nZVBhc3N3b3JkUmVzcG9uc2USJAoHc2Vzc2lvbhgBIAEoCzITLnNlc3Npb24udjEuU2Vzc2lvbhISCgV0b2tlbhgCIAEoCUIDgAEBEh4KDGRldmljZV90b2tlbhgDIAEoCUIDgAEBSACIAQFCDwoNX2RldmljZV90b2tlbiIxChtSZXF1ZXN0UGFzc3dvcmRSZXNldFJlcXVlc3QSEgoFZW1haWwYASABKAlCA4ABASIeChxSZXF1ZXN0UGFzc3dvcmRSZXNldFJlc3BvbnNlInsKFFJlc2V0UGFzc3dvcmRSZXF1ZXN0EhIKBXRva2VuGAEgASgJQgOAAQESGQoMbmV3X3Bhc3N3b3JkGAIgASgJQgOAAQESKQoGY2xpZW50GAMgASgLMg8udXNlci52MS5DbGllbnRCA4ABAUgAiAEBQgkKB19jbGllbnQiKAoVUmVzZXRQYXNzd29yZFJlc3BvbnNlEg8KB3VzZXJfaWQYASABKAkihgEKEkNoYW5nZUVtYWlsUmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJEhIKBWVtYWlsGAIgASgJQgOAAQESFQoIcGFzc3dvcmQYAyABKAlCA4ABARIpCgZjbGllbnQYBCABKAsyDy51c2VyLnYxLkNsaWVudEIDgAEBSACIAQFCCQoHX2NsaWVudCIVChNDaGFuZ2VFbWFpbFJlc3BvbnNlIjIKH1JlcXVlc3RFbWFpbFZlcmlmaWNhdGlvblJlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCSIiCiBSZXF1ZXN0RW1haWxWZXJpZmljYXRpb25SZXNwb25zZSIoChJWZXJpZnlFbWFpbFJlcXVlc3QSEgoFdG9rZW4YASABKAlCA4ABASI9ChNWZXJpZnlFbWFpbFJlc3BvbnNlEg8KB3VzZXJfaWQYASABKAkSFQoNZW1haWxfY2hhbmdlZBgCIAEoCCJDChdFbmRPdGhlclNlc3Npb25zUmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJEhcKD2tlcHRfc2Vzc2lvbl9pZBgCIAEoCSIyChhFbmRPdGhlclNlc3Npb25zUmVzcG9uc2USFgoOZW5kZWRfc2Vzc2lvbnMYASABKAUyvwgKC1VzZXJTZXJ2aWNlElwKEFJlZ2lzdGVyQW5kTG9naW4SIC51c2VyLnYxLlJlZ2lzdGVyQW5kTG9naW5SZXF1ZXN0GiEudXNlci52MS5SZWdpc3RlckFuZExvZ2luUmVzcG9uc2UiA5ACABJoChRBdXRoZW50aWNhdGVBbmRMb2dpbhIkLnVzZXIudjEuQXV0aGVudGljYXRlQW5kTG9naW5SZXF1ZXN0GiUudXNlci52MS5BdXRoZW50aWNhdGVBbmRMb2dpblJlc3BvbnNlIgOQAgASPgoGTG9nb3V0EhYudXNlci52MS5Mb2dvdXRSZXF1ZXN0GhcudXNlci52MS5Mb2dvdXRSZXNwb25zZSIDkAICElMKDURlbGV0ZUFjY291bnQSHS51c2VyLnYxLkRlbGV0ZUFjY291bnRSZXF1ZXN0Gh4udXNlci52MS5EZWxldGVBY2NvdW50UmVzcG9uc2UiA5ACAhJKCgpHZXRBY2NvdW50EhoudXNlci52MS5HZXRBY2NvdW50UmVxdWVzdBobLnVzZXIudjEuR2V0QWNjb3VudFJlc3BvbnNlIgOQAgISVgoOQ2hhbmdlUGFzc3dvcmQSHi51c2VyLnYxLkNoYW5nZVBhc3N3b3JkUmVxdWVzdBofLnVzZXIudjEuQ2hhbmdlUGFzc3dvcmRSZXNwb25zZSIDkAIAEmgKFFJlcXVlc3RQYXNzd29yZFJlc2V0EiQudXNlci52MS5SZXF1ZXN0UGFzc3dvcmRSZXNldFJlcXVlc3QaJS51c2VyLnYxLlJlcXVlc3RQYXNzd29yZFJlc2V0UmVzcG9uc2UiA5ACAhJTCg1SZXNldFBhc3N3b3JkEh0udXNlci52MS5SZXNldFBhc3N3b3JkUmVxdWVzdBoeLnVzZXIudjEuUmVzZXRQYXNzd29yZFJlc3BvbnNlIgOQAgASTQoLQ2hhbmdlRW1haWwSGy51c2VyLnYxLkNoYW5nZUVtYWlsUmVxdWVzdBocLnVzZXIudjEuQ2hhbmdlRW1haWxSZXNwb25zZSIDkAICEnQKGFJlcXVlc3RFbWFpbFZlcmlmaWNhdGlvbhIoLnVzZXIudjEuUmVxdWVzdEVtYWlsVmVyaWZpY2F0aW9uUmVxdWVzdBopLnVzZXIudjEuUmVxdWVzdEVtYWlsVmVyaWZpY2F0aW9uUmVzcG9uc2UiA5ACAhJNCgtWZXJpZnlFbWFpbBIbLnVzZXIudjEuVmVyaWZ5RW1haWxSZXF1ZXN0GhwudXNlci52MS5WZXJpZnlFbWFpbFJlc3BvbnNlIgOQAgASXAoQRW5kT3RoZXJTZXNzaW9ucxIgLnVzZXIudjEuRW5kT3RoZXJTZXNzaW9uc1JlcXVlc3QaIS51c2VyLnYxLkVuZE90aGVyU2Vzc2lvbnNSZXNwb25zZSIDkAICYgZwcm90bzM", [file_google_protobuf_timestamp, file_session_v1_session]);
 
 /**
  * An account, as shown to its owner.
@@ -63,6 +63,34 @@ export const UserSchema: GenMessage<User> = /*@__PURE__*/
   messageDesc(file_user_v1_user, 0);
 
 /**
+ * The client of a user, as the caller sees it.
+ *
+ * @generated from message user.v1.Client
+ */
+export type Client = Message<"user.v1.Client"> & {
+  /**
+   * Its IPv4 address, or its IPv6 /64 network such as `2001:db8:0:1::/64`. Absent: the caller counts as one network.
+   *
+   * @generated from field: optional string network = 1;
+   */
+  network?: string | undefined;
+
+  /**
+   * The device token of an earlier registration, login or change of the password. A token that is not valid is ignored.
+   *
+   * @generated from field: optional string device_token = 2;
+   */
+  deviceToken?: string | undefined;
+};
+
+/**
+ * Describes the message user.v1.Client.
+ * Use `create(ClientSchema)` to create a new message.
+ */
+export const ClientSchema: GenMessage<Client> = /*@__PURE__*/
+  messageDesc(file_user_v1_user, 1);
+
+/**
  * The request of RegisterAndLogin.
  *
  * @generated from message user.v1.RegisterAndLoginRequest
@@ -90,6 +118,13 @@ export type RegisterAndLoginRequest = Message<"user.v1.RegisterAndLoginRequest">
    * @generated from field: optional string user_agent = 3;
    */
   userAgent?: string | undefined;
+
+  /**
+   * The client of the user, for limits on guesses and for a fair share of the hashes.
+   *
+   * @generated from field: optional user.v1.Client client = 4;
+   */
+  client?: Client | undefined;
 };
 
 /**
@@ -97,7 +132,7 @@ export type RegisterAndLoginRequest = Message<"user.v1.RegisterAndLoginRequest">
  * Use `create(RegisterAndLoginRequestSchema)` to create a new message.
  */
 export const RegisterAndLoginRequestSchema: GenMessage<RegisterAndLoginRequest> = /*@__PURE__*/
-  messageDesc(file_user_v1_user, 1);
+  messageDesc(file_user_v1_user, 2);
 
 /**
  * The response of RegisterAndLogin.
@@ -125,6 +160,13 @@ export type RegisterAndLoginResponse = Message<"user.v1.RegisterAndLoginResponse
    * @generated from field: string token = 3;
    */
   token: string;
+
+  /**
+   * A token of the device that has logged in (Client.device_token). Absent if the service issues none.
+   *
+   * @generated from field: optional string device_token = 4;
+   */
+  deviceToken?: string | undefined;
 };
 
 /**
@@ -132,7 +174,7 @@ export type RegisterAndLoginResponse = Message<"user.v1.RegisterAndLoginResponse
  * Use `create(RegisterAndLoginResponseSchema)` to create a new message.
  */
 export const RegisterAndLoginResponseSchema: GenMessage<RegisterAndLoginResponse> = /*@__PURE__*/
-  messageDesc(file_user_v1_user, 2);
+  messageDesc(file_user_v1_user, 3);
 
 /**
  * The request of AuthenticateAndLogin.
@@ -168,6 +210,13 @@ export type AuthenticateAndLoginRequest = Message<"user.v1.AuthenticateAndLoginR
    * @generated from field: optional string user_agent = 4;
    */
   userAgent?: string | undefined;
+
+  /**
+   * The client of the user, for limits on guesses and for a fair share of the hashes.
+   *
+   * @generated from field: optional user.v1.Client client = 5;
+   */
+  client?: Client | undefined;
 };
 
 /**
@@ -175,7 +224,7 @@ export type AuthenticateAndLoginRequest = Message<"user.v1.AuthenticateAndLoginR
  * Use `create(AuthenticateAndLoginRequestSchema)` to create a new message.
  */
 export const AuthenticateAndLoginRequestSchema: GenMessage<AuthenticateAndLoginRequest> = /*@__PURE__*/
-  messageDesc(file_user_v1_user, 3);
+  messageDesc(file_user_v1_user, 4);
 
 /**
  * The response of AuthenticateAndLogin.
@@ -203,6 +252,13 @@ export type AuthenticateAndLoginResponse = Message<"user.v1.AuthenticateAndLogin
    * @generated from field: string token = 3;
    */
   token: string;
+
+  /**
+   * A token of the device that has logged in (Client.device_token). Absent if the service issues none.
+   *
+   * @generated from field: optional string device_token = 4;
+   */
+  deviceToken?: string | undefined;
 };
 
 /**
@@ -210,7 +266,7 @@ export type AuthenticateAndLoginResponse = Message<"user.v1.AuthenticateAndLogin
  * Use `create(AuthenticateAndLoginResponseSchema)` to create a new message.
  */
 export const AuthenticateAndLoginResponseSchema: GenMessage<AuthenticateAndLoginResponse> = /*@__PURE__*/
-  messageDesc(file_user_v1_user, 4);
+  messageDesc(file_user_v1_user, 5);
 
 /**
  * The request of Logout.
@@ -231,7 +287,7 @@ export type LogoutRequest = Message<"user.v1.LogoutRequest"> & {
  * Use `create(LogoutRequestSchema)` to create a new message.
  */
 export const LogoutRequestSchema: GenMessage<LogoutRequest> = /*@__PURE__*/
-  messageDesc(file_user_v1_user, 5);
+  messageDesc(file_user_v1_user, 6);
 
 /**
  * The response of Logout.
@@ -246,7 +302,7 @@ export type LogoutResponse = Message<"user.v1.LogoutResponse"> & {
  * Use `create(LogoutResponseSchema)` to create a new message.
  */
 export const LogoutResponseSchema: GenMessage<LogoutResponse> = /*@__PURE__*/
-  messageDesc(file_user_v1_user, 6);
+  messageDesc(file_user_v1_user, 7);
 
 /**
  * The request of DeleteAccount. The caller has checked that it acts for this user
@@ -268,7 +324,7 @@ export type DeleteAccountRequest = Message<"user.v1.DeleteAccountRequest"> & {
  * Use `create(DeleteAccountRequestSchema)` to create a new message.
  */
 export const DeleteAccountRequestSchema: GenMessage<DeleteAccountRequest> = /*@__PURE__*/
-  messageDesc(file_user_v1_user, 7);
+  messageDesc(file_user_v1_user, 8);
 
 /**
  * The response of DeleteAccount.
@@ -283,7 +339,7 @@ export type DeleteAccountResponse = Message<"user.v1.DeleteAccountResponse"> & {
  * Use `create(DeleteAccountResponseSchema)` to create a new message.
  */
 export const DeleteAccountResponseSchema: GenMessage<DeleteAccountResponse> = /*@__PURE__*/
-  messageDesc(file_user_v1_user, 8);
+  messageDesc(file_user_v1_user, 9);
 
 /**
  * The request of GetAccount.
@@ -304,7 +360,7 @@ export type GetAccountRequest = Message<"user.v1.GetAccountRequest"> & {
  * Use `create(GetAccountRequestSchema)` to create a new message.
  */
 export const GetAccountRequestSchema: GenMessage<GetAccountRequest> = /*@__PURE__*/
-  messageDesc(file_user_v1_user, 9);
+  messageDesc(file_user_v1_user, 10);
 
 /**
  * The response of GetAccount.
@@ -325,7 +381,7 @@ export type GetAccountResponse = Message<"user.v1.GetAccountResponse"> & {
  * Use `create(GetAccountResponseSchema)` to create a new message.
  */
 export const GetAccountResponseSchema: GenMessage<GetAccountResponse> = /*@__PURE__*/
-  messageDesc(file_user_v1_user, 10);
+  messageDesc(file_user_v1_user, 11);
 
 /**
  * The request of ChangePassword. The caller has checked that it acts for this user.
@@ -360,6 +416,13 @@ export type ChangePasswordRequest = Message<"user.v1.ChangePasswordRequest"> & {
    * @generated from field: optional string user_agent = 4;
    */
   userAgent?: string | undefined;
+
+  /**
+   * The client of the user, for limits on guesses and for a fair share of the hashes.
+   *
+   * @generated from field: optional user.v1.Client client = 5;
+   */
+  client?: Client | undefined;
 };
 
 /**
@@ -367,7 +430,7 @@ export type ChangePasswordRequest = Message<"user.v1.ChangePasswordRequest"> & {
  * Use `create(ChangePasswordRequestSchema)` to create a new message.
  */
 export const ChangePasswordRequestSchema: GenMessage<ChangePasswordRequest> = /*@__PURE__*/
-  messageDesc(file_user_v1_user, 11);
+  messageDesc(file_user_v1_user, 12);
 
 /**
  * The response of ChangePassword.
@@ -388,6 +451,13 @@ export type ChangePasswordResponse = Message<"user.v1.ChangePasswordResponse"> &
    * @generated from field: string token = 2;
    */
   token: string;
+
+  /**
+   * A token of the device that has logged in (Client.device_token). Absent if the service issues none.
+   *
+   * @generated from field: optional string device_token = 3;
+   */
+  deviceToken?: string | undefined;
 };
 
 /**
@@ -395,7 +465,7 @@ export type ChangePasswordResponse = Message<"user.v1.ChangePasswordResponse"> &
  * Use `create(ChangePasswordResponseSchema)` to create a new message.
  */
 export const ChangePasswordResponseSchema: GenMessage<ChangePasswordResponse> = /*@__PURE__*/
-  messageDesc(file_user_v1_user, 12);
+  messageDesc(file_user_v1_user, 13);
 
 /**
  * The request of RequestPasswordReset.
@@ -416,7 +486,7 @@ export type RequestPasswordResetRequest = Message<"user.v1.RequestPasswordResetR
  * Use `create(RequestPasswordResetRequestSchema)` to create a new message.
  */
 export const RequestPasswordResetRequestSchema: GenMessage<RequestPasswordResetRequest> = /*@__PURE__*/
-  messageDesc(file_user_v1_user, 13);
+  messageDesc(file_user_v1_user, 14);
 
 /**
  * The response of RequestPasswordReset, the same for every address.
@@ -431,7 +501,7 @@ export type RequestPasswordResetResponse = Message<"user.v1.RequestPasswordReset
  * Use `create(RequestPasswordResetResponseSchema)` to create a new message.
  */
 export const RequestPasswordResetResponseSchema: GenMessage<RequestPasswordResetResponse> = /*@__PURE__*/
-  messageDesc(file_user_v1_user, 14);
+  messageDesc(file_user_v1_user, 15);
 
 /**
  * The request of ResetPassword.
@@ -452,6 +522,13 @@ export type ResetPasswordRequest = Message<"user.v1.ResetPasswordRequest"> & {
    * @generated from field: string new_password = 2;
    */
   newPassword: string;
+
+  /**
+   * The client of the user, for limits on guesses and for a fair share of the hashes.
+   *
+   * @generated from field: optional user.v1.Client client = 3;
+   */
+  client?: Client | undefined;
 };
 
 /**
@@ -459,7 +536,7 @@ export type ResetPasswordRequest = Message<"user.v1.ResetPasswordRequest"> & {
  * Use `create(ResetPasswordRequestSchema)` to create a new message.
  */
 export const ResetPasswordRequestSchema: GenMessage<ResetPasswordRequest> = /*@__PURE__*/
-  messageDesc(file_user_v1_user, 15);
+  messageDesc(file_user_v1_user, 16);
 
 /**
  * The response of ResetPassword.
@@ -480,7 +557,7 @@ export type ResetPasswordResponse = Message<"user.v1.ResetPasswordResponse"> & {
  * Use `create(ResetPasswordResponseSchema)` to create a new message.
  */
 export const ResetPasswordResponseSchema: GenMessage<ResetPasswordResponse> = /*@__PURE__*/
-  messageDesc(file_user_v1_user, 16);
+  messageDesc(file_user_v1_user, 17);
 
 /**
  * The request of ChangeEmail. The caller has checked that it acts for this user.
@@ -508,6 +585,13 @@ export type ChangeEmailRequest = Message<"user.v1.ChangeEmailRequest"> & {
    * @generated from field: string password = 3;
    */
   password: string;
+
+  /**
+   * The client of the user, for limits on guesses and for a fair share of the hashes.
+   *
+   * @generated from field: optional user.v1.Client client = 4;
+   */
+  client?: Client | undefined;
 };
 
 /**
@@ -515,7 +599,7 @@ export type ChangeEmailRequest = Message<"user.v1.ChangeEmailRequest"> & {
  * Use `create(ChangeEmailRequestSchema)` to create a new message.
  */
 export const ChangeEmailRequestSchema: GenMessage<ChangeEmailRequest> = /*@__PURE__*/
-  messageDesc(file_user_v1_user, 17);
+  messageDesc(file_user_v1_user, 18);
 
 /**
  * The response of ChangeEmail.
@@ -530,7 +614,7 @@ export type ChangeEmailResponse = Message<"user.v1.ChangeEmailResponse"> & {
  * Use `create(ChangeEmailResponseSchema)` to create a new message.
  */
 export const ChangeEmailResponseSchema: GenMessage<ChangeEmailResponse> = /*@__PURE__*/
-  messageDesc(file_user_v1_user, 18);
+  messageDesc(file_user_v1_user, 19);
 
 /**
  * The request of RequestEmailVerification. The caller has checked that it acts for this user.
@@ -551,7 +635,7 @@ export type RequestEmailVerificationRequest = Message<"user.v1.RequestEmailVerif
  * Use `create(RequestEmailVerificationRequestSchema)` to create a new message.
  */
 export const RequestEmailVerificationRequestSchema: GenMessage<RequestEmailVerificationRequest> = /*@__PURE__*/
-  messageDesc(file_user_v1_user, 19);
+  messageDesc(file_user_v1_user, 20);
 
 /**
  * The response of RequestEmailVerification.
@@ -566,7 +650,7 @@ export type RequestEmailVerificationResponse = Message<"user.v1.RequestEmailVeri
  * Use `create(RequestEmailVerificationResponseSchema)` to create a new message.
  */
 export const RequestEmailVerificationResponseSchema: GenMessage<RequestEmailVerificationResponse> = /*@__PURE__*/
-  messageDesc(file_user_v1_user, 20);
+  messageDesc(file_user_v1_user, 21);
 
 /**
  * The request of VerifyEmail.
@@ -587,7 +671,7 @@ export type VerifyEmailRequest = Message<"user.v1.VerifyEmailRequest"> & {
  * Use `create(VerifyEmailRequestSchema)` to create a new message.
  */
 export const VerifyEmailRequestSchema: GenMessage<VerifyEmailRequest> = /*@__PURE__*/
-  messageDesc(file_user_v1_user, 21);
+  messageDesc(file_user_v1_user, 22);
 
 /**
  * The response of VerifyEmail.
@@ -615,7 +699,7 @@ export type VerifyEmailResponse = Message<"user.v1.VerifyEmailResponse"> & {
  * Use `create(VerifyEmailResponseSchema)` to create a new message.
  */
 export const VerifyEmailResponseSchema: GenMessage<VerifyEmailResponse> = /*@__PURE__*/
-  messageDesc(file_user_v1_user, 22);
+  messageDesc(file_user_v1_user, 23);
 
 /**
  * The request of EndOtherSessions. The caller has checked that it acts for this user.
@@ -643,7 +727,7 @@ export type EndOtherSessionsRequest = Message<"user.v1.EndOtherSessionsRequest">
  * Use `create(EndOtherSessionsRequestSchema)` to create a new message.
  */
 export const EndOtherSessionsRequestSchema: GenMessage<EndOtherSessionsRequest> = /*@__PURE__*/
-  messageDesc(file_user_v1_user, 23);
+  messageDesc(file_user_v1_user, 24);
 
 /**
  * The response of EndOtherSessions.
@@ -664,7 +748,7 @@ export type EndOtherSessionsResponse = Message<"user.v1.EndOtherSessionsResponse
  * Use `create(EndOtherSessionsResponseSchema)` to create a new message.
  */
 export const EndOtherSessionsResponseSchema: GenMessage<EndOtherSessionsResponse> = /*@__PURE__*/
-  messageDesc(file_user_v1_user, 24);
+  messageDesc(file_user_v1_user, 25);
 
 /**
  * Owns the accounts and their passwords.
