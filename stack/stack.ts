@@ -13,8 +13,9 @@ import { playgroundUrl } from './playground-url.ts'
 import { findPorts, PortError, type WantedPort } from './port-check.ts'
 import { type RunLock, takeRunLock } from './run-lock.ts'
 import { keepSecret, keptSecret } from './secret-file.ts'
+import { rpcUrls, serviceEnvironment } from './service-environment.ts'
 import { untilReady, untilSinkReady } from './service-readiness.ts'
-import { authority, rpcUrls, type Service, serviceEnvironment, serviceProgram, stopOrder } from './services.ts'
+import { authority, type Service, serviceProgram, stopOrder } from './services.ts'
 import { onStop } from './stop-signals.ts'
 import { createSupervisor, type Supervisor } from './supervisor.ts'
 
@@ -150,12 +151,10 @@ function startServices(
     rpcToken: credential(config.rpc.token, join(dataDir, 'rpc-token')),
     adminToken: credential(config.rpc.adminToken, join(dataDir, 'admin-token'))
   }
-  const env = {
-    ...serviceEnvironment(config, urls, engines, credentials),
-    ...mailVariables(config, join(dataDir, 'mail-key'), playgroundUrl(config, portsOf('gateway')[0]))
-  }
+  const mail = mailVariables(config, join(dataDir, 'mail-key'), playgroundUrl(config, portsOf('gateway')[0]))
+  const parts = { config, urls, engines, credentials, mail }
   for (const instance of instances) {
-    const own = { ...env, ...instanceEnvironment(instance, config, ports) }
+    const own = { ...serviceEnvironment(instance.section, parts), ...instanceEnvironment(instance, config, ports) }
     supervisor.start(serviceProgram(instance, config, own))
   }
 }

@@ -11,7 +11,8 @@ import { schema as logSink } from '../log-sink/config.ts'
 import { containedJvm, kafkaImage, settingVariable, singleBroker } from '../stack/engines/kafka.ts'
 import { postgresImage } from '../stack/engines/postgres.ts'
 import { redisImage } from '../stack/engines/redis.ts'
-import { mallocOptions, services as stackServices } from '../stack/services.ts'
+import { mallocOptions } from '../stack/service-environment.ts'
+import { services as stackServices } from '../stack/services.ts'
 import {
   type ComposeService,
   compose,

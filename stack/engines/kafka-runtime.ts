@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync } 
 import { join, relative } from 'node:path'
 import type { Command } from '../supervised.ts'
 import type { Print } from '../supervisor.ts'
+import { systemEnvironment } from '../system-environment.ts'
 import { isInstalled, runTool } from '../tool.ts'
 import { installPackages } from './debian-package.ts'
 import { UnavailableError } from './engine.ts'
@@ -48,7 +49,7 @@ export async function findKafka(directory: string, print: Print, signal: AbortSi
     file: 'java',
     args: [heap, ...lightCompiler, ...logging, '-cp', `${jarsLink}/*`, mainClass, ...args],
     // In the locale C, Java cannot open a folder whose name has letters beyond ASCII.
-    options: { cwd: directory, env: { ...process.env, LC_ALL: 'C.UTF-8' } }
+    options: { cwd: directory, env: { ...systemEnvironment(), LC_ALL: 'C.UTF-8' } }
   })
 }
 

@@ -4,6 +4,7 @@ import { chownSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, wri
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import type { Command } from '../supervised.ts'
+import { systemEnvironment } from '../system-environment.ts'
 import { runTool } from '../tool.ts'
 import { UnavailableError } from './engine.ts'
 
@@ -48,7 +49,7 @@ export async function createCluster(
 export async function findRuntime(directory: string): Promise<Runtime> {
   const native = await findPrograms()
   const owner = process.getuid?.() === 0 ? await findOwner() : undefined
-  const environment = { ...process.env, LC_ALL: 'C', TZ: 'UTC' }
+  const environment = { ...systemEnvironment(), LC_ALL: 'C', TZ: 'UTC' }
   const runtime = (folder: string, dataPath: (directory: string) => string): Runtime => ({
     owner,
     command: (program, cwd, args) => ({

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { createClient } from 'redis'
 import { keptSecret } from '../secret-file.ts'
 import type { Program } from '../supervised.ts'
+import { systemEnvironment } from '../system-environment.ts'
 import { isInstalled } from '../tool.ts'
 import { waitUntil } from '../wait.ts'
 import { installPackages } from './debian-package.ts'
@@ -54,7 +55,7 @@ async function native({ directory, port, print, signal }: EngineOptions, passwor
   writeFileSync(join(directory, settingsFile), `requirepass ${password}\n`, { mode: 0o600 })
   const args = [settingsFile, '--port', String(port), '--bind', '127.0.0.1', '--daemonize', 'no', ...durability]
   // The data go to the working directory: Redis would interpret quotation marks and options in a path.
-  const options = { cwd: directory }
+  const options = { cwd: directory, env: systemEnvironment() }
   return { name: 'redis', graceMs: engineGraceMs, command: () => ({ file: 'redis-server', args, options }) }
 }
 
