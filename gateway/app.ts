@@ -13,6 +13,7 @@ import { createFastify, maxBodyBytes, receiveTimeoutMs } from './fastify.ts'
 import { withJsonNames } from './field-names.ts'
 import { logRequests } from './plugins/access-log.ts'
 import { limitConnections } from './plugins/connection-limits.ts'
+import { clientDescriber } from './plugins/device-token.ts'
 import { drainConnections } from './plugins/drain.ts'
 import { errorHandling } from './plugins/error-responses.ts'
 import { acceptJsonOnly } from './plugins/json-body.ts'
@@ -51,6 +52,7 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
   const errors = errorHandling(registry, log)
   const { app, connections } = createFastify(log, errors, options.keepAliveTimeout)
   const isTrusted = networks(options.trustedProxies)
+  const clientOf = clientFinder(isTrusted, log)
   // Hooks run in this order.
   const idleTimeout = options.keepAliveTimeout + receiveTimeoutMs
   limitConnections(app, connections, { ...options.connections, idleTimeout }, { registry, log, isTrusted })
@@ -63,7 +65,7 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
   logRequests(app, log)
   await measureRequests(app, registry)
   await shedUnderPressure(app, registry)
-  await limitRates(app, options.rateLimit, { ...parts, clientOf: clientFinder(isTrusted, log) })
+  await limitRates(app, options.rateLimit, { ...parts, clientOf })
   rejectCrossOrigin(app, options.origins)
   await loadCookies(app)
   for (const schema of sharedSchemas) app.addSchema(schema)
@@ -75,7 +77,8 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
   const users = createClient(UserService, withJsonNames(parts.userSvc))
   const sessions = createClient(SessionService, withJsonNames(parts.sessionSvc))
   const checkSession = requireSession(createValidationBatcher(sessions))
-  const routeParts = { users, sessions, checkSession, ...options }
+  const describeClient = clientDescriber(clientOf)
+  const routeParts = { users, sessions, checkSession, describeClient, ...options }
   accountRoutes(app, routeParts)
   sessionRoutes(app, routeParts)
   sessionListRoutes(app, routeParts)

@@ -65,6 +65,17 @@ function hopAddress(hop: string): string | undefined {
   return canonicalAddress(bracketed?.trim() ?? beforePort ?? bare)
 }
 
+/** The network of a client, as limits count it: an IPv4 address, or the /64 network of an IPv6 address as text. */
+export function networkOf(client: string): string {
+  if (isIP(client) !== 6) return client
+  const [left = '', right = ''] = client.split('::')
+  const head = left.split(':').filter(Boolean)
+  const tail = right.split(':').filter(Boolean)
+  const zeros = Array.from({ length: 8 - head.length - tail.length }, () => '0')
+  const prefix = [...head, ...zeros, ...tail].slice(0, 4).join(':')
+  return `${canonicalAddress(`${prefix}::`)}/64`
+}
+
 /** The canonical form of an address, without a zone; IPv4 for IPv4-mapped IPv6. Undefined if the text is no address. */
 export function canonicalAddress(address: string): string | undefined {
   const [bare = ''] = address.split('%')

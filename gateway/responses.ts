@@ -3,7 +3,7 @@
 import { Code } from '@connectrpc/connect'
 import { errorMeaning } from '#common/errors/codes.ts'
 import { httpRefusals, problemType, reasonProblems } from './problem.ts'
-import { ref } from './schemas.ts'
+import { deviceTokenExample, ref } from './schemas.ts'
 
 const text = (description: string, ...examples: string[]) => ({ type: 'string', description, examples })
 const retryAfter = { type: 'integer', description: 'Seconds to wait before another attempt.', examples: [1] }
@@ -20,8 +20,12 @@ export const headerSchemas = {
   'Retry-After': retryAfter,
   'WWW-Authenticate': text('The challenge (RFC 6750).', 'Bearer error="invalid_token"'),
   'Set-Cookie': text(
-    'The cookie of the new session in cookie mode, or the end of the cookie.',
+    'The cookies of the new session and of the device in cookie mode, or the end of a cookie.',
     '__Host-session=ses_AaIIZcOrd2eWnkVhjL8TCfTN0PMav45mh9HYkcoMoKxiDiMHqcNyQ4UR1TWiw37XcBKWfg; Path=/; HttpOnly; Secure; SameSite=Lax'
+  ),
+  'X-Device-Token': text(
+    'The device token, if the client gets the session token in the body. Keep it, and send it with later logins.',
+    deviceTokenExample
   ),
   'X-User-Id': text("The account's id.", '01a20865-c3ab-7767-969e-45618cbf1309'),
   'X-Session-Id': text("The session's id.", 'SEEbfY4umiHGeRoPZ3AXzg')

@@ -70,6 +70,21 @@ const emailToken = {
   examples: ['AaIIZcOrd2eWnkVhjL8TCcwPc1wHvHhCkuRHu3ZqS3zyiA1mQJYkJ0d9o8tH4mFz']
 }
 
+export const deviceTokenExample = 'dev_AaIIZcOrd2eWnkVhjL8TCfTN0PMav45mh9HYkcoMoKxiDiMH'
+
+/** The optional header of the routes that check or set a password. A value that is no valid token is ignored. */
+export const deviceTokenHeader = {
+  type: 'object',
+  properties: {
+    'X-Device-Token': {
+      type: 'string',
+      description:
+        'The device token of an earlier registration, login or change of the password. It gives a known device its own share of attempts while others guess. Browsers send the cookie `__Host-device` instead.',
+      examples: [deviceTokenExample]
+    }
+  }
+}
+
 const requests = [
   request('Credentials', 'An address and a password.', { email, password: newPassword }, { cookie }),
   request(

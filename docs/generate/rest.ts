@@ -10,8 +10,16 @@ interface Operation {
   summary: string
   description: string
   security?: Record<string, unknown>[]
+  parameters?: Parameter[]
   requestBody?: Body
   responses: Record<string, Response>
+}
+
+interface Parameter {
+  in: string
+  name: string
+  required?: boolean
+  description?: string
 }
 
 interface Response extends Body {
@@ -65,7 +73,7 @@ export function routeTable(document: OpenApi): string {
 }
 
 function section(name: string, operation: Operation, { components }: OpenApi): string {
-  const { summary, description, security = [], requestBody, responses } = operation
+  const { summary, description, security = [], parameters = [], requestBody, responses } = operation
   const isRequired = security.length > 0 && security.every((each) => Object.keys(each).length > 0)
   const credential = security.length === 0 ? 'none' : `bearer token or cookie${isRequired ? '' : ', optional'}`
   const rows = Object.entries(responses).map(([status, response]) => {
@@ -97,10 +105,19 @@ function section(name: string, operation: Operation, { components }: OpenApi): s
     `## \`${name}\``,
     `${summary}${/[.?!]$/.test(summary) ? '' : '.'} ${description}`,
     `Credential: ${credential}.`,
+    ...headerTable(parameters.filter((parameter) => parameter.in === 'header')),
     ...fieldTable('Request body:', requestBody),
     ['| status | meaning | body |', '|---|---|---|', ...rows].join('\n'),
     ...fieldTable('Body of a successful response:', success)
   ].join('\n\n')
+}
+
+function headerTable(headers: Parameter[]): string[] {
+  if (headers.length === 0) return []
+  const rows = headers.map(({ name, required, description = '' }) => {
+    return `| \`${name}\` | ${required ? 'yes' : 'no'} | ${description} |`
+  })
+  return ['Request headers:', ['| header | required | meaning |', '|---|---|---|', ...rows].join('\n')]
 }
 
 /** The name of the component that a reference names. */

@@ -10,6 +10,7 @@ import cors from '@fastify/cors'
 import type { FastifyInstance, FastifyRequest, onRequestHookHandler, preHandlerHookHandler } from 'fastify'
 import { isLoopbackHost } from '../loopback.ts'
 import { HttpRefusal } from '../problem.ts'
+import { deviceHeader } from './device-token.ts'
 import { isByCookie } from './session-check.ts'
 
 /** The headers of responses that a page of another origin may read. */
@@ -21,7 +22,8 @@ const exposedHeaders = [
   'X-Request-Id',
   'traceparent',
   'X-User-Id',
-  'X-Session-Id'
+  'X-Session-Id',
+  deviceHeader
 ]
 const preflightMaxAgeSeconds = 600
 

@@ -12,22 +12,28 @@ export async function loadCookies(app: FastifyInstance): Promise<void> {
   await app.register(async (scope) => void (await scope.register(fastifyCookie, { hook: false })))
 }
 
-const sessionCookies = new RegExp(`(?:^|;)[ \\t]*${cookieName}=([^;]*)`, 'g')
-
-/** The different values of the session cookie in a request: more than one is ambiguous, since their order has no meaning. */
-export function sessionCookieValues({ headers: { cookie } }: Pick<FastifyRequest, 'headers'>): string[] {
-  if (!cookie?.includes(cookieName)) return []
-  return [...new Set([...cookie.matchAll(sessionCookies)].map(([, value = '']) => value.trimEnd()))]
+/** @returns a function that reads the different values of a cookie: more than one is ambiguous, since their order has no meaning */
+export function cookieReader(name: string): (request: Pick<FastifyRequest, 'headers'>) => string[] {
+  const cookies = new RegExp(`(?:^|;)[ \\t]*${name}=([^;]*)`, 'g')
+  return ({ headers: { cookie } }) => {
+    if (!cookie?.includes(name)) return []
+    return [...new Set([...cookie.matchAll(cookies)].map(([, value = '']) => value.trimEnd()))]
+  }
 }
 
-export function setSessionCookie(reply: FastifyReply, token: string): void {
-  reply.header('set-cookie', fastifyCookie.serialize(cookieName, token, attributes))
+export const sessionCookieValues = cookieReader(cookieName)
+
+/** Adds a cookie to a response. @param more `maxAge` in seconds; without it, the cookie ends with the browser's own session */
+export function setCookie(reply: FastifyReply, name: string, value: string, more: { maxAge?: number } = {}): void {
+  reply.header('set-cookie', fastifyCookie.serialize(name, value, { ...attributes, ...more }))
 }
 
-export function clearSessionCookie(reply: FastifyReply): void {
+export function clearCookie(reply: FastifyReply, name: string): void {
   const expired = { ...attributes, maxAge: 0, expires: new Date(0) }
-  reply.header('set-cookie', fastifyCookie.serialize(cookieName, '', expired))
+  reply.header('set-cookie', fastifyCookie.serialize(name, '', expired))
 }
+
+export const clearSessionCookie = (reply: FastifyReply) => clearCookie(reply, cookieName)
 
 /** What a response with a new session needs: the token as a cookie or in the body. */
 interface NewSession {
@@ -44,7 +50,7 @@ export function deliverSession<S extends { token: string }>(
   { reply, asCookie, replacesCookie }: NewSession
 ) {
   if (asCookie) {
-    setSessionCookie(reply, session.token)
+    setCookie(reply, cookieName, session.token)
     const { token: _, ...visible } = session
     return visible
   }

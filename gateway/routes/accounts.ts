@@ -3,16 +3,18 @@
 import { type Client, Code, ConnectError } from '@connectrpc/connect'
 import type { FastifyInstance, onRequestAsyncHookHandler } from 'fastify'
 import type { UserService } from '#gen/user/v1/user_pb.ts'
+import { clearDevice, type DescribeClient, deliverDevice } from '../plugins/device-token.ts'
 import { ageOf, isByCookie, sessionOf } from '../plugins/session-check.ts'
 import { clearEndedCookie, deliverSession } from '../plugins/session-cookie.ts'
 import { callOptions, userAgentOf } from '../request-context.ts'
 import { newSessionBody, userBody } from '../response-bodies.ts'
 import { answers, empty, forbidden, needsSession, problems } from '../responses.ts'
-import { ref } from '../schemas.ts'
+import { deviceTokenHeader, ref } from '../schemas.ts'
 
 interface AccountRoutes {
   users: Client<typeof UserService>
   checkSession: onRequestAsyncHookHandler
+  describeClient: DescribeClient
   /** Milliseconds. */
   budgets: { reg: number; account: number; delete: number }
   /** In milliseconds: the maximum age of a session that deletes its account (OWASP ASVS 7.5.3). */
@@ -27,7 +29,7 @@ export interface Credentials {
 }
 
 export function accountRoutes(app: FastifyInstance, options: AccountRoutes): void {
-  const { users, checkSession, budgets, reauthenticationWindow } = options
+  const { users, checkSession, describeClient, budgets, reauthenticationWindow } = options
 
   app.post<{ Body: Credentials }>(
     '/reg',
@@ -38,9 +40,10 @@ export function accountRoutes(app: FastifyInstance, options: AccountRoutes): voi
         summary: 'Register',
         description: 'Creates an account and logs it in.',
         tags: ['account'],
+        headers: deviceTokenHeader,
         body: ref('Credentials'),
         response: {
-          201: answers('LoggedIn', 'Registered and logged in.', 'Set-Cookie'),
+          201: answers('LoggedIn', 'Registered and logged in.', 'Set-Cookie', 'X-Device-Token'),
           ...problems(400, 409, 413, 415, 429, 503, 504),
           ...forbidden('cross-origin')
         }
@@ -48,10 +51,11 @@ export function accountRoutes(app: FastifyInstance, options: AccountRoutes): voi
     },
     async (request, reply) => {
       const { email, password, cookie: asCookie = false } = request.body
-      const account = { email, password, ...userAgentOf(request) }
+      const account = { email, password, ...userAgentOf(request), ...describeClient(request) }
       const { user, ...created } = await users.registerAndLogin(account, callOptions(request, reply))
       const body = { user: userBody(user), session: newSessionBody(created) }
       const session = deliverSession(body.session, { reply, asCookie, replacesCookie: false })
+      deliverDevice(created, { reply, asCookie })
       return reply.code(201).send({ ...body, session })
     }
   )
@@ -86,7 +90,7 @@ export function accountRoutes(app: FastifyInstance, options: AccountRoutes): voi
         operationId: 'deleteAccount',
         summary: 'Delete the account',
         description:
-          'Deletes the account of the session, its personal data and all its sessions, and clears the cookie. The session must be recent.',
+          'Deletes the account of the session, its personal data and all its sessions, and clears the cookies. The session must be recent.',
         tags: ['account'],
         security: needsSession,
         response: {
@@ -105,6 +109,7 @@ export function accountRoutes(app: FastifyInstance, options: AccountRoutes): voi
         )
       }
       await users.deleteAccount({ userId: session.userId }, callOptions(request, reply))
+      clearDevice(request, reply)
       return reply.code(204).send()
     }
   )

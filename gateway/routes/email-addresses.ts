@@ -3,19 +3,22 @@
 import type { Client } from '@connectrpc/connect'
 import type { FastifyInstance, onRequestAsyncHookHandler } from 'fastify'
 import type { UserService } from '#gen/user/v1/user_pb.ts'
+import type { DescribeClient } from '../plugins/device-token.ts'
 import { sessionOf } from '../plugins/session-check.ts'
 import { callOptions } from '../request-context.ts'
 import { empty, forbidden, needsSession, problems } from '../responses.ts'
-import { ref } from '../schemas.ts'
+import { deviceTokenHeader, ref } from '../schemas.ts'
 
 interface EmailRoutes {
   users: Client<typeof UserService>
   checkSession: onRequestAsyncHookHandler
+  describeClient: DescribeClient
   /** Milliseconds. */
   budgets: { account: number; password: number }
 }
 
-export function emailRoutes(app: FastifyInstance, { users, checkSession, budgets }: EmailRoutes): void {
+export function emailRoutes(app: FastifyInstance, options: EmailRoutes): void {
+  const { users, checkSession, describeClient, budgets } = options
   app.put<{ Body: { email: string; password: string } }>(
     '/email',
     {
@@ -28,6 +31,7 @@ export function emailRoutes(app: FastifyInstance, { users, checkSession, budgets
           'Sends an email with a token to the new address, and a notice to the old one. The address changes when the token comes back.',
         tags: ['email'],
         security: needsSession,
+        headers: deviceTokenHeader,
         body: ref('EmailChange'),
         response: {
           202: empty('Accepted.'),
@@ -38,7 +42,8 @@ export function emailRoutes(app: FastifyInstance, { users, checkSession, budgets
     },
     async (request, reply) => {
       const { email, password } = request.body
-      await users.changeEmail({ userId: sessionOf(request).userId, email, password }, callOptions(request, reply))
+      const change = { userId: sessionOf(request).userId, email, password, ...describeClient(request) }
+      await users.changeEmail(change, callOptions(request, reply))
       return reply.code(202).send()
     }
   )

@@ -3,21 +3,24 @@
 import type { Client } from '@connectrpc/connect'
 import type { FastifyInstance, onRequestAsyncHookHandler } from 'fastify'
 import type { UserService } from '#gen/user/v1/user_pb.ts'
+import { type DescribeClient, deliverDevice } from '../plugins/device-token.ts'
 import { isByCookie, sessionOf } from '../plugins/session-check.ts'
 import { deliverSession } from '../plugins/session-cookie.ts'
 import { callOptions, userAgentOf } from '../request-context.ts'
 import { newSessionBody } from '../response-bodies.ts'
 import { answers, empty, forbidden, needsSession, problems } from '../responses.ts'
-import { ref } from '../schemas.ts'
+import { deviceTokenHeader, ref } from '../schemas.ts'
 
 interface PasswordRoutes {
   users: Client<typeof UserService>
   checkSession: onRequestAsyncHookHandler
+  describeClient: DescribeClient
   /** Milliseconds. */
   budgets: { account: number; password: number }
 }
 
-export function passwordRoutes(app: FastifyInstance, { users, checkSession, budgets }: PasswordRoutes): void {
+export function passwordRoutes(app: FastifyInstance, options: PasswordRoutes): void {
+  const { users, checkSession, describeClient, budgets } = options
   app.put<{ Body: { currentPassword: string; newPassword: string; cookie?: boolean } }>(
     '/password',
     {
@@ -30,9 +33,10 @@ export function passwordRoutes(app: FastifyInstance, { users, checkSession, budg
           'Changes the password, ends every session of the account and creates a new one. If the cookie is the credential, the new session is a cookie too, unless `cookie` is false.',
         tags: ['password'],
         security: needsSession,
+        headers: deviceTokenHeader,
         body: ref('PasswordChange'),
         response: {
-          200: answers('PasswordChanged', 'Changed.', 'Set-Cookie'),
+          200: answers('PasswordChanged', 'Changed.', 'Set-Cookie', 'X-Device-Token'),
           ...problems(400, 401, 413, 415, 429, 503, 504),
           ...forbidden('wrong-password', 'account-disabled', 'cross-origin')
         }
@@ -42,9 +46,11 @@ export function passwordRoutes(app: FastifyInstance, { users, checkSession, budg
       const replacesCookie = isByCookie(request)
       const { currentPassword, newPassword, cookie: asCookie = replacesCookie } = request.body
       const { userId } = sessionOf(request)
-      const change = { userId, currentPassword, newPassword, ...userAgentOf(request) }
-      const session = newSessionBody(await users.changePassword(change, callOptions(request, reply)))
-      return reply.send({ session: deliverSession(session, { reply, asCookie, replacesCookie }) })
+      const change = { userId, currentPassword, newPassword, ...userAgentOf(request), ...describeClient(request) }
+      const created = await users.changePassword(change, callOptions(request, reply))
+      const session = deliverSession(newSessionBody(created), { reply, asCookie, replacesCookie })
+      deliverDevice(created, { reply, asCookie })
+      return reply.send({ session })
     }
   )
 
@@ -78,6 +84,7 @@ export function passwordRoutes(app: FastifyInstance, { users, checkSession, budg
         description:
           'Sets a new password by the token of an email, ends every session of the account and verifies its address. Creates no session.',
         tags: ['password'],
+        headers: deviceTokenHeader,
         body: ref('PasswordReset'),
         response: {
           204: empty('Changed.'),
@@ -88,7 +95,7 @@ export function passwordRoutes(app: FastifyInstance, { users, checkSession, budg
     },
     async (request, reply) => {
       const { token, newPassword } = request.body
-      await users.resetPassword({ token, newPassword }, callOptions(request, reply))
+      await users.resetPassword({ token, newPassword, ...describeClient(request) }, callOptions(request, reply))
       return reply.code(204).send()
     }
   )

@@ -3,22 +3,25 @@
 import type { Client } from '@connectrpc/connect'
 import type { FastifyInstance, onRequestAsyncHookHandler } from 'fastify'
 import type { UserService } from '#gen/user/v1/user_pb.ts'
+import { type DescribeClient, deliverDevice } from '../plugins/device-token.ts'
 import { credentialOf, isByCookie, requireCredential, sessionOf } from '../plugins/session-check.ts'
 import { clearEndedCookie, deliverSession } from '../plugins/session-cookie.ts'
 import { callOptions, userAgentOf } from '../request-context.ts'
 import { newSessionBody, userBody } from '../response-bodies.ts'
 import { answers, empty, forbidden, needsSession, problems, takesSession } from '../responses.ts'
-import { ref } from '../schemas.ts'
+import { deviceTokenHeader, ref } from '../schemas.ts'
 import type { Credentials } from './accounts.ts'
 
 interface SessionRoutes {
   users: Client<typeof UserService>
   checkSession: onRequestAsyncHookHandler
+  describeClient: DescribeClient
   /** Milliseconds. */
   budgets: { auth: number; session: number; logout: number }
 }
 
-export function sessionRoutes(app: FastifyInstance, { users, checkSession, budgets }: SessionRoutes): void {
+export function sessionRoutes(app: FastifyInstance, options: SessionRoutes): void {
+  const { users, checkSession, describeClient, budgets } = options
   app.post<{ Body: Credentials }>(
     '/auth',
     {
@@ -30,9 +33,10 @@ export function sessionRoutes(app: FastifyInstance, { users, checkSession, budge
           'Checks an address and a password and creates a session. If the request carries a session token, that session ends.',
         tags: ['session'],
         security: takesSession,
+        headers: deviceTokenHeader,
         body: ref('Credentials'),
         response: {
-          200: answers('LoggedIn', 'Logged in.', 'Set-Cookie'),
+          200: answers('LoggedIn', 'Logged in.', 'Set-Cookie', 'X-Device-Token'),
           ...problems(400, 401, 413, 415, 429, 503, 504),
           ...forbidden('account-disabled', 'email-not-verified', 'cross-origin')
         }
@@ -41,10 +45,12 @@ export function sessionRoutes(app: FastifyInstance, { users, checkSession, budge
     async (request, reply) => {
       const { email, password, cookie: asCookie = false } = request.body
       const replacesToken = credentialOf(request)?.token
-      const login = { email, password, ...(replacesToken !== undefined && { replacesToken }), ...userAgentOf(request) }
+      const replaced = replacesToken === undefined ? {} : { replacesToken }
+      const login = { email, password, ...replaced, ...userAgentOf(request), ...describeClient(request) }
       const { user, ...created } = await users.authenticateAndLogin(login, callOptions(request, reply))
       const body = { user: userBody(user), session: newSessionBody(created) }
       const session = deliverSession(body.session, { reply, asCookie, replacesCookie: isByCookie(request) })
+      deliverDevice(created, { reply, asCookie })
       return reply.send({ ...body, session })
     }
   )

@@ -9,15 +9,17 @@ import { buildGateway, credentials, loginAnswer, newSession, requireForm, workin
 const user = newSession()
 const { headers, userId, session } = user
 const services = workingServices(user)
+const client = { network: '127.0.0.1' }
 const agent = 'Mozilla/5.0 (X11; Linux x86_64)'
 
 /** The requests of every method, without the fields of protobuf. */
 const calls: [method: string, request: object][] = []
 function recorded<M extends object>(methods: M): M {
   const recording = Object.entries(methods).map(([name, method]) => {
-    const record = (request: { $typeName: string; $unknown?: unknown }, context: unknown) => {
-      const { $typeName: _, $unknown: __, ...fields } = request
-      calls.push([name, JSON.parse(JSON.stringify(fields))])
+    const record = (request: object, context: unknown) => {
+      const isOwn = (key: string) => key !== '$typeName' && key !== '$unknown'
+      const json = JSON.stringify(request, (key, value) => (isOwn(key) ? value : undefined))
+      calls.push([name, JSON.parse(json)])
       return method(request, context)
     }
     return [name, record]
@@ -63,7 +65,7 @@ t.test('PUT /password answers the new session', async (t) => {
   })
   const body = requireForm(t, answer, 200)
   t.match(body, { session: { id: session.id, token: user.token, createdAt: /Z$/, expiresAt: /Z$/ } })
-  t.same(calls, [['changePassword', { userId, ...payload, userAgent: agent }]])
+  t.same(calls, [['changePassword', { userId, ...payload, userAgent: agent, client }]])
   t.equal(answer.headers['set-cookie'], undefined)
 })
 
@@ -85,7 +87,7 @@ t.test('a password reset takes an address, then a token and a password, and no s
   requireForm(t, await app.inject({ method: 'PUT', url: '/password/reset', payload }), 204)
   t.same(calls, [
     ['requestPasswordReset', { email: credentials.email }],
-    ['resetPassword', payload]
+    ['resetPassword', { ...payload, client }]
   ])
 })
 
@@ -96,7 +98,7 @@ t.test('an address changes by a password and a token, and is verified by a token
   const verification = { method: 'PUT', url: '/email/verification', payload: { token: 'token' } } as const
   requireForm(t, await app.inject(verification), 204)
   t.same(calls, [
-    ['changeEmail', { userId, ...payload }],
+    ['changeEmail', { userId, ...payload, client }],
     ['requestEmailVerification', { userId }],
     ['verifyEmail', { token: 'token' }]
   ])

@@ -22,14 +22,14 @@ t.test('answers the preflight of a listed origin for every route', async (t) => 
       const headers = {
         origin,
         'access-control-request-method': method,
-        'access-control-request-headers': 'authorization, content-type'
+        'access-control-request-headers': 'authorization, content-type, x-device-token'
       }
       const answer = await app.inject({ method: 'OPTIONS', url, headers })
       t.equal(answer.statusCode, 204, name)
       t.match(answer.headers, {
         'access-control-allow-origin': origin,
         'access-control-allow-credentials': 'true',
-        'access-control-allow-headers': 'authorization, content-type',
+        'access-control-allow-headers': 'authorization, content-type, x-device-token',
         'access-control-max-age': '600',
         'cache-control': 'no-store',
         vary: 'Origin, Access-Control-Request-Headers'
@@ -92,7 +92,14 @@ t.test('lets a page of a listed origin read every response and its headers, erro
     if (status === 400) continue
     t.match(answer.headers, { 'access-control-allow-origin': listed, 'access-control-allow-credentials': 'true' })
     const exposed = String(answer.headers['access-control-expose-headers']).toLowerCase()
-    for (const name of ['ratelimit', 'ratelimit-policy', 'retry-after', 'x-request-id', 'traceparent']) {
+    for (const name of [
+      'ratelimit',
+      'ratelimit-policy',
+      'retry-after',
+      'x-request-id',
+      'traceparent',
+      'x-device-token'
+    ]) {
       t.ok(exposed.split(', ').includes(name), name)
     }
   }
