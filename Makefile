@@ -3,7 +3,7 @@
 export PATH := $(CURDIR)/.tools/node_modules/.bin:$(CURDIR)/node_modules/.bin:$(CURDIR)/.tools/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run logs mail test test-containers test-faults check generate clean install bench
+.PHONY: help run logs mail test test-containers test-faults check audit sbom generate clean install bench
 
 run: install ## start engines and services in the foreground until Ctrl-C; takes KAFKA=off GATEWAYS=2 USER_SVCS= SESSION_SVCS= LOG_SINKS=
 	@exec sh stack/run.sh --from-make
@@ -31,6 +31,12 @@ bench: install ## measure the product against its own limits; takes QUICK=1 (a m
 
 check: install ## lint, types, format and stale generated code, without the tests
 	@exec node test/run.ts --checks-only
+
+audit: install ## ask the registry of npm for advisories of the packages in every lockfile
+	@sh supply-chain/audit.sh
+
+sbom: install ## write the bill of materials of a release to sbom.cdx.json (CycloneDX)
+	@node supply-chain/sbom.ts
 
 generate: install ## lint, format and compare the contracts, write gen/ and the generated pages of docs/reference/
 	@sh stack/generate.sh

@@ -1,6 +1,5 @@
 # Installs Node.js into .tools/ and the npm packages into node_modules/, unless they are installed.
 set -eu
-node_version=24.21.0
 
 node_is_new_enough() {
   node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 24 || (a === 24 && b >= 12) ? 0 : 1)' 2>/dev/null
@@ -31,10 +30,11 @@ install_node() {
     echo 'npm is missing: install Node.js 20 or newer with npm' >&2
     exit 1
   }
-  echo "installing Node.js $node_version into .tools/"
-  # The package of the platform: the package `node` downloads it in an install script, which newer npm versions skip.
-  package=node-$(node -p 'process.platform + "-" + process.arch')
-  quietly npm install --prefix .tools --no-save --no-audit --no-fund "$package@$node_version" || {
+  echo 'installing Node.js into .tools/'
+  # The packages of the platforms, by their checksums: the package `node` downloads one of them in an install script,
+  # without a checksum, and newer npm versions skip that script.
+  cp stack/node/package.json stack/node/package-lock.json .npmrc .tools/
+  quietly npm ci --prefix .tools --no-audit --no-fund && hash -r && node_is_new_enough || {
     echo 'npm could not install Node.js: install version 24.12 or newer' >&2
     exit 1
   }

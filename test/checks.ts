@@ -1,9 +1,11 @@
-/** The static checks: lint, format, types, contracts, generated files. */
+/** The static checks: lint, format, types, contracts, generated files, and what the project installs. */
 
-import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { runTool, ToolError } from '../stack/tool.ts'
+import { lockfiles, packagesOf, requireChecksums, requireNoAdvisory } from '../supply-chain/lockfiles.ts'
+import { billOfMaterials } from '../supply-chain/sbom.ts'
 
 interface CheckResult {
   name: string
@@ -26,7 +28,20 @@ const checks: Record<string, Check> = {
   'contracts: format': tool('buf', 'format', '--exit-code', '--diff'),
   'generated code': compareGeneratedCode,
   'generated pages': tool(process.execPath, 'docs/generate/run.ts', '--check'),
-  'compose files': tool('dclint', 'compose.yaml', 'compose.two.yaml')
+  'compose files': tool('dclint', 'compose.yaml', 'compose.two.yaml'),
+  secrets: findSecrets,
+  'checksums of packages': async () => requireChecksums(lockedPackages()),
+  'advisories of packages': async () => requireNoAdvisory(lockedPackages()),
+  'bill of materials': billOfMaterials
+}
+
+const lockedPackages = () => lockfiles.flatMap(packagesOf)
+
+/** Scans every file that git has or would add for credentials. */
+async function findSecrets(signal: AbortSignal): Promise<void> {
+  const listed = await runTool('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { signal })
+  const files = listed.split('\n').filter((file) => existsSync(file) && !/^gen\/|package-lock\.json$/.test(file))
+  await runTool('secretlint', ['--secretlintrc', 'supply-chain/secretlint.json', ...files], { signal })
 }
 
 /** Runs all checks at once. */

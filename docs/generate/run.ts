@@ -6,6 +6,7 @@ import { catalogue, configurationTables } from './configuration.ts'
 import { errorTables } from './error-reference.ts'
 import { eventSections } from './events.ts'
 import { describeGateway } from './gateway.ts'
+import { measureTables } from './measures.ts'
 import { metricTables } from './metrics.ts'
 import { restReference, routeTable } from './rest.ts'
 import { rpcSections } from './rpc.ts'
@@ -17,6 +18,7 @@ writeGenerated('common/config/catalogue.ts', catalogue())
 writeBetweenMarks('docs/reference/configuration.md', configurationTables())
 writeBetweenMarks('docs/reference/errors.md', errorTables())
 writeBetweenMarks('docs/reference/events.md', eventSections())
+writeBetweenMarks('docs/security/measures.md', measureTables())
 writeBetweenMarks('docs/reference/metrics.md', metricTables(registry))
 writeBetweenMarks('docs/reference/rest.md', restReference(document))
 writeBetweenMarks('docs/reference/rpc.md', rpcSections())

@@ -1,7 +1,7 @@
 /** Kafka without Docker: finds or installs Java, and fetches the broker's jars from Maven Central. */
 
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import type { Command } from '../supervised.ts'
 import type { Print } from '../supervisor.ts'
@@ -66,10 +66,11 @@ async function javaVersion(signal: AbortSignal): Promise<number | undefined> {
   return match ? Number(match[1]) : undefined
 }
 
-/** The folder of the jars. Its name depends on pom.xml, and it is created in one step. */
+/** The folder of the jars. Its name depends on pom.xml and the checksums, and it is created in one step. */
 async function fetchJars(print: Print, signal: AbortSignal): Promise<string> {
-  const pom = join(recipe, 'pom.xml')
-  const hash = createHash('sha256').update(readFileSync(pom)).digest('hex').slice(0, 8)
+  const checksums = readFileSync(join(recipe, 'jars.sha256'), 'utf8')
+  const pom = readFileSync(join(recipe, 'pom.xml'))
+  const hash = createHash('sha256').update(pom).update(checksums).digest('hex').slice(0, 8)
   const folder = join(root, '.tools', `kafka-${hash}`)
   if (existsSync(folder)) return folder
   if (!(await isInstalled('mvn'))) await installPackages(['maven'], print, signal)
@@ -84,10 +85,38 @@ async function fetchJars(print: Print, signal: AbortSignal): Promise<string> {
       `-DincludeScope=runtime`
     ]
     await runTool('mvn', ['--batch-mode', '--quiet', ...goal], { cwd: recipe, signal })
+    requireChecksums(draft, checksums)
     renameSync(draft, folder)
   } catch (error) {
     rmSync(draft, { recursive: true, force: true })
+    if (error instanceof UnavailableError) throw error
     if (!existsSync(folder)) throw new UnavailableError(`Maven could not fetch it: ${(error as Error).message}`)
   }
   return folder
+}
+
+/**
+ * Requires that a folder holds exactly the listed files.
+ *
+ * @param checksums lines of `sha256sum`
+ * @throws {UnavailableError} that names the files that differ
+ */
+export function requireChecksums(folder: string, checksums: string): void {
+  const expected = new Map(
+    checksums
+      .trim()
+      .split('\n')
+      .map((line) => line.split('  ') as [string, string])
+      .map(([sha256, name]) => [name, sha256])
+  )
+  const isExpected = (name: string) =>
+    createHash('sha256')
+      .update(readFileSync(join(folder, name)))
+      .digest('hex') === expected.get(name)
+  const names = readdirSync(folder)
+  const wrong = [
+    ...names.filter((name) => !isExpected(name)),
+    ...[...expected.keys()].filter((name) => !names.includes(name))
+  ]
+  if (wrong.length > 0) throw new UnavailableError(`files differ from stack/kafka/jars.sha256: ${wrong.join(', ')}`)
 }

@@ -3,7 +3,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Testbed } from './testbed.ts'
 
-const deliveryTimeoutMs = 120_000
+// A sender that was killed keeps its lease for 75 s, and an email that failed several times waits for up to five minutes.
+const deliveryTimeoutMs = 300_000
 
 export interface MailFigures {
   /** Emails that were due. */
@@ -15,14 +16,18 @@ export interface MailFigures {
   lost: number
 }
 
-/** Waits until no email waits for delivery, and counts. @returns undefined if emails still wait after the timeout */
-export async function mailFigures({ database, mail }: Testbed): Promise<MailFigures | undefined> {
+/** Waits until no email waits for delivery, and counts. @returns the waiting rows instead if emails still wait after the timeout */
+export async function mailFigures({ database, mail }: Testbed): Promise<MailFigures | { waiting: string }> {
   const endsAt = Date.now() + deliveryTimeoutMs
   const isWaiting = database`user_id is not null and sent_at is null and dead_at is null`
   for (;;) {
     const [row] = await database<{ waiting: number }[]>`select count(*)::int as waiting from emails where ${isWaiting}`
     if (row?.waiting === 0) break
-    if (Date.now() > endsAt) return undefined
+    if (Date.now() > endsAt) {
+      const rows = await database`
+        select purpose, attempts, failure, now() - created_at as age, claimed_until - now() as waits from emails where ${isWaiting}`
+      return { waiting: JSON.stringify(rows) }
+    }
     await sleep(200)
   }
   const due = await database<{ recipient: string; purpose: string }[]>`

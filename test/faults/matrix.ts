@@ -78,7 +78,7 @@ export async function runMatrix(
 
 async function lostEmails(testbed: Testbed, print: (line: string) => void): Promise<string[]> {
   const figures = await mailFigures(testbed)
-  if (figures === undefined) return ['emails still wait for delivery']
+  if ('waiting' in figures) return [`emails still wait for delivery: ${figures.waiting}`]
   const { due, sent, duplicated, lost } = figures
   print(`emails: ${due} due, ${sent} sent, ${duplicated} duplicated, ${lost} lost`)
   return lost === 0 ? [] : [`${lost} emails were lost`]

@@ -1,0 +1,64 @@
+/** The lockfiles of npm: their packages, and the checks that each one has a checksum and no known advisory. */
+
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import semver from 'semver'
+import { parse } from 'yaml'
+
+const root = join(import.meta.dirname, '..')
+
+/** Every lockfile of the project. */
+export const lockfiles = [
+  'package-lock.json',
+  'stack/node/package-lock.json',
+  'test/clients/typescript/package-lock.json'
+]
+
+/** A package of a lockfile. */
+export interface LockedPackage {
+  name: string
+  version: string
+  integrity: string | undefined
+}
+
+/** The packages of a lockfile, without the project itself. */
+export function packagesOf(lockfile: string): LockedPackage[] {
+  const { packages } = JSON.parse(readFileSync(join(root, lockfile), 'utf8')) as {
+    packages: Record<string, Omit<LockedPackage, 'name'> & { link?: boolean }>
+  }
+  return Object.entries(packages)
+    .filter(([path, { link }]) => path !== '' && !link)
+    .map(([path, { version, integrity }]) => ({ name: path.replace(/^.*node_modules\//, ''), version, integrity }))
+}
+
+/**
+ * Packages of other platforms whose checksum no registry that the maintainers reach has. They are optional: Linux on x64 with
+ * glibc installs none of them. `npm install --package-lock-only` adds their checksums where the registry has them.
+ */
+export const withoutChecksum = /^@node-rs\/bcrypt-(android|darwin|freebsd|win32|linux-arm|linux-x64-musl)/
+
+/** @throws Error that names the packages without a checksum */
+export function requireChecksums(packages: readonly LockedPackage[]): void {
+  const missing = packages.filter(
+    ({ name, integrity }) => !integrity?.startsWith('sha512-') && !withoutChecksum.test(name)
+  )
+  if (missing.length > 0) throw new Error(`without a SHA-512: ${missing.map(({ name }) => name).join(', ')}`)
+}
+
+interface Advisory {
+  id: string
+  package: string
+  /** A range of versions. */
+  vulnerable: string
+}
+
+/** @throws Error that names the advisories of installed versions */
+export function requireNoAdvisory(packages: readonly LockedPackage[]): void {
+  const advisories = parse(readFileSync(join(import.meta.dirname, 'advisories.yml'), 'utf8')) as Advisory[]
+  const found = packages.flatMap(({ name, version }) =>
+    advisories
+      .filter((each) => each.package === name && semver.satisfies(version, each.vulnerable))
+      .map(({ id }) => `${name}@${version}: ${id}`)
+  )
+  if (found.length > 0) throw new Error(found.join('\n'))
+}

