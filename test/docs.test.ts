@@ -86,7 +86,7 @@ t.test('every command succeeds', async (t) => {
     )
     const env = { ...environment, ...product.env, PATH: process.env.PATH }
     await t.test(file, (t) =>
-      runTool('sh', ['-c', script], { cwd: root, env, timeoutMs: 60_000 }).then(
+      runTool('sh', ['-c', script], { cwd: root, env, timeoutMs: 300_000 }).then(
         (output) => t.pass(output.split('\n').at(-1) as string),
         (error) => t.fail(error.output)
       )
