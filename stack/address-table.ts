@@ -22,7 +22,7 @@ export function addressTable(
   const file = (name: string) => relative(process.cwd(), join(dataDir, name)) || '.'
   const rows = [
     ...instances.flatMap((instance) => serviceRows(instance, config, ports)),
-    ['postgres', shownUrl(engines.postgresUrl, config.userSvc.postgres.url), 'PostgreSQL'],
+    ['postgres', shownUrl(engines.postgres.service, config.userSvc.postgres.url), 'PostgreSQL'],
     [
       'redis',
       redisAddress(config, engines),

@@ -6,14 +6,19 @@ import { TimeoutError } from '#common/time/timeout.ts'
 import { createRuntimeChooser } from './engines/choose-runtime.ts'
 import { UnavailableError } from './engines/engine.ts'
 import { kafkaImage, pingKafka, startKafka } from './engines/kafka.ts'
-import { pingPostgres, postgresImage, startPostgres } from './engines/postgres.ts'
+import { type PostgresUrls, pingPostgres, postgresImage, startPostgres } from './engines/postgres.ts'
 import { pingRedis, redisImage, startRedis } from './engines/redis.ts'
 import type { Print, Supervisor } from './supervisor.ts'
 import { waitUntil } from './wait.ts'
 
 interface EnginesOptions {
   /** The configured addresses. An empty address starts the engine; `undefined` runs without Kafka. */
-  configured: { postgresUrl: string; redis: Pick<RedisConfig, 'topology' | 'url'>; kafkaBrokers: string[] | undefined }
+  configured: {
+    postgresUrl: string
+    postgresMigrationUrl?: string
+    redis: Pick<RedisConfig, 'topology' | 'url'>
+    kafkaBrokers: string[] | undefined
+  }
   ports: { postgres: number; redis: number; kafka: number }
   dataDir: string
   supervisor: Supervisor
@@ -25,9 +30,9 @@ interface EnginesOptions {
   isKafkaBackground?: boolean
 }
 
-/** The addresses of the engines. `kafkaBrokers` is empty without Kafka; otherwise `kafkaReady` settles when the broker answers. */
+/** The addresses of the engines; `postgres.migration` is empty if no role of its own migrates. `kafkaBrokers` is empty without Kafka; otherwise `kafkaReady` settles when the broker answers. */
 export interface Engines {
-  postgresUrl: string
+  postgres: PostgresUrls
   redisUrl: string
   kafkaBrokers: string[]
   kafkaReady: Promise<void>
@@ -59,12 +64,12 @@ export async function startEngines(options: EnginesOptions): Promise<Engines> {
   const { configured, print, signal } = options
   const chooseRuntime = createRuntimeChooser(options)
 
-  async function postgresUrl(): Promise<string> {
+  async function postgres(): Promise<PostgresUrls> {
     const url = configured.postgresUrl
-    if (url !== '') return reach('userSvc.postgres.url', () => pingPostgres(url), url)
+    const own = { admin: url, migration: configured.postgresMigrationUrl ?? '', service: url }
+    if (url !== '') return reach('userSvc.postgres.url', () => pingPostgres(url), own)
     const runtime = await chooseRuntime('postgres', postgresImage, options.ports.postgres)
-    const passwordFile = join(options.dataDir, 'postgres-password')
-    return startPostgres({ ...runtime, passwordFile, settings: options.postgresSettings ?? {} })
+    return startPostgres({ ...runtime, secretsDirectory: options.dataDir, settings: options.postgresSettings ?? {} })
   }
 
   async function redisUrl(): Promise<string> {
@@ -115,12 +120,12 @@ export async function startEngines(options: EnginesOptions): Promise<Engines> {
     return noKafka
   }
 
-  const [ownPostgresUrl, ownRedisUrl, ownKafka] = await Promise.all([
-    start('postgres', postgresUrl),
+  const [ownPostgres, ownRedisUrl, ownKafka] = await Promise.all([
+    start('postgres', postgres),
     start('redis', redisUrl),
     start('kafka', kafka).catch(continueWithoutKafka)
   ])
-  return { postgresUrl: ownPostgresUrl, redisUrl: ownRedisUrl, ...ownKafka }
+  return { postgres: ownPostgres, redisUrl: ownRedisUrl, ...ownKafka }
 }
 
 /** Whether `make run` starts a Redis, because none is configured. */

@@ -60,7 +60,8 @@ const ownVariables: Record<Service['section'], (parts: StackParts) => NodeJS.Pro
   userSvc: (parts) => ({
     ...rpcVariables(parts),
     RPC_ADMIN_TOKEN: parts.credentials.adminToken,
-    USER_SVC_POSTGRES_URL: parts.engines.postgresUrl,
+    USER_SVC_POSTGRES_URL: parts.engines.postgres.service,
+    USER_SVC_POSTGRES_MIGRATION_URL: parts.engines.postgres.migration,
     ...parts.mail
   }),
   sessionSvc: (parts) => ({ ...rpcVariables(parts), REDIS_URL: parts.engines.redisUrl }),

@@ -99,7 +99,12 @@ async function startStack(
   const ports = await findPorts([...enginePorts(config), ...own])
   const enginePort = (name: string) => ports.get(`stack.${name}Port`) ?? 0
   const engines = await startEngines({
-    configured: { postgresUrl: userSvc.postgres.url, redis, kafkaBrokers: kafka.enabled ? kafka.brokers : undefined },
+    configured: {
+      postgresUrl: userSvc.postgres.url,
+      postgresMigrationUrl: userSvc.postgres.migrationUrl,
+      redis,
+      kafkaBrokers: kafka.enabled ? kafka.brokers : undefined
+    },
     ports: { postgres: enginePort('postgres'), redis: enginePort('redis'), kafka: enginePort('kafka') },
     dataDir,
     supervisor,

@@ -87,7 +87,7 @@ fieldCase(
     const lines: string[] = []
     const log = createLogger('user-svc', 'warn', { write: (line) => void lines.push(line) })
     await until('PgBouncer answers', () => postgresAnswers(url), 10_000)
-    const migrated = migrateDatabase(url, log)
+    const migrated = migrateDatabase({ url }, log)
     await until('a log line names the holder', () => lines.length > 0)
     await sleep(600)
     t.equal(lines.length, 1)
@@ -99,7 +99,7 @@ fieldCase(
     await migrated
     t.match(await admin`select count(*)::int as n from pg_locks where locktype = 'advisory'`, [{ n: 0 }])
     await admin`select pg_advisory_lock(7311902)`
-    await migrateDatabase(url, log)
+    await migrateDatabase({ url }, log)
     t.pass('a database with the newest schema needs no lock')
   }
 )

@@ -31,6 +31,11 @@ export const userSvc = {
       'Address of PostgreSQL, with user and password. Empty: `make run` starts one.',
       (_parts, written) => postgresAddress(written) !== undefined
     ),
+    migrationUrl: url(
+      ['postgres', 'postgresql'],
+      'Address of PostgreSQL with the user that owns the tables, for migrations only; the user of `userSvc.postgres.url` then needs no right to change the schema. Empty: that user migrates.',
+      (_parts, written) => postgresAddress(written) !== undefined
+    ),
     maxConnections: integer(10, 'Connections of one process to PostgreSQL.', { min: 1, max: 1000 }),
     queryTimeout: duration('3s', 'Timeout of a statement.', { min: '50ms', max: '60s' }),
     migrate: flag(
@@ -88,6 +93,7 @@ export function load() {
   requireDistinctTopics(config.kafka)
   requireAddress('userSvc.postgres.url', config.userSvc.postgres.url)
   requireTlsInUrl(config.userSvc.postgres.url, process.env)
+  requireTlsInUrl(config.userSvc.postgres.migrationUrl, process.env)
   if (process.env.NODE_ENV === 'production' && config.userSvc.password.cost < 10) {
     throw new ConfigError(`userSvc.password.cost: got ${config.userSvc.password.cost}, production takes 10 to 14`)
   }

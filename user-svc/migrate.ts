@@ -13,16 +13,15 @@ const noSuchDatabase = '3D000'
 
 try {
   const config = loadConfig(schema, process.env, { otherKeys: keyPaths })
-  const { url } = config.userSvc.postgres
+  const { url, migrationUrl } = config.userSvc.postgres
   requireAddress('userSvc.postgres.url', url)
-  requireTlsInUrl(url, process.env)
+  for (const each of [url, migrationUrl]) requireTlsInUrl(each, process.env)
   dropDriverVariables()
   const log = createLogger('user-svc', config.log.level)
-  await migrateDatabase(url, log).then(
+  await migrateDatabase({ url, migrationUrl }, log).then(
     () => log.info({ event: 'database_migrated' }, 'migrated the database to the newest schema'),
     (error) => {
-      const reason =
-        error.code === noSuchDatabase ? 'the database that userSvc.postgres.url names does not exist' : undefined
+      const reason = error.code === noSuchDatabase ? 'the database that the URL names does not exist' : undefined
       log.error(
         { event: 'database_migration_failed', ...(reason && { reason }), err: error },
         'failed to migrate the database'

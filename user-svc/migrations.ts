@@ -12,6 +12,7 @@ import { withinMs } from '#common/time/timeout.ts'
 import { connectTimeoutMs, keepAlive } from './database.ts'
 import { readMigrationFiles } from './drizzle.ts'
 import { postgresAddress } from './postgres-url.ts'
+import { effectOfDeletion } from './schema.ts'
 
 // Any constant: the id of this lock among the advisory locks of the database.
 const lockId = 7_311_902
@@ -37,14 +38,28 @@ const holders = `
       or relation in (select oid from pg_class where relnamespace = current_schema()::regnamespace))
   order by pid limit 5`
 
+// The tables are those of schema.ts; the service changes none of them, and reads no table of the migrations.
+const tables = Object.keys(effectOfDeletion)
+const rights = ['select', 'insert', 'update', 'delete']
+const missingRights = `
+  select from unnest($2::text[]) as right_name, unnest($3::text[]) as table_name
+  where not has_table_privilege($1::name, table_name, right_name) limit 1`
+
+/** The addresses of the database: that of the service, and that of the role that migrates, which may be empty. */
+export interface DatabaseUrls {
+  url: string
+  migrationUrl?: string
+}
+
 /**
  * Applies the missing migrations in one transaction, under an advisory lock that ends with the transaction: behind a
  * pooler, a lock of the session would outlive the client. While another connection holds a lock, one log line names it.
+ * With a migration URL, its role migrates, and the role of the service gets its rights on the rows.
  */
-export async function migrateDatabase(url: string, log?: Logger): Promise<void> {
+export async function migrateDatabase({ url, migrationUrl }: DatabaseUrls, log?: Logger): Promise<void> {
   const client = new pg.Client({
     application_name: 'user-svc migrations',
-    ...postgresAddress(url),
+    ...postgresAddress(migrationUrl || url),
     connectionTimeoutMillis: connectTimeoutMs,
     ...keepAlive
   })
@@ -60,9 +75,10 @@ export async function migrateDatabase(url: string, log?: Logger): Promise<void> 
     reported = reason
     log?.warn({ event: 'migration_waits', reason }, 'the migration is waiting for a lock of another connection')
   }
+  const grantee = migrationUrl ? postgresAddress(url).user : undefined
   try {
     await client.connect()
-    while (!(await tryToMigrate(client, reportHolders))) await sleep(lockPollMs)
+    while (!(await tryToMigrate(client, grantee, reportHolders))) await sleep(lockPollMs)
   } finally {
     // The server finishes an in-flight statement first, then rolls the transaction back.
     await withinMs(connectTimeoutMs, client.end()).catch(() => {})
@@ -70,7 +86,11 @@ export async function migrateDatabase(url: string, log?: Logger): Promise<void> 
 }
 
 /** @returns whether the database has the newest schema now; if not, another connection holds a lock */
-async function tryToMigrate(client: pg.Client, reportHolders: () => Promise<void>): Promise<boolean> {
+async function tryToMigrate(
+  client: pg.Client,
+  grantee: string | undefined,
+  reportHolders: () => Promise<void>
+): Promise<boolean> {
   const migrationsFolder = fileURLToPath(new URL('./migrations', import.meta.url))
   const migrations = readMigrationFiles({ migrationsFolder })
   async function run(text: string, values: unknown[] = [], timeoutMs = queryTimeoutMs) {
@@ -83,8 +103,11 @@ async function tryToMigrate(client: pg.Client, reportHolders: () => Promise<void
     const [last] = await run(`select max(created_at) as at from ${migrationsTable}`)
     return migrations.filter(({ folderMillis }) => folderMillis > Number(last.at ?? 0))
   }
+  async function lacksRights() {
+    return grantee !== undefined && (await run(missingRights, [grantee, rights, tables])).length > 0
+  }
   // A database with the newest schema needs no lock, and the role no right to change the schema.
-  if ((await missing()).length === 0) return true
+  if ((await missing()).length === 0 && !(await lacksRights())) return true
   await run('begin')
   try {
     const [lock] = await run('select pg_try_advisory_xact_lock($1) as mine', [lockId])
@@ -98,6 +121,8 @@ async function tryToMigrate(client: pg.Client, reportHolders: () => Promise<void
         for (const statement of sql) await run(statement, [], migrationTimeoutMs)
         await run(`insert into ${migrationsTable} (hash, created_at) values ($1, $2)`, [hash, folderMillis])
       }
+      if (await lacksRights())
+        await run(`grant ${rights.join(', ')} on ${tables.join(', ')} to ${pg.escapeIdentifier(grantee as string)}`)
       await run('commit')
       return true
     }
@@ -110,7 +135,7 @@ async function tryToMigrate(client: pg.Client, reportHolders: () => Promise<void
 }
 
 /** Migrates the database as soon as it is reachable, and again if its tables disappear. */
-export function keepMigrating(options: { url: string; migrate: boolean }, log: Logger, clock: Clock = systemClock) {
+export function keepMigrating(options: DatabaseUrls & { migrate: boolean }, log: Logger, clock: Clock = systemClock) {
   let done = !options.migrate
   let state = 'not migrated yet'
   let timer: NodeJS.Timeout | undefined
@@ -118,7 +143,7 @@ export function keepMigrating(options: { url: string; migrate: boolean }, log: L
 
   async function attempt(): Promise<void> {
     try {
-      await migrateDatabase(options.url, log)
+      await migrateDatabase(options, log)
       done = true
       log.info({ event: 'database_migrated' }, 'migrated the database to the newest schema')
     } catch (error) {

@@ -31,6 +31,7 @@ export const keyPaths: readonly string[] = [
   'userSvc.opsHost',
   'userSvc.opsPort',
   'userSvc.postgres.url',
+  'userSvc.postgres.migrationUrl',
   'userSvc.postgres.maxConnections',
   'userSvc.postgres.queryTimeout',
   'userSvc.postgres.migrate',

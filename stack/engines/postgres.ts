@@ -1,7 +1,8 @@
-/** PostgreSQL: a cluster with the database `auth`, as a process or in Docker. */
+/** PostgreSQL: a cluster with the database `auth` and the roles of user-svc, as a process or in Docker. */
 
 import '#common/process/no-native-driver.ts'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import pg from 'pg'
 import { postgresAddress } from '../../user-svc/postgres-url.ts'
 import { keptSecret } from '../secret-file.ts'
@@ -13,21 +14,52 @@ import { createCluster, findRuntime } from './postgres-runtime.ts'
 
 export const postgresImage = 'postgres:18.6-bookworm'
 
+/** The URLs of one database: as superuser, as the role that owns the tables, and as the role of user-svc. */
+export interface PostgresUrls {
+  admin: string
+  migration: string
+  service: string
+}
+
 interface PostgresOptions extends EngineOptions {
-  /** The file of the password, which the first start generates. */
-  passwordFile: string
+  /** The folder of the passwords, which the first start generates. */
+  secretsDirectory: string
   /** Additional settings, such as `{ fsync: 'off' }` for disposable data. */
   settings?: Record<string, string>
 }
 
-/** Starts PostgreSQL and, when it answers, resolves to the URL of its database with user and password. */
-export async function startPostgres(options: PostgresOptions): Promise<string> {
-  const { supervisor, port, passwordFile, signal } = options
-  const password = keptSecret(passwordFile)
-  supervisor.start(options.docker ? contained(options, password) : await native(options, password))
-  const server = `postgres://auth:${password}@127.0.0.1:${port}`
-  await waitUntil(() => createDatabase(`${server}/postgres`), engineStartMs, signal)
-  return `${server}/auth`
+const rolesFile = join(import.meta.dirname, '..', '..', 'ops', 'postgres', 'roles.sql')
+
+/** Starts PostgreSQL and, when it answers, resolves to the URLs of its database. */
+export async function startPostgres(options: PostgresOptions): Promise<PostgresUrls> {
+  const { supervisor, port, secretsDirectory, signal } = options
+  const secret = (name: string) => keptSecret(join(secretsDirectory, name))
+  const passwords = {
+    admin: secret('postgres-password'),
+    owner: secret('postgres-owner-password'),
+    service: secret('postgres-service-password')
+  }
+  const url = (user: string, password: string, database = 'auth') =>
+    `postgres://${user}:${password}@127.0.0.1:${port}/${database}`
+  supervisor.start(options.docker ? contained(options, passwords.admin) : await native(options, passwords.admin))
+  const admin = url('auth', passwords.admin)
+  await waitUntil(() => createDatabase(url('auth', passwords.admin, 'postgres')), engineStartMs, signal)
+  await waitUntil(() => createRoles(admin, passwords), engineStartMs, signal)
+  return {
+    admin,
+    migration: url('auth_owner', passwords.owner),
+    service: url('auth_service', passwords.service)
+  }
+}
+
+/** Creates or updates the roles of user-svc. It also converts the data of an earlier version, whose superuser owns the tables. */
+export function createRoles(admin: string, passwords: { owner: string; service: string }): Promise<void> {
+  const statement = readFileSync(rolesFile, 'utf8')
+  return withConnection(admin, async (client) => {
+    const settings = "set_config('auth.owner_password', $1, false), set_config('auth.service_password', $2, false)"
+    await client.query(`select ${settings}`, [passwords.owner, passwords.service])
+    await client.query(statement)
+  })
 }
 
 /** Resolves if PostgreSQL accepts the user and password of a URL, and rejects otherwise. */

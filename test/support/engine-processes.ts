@@ -92,7 +92,10 @@ export async function createEngineProcesses(t: Pick<Test, 'teardown'>, kafkaAdve
     }
     const passwordFile = join(directory, `${name}-password`)
     const start = {
-      postgres: () => startPostgres({ ...options, passwordFile, settings: { fsync: 'off', max_connections: '100' } }),
+      async postgres() {
+        const settings = { fsync: 'off', max_connections: '100' }
+        return (await startPostgres({ ...options, secretsDirectory: directory, settings })).admin
+      },
       redis: () => startRedis({ ...options, passwordFile }),
       async kafka() {
         const { address, ready } = await startKafka(options)

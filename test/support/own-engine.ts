@@ -19,10 +19,10 @@ export async function startOwnPostgres(t: Teardown) {
   const directory = temporaryFolder(t)
   const supervisor = createSupervisor(join(directory, 'run'), () => {})
   const port = await freePort()
-  const url = await startPostgres({
+  const { admin: url } = await startPostgres({
     supervisor,
     directory: join(directory, 'data'),
-    passwordFile: join(directory, 'password'),
+    secretsDirectory: directory,
     port,
     docker: undefined,
     print: () => {},

@@ -18,7 +18,7 @@ const migrated = ({ done }: ReturnType<typeof keepMigrating>) => until('the data
 t.test('of four instances that start at the same time, one migrates', async (t) => {
   const migrations = globSync('*.sql', { cwd: join(import.meta.dirname, '../migrations') }).length
   const url = await createTestDatabase(t)
-  await Promise.all(Array.from({ length: 4 }, () => migrateDatabase(url)))
+  await Promise.all(Array.from({ length: 4 }, () => migrateDatabase({ url })))
   const sql = postgres(url, { max: 1 })
   t.match(await sql`select count(*)::int as applied from drizzle.__drizzle_migrations`, [{ applied: migrations }])
   await sql.end()

@@ -20,7 +20,7 @@ export async function createTestPool(
   prepare: (url: URL, admin: postgres.Sql) => Promise<void> = async () => {}
 ) {
   const direct = await createTestDatabase(t)
-  await migrateDatabase(direct)
+  await migrateDatabase({ url: direct })
   const admin = postgres(direct, { max: 1, onnotice: () => {} })
   const url = new URL(direct)
   await prepare(url, admin)

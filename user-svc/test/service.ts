@@ -117,7 +117,7 @@ export async function startUserSvc(t: Pick<Test, 'teardown'>, options: TestOptio
   const { requireVerifiedEmail = false, transport, log = silentLog } = options
   const mail = 'mail' in options ? options.mail : { keys: [mailKey('test')] }
   const url = await createTestDatabase(t)
-  await migrateDatabase(url)
+  await migrateDatabase({ url })
   const database = connectDatabase({ url, maxConnections: 5, queryTimeout: 3000 })
   // As in production, so that concurrent calls run at the same time.
   await database.warmUp()

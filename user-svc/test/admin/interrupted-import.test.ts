@@ -15,7 +15,7 @@ import { PasswordHashes } from '../../passwords/password-hashes.ts'
 import { newAddress, rejection } from '../accounts/account-tests.ts'
 
 const url = await createTestDatabase(t)
-await migrateDatabase(url)
+await migrateDatabase({ url })
 const database = connectDatabase({ url, maxConnections: 2, queryTimeout: 3000 })
 const down = connectDatabase({ url: 'postgres://none:none@127.0.0.1:1/none', maxConnections: 2, queryTimeout: 3000 })
 const sql = postgres(url, { max: 1, onnotice: () => {} })

@@ -28,7 +28,7 @@ type EmailRow = typeof emails.$inferInsert
 
 export async function createEmails(t: Pick<Test, 'teardown'>, log = silentLog) {
   const url = await createTestDatabase(t)
-  await migrateDatabase(url)
+  await migrateDatabase({ url })
   const { db, close } = connectDatabase({ url, maxConnections: 8, queryTimeout: 3000 })
   t.teardown(close)
   const clock = createTestClock()

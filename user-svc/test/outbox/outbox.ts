@@ -40,7 +40,7 @@ export function createRecordedEvents() {
 
 export async function createOutbox(t: Pick<Test, 'teardown'>, log = silentLog) {
   const url = await createTestDatabase(t)
-  await migrateDatabase(url)
+  await migrateDatabase({ url })
   const { db, close } = connectDatabase({ url, maxConnections: 5, queryTimeout: 3000 })
   t.teardown(close)
   const sessionSvc = sessionsDouble()

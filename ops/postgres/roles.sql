@@ -1,0 +1,41 @@
+-- Creates the roles of user-svc in the database of this connection, and hands existing tables to their owner. It may run again.
+--
+-- auth_owner changes the schema (userSvc.postgres.migrationUrl); auth_service reads and writes the rows (userSvc.postgres.url).
+-- Run it as the superuser, or as the owner of the database with CREATEROLE. The passwords come from the settings
+-- auth.owner_password and auth.service_password:
+--
+--   PGOPTIONS='-c auth.owner_password=... -c auth.service_password=...' psql -f roles.sql auth
+do $$
+declare
+  object record;
+  role_name text;
+begin
+  foreach role_name in array array['auth_owner', 'auth_service'] loop
+    if not exists (select from pg_roles where rolname = role_name) then
+      execute format('create role %I login', role_name);
+    end if;
+    execute format('alter role %I password %L', role_name, current_setting(replace(role_name, '_', '.') || '_password'));
+  end loop;
+
+  -- To hand objects over, this role must be a member of their new owner; a superuser is one of every role.
+  if not pg_has_role('auth_owner', 'member') then
+    execute format('grant auth_owner to %I', current_user);
+  end if;
+
+  execute format('revoke all on database %I from public', current_database());
+  execute format('grant connect, create on database %I to auth_owner', current_database());
+  execute format('grant connect on database %I to auth_service', current_database());
+  grant usage, create on schema public to auth_owner;
+  grant usage on schema public to auth_service;
+
+  for object in
+    select format('schema %I', nspname) as name from pg_namespace
+    where nspname = 'drizzle' and nspowner <> 'auth_owner'::regrole
+    union all
+    select format('table %I.%I', nspname, relname) from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+    where nspname in ('public', 'drizzle') and relkind in ('r', 'p', 'v', 'm', 'f') and relowner = current_user::regrole
+  loop
+    execute format('alter %s owner to auth_owner', object.name);
+  end loop;
+end
+$$;

@@ -1,0 +1,38 @@
+/** The roles of user-svc in a database that an earlier version migrated as its superuser. */
+
+import postgres from 'postgres'
+import t from 'tap'
+import { createTestDatabase } from '#common/testing/service.ts'
+import { migrateDatabase } from '../../user-svc/migrations.ts'
+import { createRoles } from '../engines/postgres.ts'
+
+const passwords = { owner: "o'wner", service: 'service' }
+
+t.test('existing tables belong to the owner, and the service reads and writes their rows', async (t) => {
+  const admin = await createTestDatabase(t)
+  await migrateDatabase({ url: admin })
+  const earlier = postgres(admin, { max: 1, onnotice: () => {} })
+  t.teardown(() => earlier.end())
+  await earlier`insert into topics (name) values ('logs')`
+
+  const urlOf = (user: string, password: string) => Object.assign(new URL(admin), { username: user, password }).href
+  const urls = { url: urlOf('auth_service', passwords.service), migrationUrl: urlOf('auth_owner', passwords.owner) }
+  for (const round of ['first', 'second']) {
+    await createRoles(admin, passwords)
+    await migrateDatabase(urls)
+    const others = await earlier`select tablename from pg_tables
+      where schemaname in ('public', 'drizzle') and tableowner <> 'auth_owner'`
+    t.same(others, [], `${round} start`)
+  }
+  const service = postgres(urls.url, { max: 1, onnotice: () => {} })
+  t.teardown(() => service.end())
+  t.same(await service`select name from topics`, [{ name: 'logs' }], 'the rows are kept')
+  await service`update topics set name = 'other'`
+  await service`insert into outbox (type, user_id) values ('user.created', ${crypto.randomUUID()})`
+  await service`delete from outbox`
+
+  const owner = postgres(urls.migrationUrl, { max: 1, onnotice: () => {} })
+  t.teardown(() => owner.end())
+  await owner`alter table users add column later int`
+  t.same(await earlier`select count(*)::int as n from topics`, [{ n: 1 }], 'the earlier version still works')
+})
