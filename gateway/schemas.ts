@@ -55,7 +55,7 @@ const password = { type: 'string', description: 'The password.', examples: ['cor
 const newPassword = {
   type: 'string',
   description:
-    'For a new account or password, 8 (`userSvc.password.minLength`) to 256 characters of well-formed Unicode without NUL, not on the list of common passwords. Never trimmed.',
+    'For a new account or password, 8 (`userSvc.password.minLength`) to 256 characters of well-formed Unicode without NUL; no common password, no sequence, no word of service or address (docs/security/passwords.md). Never trimmed.',
   examples: ['correct horse battery staple']
 }
 const cookie = {

@@ -12,8 +12,10 @@ import { adminRoutes } from './admin/connect.ts'
 import { userRoutes } from './connect.ts'
 import type { Database } from './database.ts'
 import type { AccountMetrics } from './metrics.ts'
+import { type BreachListOptions, openBreachList } from './passwords/breach-list.ts'
 import { HashQueue } from './passwords/hash-queue.ts'
 import { type HashRules, PasswordHashes, usualHashMs } from './passwords/password-hashes.ts'
+import { createPasswordRules, type PasswordRuleOptions } from './passwords/password-rules.ts'
 import type { SessionClient } from './session-client.ts'
 
 interface UserAppParts {
@@ -26,7 +28,8 @@ interface UserAppParts {
 }
 
 /** The section `userSvc.password`. */
-type PasswordOptions = HashRules & { hashesAtATime: number; minLength: number }
+type PasswordOptions = HashRules &
+  Omit<PasswordRuleOptions, 'breachList'> & { hashesAtATime: number; breachList: BreachListOptions }
 
 interface UserAppOptions {
   password: PasswordOptions
@@ -47,7 +50,7 @@ export function buildApp(parts: UserAppParts, { password, requireVerifiedEmail, 
     sessionClient,
     passwords: new PasswordHashes(password, (seconds) => metrics.hashSeconds.observe(seconds)),
     hashQueue: new HashQueue(hashesAtATime(password), usualHashMs(password.cost), metrics.hashQueue),
-    minPasswordLength: password.minLength,
+    passwordRules: createPasswordRules({ ...password, breachList: openBreachList(password.breachList, log) }),
     requireVerifiedEmail,
     mail
   }

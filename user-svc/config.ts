@@ -2,7 +2,7 @@
 
 import { resolve } from 'node:path'
 import { keyPaths } from '#common/config/catalogue.ts'
-import { duration, flag, host, integer, port, secretList } from '#common/config/keys.ts'
+import { choice, duration, flag, host, integer, list, port, secretList, text } from '#common/config/keys.ts'
 import { ConfigError, loadConfig, requireAddress } from '#common/config/load.ts'
 import { mail, mailOptions } from '#common/config/mail-section.ts'
 import {
@@ -18,6 +18,7 @@ import {
 import { url } from '#common/config/url-keys.ts'
 import { makeWritable } from '#common/config/writable-directory.ts'
 import { loadTemplates } from './mail/templates.ts'
+import { requireBreachList } from './passwords/breach-list.ts'
 import { postgresAddress, requireTlsInUrl } from './postgres-url.ts'
 
 /** user-svc's own section. */
@@ -59,12 +60,29 @@ export const userSvc = {
     ),
     minLength: integer(
       8,
-      'Minimum length of a password, in code points. NIST SP 800-63B-4 requires 15 where it is the only factor.',
+      'Minimum length of a new password, in code points. 15 is recommended in production: NIST SP 800-63B-4 requires it where the password is the only factor (docs/security/passwords.md).',
       {
         min: 8,
         max: 64
       }
     ),
+    serviceWords: list(
+      'Names of the application, such as those of company and product. A new password that consists mostly of them, of the name of this product, or of the address is rejected.',
+      'words of 3 or more characters',
+      (word) => [...word].length >= 3
+    ),
+    breachList: {
+      directory: text(
+        '',
+        'Directory with a list of breached passwords, as the downloader of Have I Been Pwned writes it: files `00000.txt` to `FFFFF.txt`. A new password on the list is rejected. Empty: none is used.',
+        'the path of a directory'
+      ),
+      whenMissing: choice(
+        ['refuse', 'accept'],
+        'refuse',
+        'Without the list or one of its files: `refuse` stops the start and answers new passwords with 503, `accept` accepts passwords that it cannot check. Both log a warning.'
+      )
+    },
     peppers: secretList(
       'Keys for the HMAC under the password hash, the newest first, each as `name:base64` of 32 bytes or more.'
     )
@@ -97,6 +115,7 @@ export function load() {
   if (process.env.NODE_ENV === 'production' && config.userSvc.password.cost < 10) {
     throw new ConfigError(`userSvc.password.cost: got ${config.userSvc.password.cost}, production takes 10 to 14`)
   }
+  requireBreachList(config.userSvc.password.breachList)
   const mail = mailOptions(config.mail)
   if (mail) {
     loadTemplates(mail.templates)

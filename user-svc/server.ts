@@ -27,6 +27,12 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
   if (config.userSvc.bruteForce.enabled) {
     log.warn({ event: 'brute_force_unavailable' }, 'userSvc.bruteForce.enabled has no effect in this version')
   }
+  if (process.env.NODE_ENV === 'production' && config.userSvc.password.minLength < 15) {
+    log.warn(
+      { event: 'short_passwords_accepted' },
+      'userSvc.password.minLength is below 15, as NIST SP 800-63B-4 requires'
+    )
+  }
   const pool = connectDatabase(postgres, () => readiness.probeNow())
   const { db } = pool
   const metrics = rpcClientMetrics(registry)

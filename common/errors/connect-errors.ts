@@ -13,7 +13,10 @@ export const fieldCodes = [
   'too_short',
   'too_long',
   'too_common',
+  'too_simple',
   'same_as_address',
+  'service_name',
+  'breached',
   'unchanged'
 ] as const
 export type FieldCode = (typeof fieldCodes)[number]

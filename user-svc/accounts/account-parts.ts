@@ -5,6 +5,7 @@ import type { Session } from '#gen/session/v1/session_pb.ts'
 import type { Database } from '../database.ts'
 import type { HashQueue } from '../passwords/hash-queue.ts'
 import type { PasswordHashes } from '../passwords/password-hashes.ts'
+import type { PasswordRules } from '../passwords/password-rules.ts'
 import type { users } from '../schema.ts'
 import type { SessionClient } from '../session-client.ts'
 
@@ -13,8 +14,7 @@ export interface AccountParts {
   passwords: PasswordHashes
   hashQueue: HashQueue
   sessionClient: SessionClient
-  /** In code points. */
-  minPasswordLength: number
+  passwordRules: PasswordRules
   /** A login needs a verified address. */
   requireVerifiedEmail: boolean
   /** Missing if the service sends no email. */

@@ -5,7 +5,7 @@ import type { Call } from '#common/rpc/call-context.ts'
 import { callEngine } from '#common/time/engine-call.ts'
 import type { Database } from '../database.ts'
 import { sql } from '../drizzle.ts'
-import { newPasswordRule, unchangedPassword } from '../passwords/password-rules.ts'
+import { type PasswordRules, unchangedPassword } from '../passwords/password-rules.ts'
 import { outbox, users } from '../schema.ts'
 import { wrongPassword } from './account-errors.ts'
 import type { AccountParts, OpenedSession, User } from './account-parts.ts'
@@ -30,11 +30,11 @@ const failed = 'authn_password_change_fail'
 export async function changePassword(parts: AccountParts, request: PasswordChange, call: Call): Promise<OpenedSession> {
   const { db, passwords, hashQueue, sessionClient } = parts
   const { userId, currentPassword, newPassword } = request
-  requireFields(uuidRule('user_id', userId), passwordRule(request, '', parts.minPasswordLength))
+  requireFields(uuidRule('user_id', userId), await passwordRule(request, '', parts.passwordRules))
   const [user] = await hashQueue.prepare('login', call, () =>
     Promise.all([requireAccount(db, userId, call), sessionClient.requireAvailable(call)])
   )
-  requireFields(passwordRule(request, user.email, parts.minPasswordLength))
+  requireFields(await passwordRule(request, user.email, parts.passwordRules))
   await requirePassword(parts, user, currentPassword, failed, call)
   const passwordHash = await hashQueue.run('login', call, () => passwords.hash(newPassword, call.signal))
   const epoch = await replaceHash(db, user, passwordHash, call)
@@ -47,10 +47,10 @@ export async function changePassword(parts: AccountParts, request: PasswordChang
   return afterStatement(openSession(parts, changed, call, { userAgent: request.userAgent }))
 }
 
-function passwordRule({ currentPassword, newPassword }: PasswordChange, email: string, minLength: number) {
+async function passwordRule({ currentPassword, newPassword }: PasswordChange, email: string, rules: PasswordRules) {
   const field = 'new_password'
   const isSame = newPassword.normalize('NFC') === currentPassword.normalize('NFC')
-  return isSame ? unchangedPassword(field) : newPasswordRule({ field, written: newPassword }, email, minLength)
+  return isSame ? unchangedPassword(field) : rules.newPassword(field, newPassword, email)
 }
 
 /** @returns the raised session epoch, or nothing if the hash is no longer the one that was checked */

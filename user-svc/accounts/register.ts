@@ -9,7 +9,6 @@ import type { Database } from '../database.ts'
 import { eq, sql } from '../drizzle.ts'
 import { emailRule, normalizeEmail } from '../email.ts'
 import { countEmail, insertEmail } from '../mail/email-requests.ts'
-import { newPasswordRule } from '../passwords/password-rules.ts'
 import { outbox, users } from '../schema.ts'
 import type { SessionClient } from '../session-client.ts'
 import { addressTaken } from './account-errors.ts'
@@ -27,7 +26,7 @@ interface Registration {
 /** @throws ConnectError `invalid_argument`, `already_exists` */
 export async function register(parts: AccountParts, request: Registration, call: Call): Promise<LoggedIn> {
   const { db, passwords, hashQueue, sessionClient } = parts
-  const { email, password } = requireValid(request, parts.minPasswordLength)
+  const { email, password } = await requireValid(request, parts)
   // Cheap causes of a rejection are checked before the hash.
   await hashQueue.prepare('registration', call, () =>
     Promise.all([sessionClient.requireAvailable(call), requireFree(db, email, call)])
@@ -75,11 +74,11 @@ function verificationOf(mail: MailParts, address: string) {
     emailed as (${insertEmail('verify', row)})`
 }
 
-function requireValid(request: Registration, minPasswordLength: number) {
+async function requireValid(request: Registration, { passwordRules }: Pick<AccountParts, 'passwordRules'>) {
   const address = normalizeEmail(request.email)
   const [email, password] = requireFields(
     { field: 'email', value: address, description: emailRule },
-    newPasswordRule({ field: 'password', written: request.password }, address ?? '', minPasswordLength)
+    await passwordRules.newPassword('password', request.password, address ?? '')
   )
   return { email, password }
 }

@@ -5,7 +5,7 @@ import type { Call } from '#common/rpc/call-context.ts'
 import { callEngine } from '#common/time/engine-call.ts'
 import type { Database } from '../database.ts'
 import { sql } from '../drizzle.ts'
-import { newPasswordRule, unchangedPassword } from '../passwords/password-rules.ts'
+import { unchangedPassword } from '../passwords/password-rules.ts'
 import { UnusableHashError } from '../passwords/stored-hash.ts'
 import { emails, outbox, users } from '../schema.ts'
 import type { AccountParts, User } from './account-parts.ts'
@@ -26,9 +26,9 @@ export async function resetPassword(
   { token, newPassword }: { token: string; newPassword: string },
   call: Call
 ): Promise<string> {
-  const { db, passwords, hashQueue, sessionClient, minPasswordLength } = parts
-  const field = { field: 'new_password', written: newPassword }
-  requireFields(newPasswordRule(field, '', minPasswordLength))
+  const { db, passwords, hashQueue, sessionClient, passwordRules } = parts
+  const field = 'new_password'
+  requireFields(await passwordRules.newPassword(field, newPassword, ''))
   const usable = await hashQueue.prepare('login', call, async () => {
     const found = await requireToken(parts, token, { purposes: ['reset'], failed }, call)
     // The token would be consumed although the sessions cannot be ended.
@@ -36,8 +36,8 @@ export async function resetPassword(
     return found
   })
   const { user } = usable
-  requireFields(newPasswordRule(field, user.email, minPasswordLength))
-  if (await isCurrentPassword(parts, user, newPassword, call)) requireFields(unchangedPassword(field.field))
+  requireFields(await passwordRules.newPassword(field, newPassword, user.email))
+  if (await isCurrentPassword(parts, user, newPassword, call)) requireFields(unchangedPassword(field))
   const passwordHash = await hashQueue.run('login', call, () => passwords.hash(newPassword, call.signal))
   const epoch = await consumeToken(db, usable, passwordHash, call)
   if (epoch === undefined) throw rejectToken(failed, user.id, call)

@@ -10,7 +10,6 @@ import type { AccountParts, User } from '../accounts/account-parts.ts'
 import { requireFree } from '../accounts/register.ts'
 import { sql } from '../drizzle.ts'
 import { emailRule, normalizeEmail } from '../email.ts'
-import { newPasswordRule } from '../passwords/password-rules.ts'
 import { noPassword } from '../passwords/stored-hash.ts'
 import { outbox, users } from '../schema.ts'
 
@@ -22,14 +21,14 @@ interface NewUser {
 
 /** @throws ConnectError `invalid_argument`, `already_exists` ADDRESS_TAKEN */
 export async function createUser(parts: AccountParts, request: NewUser, call: Call): Promise<User> {
-  const { db, passwords, hashQueue, minPasswordLength } = parts
+  const { db, passwords, hashQueue, passwordRules } = parts
   const address = normalizeEmail(request.email)
   const withoutPassword: FieldRule<string> = { field: 'password', value: noPassword, description: '' }
   const [email, password] = requireFields(
     { field: 'email', value: address, description: emailRule },
     request.password === undefined
       ? withoutPassword
-      : newPasswordRule({ field: 'password', written: request.password }, address ?? '', minPasswordLength)
+      : await passwordRules.newPassword('password', request.password, address ?? '')
   )
   if (request.password === undefined) return insertUser(parts, { email, passwordHash: noPassword }, request, call)
   await hashQueue.prepare('registration', call, () => requireFree(db, email, call))

@@ -112,6 +112,15 @@ interface TestOptions {
 /** A key of `mail.keys`. */
 export const mailKey = (name: string) => `${name}:${randomBytes(32).toString('base64')}`
 
+const password = {
+  cost: 4,
+  hashesAtATime: 0,
+  minLength: 8,
+  peppers: [],
+  serviceWords: [],
+  breachList: { directory: '', whenMissing: 'refuse' as const }
+}
+
 /** Starts user-svc with the cheapest bcrypt cost; it ends with the test. */
 export async function startUserSvc(t: Pick<Test, 'teardown'>, options: TestOptions = {}) {
   const { requireVerifiedEmail = false, transport, log = silentLog } = options
@@ -133,7 +142,7 @@ export async function startUserSvc(t: Pick<Test, 'teardown'>, options: TestOptio
       registry,
       log
     },
-    { password: { cost: 4, hashesAtATime: 0, minLength: 8, peppers: [] }, requireVerifiedEmail, mail, rpc: testRpc }
+    { password, requireVerifiedEmail, mail, rpc: testRpc }
   )
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as { port: number }
