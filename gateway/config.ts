@@ -1,6 +1,7 @@
 /** The gateway's sections of the configuration. */
 
 import { isIP } from 'node:net'
+import { requirePresentedToken } from '#common/config/caller-credentials.ts'
 import { keyPaths } from '#common/config/catalogue.ts'
 import { duration, flag, host, integer, list, port } from '#common/config/keys.ts'
 import { loadConfig, type Values } from '#common/config/load.ts'
@@ -12,7 +13,6 @@ import {
   redis,
   requireDistinctTopics,
   requireRedis,
-  requireStrongRpcToken,
   rpc,
   shutdown
 } from '#common/config/shared-sections.ts'
@@ -108,7 +108,7 @@ export const schema = { gateway, rpc, redis, kafka, mail, log, shutdown }
 /** The configuration of the gateway, or a ConfigError. */
 export function load() {
   const config = loadConfig(schema, process.env, { otherKeys: keyPaths })
-  requireStrongRpcToken(config.rpc)
+  requirePresentedToken(config.rpc)
   requireDistinctTopics(config.kafka)
   requireRedis(config.redis)
   return config

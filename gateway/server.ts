@@ -1,10 +1,12 @@
 /** Starts the gateway. */
 
+import type { DescService } from '@bufbuild/protobuf'
 import { rpcClientMetrics } from '#common/ops/metrics.ts'
 import { createOpsServer } from '#common/ops/ops-server.ts'
 import { watchReadiness } from '#common/ops/readiness.ts'
 import { runService } from '#common/process/lifecycle.ts'
 import { openRedis } from '#common/redis/store.ts'
+import { methodsOfRole } from '#common/rpc/callers.ts'
 import { probeHealth } from '#common/rpc/client/health-probe.ts'
 import { createRpcTransport } from '#common/rpc/client/transport.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
@@ -17,8 +19,10 @@ await runService('gateway', load, async ({ gateway, rpc, mail, redis: redisConfi
   const { log, registry, logDependencies } = parts
   const metrics = rpcClientMetrics(registry)
   metrics.initialize(UserService, SessionService)
-  const userSvc = createRpcTransport({ name: 'user-svc', urls: rpc.userSvcUrl, rpc }, metrics)
-  const sessionSvc = createRpcTransport({ name: 'session-svc', urls: rpc.sessionSvcUrl, rpc }, metrics)
+  const connect = (name: string, urls: string[], service: DescService) =>
+    createRpcTransport({ name, urls, rpc, needs: methodsOfRole('gateway', service) }, metrics)
+  const userSvc = connect('user-svc', rpc.userSvcUrl, UserService)
+  const sessionSvc = connect('session-svc', rpc.sessionSvcUrl, SessionService)
   const { redis, close } = openRedis(redisConfig, { log, scripts: rateLimitScripts })
   const readiness = watchReadiness(
     [

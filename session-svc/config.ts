@@ -1,5 +1,6 @@
 /** The sections of the configuration that session-svc reads. */
 
+import { requireAcceptedCallers } from '#common/config/caller-credentials.ts'
 import { keyPaths } from '#common/config/catalogue.ts'
 import { duration, host, integer, port } from '#common/config/keys.ts'
 import { loadConfig } from '#common/config/load.ts'
@@ -10,7 +11,6 @@ import {
   redis,
   requireDistinctTopics,
   requireRedis,
-  requireStrongRpcToken,
   rpc,
   shutdown
 } from '#common/config/shared-sections.ts'
@@ -38,7 +38,7 @@ export const schema = { sessionSvc, session, rpc, redis, kafka, log, shutdown }
 /** The configuration of session-svc, or a ConfigError. */
 export function load() {
   const config = loadConfig(schema, process.env, { otherKeys: keyPaths })
-  requireStrongRpcToken(config.rpc)
+  requireAcceptedCallers(config.rpc)
   requireDistinctTopics(config.kafka)
   requireRedis(config.redis)
   return config

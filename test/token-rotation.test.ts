@@ -87,7 +87,7 @@ await fieldCase(t, 25, wrong, async (t) => {
   const json = { email, password }
   const { body } = await first.call('POST', '/reg', { json })
   const token = body.session.token as string
-  const rejecting = (name: string) => new RegExp(`${name}: .*rejects the credential \`rpc.token\``)
+  const rejecting = (name: string) => new RegExp(`${name}: .*rejects the credential of this service`)
   const readiness = async (name: ServiceName) => {
     const response = await second.ops(name, '/readyz?verbose')
     return { status: response.status, text: await response.text() }

@@ -1,6 +1,7 @@
 /** The sections of the configuration that user-svc reads. */
 
 import { resolve } from 'node:path'
+import { requireAcceptedCallers, requirePresentedToken } from '#common/config/caller-credentials.ts'
 import { keyPaths } from '#common/config/catalogue.ts'
 import { choice, duration, flag, host, integer, list, port, secretList, text } from '#common/config/keys.ts'
 import { ConfigError, loadConfig, requireAddress } from '#common/config/load.ts'
@@ -11,7 +12,6 @@ import {
   log,
   requireDistinctTopics,
   requireStrongAdminToken,
-  requireStrongRpcToken,
   rpc,
   shutdown
 } from '#common/config/shared-sections.ts'
@@ -106,7 +106,8 @@ export const schema = { userSvc, rpc, kafka, mail, log, shutdown }
 /** The configuration of user-svc, or a ConfigError; `mail` is undefined without `mail.url`. */
 export function load() {
   const config = loadConfig(schema, process.env, { otherKeys: keyPaths })
-  requireStrongRpcToken(config.rpc)
+  requirePresentedToken(config.rpc)
+  requireAcceptedCallers(config.rpc)
   requireStrongAdminToken(config.rpc)
   requireDistinctTopics(config.kafka)
   requireAddress('userSvc.postgres.url', config.userSvc.postgres.url)

@@ -5,6 +5,7 @@ import { rpcClientMetrics } from '#common/ops/metrics.ts'
 import { createOpsServer } from '#common/ops/ops-server.ts'
 import { watchReadiness } from '#common/ops/readiness.ts'
 import { runService } from '#common/process/lifecycle.ts'
+import { methodsOfRole } from '#common/rpc/callers.ts'
 import { createRpcTransport } from '#common/rpc/client/transport.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { buildApp, hashesAtATime } from './app.ts'
@@ -38,7 +39,12 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
   const metrics = rpcClientMetrics(registry)
   metrics.initialize(SessionService)
   const transport = createRpcTransport(
-    { name: 'session-svc', urls: config.rpc.sessionSvcUrl, rpc: config.rpc },
+    {
+      name: 'session-svc',
+      urls: config.rpc.sessionSvcUrl,
+      rpc: config.rpc,
+      needs: methodsOfRole('user-svc', SessionService)
+    },
     metrics
   )
   const sessionClient = createSessionClient(transport)

@@ -63,6 +63,8 @@ export const keyPaths: readonly string[] = [
   'rpc.previousToken',
   'rpc.adminToken',
   'rpc.previousAdminToken',
+  'rpc.callers',
+  'rpc.ownToken',
   'rpc.reflection',
   'rpc.userSvcUrl',
   'rpc.sessionSvcUrl',

@@ -122,6 +122,14 @@ export function list(doc: string, accepts: string, isItem: (text: string) => boo
   return { format: 'list', default: [], doc, accepts: `a list of ${accepts}`, isValid, wrongItem }
 }
 
+/** The credentials of callers, with the permissions of each; never printed. In the environment, separated by commas. */
+export function callerList(doc: string): Key<string[]> {
+  const key = list(doc, 'callers as name:token or name:token:permissions', (item) =>
+    /^$|^[^:]+:[^:]+(:[^:]+)?$/.test(item)
+  )
+  return { ...key, sensitive: true }
+}
+
 /** Named secrets, `name:base64`, the newest first; never printed. In the environment, separated by commas. */
 export function secretList(doc: string): Key<string[]> {
   const accepts = 'secrets as name:base64, each name once and of 1 to 16 of a-z 0-9, at least 32 bytes each'

@@ -1,6 +1,6 @@
 /** The sections of `config.yml` that several services share, and the keys that every service's own section has. */
 
-import { choice, directory, duration, flag, host, integer, port, secret, text } from './keys.ts'
+import { callerList, choice, directory, duration, flag, host, integer, port, secret, text } from './keys.ts'
 import { ConfigError, requireAddress, type Values } from './load.ts'
 import { addressList, isRedisUrl, url, urlList } from './url-keys.ts'
 
@@ -42,7 +42,7 @@ export const log = {
 /** Calls between the services. */
 export const rpc = {
   token: secret(
-    'Credential that every call between services carries. Required; in production at least 32 characters. `make run` generates one.'
+    'Credential for every call of the services to each other. Required unless `rpc.callers` and `rpc.ownToken` are set; in production at least 32 characters. `make run` generates one.'
   ),
   previousToken: secret(
     'A second credential that is accepted too, so that `rpc.token` can be changed without an outage: restart session-svc, then user-svc, then gateway with the new `rpc.token` and the old one here.'
@@ -52,6 +52,12 @@ export const rpc = {
   ),
   previousAdminToken: secret(
     'A second credential of operators that is accepted too, so that `rpc.adminToken` can be changed without an interruption.'
+  ),
+  callers: callerList(
+    'Credentials of single callers, each with the methods that it may call: `name:token` with the role `gateway`, `user-svc`, `operators` or `validation` as the name, or `name:token:permissions` with roles, methods (`session.v1.SessionService/ValidateSession`) and services (`session.v1.SessionService/*`), separated by `+`. All other methods are denied. A name may have several tokens, so that one can be changed without an outage. `make run` generates one for each service, and one for an application.'
+  ),
+  ownToken: secret(
+    'Credential that this service presents to the services that it calls, whose `rpc.callers` names it. Empty: `rpc.token`.'
   ),
   reflection: flag(
     true,
@@ -183,7 +189,7 @@ export const shutdown = {
 }
 
 /** The weakness of a secret, if any: it must be set, and in production be long and no sample. */
-function weakness(value: string, production: boolean): string | undefined {
+export function weakness(value: string, production: boolean): string | undefined {
   if (value === '') return 'is missing'
   if (!production) return undefined
   if (value.length < 32) return 'is shorter than 32 characters, which production does not allow'

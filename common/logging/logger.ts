@@ -82,7 +82,7 @@ function escapeLineEnds(line: string): string {
   return line.replace(lineEnds, (end) => `\\u${end.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
-/** A child log with the ids of a trace on each line. */
-export function tracedLogger(log: Logger, trace: Trace): Logger {
-  return log.child({ traceId: trace.traceId, spanId: trace.spanId }) as unknown as Logger
+/** A child log with the ids of a trace, and the caller if there is one, on each line. */
+export function tracedLogger(log: Logger, { traceId, spanId }: Trace, caller?: string): Logger {
+  return log.child({ traceId, spanId, ...(caller !== undefined && { caller }) }) as unknown as Logger
 }

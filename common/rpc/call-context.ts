@@ -3,6 +3,7 @@
 import { type CallOptions, createContextKey, createContextValues, type HandlerContext } from '@connectrpc/connect'
 import type { LogFields, Logger } from '#common/logging/logger.ts'
 import { newTrace, type Trace } from '#common/ops/trace.ts'
+import type { Caller } from './callers.ts'
 
 /** The trace of the request that a call belongs to. */
 export const traceKey = createContextKey<Trace | undefined>(undefined, { description: 'trace' })
@@ -10,8 +11,8 @@ export const traceKey = createContextKey<Trace | undefined>(undefined, { descrip
 /** The logger that adds the trace to each line. */
 export const logKey = createContextKey<Logger | undefined>(undefined, { description: 'log' })
 
-/** The name of the credential that the caller presented. */
-export const callerKey = createContextKey<string | undefined>(undefined, { description: 'caller' })
+/** The owner of the credential that the call carries. */
+export const callerKey = createContextKey<Caller | undefined>(undefined, { description: 'caller' })
 
 /** Fields that a handler adds to the log line of its call. */
 export type LineFields = Pick<LogFields, 'count' | 'traceIds' | 'userId'>
@@ -20,6 +21,8 @@ export const lineKey = createContextKey<LineFields>({}, { description: 'line' })
 /** The part of the context that a handler passes to what it calls. */
 export interface Call {
   signal: AbortSignal
+  /** The name of the caller: a role, an application of `rpc.callers`, or `services` for `rpc.token`. */
+  caller: string
   /** Milliseconds until the deadline. */
   timeoutMs: () => number
   trace: Trace
@@ -31,6 +34,7 @@ export function callOf(context: HandlerContext, fallback: Logger): Call {
   const trace = context.values.get(traceKey) ?? newTrace()
   return {
     signal: context.signal,
+    caller: context.values.get(callerKey)?.name ?? 'unknown',
     timeoutMs: () => context.timeoutMs() ?? 30_000,
     trace,
     log: context.values.get(logKey) ?? fallback

@@ -35,6 +35,8 @@ export const testRpc = {
   previousToken: '',
   adminToken: randomBytes(24).toString('base64url'),
   previousAdminToken: '',
+  ownToken: '',
+  callers: [] as string[],
   reflection: true,
   maxMessageBytes: 65_536,
   maxTimeout: 10_000

@@ -1,11 +1,13 @@
 /** The transport to another service: deadlines, retries, circuit breaker, load balancing, credential, trace and metrics. */
 
+import type { DescMethod } from '@bufbuild/protobuf'
 import { ConnectError, createClient, type Interceptor, type Transport } from '@connectrpc/connect'
 import { type ConnectTransportOptions, createConnectTransport } from '@connectrpc/connect-node'
 import type { RpcClientMetrics, RpcMetrics } from '#common/ops/metrics.ts'
 import { childSpan, newTrace, traceparent } from '#common/ops/trace.ts'
 import { traceKey } from '#common/rpc/call-context.ts'
-import { rejectedHeader } from '#common/rpc/server/credential.ts'
+import { methodName } from '#common/rpc/callers.ts'
+import { deniedHeader, neededHeader, rejectedHeader } from '#common/rpc/server/credential.ts'
 import {
   Health,
   type HealthCheckResponse,
@@ -26,7 +28,9 @@ interface Upstream {
   name: string
   /** One URL for each instance. */
   urls: readonly string[]
-  rpc: { token: string; maxMessageBytes: number; maxTimeout: number }
+  rpc: { token: string; ownToken: string; maxMessageBytes: number; maxTimeout: number }
+  /** The methods that this service calls: a health check reports those that the upstream denies. */
+  needs?: readonly DescMethod[]
 }
 
 /** A transport that balances over the instances of a service, and a transport to each instance. */
@@ -38,9 +42,18 @@ export interface ServiceTransport extends Transport {
  * Creates the transport. Every call has a deadline. Calls that may be repeated are retried within a budget. Calls avoid an
  * instance whose breaker is open; if there is no other, they fail fast, as they do for 100 ms after an overload.
  */
-export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcClientMetrics): ServiceTransport {
+export function createRpcTransport(
+  { name, urls, rpc, needs = [] }: Upstream,
+  metrics: RpcClientMetrics
+): ServiceTransport {
   guardHttp2Sessions()
-  const perAttempt = [observed(metrics), mapErrors(name), authorized(rpc.token), traced, deadlineMargin]
+  const perAttempt = [
+    observed(metrics),
+    mapErrors(name),
+    authorized(rpc.ownToken || rpc.token, needs),
+    traced,
+    deadlineMargin
+  ]
   const instances = urls.map((baseUrl, index) => {
     const label = urls.length > 1 ? `${name}/${index + 1}` : name
     const connection = createRpcConnection(baseUrl)
@@ -90,8 +103,8 @@ export function createRpcTransport({ name, urls, rpc }: Upstream, metrics: RpcCl
 }
 
 /**
- * Records the results of the health checks of readiness. An instance that rejects our credential or refuses the
- * connection is not serving us: after a restart, it accepts connections before it is ready.
+ * Records the results of the health checks of readiness. An instance that rejects our credential, denies a
+ * method or refuses the connection is not serving us: after a restart, it accepts connections before it is ready.
  */
 function recordHealth(record: (serving: boolean) => void): Interceptor {
   return (next) => async (request) => {
@@ -99,7 +112,7 @@ function recordHealth(record: (serving: boolean) => void): Interceptor {
     try {
       const response = await next(request)
       const isServing = (response.message as HealthCheckResponse).status === Status.SERVING
-      record(isServing && !response.header.has(rejectedHeader))
+      record(isServing && !response.header.has(rejectedHeader) && !response.header.has(deniedHeader))
       return response
     } catch (error) {
       if (isNotProcessed(error)) record(false)
@@ -124,9 +137,11 @@ function observed(metrics: RpcMetrics): Interceptor {
   }
 }
 
-function authorized(token: string): Interceptor {
+function authorized(token: string, needs: readonly DescMethod[]): Interceptor {
+  const needed = needs.map(methodName).join(',')
   return (next) => (request) => {
     request.header.set('authorization', `Bearer ${token}`)
+    if (request.method === Health.method.check && needed !== '') request.header.set(neededHeader, needed)
     return next(request)
   }
 }

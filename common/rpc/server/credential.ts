@@ -1,9 +1,10 @@
-/** The credentials of callers: every RPC needs one that permits its package, except those of the open services. */
+/** The credentials of callers: every RPC needs one that permits it, except those of the open services. */
 
 import { hash, timingSafeEqual } from 'node:crypto'
-import type { DescService } from '@bufbuild/protobuf'
+import type { DescMethod, DescService } from '@bufbuild/protobuf'
 import { Code, ConnectError, type HandlerContext } from '@connectrpc/connect'
 import { callerKey } from '#common/rpc/call-context.ts'
+import { type Caller, methodName, parseCallers } from '#common/rpc/callers.ts'
 import { Health } from '#gen/grpc/health/v1/health_pb.ts'
 
 const openServices = new Set([
@@ -18,19 +19,19 @@ export function isOpenService(typeName: string): boolean {
 }
 
 /** The values of the section `rpc` that are credentials. */
-export type CredentialValues = Record<'token' | 'previousToken' | 'adminToken' | 'previousAdminToken', string>
+export interface CredentialValues
+  extends Record<'token' | 'previousToken' | 'adminToken' | 'previousAdminToken', string> {
+  callers: readonly string[]
+}
 
-/** Who may call what. A package that is in no row is denied. */
-const permissions = [
-  { caller: 'services', keys: ['token', 'previousToken'], packages: ['user.v1', 'session.v1'] },
-  { caller: 'operators', keys: ['adminToken', 'previousAdminToken'], packages: ['admin.v1'] }
+/** The callers whose credentials have keys of their own, each for whole packages. */
+const packageCallers = [
+  { name: 'services', keys: ['token', 'previousToken'], packages: ['user.v1', 'session.v1'] },
+  { name: 'operators', keys: ['adminToken', 'previousAdminToken'], packages: ['admin.v1'] }
 ] as const
 
-type Permission = (typeof permissions)[number]
-
 const packageOf = (service: DescService) => service.file.proto.package
-const permits = ({ packages }: Permission, service: DescService) =>
-  (packages as readonly string[]).includes(packageOf(service))
+const includes = (packages: readonly string[], method: DescMethod) => packages.includes(packageOf(method.parent))
 
 /** Whether the calls of a service are administration, whose log lines are the audit. */
 export function isAdministration(service: DescService): boolean {
@@ -39,53 +40,95 @@ export function isAdministration(service: DescService): boolean {
 
 const digest = (text: string) => hash('sha256', text, 'buffer')
 
-/** A response header of a health check whose credential this service rejects. */
+/** A response header of a health check whose credential this service does not know. */
 export const rejectedHeader = 'credential-rejected'
+/** A request header of a health check: the methods that the caller needs, separated by commas. */
+export const neededHeader = 'methods-needed'
+/** A response header of a health check: those of them that the caller's credential does not permit. */
+export const deniedHeader = 'methods-denied'
 
-/** The reason for that in `/readyz?verbose` and the log, after the name of the service. */
-export const credentialRejected = 'rejects the credential `rpc.token` of this service'
+/** The reason for a rejection in `/readyz?verbose` and the log, after the name of the service. */
+export const credentialRejected = 'rejects the credential of this service (`rpc.ownToken`, or `rpc.token` without it)'
 
 /** Finds the owner of the header `authorization`. */
-export type CredentialCheck = (authorization: string | undefined) => Permission | undefined
+export type CredentialCheck = (authorization: string | undefined) => Caller | undefined
 
 /** Compares the header with all accepted credentials, as digests in constant time, so that the time reveals nothing. */
 export function credentialCheck(values: CredentialValues): CredentialCheck {
-  const accepted = permissions.flatMap((permission) =>
-    permission.keys
-      .filter((key) => values[key] !== '')
-      .map((key) => ({ permission, digest: digest(`Bearer ${values[key]}`) }))
+  const ofPackages = packageCallers.flatMap(({ name, keys, packages }) =>
+    keys.map((key) => ({ name, token: values[key], permits: (method: DescMethod) => includes(packages, method) }))
   )
+  const accepted = [...ofPackages, ...parseCallers(values.callers)]
+    .filter(({ token }) => token !== '')
+    .map(({ token, ...caller }) => ({ caller, digest: digest(`Bearer ${token}`) }))
   return (authorization) => {
     // The scheme is case-insensitive (RFC 9110, 11.1).
     const presented = digest((authorization ?? '').replace(/^bearer +/i, 'Bearer '))
     const equal = accepted.map(({ digest }) => timingSafeEqual(digest, presented))
-    return accepted[equal.indexOf(true)]?.permission
+    return accepted[equal.indexOf(true)]?.caller
   }
 }
 
+/** Why a call was rejected, for the audit. */
+export type RejectionReason = 'no_credential' | 'unknown_credential' | 'method_not_permitted'
+
+type GatedCall = Pick<HandlerContext, 'service' | 'requestHeader' | 'responseHeader' | 'values'> & {
+  method: DescMethod
+}
+
 /**
- * Rejects calls without a credential that permits them before their message is read. A health check needs none; if it
- * carries one that permits none of the server's services, a response header reports that, so that readiness of the caller fails before its first call.
+ * Rejects calls whose caller may not make them, before their message is read. A health check needs no credential; if it
+ * carries one that this service does not know, or that does not permit a method that the caller needs, a response header
+ * reports that, so that readiness of the caller fails before its first call.
  *
  * @param services the services of the server
- * @throws ConnectError `unauthenticated`
+ * @param onRejected called for each rejected credential
+ * @throws ConnectError `unauthenticated` without a known credential, or `permission_denied`
  */
-export function requireCredential(check: CredentialCheck, services: readonly DescService[]) {
-  return (
-    call: Pick<HandlerContext, 'service' | 'responseHeader' | 'values'>,
-    authorization: string | undefined
-  ): void => {
-    const owner = check(authorization)
-    if (!isOpenService(call.service.typeName)) {
-      // Also of a rejected call: the audit shows which credential was used.
-      call.values.set(callerKey, owner?.caller)
-      if (owner && permits(owner, call.service)) return
-      const [key] = (permissions.find((each) => permits(each, call.service)) ?? permissions[0]).keys
-      throw new ConnectError(`This call needs the header \`authorization: Bearer <rpc.${key}>\`.`, Code.Unauthenticated)
-    }
-    const isAccepted = owner && services.some((service) => permits(owner, service))
-    if (call.service === Health && authorization !== undefined && !isAccepted) {
+export function requireCredential(
+  services: readonly DescService[],
+  onRejected: (call: GatedCall, reason: RejectionReason, error: ConnectError | undefined) => void
+) {
+  const methods = new Map(
+    services.flatMap((service) => service.methods.map((method) => [methodName(method), method] as const))
+  )
+
+  function reportToHealthCheck(call: GatedCall, caller: Caller | undefined): void {
+    const permitted = [...methods].filter(([, method]) => caller?.permits(method))
+    if (permitted.length === 0) {
       call.responseHeader.set(rejectedHeader, 'true')
+      onRejected(call, caller ? 'method_not_permitted' : 'unknown_credential', undefined)
+      return
     }
+    const needed = new Set(call.requestHeader.get(neededHeader)?.split(','))
+    // A method that this server does not have is one of a later version.
+    const denied = [...methods].filter(([name, method]) => needed.has(name) && !caller?.permits(method))
+    if (denied.length > 0) call.responseHeader.set(deniedHeader, denied.map(([name]) => name).join(','))
   }
+
+  return (call: GatedCall, authorization: string | undefined): void => {
+    const caller = call.values.get(callerKey)
+    if (isOpenService(call.service.typeName)) {
+      if (call.service === Health && authorization !== undefined) reportToHealthCheck(call, caller)
+      return
+    }
+    if (caller?.permits(call.method)) return
+    const reason =
+      authorization === undefined ? 'no_credential' : caller ? 'method_not_permitted' : 'unknown_credential'
+    const error = caller ? notPermitted(caller, call.method) : unauthenticated(call.method)
+    onRejected(call, reason, error)
+    throw error
+  }
+}
+
+function notPermitted({ name }: Caller, method: DescMethod): ConnectError {
+  return new ConnectError(`The caller ${name} may not call ${methodName(method)}.`, Code.PermissionDenied)
+}
+
+function unauthenticated(method: DescMethod): ConnectError {
+  const { keys } = packageCallers.find(({ packages }) => includes(packages, method)) ?? packageCallers[0]
+  return new ConnectError(
+    `This call needs the header \`authorization: Bearer <rpc.${keys[0]}>\`, or a credential of \`rpc.callers\` that permits it.`,
+    Code.Unauthenticated
+  )
 }

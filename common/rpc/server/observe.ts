@@ -13,7 +13,8 @@ import { isOverload } from '#common/errors/connect-errors.ts'
 import { toConnectError } from '#common/errors/driver-errors.ts'
 import type { Logger } from '#common/logging/logger.ts'
 import type { RpcMetrics } from '#common/ops/metrics.ts'
-import { callerKey, lineKey, logKey } from '#common/rpc/call-context.ts'
+import { lineKey, logKey } from '#common/rpc/call-context.ts'
+import { methodName } from '#common/rpc/callers.ts'
 import { callerCanceled, untilAborted } from '#common/time/deadline.ts'
 import { isAdministration, isOpenService } from './credential.ts'
 
@@ -28,13 +29,11 @@ export function recordCall(
   startedAt: number
 ): void {
   const durationMs = performance.now() - startedAt
-  const caller = isAdministration(method.parent) ? values.get(callerKey) : undefined
   metrics.observe(method, error, durationMs / 1000)
   const level = levelOf(method, error)
   const fields = {
     event: isAdministration(method.parent) ? 'admin_call' : 'rpc_served',
-    ...(caller !== undefined && { caller }),
-    rpc: `${method.parent.typeName}/${method.name}`,
+    rpc: methodName(method),
     code: error ? errorMeaning(error.code).name : 'ok',
     durationMs: Math.round(durationMs * 100) / 100,
     ...values.get(lineKey)

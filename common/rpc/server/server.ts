@@ -1,24 +1,27 @@
 /** Serves RPCs over HTTP/2 cleartext as gRPC, gRPC-Web and Connect, with health and reflection beside them. */
 
 import type { DescFile, DescMethod, DescService } from '@bufbuild/protobuf'
-import { type ConnectError, type ConnectRouter, createContextValues, type Interceptor } from '@connectrpc/connect'
+import { type ConnectRouter, createContextValues, type Interceptor } from '@connectrpc/connect'
 import { fastifyConnectPlugin } from '@connectrpc/connect-fastify'
 import type { Registry } from '@prometheus-io/client'
 import Fastify from 'fastify'
+import { codeName } from '#common/errors/codes.ts'
 import { type Logger, tracedLogger } from '#common/logging/logger.ts'
 import { rpcMetrics } from '#common/ops/metrics.ts'
 import type { Readiness } from '#common/ops/readiness.ts'
 import { continueTrace } from '#common/ops/trace.ts'
 import { affordableConnections, boundConnections } from '#common/process/descriptors.ts'
 import { listenOnEveryAddress } from '#common/process/listen.ts'
-import { lineKey, logKey, traceKey } from '#common/rpc/call-context.ts'
+import { callerKey, lineKey, logKey, traceKey } from '#common/rpc/call-context.ts'
+import { methodName } from '#common/rpc/callers.ts'
 import { replaceBrokenAuthority } from '#common/rpc/client/authority.ts'
+import { authzFailures } from './authz-failures.ts'
 import { type CredentialCheck, type CredentialValues, credentialCheck, requireCredential } from './credential.ts'
 import { capDeadline } from './deadline-cap.ts'
 import { healthRoutes } from './health.ts'
 import { acceptHttp1 } from './http1.ts'
 import { guardPeers, unlimitedResets } from './misbehaving-peers.ts'
-import { observe, recordCall } from './observe.ts'
+import { observe } from './observe.ts'
 import { reflectionRoutes } from './reflection.ts'
 import { closeSessions, countStreams, endUnreadRequest, handleStreamsFirst, limitLinger } from './streams.ts'
 import { createUnaryServer, type UnaryServer, type UnaryServerOptions } from './unary-server.ts'
@@ -78,20 +81,24 @@ function callOptions(options: RpcServerOptions, check: CredentialCheck): UnarySe
   const { log, rpc } = options
   const metrics = rpcMetrics(options.registry, 'server')
   metrics.initialize(...options.services)
-  const requireToken = requireCredential(check, options.services)
+  const audit = authzFailures(options.registry)
+  const requireCaller = requireCredential(options.services, ({ method, values }, reason, error) => {
+    if (error) metrics.observe(method, error, 0)
+    const caller = values.get(callerKey)?.name
+    const code = error && codeName(error.code)
+    audit(values.get(logKey) ?? log, { caller, rpc: methodName(method), ...(code && { code }), reason })
+  })
   return {
     contextValues(headers) {
       const trace = continueTrace(headers.traceparent as string | undefined)
-      return createContextValues().set(traceKey, trace).set(logKey, tracedLogger(log, trace)).set(lineKey, {})
+      const caller = check(headers.authorization)
+      return createContextValues()
+        .set(traceKey, trace)
+        .set(callerKey, caller)
+        .set(logKey, tracedLogger(log, trace, caller?.name))
+        .set(lineKey, {})
     },
-    requestGate(call, authorization) {
-      try {
-        requireToken(call, authorization)
-      } catch (error) {
-        recordCall(log, metrics, call, error as ConnectError, performance.now())
-        throw error
-      }
-    },
+    requestGate: requireCaller,
     interceptors: [observe(log, metrics), requireNeeds(options)],
     readMaxBytes: rpc.maxMessageBytes,
     maxTimeoutMs: rpc.maxTimeout

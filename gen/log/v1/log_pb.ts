@@ -231,7 +231,7 @@ export type LogLine = Message<"log.v1.LogLine"> & {
   traceIds: string[];
 
   /**
-   * The name of the credential of an RPC caller.
+   * The caller of an RPC: a name of `rpc.callers`, or `services` for `rpc.token`.
    *
    * @generated from field: string caller = 39;
    */

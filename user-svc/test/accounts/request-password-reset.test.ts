@@ -77,7 +77,13 @@ for (const kind of ['known', 'unknown']) {
     const { email } = kind === 'known' ? await newAccount() : { email: newAddress() }
     const rows = async () => (await sql`select from emails where purpose = 'reset'`).length
     const before = await rows()
-    const call = { signal: new AbortController().signal, timeoutMs: () => 10_000, trace: newTrace(), log: silentLog }
+    const call = {
+      signal: new AbortController().signal,
+      caller: 'gateway',
+      timeoutMs: () => 10_000,
+      trace: newTrace(),
+      log: silentLog
+    }
     const request = () => requestPasswordReset({ db, mail }, { email }, call)
     // A connection of the pool is available within its limit of two seconds.
     for (let batch = 0; batch < 20; batch += 1) {

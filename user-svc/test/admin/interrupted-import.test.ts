@@ -28,7 +28,7 @@ const parts: ImportParts = {
   isDraining: () => false
 }
 const newCall = (signal = new AbortController().signal) => {
-  return { signal, timeoutMs: () => 30_000, trace: newTrace(), log: silentLog }
+  return { signal, caller: 'operators', timeoutMs: () => 30_000, trace: newTrace(), log: silentLog }
 }
 const message = (...addresses: string[]) =>
   create(ImportUsersRequestSchema, { users: addresses.map((email) => ({ email })) })

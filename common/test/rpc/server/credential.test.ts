@@ -97,11 +97,13 @@ t.test('a credential permits the packages of its row and no other', async (t) =>
         admin: await codeOf(createClient(AdminService, transport).deleteUser({ userId })),
         stream: await codeOf(createClient(AdminService, transport).importUsers(one()))
       }
+      const isKnown = user === 'ok' || admin === 'ok'
+      const denied = { code: Code.PermissionDenied, rawMessage: /^The caller (services|operators) may not call / }
       if (user === 'ok') t.equal(results.user, 'ok')
-      else t.match(results.user, { code: Code.Unauthenticated, rawMessage: /<rpc\.token>/ })
+      else t.match(results.user, isKnown ? denied : { code: Code.Unauthenticated, rawMessage: /<rpc\.token>/ })
       for (const result of [results.admin, results.stream]) {
         if (admin === 'ok') t.equal(result, 'ok')
-        else t.match(result, { code: Code.Unauthenticated, rawMessage: /<rpc\.adminToken>/ })
+        else t.match(result, isKnown ? denied : { code: Code.Unauthenticated, rawMessage: /<rpc\.adminToken>/ })
       }
       t.equal(served.user - before.user, user === 'ok' ? 1 : 0)
       t.equal(served.admin - before.admin, admin === 'ok' ? 2 : 0)
@@ -118,13 +120,13 @@ t.test('without a credential of operators, every call of administration is rejec
   for (const token of ['', testRpc.adminToken, testRpc.token, 'undefined']) {
     for (const transport of transports(token)) {
       const result = await codeOf(createClient(AdminService, transport).deleteUser({ userId }))
-      t.match(result, { code: Code.Unauthenticated })
+      t.match(result, { code: token === testRpc.token ? Code.PermissionDenied : Code.Unauthenticated })
     }
   }
   t.equal(served.admin, 0)
 })
 
-t.test('each call of administration is one line with its caller, also a failed and a rejected one', async (t) => {
+t.test('each call is one line with its caller, also a failed one; a rejected call is an audit event', async (t) => {
   const { lines, transports } = await serve(t)
   const method = 'admin.v1.AdminService/DeleteUser'
   const [grpc, binary] = transports(testRpc.adminToken)
@@ -143,11 +145,12 @@ t.test('each call of administration is one line with its caller, also a failed a
     t.match(ok, { event: 'admin_call', rpc: method, caller: 'operators', userId, code: 'ok', level: 'info' })
     t.match(failed, { event: 'admin_call', rpc: method, caller: 'operators', code: 'not_found' })
     t.match(imported, { event: 'admin_call', rpc: 'admin.v1.AdminService/ImportUsers', code: 'ok', count: 1 })
-    t.match(ofServices, { event: 'admin_call', rpc: method, caller: 'services', code: 'unauthenticated' })
-    t.match(unknown, { event: 'admin_call', rpc: method, code: 'unauthenticated' })
+    const rejected = { event: 'authz_fail', level: 'warn', rpc: method, count: 1 }
+    const notPermitted = { code: 'permission_denied', reason: 'method_not_permitted' }
+    t.match(ofServices, { ...rejected, caller: 'services', ...notPermitted })
+    t.match(unknown, { ...rejected, code: 'unauthenticated', reason: 'unknown_credential' })
     t.notOk(unknown && 'caller' in unknown)
-    t.match(other, { event: 'rpc_served', rpc: 'user.v1.UserService/Logout' })
-    t.notOk(other && 'caller' in other)
+    t.match(other, { event: 'rpc_served', rpc: 'user.v1.UserService/Logout', caller: 'services' })
     t.same(more, [])
   }
 })

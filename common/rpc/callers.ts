@@ -1,0 +1,95 @@
+/** The callers of RPCs: the methods that each may call. A method that no credential of a caller permits is denied. */
+
+import type { DescMethod, DescService } from '@bufbuild/protobuf'
+import { AdminService } from '#gen/admin/v1/admin_pb.ts'
+import { SessionService } from '#gen/session/v1/session_pb.ts'
+import { UserService } from '#gen/user/v1/user_pb.ts'
+
+const services: readonly DescService[] = [UserService, SessionService, AdminService]
+const { method: user } = UserService
+const { method: session } = SessionService
+
+/** Sets of methods with a name. A service probes whether its own set is permitted; a new RPC is in no set by itself. */
+const roles = {
+  gateway: [
+    user.registerAndLogin,
+    user.authenticateAndLogin,
+    user.logout,
+    user.deleteAccount,
+    user.getAccount,
+    user.changePassword,
+    user.requestPasswordReset,
+    user.resetPassword,
+    user.changeEmail,
+    user.requestEmailVerification,
+    user.verifyEmail,
+    user.endOtherSessions,
+    session.validateSessions,
+    session.listSessions,
+    session.deleteSession
+  ],
+  'user-svc': [session.createSession, session.deleteSession, session.deleteUserSessions],
+  validation: [session.validateSession, session.validateSessions],
+  operators: AdminService.methods
+} satisfies Record<string, readonly DescMethod[]>
+
+export type Role = keyof typeof roles
+const isRole = (name: string): name is Role => Object.hasOwn(roles, name)
+
+/** A caller whose identity is established. */
+export interface Caller {
+  name: string
+  permits(method: DescMethod): boolean
+}
+
+/** One entry of `rpc.callers`. */
+export interface CallerEntry extends Caller {
+  token: string
+}
+
+/** The full name of a method, as logs and `rpc.callers` write it. */
+export function methodName({ parent, name }: Pick<DescMethod, 'parent' | 'name'>): string {
+  return `${parent.typeName}/${name}`
+}
+
+/** The methods of a role that a service serves. */
+export function methodsOfRole(role: Role, service: DescService): DescMethod[] {
+  const methods: readonly DescMethod[] = roles[role]
+  return methods.filter(({ parent }) => parent === service)
+}
+
+// `services` is the owner of `rpc.token`.
+const reservedNames = ['services', 'unknown']
+
+/**
+ * Parses an entry `name:token`, with the role of that name, or `name:token:permissions`: roles, methods
+ * (`session.v1.SessionService/ValidateSession`) and whole services (`session.v1.SessionService/*`), separated by `+`.
+ *
+ * @throws Error with the mistake, without any text of the entry
+ */
+export function parseCaller(entry: string): CallerEntry {
+  const [name = '', token = '', permissions = name, ...more] = entry.split(':')
+  if (!/^[a-z][a-z0-9-]{0,31}$/.test(name) || reservedNames.includes(name)) {
+    throw new Error(`has no name of 1 to 32 of a-z 0-9 - (and not ${reservedNames.join(', ')})`)
+  }
+  if (!/^[\x21-\x7e]+$/.test(token)) throw new Error('has no token of visible ASCII characters')
+  if (more.length > 0) throw new Error('has more than the three parts name:token:permissions')
+  const permitted = new Set(permissions.split('+').flatMap(permittedMethods))
+  return { name, token, permits: (method) => permitted.has(method) }
+}
+
+function permittedMethods(permission: string): readonly DescMethod[] {
+  if (isRole(permission)) return roles[permission]
+  const methods = services
+    .flatMap((service) => service.methods)
+    .filter((method) => permission === methodName(method) || permission === `${method.parent.typeName}/*`)
+  if (methods.length > 0) return methods
+  throw new Error(
+    `permits something that is neither a method such as ${methodName(session.validateSession)} nor one of ${Object.keys(roles).join(', ')}`
+  )
+}
+
+/** The callers of `rpc.callers`. An empty entry counts as none, so that a variable can be composed of optional parts. */
+export function parseCallers(entries: readonly string[]): CallerEntry[] {
+  return entries.filter((entry) => entry !== '').map(parseCaller)
+}

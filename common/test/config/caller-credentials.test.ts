@@ -1,0 +1,48 @@
+/** The credentials that a service presents and accepts: which must be set, and which values production refuses. */
+
+import t from 'tap'
+import { requireAcceptedCallers, requirePresentedToken } from '#common/config/caller-credentials.ts'
+
+const strong = ['q7Xc2LrV9ZkTt3WmE8nB5yHgUj4PsDfA', 'Zk8vRw3QyLp6XnTb2MdCf9HsGj5VaEuK'] as const
+const none = { token: '', previousToken: '', ownToken: '', callers: [] as string[] }
+
+function messageOf(check: () => void): string {
+  try {
+    check()
+    return ''
+  } catch (error) {
+    return (error as Error).message
+  }
+}
+
+t.test('a service presents rpc.ownToken, or else rpc.token', (t) => {
+  const problem = (rpc: Partial<typeof none>, NODE_ENV = 'production') =>
+    messageOf(() => requirePresentedToken({ ...none, ...rpc }, { NODE_ENV }))
+  t.equal(problem({ ownToken: strong[0] }), '')
+  t.equal(problem({ token: strong[0] }), '')
+  t.match(problem({}), /^rpc\.token: is missing/)
+  t.match(problem({ ownToken: 'short', token: strong[0] }), /^rpc\.ownToken: is shorter than 32/)
+  t.equal(problem({ ownToken: 'short' }, 'development'), '')
+  t.end()
+})
+
+t.test('a service accepts rpc.callers, rpc.token, or both', (t) => {
+  const problem = (rpc: Partial<typeof none> & { adminToken?: string }, NODE_ENV = 'production') =>
+    messageOf(() => requireAcceptedCallers({ ...none, ...rpc }, { NODE_ENV }))
+  const [first, second] = strong
+  t.equal(problem({ token: first }), '')
+  t.equal(problem({ callers: [`gateway:${first}`, '', `shop:${second}:validation`] }), '')
+  t.match(problem({}), /^rpc\.token: is missing/)
+  t.match(problem({ callers: [''] }), /^rpc\.token: is missing/)
+  t.match(
+    problem({ callers: [`gateway:${first}`, 'shop:short:validation'] }),
+    /^rpc\.callers: entry 2 has a token that/
+  )
+  t.match(problem({ callers: [`shop:${first}`] }), /^rpc\.callers: entry 1 permits something .* \(RPC_CALLERS\)$/)
+  const taken = /^rpc\.callers: entry 1 has the token of another caller/
+  t.match(problem({ token: first, callers: [`gateway:${first}`] }), taken)
+  t.match(problem({ adminToken: first, callers: [`gateway:${first}`] }), taken)
+  t.match(problem({ callers: [`gateway:${first}`, `shop:${first}:validation`] }), /entry 2 has the token of another/)
+  t.equal(problem({ callers: ['gateway:short'] }, 'development'), '')
+  t.end()
+})
