@@ -48,7 +48,7 @@ export const measureSink: Part = async ({ product, quick, dataDir }) => {
 
 /** A backlog like that of the services, with random ids, which do not compress. */
 async function fill(brokers: string[], topic: string, lines: number): Promise<void> {
-  const admin = createKafka(brokers, 'bench').admin()
+  const admin = createKafka({ brokers }, 'bench').admin()
   await admin.connect()
   await admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions: 6 }] })
   await admin.disconnect()

@@ -12,7 +12,7 @@ await runService('log-sink', load, ({ kafka, logSink }, { log, registry, logDepe
   const { opsHost, opsPort, group, name, rotate, maxBytes } = logSink
   const directory = resolve(logSink.directory)
   const sink = createSink(
-    { kafka: createKafka(kafka.brokers, 'log-sink'), log, registry },
+    { kafka: createKafka(kafka, 'log-sink'), log, registry },
     { directory, name, group, rotate, maxBytes, logs: kafka.logs }
   )
   const isNeeded = kafka.brokers.length > 0

@@ -1,6 +1,7 @@
 /** Finds or starts PostgreSQL, Redis and Kafka: at a configured address, in Docker, or as a process. */
 
 import { join } from 'node:path'
+import type { KafkaConnection } from '#common/kafka/connection.ts'
 import type { RedisConfig } from '#common/redis/routing.ts'
 import { TimeoutError } from '#common/time/timeout.ts'
 import { createRuntimeChooser } from './engines/choose-runtime.ts'
@@ -17,7 +18,7 @@ interface EnginesOptions {
     postgresUrl: string
     postgresMigrationUrl?: string
     redis: Pick<RedisConfig, 'topology' | 'url'>
-    kafkaBrokers: string[] | undefined
+    kafka: KafkaConnection | undefined
   }
   ports: { postgres: number; redis: number; kafka: number }
   dataDir: string
@@ -82,12 +83,12 @@ export async function startEngines(options: EnginesOptions): Promise<Engines> {
   }
 
   async function kafka(): Promise<Kafka> {
-    const { kafkaBrokers } = configured
-    if (kafkaBrokers === undefined) return noKafka
-    if (kafkaBrokers.length > 0) {
-      const kafkaReady = reach('kafka.brokers', () => pingKafka(kafkaBrokers), undefined)
+    if (configured.kafka === undefined) return noKafka
+    const { kafka } = configured
+    if (kafka.brokers.length > 0) {
+      const kafkaReady = reach('kafka.brokers', () => pingKafka(kafka), undefined)
       kafkaReady.catch(() => {})
-      return { kafkaBrokers, kafkaReady }
+      return { kafkaBrokers: kafka.brokers, kafkaReady }
     }
     const runtime = await chooseRuntime('kafka', kafkaImage, options.ports.kafka)
     const { address, ready } = await startKafka({ ...runtime, isBackground: options.isKafkaBackground ?? false })

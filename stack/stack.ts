@@ -103,7 +103,7 @@ async function startStack(
       postgresUrl: userSvc.postgres.url,
       postgresMigrationUrl: userSvc.postgres.migrationUrl,
       redis,
-      kafkaBrokers: kafka.enabled ? kafka.brokers : undefined
+      kafka: kafka.enabled ? kafka : undefined
     },
     ports: { postgres: enginePort('postgres'), redis: enginePort('redis'), kafka: enginePort('kafka') },
     dataDir,

@@ -4,7 +4,7 @@ import { createClient } from '@connectrpc/connect'
 import postgres from 'postgres'
 import t from 'tap'
 import { createKafka } from '#common/kafka/client.ts'
-import { engineAddress, testTransport } from '#common/testing/service.ts'
+import { engineAddress, testKafka, testTransport } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
 import { createProduct, newAddress, password, startWithinMs } from './support/product.ts'
@@ -28,7 +28,7 @@ await until('the second user-svc is ready', () => second.isReady('user-svc'), st
 const usersAt = (port: number) => createClient(UserService, testTransport(port, RPC_TOKEN))
 
 async function publishedEvents(): Promise<number> {
-  const admin = createKafka([brokers], 'test').admin()
+  const admin = createKafka(testKafka(), 'test').admin()
   await admin.connect()
   const ends = await admin.fetchTopicOffsets(topic)
   await admin.disconnect()

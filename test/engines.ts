@@ -38,7 +38,7 @@ export async function startTestEngines(
       configured: {
         postgresUrl: TEST_POSTGRES_URL,
         redis: { topology: 'single', url: TEST_REDIS_URL },
-        kafkaBrokers: TEST_KAFKA_BROKERS.split(',').filter((address) => address !== '')
+        kafka: { brokers: TEST_KAFKA_BROKERS.split(',').filter((address) => address !== '') }
       },
       ports: { postgres: ports.get('postgres') ?? 0, redis: ports.get('redis') ?? 0, kafka: ports.get('kafka') ?? 0 },
       dataDir,

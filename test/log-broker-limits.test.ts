@@ -8,7 +8,7 @@ import { createKafka, createSender } from '#common/kafka/client.ts'
 import { openServiceLog } from '#common/logging/service-log.ts'
 import { createRegistry } from '#common/ops/metrics.ts'
 import { fieldCase } from '#common/testing/field-cases.ts'
-import { engineAddress } from '#common/testing/service.ts'
+import { engineAddress, testKafka } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
 import { collectedLines, startProcess, startSink, temporaryFolder } from './support/log-stack.ts'
 
@@ -21,7 +21,7 @@ async function startWith(t: Test, configuration: Record<string, string>) {
   const directory = temporaryFolder(t)
   const id = randomBytes(4).toString('hex')
   const topic = `logs-${id}`
-  const admin = createKafka(brokers, 'test').admin()
+  const admin = createKafka(testKafka(), 'test').admin()
   await admin.connect()
   t.teardown(() => admin.disconnect())
   const entries = (values: Record<string, string>) => Object.entries(values).map(([name, value]) => ({ name, value }))
@@ -55,7 +55,7 @@ function openLog(t: Test, env: Record<string, string>) {
     'large',
     {
       log: { level: 'info', stdout: 'fatal', spool },
-      kafka: { brokers, compression: 'zstd', logs: { topic: env.KAFKA_LOGS_TOPIC ?? '' } }
+      kafka: { ...testKafka(), compression: 'zstd', logs: { topic: env.KAFKA_LOGS_TOPIC ?? '' } }
     },
     registry
   )
@@ -133,7 +133,7 @@ for (const type of ['CreateTime', 'LogAppendTime']) {
 
 fieldCase(t, 18, 'an event of an account is published from a service whose clock is ahead', async (t) => {
   const topic = `events-${randomBytes(4).toString('hex')}`
-  const admin = createKafka(brokers, 'test').admin()
+  const admin = createKafka(testKafka(), 'test').admin()
   await admin.connect()
   t.teardown(() => admin.disconnect())
   await admin.createTopics({
@@ -144,7 +144,7 @@ fieldCase(t, 18, 'an event of an account is published from a service whose clock
     Date.now = now
   })
   Date.now = () => now() + twoHoursMs
-  const sender = createSender({ brokers, compression: 'zstd' }, 'test')
+  const sender = createSender({ ...testKafka(), compression: 'zstd' }, 'test')
   t.teardown(sender.close)
   t.equal(await sender.send(topic, { key: 'user', value: '{}' }), 0)
 })

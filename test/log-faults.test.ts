@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { createKafka } from '#common/kafka/client.ts'
-import { engineAddress } from '#common/testing/service.ts'
+import { engineAddress, testKafka } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
 import { collectedLines, startProcess, startSink, temporaryFolder } from './support/log-stack.ts'
 import { startWithinMs } from './support/product.ts'
@@ -83,7 +83,7 @@ t.test('log-sink reports a deleted topic and does not create it again', async (t
   const directory = temporaryFolder(t)
   const env = surroundings(directory)
   const topic = env.KAFKA_LOGS_TOPIC
-  const admin = createKafka([brokers], 'test').admin()
+  const admin = createKafka(testKafka(), 'test').admin()
   await admin.connect()
   t.teardown(() => admin.disconnect())
   const sink = await startSink(t, { ...env, KAFKA_LOGS_PARTITIONS: '3', KAFKA_LOGS_RETENTION: '2h' })
@@ -127,7 +127,7 @@ t.test('writes invalid records to the dead-letter file with reason, topic, parti
   // The lines of the sink itself would take offsets.
   const sink = await startSink(t, { ...env, LOG_LEVEL: 'silent' })
   await until('the sink is ready', sink.isReady, startWithinMs)
-  const producer = createKafka([brokers], 'test').producer({ allowAutoTopicCreation: false })
+  const producer = createKafka(testKafka(), 'test').producer({ allowAutoTopicCreation: false })
   await producer.connect()
   t.teardown(() => producer.disconnect())
   const good = { level: 'info', time: new Date().toISOString(), service: 'else', event: 'numbered', msg: 'good' }

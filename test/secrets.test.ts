@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import postgres from 'postgres'
 import t from 'tap'
 import { createKafka } from '#common/kafka/client.ts'
-import { engineAddress } from '#common/testing/service.ts'
+import { engineAddress, testKafka } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
 import { requestOf, routes } from '../gateway/test/all-routes.ts'
 import { collectedLines } from './support/log-stack.ts'
@@ -75,7 +75,7 @@ async function databaseContent(): Promise<string> {
 
 /** All that is in the topic, keys and headers included. */
 async function topicContent(): Promise<string> {
-  const kafka = createKafka([brokers], 'test')
+  const kafka = createKafka(testKafka(), 'test')
   const admin = kafka.admin()
   await admin.connect()
   const ends = await admin.fetchTopicOffsets(topic)

@@ -2,6 +2,7 @@
 
 import { callerList, choice, directory, duration, flag, host, integer, port, secret, text } from './keys.ts'
 import { ConfigError, requireAddress, type Values } from './load.ts'
+import { kafkaSasl, kafkaTls } from './tls-keys.ts'
 import { addressList, isRedisUrl, url, urlList } from './url-keys.ts'
 
 /** The address of the ops port; every service's section has these keys. */
@@ -153,6 +154,8 @@ export const kafka = {
     '127.0.0.1:9092'
   ),
   compression: choice(['zstd', 'gzip', 'none'], 'zstd', 'Compression of the log lines, in transit and at the brokers.'),
+  tls: kafkaTls,
+  sasl: kafkaSasl,
   logs: topicKeys('logs', 'the log lines', '7d'),
   accountEvents: topicKeys('account-events', 'the events of accounts', '30d')
 }

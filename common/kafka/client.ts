@@ -5,6 +5,7 @@ import './kafkajs-idle-patch.ts'
 import kafkajs, { type Kafka, type Message, type Producer } from 'kafkajs'
 import { RecordTooLargeError } from '#common/logging/spool/piece-size.ts'
 import { withinMs } from '#common/time/timeout.ts'
+import { type KafkaConnection, saslOptions, tlsOptions } from './connection.ts'
 
 const { CompressionCodecs, CompressionTypes } = kafkajs
 
@@ -20,18 +21,19 @@ const compressionTypes = {
   zstd: CompressionTypes.ZSTD
 } as const
 
-/** The addresses of the brokers, and the compression of records. */
-export interface KafkaOptions {
-  brokers: string[]
+/** The connection to the brokers, and the compression of records. */
+export interface KafkaOptions extends KafkaConnection {
   compression: keyof typeof compressionTypes
   logs: { topic: string }
 }
 
 /** A client without retries, because its callers retry without a limit. It logs nothing. */
-export function createKafka(brokers: string[], clientId: string): Kafka {
+export function createKafka({ brokers, tls, sasl }: KafkaConnection, clientId: string): Kafka {
   return new kafkajs.Kafka({
     brokers,
     clientId,
+    ...tlsOptions(tls),
+    ...saslOptions(sasl),
     connectionTimeout: 2000,
     requestTimeout: 10_000,
     retry: { retries: 0 },
@@ -125,11 +127,9 @@ const sendMs = 20_000
 const noTimestamp = '-1'
 
 /** A sender that connects at the first use, and again after each failure. */
-export function createSender(
-  { brokers, compression }: Pick<KafkaOptions, 'brokers' | 'compression'>,
-  clientId: string
-): Sender {
-  const kafka = createKafka(brokers, clientId)
+export function createSender(options: Omit<KafkaOptions, 'logs'>, clientId: string): Sender {
+  const { compression } = options
+  const kafka = createKafka(options, clientId)
   let producer: Producer | undefined
 
   async function connected(): Promise<Producer> {

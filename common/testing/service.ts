@@ -14,6 +14,16 @@ export function engineAddress(name: 'TEST_POSTGRES_URL' | 'TEST_REDIS_URL' | 'TE
   return address
 }
 
+/** The Kafka under test, as the configuration section of a service; its login is optional. */
+export function testKafka(brokers = engineAddress('TEST_KAFKA_BROKERS')) {
+  const { TEST_KAFKA_MECHANISM = 'none', TEST_KAFKA_USERNAME = '', TEST_KAFKA_PASSWORD = '' } = process.env
+  const mechanism = TEST_KAFKA_MECHANISM as 'none' | 'plain' | 'scram-sha-256' | 'scram-sha-512'
+  return {
+    brokers: brokers.split(','),
+    sasl: { mechanism, username: TEST_KAFKA_USERNAME, password: TEST_KAFKA_PASSWORD }
+  }
+}
+
 /** A log that writes nothing. */
 export const silentLog = createLogger('test', 'silent')
 

@@ -5,15 +5,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { createKafka } from '#common/kafka/client.ts'
 import { ensureTopic } from '#common/kafka/topic.ts'
-import { engineAddress, silentLog } from '#common/testing/service.ts'
+import { silentLog, testKafka } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
 import { consumeGroup } from '../group-consumer.ts'
 import type { GroupHandler } from '../group-handler.ts'
 
 t.setTimeout(600_000)
 
-const brokers = engineAddress('TEST_KAFKA_BROKERS').split(',')
-const kafka = createKafka(brokers, 'test')
+const kafka = createKafka(testKafka(), 'test')
 const topic = `sessions-${randomBytes(4).toString('hex')}`
 const options = { topic, partitions: 2, replication: 1, retention: 3_600_000, retentionBytes: 2 ** 30 }
 const memory = { wasCreated: () => false, recordCreated: () => {}, remedy: '' }

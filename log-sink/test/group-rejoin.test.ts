@@ -5,14 +5,14 @@ import type { Consumer, Kafka } from 'kafkajs'
 import t from 'tap'
 import { createKafka } from '#common/kafka/client.ts'
 import { ensureTopic } from '#common/kafka/topic.ts'
-import { engineAddress, silentLog } from '#common/testing/service.ts'
+import { silentLog, testKafka } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
 import { consumeGroup } from '../group-consumer.ts'
 import type { GroupHandler } from '../group-handler.ts'
 
 t.setTimeout(600_000)
 
-const kafka = createKafka(engineAddress('TEST_KAFKA_BROKERS').split(','), 'test')
+const kafka = createKafka(testKafka(), 'test')
 const topic = `rejoin-${randomBytes(4).toString('hex')}`
 const options = { topic, partitions: 2, replication: 1, retention: 3_600_000, retentionBytes: 2 ** 30 }
 const memory = { wasCreated: () => false, recordCreated: () => {}, remedy: '' }

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { Registry } from '@prometheus-io/client'
 import t from 'tap'
 import { createKafka } from '#common/kafka/client.ts'
-import { engineAddress, silentLog } from '#common/testing/service.ts'
+import { silentLog, testKafka } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
 import { collectedLines } from '../../test/support/log-stack.ts'
 import { createSink } from '../sink.ts'
@@ -14,7 +14,7 @@ import { record } from './new-partition.ts'
 
 t.setTimeout(600_000)
 
-const kafka = createKafka(engineAddress('TEST_KAFKA_BROKERS').split(','), 'test')
+const kafka = createKafka(testKafka(), 'test')
 const topic = `retention-${randomBytes(4).toString('hex')}`
 const logs = { topic, partitions: 2, replication: 1, retention: 3_600_000, retentionBytes: 2 ** 30 }
 const maxBytes = 280_000

@@ -12,7 +12,7 @@ import { createSink } from '../sink.ts'
 t.test('is not ready while it cannot write to its folder, and retries', async (t) => {
   const directory = t.testdir({})
   // No process listens on this port.
-  const kafka = createKafka(['127.0.0.1:1'], 'test')
+  const kafka = createKafka({ brokers: ['127.0.0.1:1'] }, 'test')
   const logs = { topic: 'logs', partitions: 1, replication: 1, retention: 1000, retentionBytes: 1000 }
   const rotate = { bytes: 1000, age: 1000 }
   const sink = createSink(

@@ -2,6 +2,7 @@
 
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { KafkaConnection } from '#common/kafka/connection.ts'
 import { findFreePort } from '../port-check.ts'
 import { backgroundAfterMs, type Program } from '../supervised.ts'
 import { runTool } from '../tool.ts'
@@ -24,16 +25,16 @@ export async function startKafka(options: EngineOptions): Promise<StartedKafka> 
   mkdirSync(options.directory, { recursive: true })
   supervisor.start(options.docker ? contained(options) : await native(options))
   const address = `127.0.0.1:${port}`
-  const ready = waitUntil(() => pingKafka([address]), engineStartMs, signal)
+  const ready = waitUntil(() => pingKafka({ brokers: [address] }), engineStartMs, signal)
   ready.catch(() => {})
   return { address, ready }
 }
 
 /** Resolves if a Kafka broker answers at one of the addresses, and rejects otherwise. */
-export async function pingKafka(brokers: string[]): Promise<void> {
+export async function pingKafka(connection: KafkaConnection): Promise<void> {
   // Imported on demand: the import takes a tenth of a second.
   const { createKafka } = await import('#common/kafka/client.ts')
-  const admin = createKafka(brokers, 'stack').admin()
+  const admin = createKafka(connection, 'stack').admin()
   try {
     await admin.connect()
     await admin.describeCluster()

@@ -22,7 +22,7 @@ fieldCase(t, 16, 'the engines start in a folder of any name, and write nothing o
   const ports = await findPorts(['postgres', 'redis', 'kafka'].map((key) => ({ key, host: '127.0.0.1', port: 0 })))
   const port = (key: string) => ports.get(key) as number
   const engines = await startEngines({
-    configured: { postgresUrl: '', redis: { topology: 'single', url: '' }, kafkaBrokers: [] },
+    configured: { postgresUrl: '', redis: { topology: 'single', url: '' }, kafka: { brokers: [] } },
     ports: { postgres: port('postgres'), redis: port('redis'), kafka: port('kafka') },
     dataDir,
     supervisor,

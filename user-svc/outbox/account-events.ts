@@ -34,7 +34,7 @@ export interface AccountEvents {
   close(): Promise<void>
 }
 
-type AccountEventsOptions = Pick<KafkaOptions, 'brokers' | 'compression'> & { accountEvents: TopicOptions }
+type AccountEventsOptions = Omit<KafkaOptions, 'logs'> & { accountEvents: TopicOptions }
 
 const topicTimeoutMs = 15_000
 const queryTimeoutMs = 3000
@@ -49,7 +49,7 @@ export function createAccountEvents(db: Database, options: AccountEventsOptions,
   async function requireTopic(): Promise<void> {
     const { createKafka, createSender } = await import('#common/kafka/client.ts')
     sender ??= createSender(options, 'user-svc')
-    const admin = createKafka(options.brokers, 'user-svc').admin()
+    const admin = createKafka(options, 'user-svc').admin()
     try {
       await admin.connect()
       await ensureTopic(admin, options.accountEvents, topicMemory(db, topic), log)

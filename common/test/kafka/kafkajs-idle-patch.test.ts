@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Kafka, logLevel } from 'kafkajs'
 import t, { type Test } from 'tap'
 import { createKafka } from '#common/kafka/client.ts'
-import { engineAddress } from '#common/testing/service.ts'
+import { testKafka } from '#common/testing/service.ts'
 
 /** Counts the callbacks of a global timer function until the test ends. */
 function countCallbacks(t: Test, name: 'setTimeout' | 'setInterval'): () => number {
@@ -23,7 +23,7 @@ function countCallbacks(t: Test, name: 'setTimeout' | 'setInterval'): () => numb
 }
 
 t.test('an idle connection sets no timeouts, and answers later requests', async (t) => {
-  const admin = createKafka(engineAddress('TEST_KAFKA_BROKERS').split(','), 'test').admin()
+  const admin = createKafka(testKafka(), 'test').admin()
   await admin.connect()
   t.teardown(() => admin.disconnect())
   t.match(await admin.describeCluster(), { brokers: [{}] })

@@ -5,7 +5,7 @@ import { createServer, type Socket } from 'node:net'
 import { sql } from 'drizzle-orm'
 import t from 'tap'
 import { createKafka } from '#common/kafka/client.ts'
-import { engineAddress, silentLog } from '#common/testing/service.ts'
+import { engineAddress, silentLog, testKafka } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
 import { createAccountEvents } from '../../outbox/account-events.ts'
 import { createOutbox } from './outbox.ts'
@@ -15,14 +15,14 @@ const newTopic = () => `events-${randomBytes(4).toString('hex')}`
 
 function eventOptions(topic: string, addresses = brokers) {
   const accountEvents = { topic, partitions: 3, replication: 1, retention: 3_600_000, retentionBytes: 2 ** 20 }
-  return { brokers: addresses, compression: 'zstd', accountEvents } as const
+  return { ...testKafka(), brokers: addresses, compression: 'zstd', accountEvents } as const
 }
 
 /** The first messages of a topic, by partition. */
 async function firstMessages(topic: string, count: number) {
   // The first group of a new broker waits for its coordinator, and a kafkajs consumer that met that may wait for ever.
   for (let attempt = 0; ; attempt += 1) {
-    const consumer = createKafka(brokers, 'test').consumer({ groupId: randomUUID(), retry: { retries: 5 } })
+    const consumer = createKafka(testKafka(), 'test').consumer({ groupId: randomUUID(), retry: { retries: 5 } })
     const found: { partition: number; key: string; value: Record<string, unknown>; type: string }[] = []
     try {
       await consumer.connect()
@@ -121,7 +121,7 @@ t.test('a batch above the size limit of the topic is divided', async (t) => {
   const { relayOnce } = relay(events)
   await insertCreations(1)
   await relayOnce()
-  const admin = createKafka(brokers, 'test').admin()
+  const admin = createKafka(testKafka(), 'test').admin()
   await admin.connect()
   t.teardown(() => admin.disconnect())
   const configEntries = [{ name: 'max.message.bytes', value: '8000' }]
@@ -148,7 +148,7 @@ t.test('a lost topic is not created again until its row is deleted', async (t) =
   await insertDeletion()
   await relayOnce()
   t.equal(await count('done_at is not null'), 1)
-  const admin = createKafka(brokers, 'test').admin()
+  const admin = createKafka(testKafka(), 'test').admin()
   await admin.connect()
   t.teardown(() => admin.disconnect())
   await admin.deleteTopics({ topics: [topic] })
