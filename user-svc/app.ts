@@ -16,6 +16,7 @@ import { type BreachListOptions, openBreachList } from './passwords/breach-list.
 import { HashQueue } from './passwords/hash-queue.ts'
 import { type HashRules, PasswordHashes, usualHashMs } from './passwords/password-hashes.ts'
 import { createPasswordRules, type PasswordRuleOptions } from './passwords/password-rules.ts'
+import type { StoredCosts } from './passwords/stored-costs.ts'
 import type { SessionClient } from './session-client.ts'
 
 interface UserAppParts {
@@ -25,6 +26,7 @@ interface UserAppParts {
   readiness: Readiness
   registry: Registry
   log: Logger
+  storedCosts?: Pick<StoredCosts, 'highest'>
 }
 
 /** The section `userSvc.password`. */
@@ -48,7 +50,11 @@ export function buildApp(parts: UserAppParts, { password, requireVerifiedEmail, 
   const accountParts: AccountParts = {
     db,
     sessionClient,
-    passwords: new PasswordHashes(password, (seconds) => metrics.hashSeconds.observe(seconds)),
+    passwords: new PasswordHashes(
+      password,
+      (seconds) => metrics.hashSeconds.observe(seconds),
+      parts.storedCosts?.highest
+    ),
     hashQueue: new HashQueue(hashesAtATime(password), usualHashMs(password.cost), metrics.hashQueue),
     passwordRules: createPasswordRules({ ...password, breachList: openBreachList(password.breachList, log) }),
     requireVerifiedEmail,

@@ -53,6 +53,11 @@ export const userSvc = {
         max: 14
       }
     ),
+    maxCost: integer(
+      14,
+      'Highest accepted bcrypt cost of a stored hash, or work of an imported one that takes as long. A costlier hash is rejected by an import, and never computed. All failed checks cost as much as the costliest stored hash, so that no time shows which account has it: one imported hash of cost 14 makes failed logins of cost 12 take four times as long.',
+      { min: 4, max: 16 }
+    ),
     hashesAtATime: integer(
       0,
       'Concurrent hashes of one process. 0: one per core; set fewer if several processes share the cores.',
@@ -115,6 +120,10 @@ export function load() {
   requireTlsInUrl(config.userSvc.postgres.migrationUrl, process.env)
   if (process.env.NODE_ENV === 'production' && config.userSvc.password.cost < 10) {
     throw new ConfigError(`userSvc.password.cost: got ${config.userSvc.password.cost}, production takes 10 to 14`)
+  }
+  const { cost, maxCost } = config.userSvc.password
+  if (maxCost < cost) {
+    throw new ConfigError(`userSvc.password.maxCost: got ${maxCost}, takes userSvc.password.cost (${cost}) or more`)
   }
   requireBreachList(config.userSvc.password.breachList)
   const mail = mailOptions(config.mail)

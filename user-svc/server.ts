@@ -20,6 +20,7 @@ import { accountRelay } from './outbox/account-relay.ts'
 import { createOutboxRows } from './outbox/outbox-rows.ts'
 import { startRelay } from './outbox/relay.ts'
 import { prepareHashThreads } from './passwords/hash-threads.ts'
+import { watchStoredCosts } from './passwords/stored-costs.ts'
 import { createSessionClient } from './session-client.ts'
 
 await runService('user-svc', load, async (config, { log, registry, logDependencies }) => {
@@ -49,6 +50,7 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
   )
   const sessionClient = createSessionClient(transport)
   const migrations = keepMigrating(postgres, log)
+  const storedCosts = watchStoredCosts(db, config.userSvc.password.maxCost, log)
   const accounts = accountMetrics(registry)
   const sender = config.mail && createMailSender(config.mail, { db, metrics: accounts.emails, log })
   const readiness = watchReadiness(
@@ -56,7 +58,7 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
       {
         name: 'postgres',
         required: 'always',
-        probe: createDatabaseProbe(pool, migrations, log)
+        probe: storedCosts.probeAfter(createDatabaseProbe(pool, migrations, log))
       },
       {
         name: 'session-svc',
@@ -72,7 +74,7 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
   )
   const { password, requireVerifiedEmail } = config.userSvc
   const app = buildApp(
-    { db, sessionClient, metrics: accounts, readiness, registry, log },
+    { db, sessionClient, metrics: accounts, readiness, registry, log, storedCosts },
     { password, requireVerifiedEmail, mail: config.mail, rpc: config.rpc }
   )
   const events = config.kafka.brokers.length > 0 ? createAccountEvents(db, config.kafka, log) : undefined
@@ -93,6 +95,7 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
       { name: 'mail', close: async () => sender?.close() },
       { name: 'account events', close: async () => events?.close() },
       { name: 'migrations', close: async () => migrations.stop() },
+      { name: 'stored costs', close: async () => storedCosts.stop() },
       { name: 'postgres', close: pool.close }
     ],
     readiness

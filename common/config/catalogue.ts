@@ -36,6 +36,7 @@ export const keyPaths: readonly string[] = [
   'userSvc.postgres.queryTimeout',
   'userSvc.postgres.migrate',
   'userSvc.password.cost',
+  'userSvc.password.maxCost',
   'userSvc.password.hashesAtATime',
   'userSvc.password.minLength',
   'userSvc.password.serviceWords',

@@ -10,6 +10,8 @@ export interface HashRules {
   cost: number
   /** `name:base64`, the newest first. */
   peppers: string[]
+  /** The highest accepted bcrypt cost of stored hashes. */
+  maxCost?: number
 }
 
 // The lowest cost of bcrypt.
@@ -30,20 +32,36 @@ export class PasswordHashes {
   readonly #cost: number
   readonly #keys = new Map<string, Buffer | string>([['-', `${serviceName} password`]])
   readonly #newestPepper: string
+  readonly #maxCost: number | undefined
   readonly #observe: (seconds: number, cost: number) => void
-  /** The bcrypt cost of every failed check: at least that of all hashes seen, in case the configured cost was higher before. */
-  #failureCost: number
+  readonly #storedCost: () => number
+  /** The highest cost of the hashes that were checked or imported: the last reading of all hashes may be older. */
+  #seenCost: number
 
-  /** @param observe receives the duration of each computation, and the bcrypt cost that it corresponds to */
-  constructor({ cost, peppers }: HashRules, observe: (seconds: number, cost: number) => void) {
+  /**
+   * @param observe receives the duration of each computation, and the bcrypt cost that it corresponds to
+   * @param storedCost the highest cost of all stored hashes, as far as known
+   */
+  constructor(
+    { cost, peppers, maxCost }: HashRules,
+    observe: (seconds: number, cost: number) => void,
+    storedCost: () => number = () => 0
+  ) {
     for (const entry of peppers) {
       const [name, secret] = entry.split(':') as [string, string]
       this.#keys.set(name, Buffer.from(secret, 'base64'))
     }
     this.#cost = cost
     this.#newestPepper = peppers[0]?.split(':')[0] ?? '-'
+    this.#maxCost = maxCost
     this.#observe = observe
-    this.#failureCost = cost
+    this.#storedCost = storedCost
+    this.#seenCost = cost
+  }
+
+  /** The bcrypt cost of every failed check. */
+  get #failureCost(): number {
+    return Math.max(this.#seenCost, this.#storedCost())
   }
 
   /** Hashes a password that meets the rules, for storage. */
@@ -72,7 +90,7 @@ export class PasswordHashes {
     let parsed: StoredHash
     let input: string
     try {
-      parsed = parseStoredHash(stored)
+      parsed = parseStoredHash(stored, this.#maxCost)
       input = parsed.pepper === undefined ? password : this.#bcryptInput(password, parsed.pepper)
     } catch (error) {
       await this.#checkDecoy(password, signal)
@@ -88,16 +106,18 @@ export class PasswordHashes {
       await this.#checkDecoy(password, signal)
       throw new UnusableHashError('the stored hash cannot be computed', { cause: error })
     }
-    this.#failureCost = Math.max(this.#failureCost, Math.ceil(cost))
+    this.#seenCost = Math.max(this.#seenCost, Math.ceil(cost))
     if (!matches) await this.#topUp(password, rounds, signal)
     return { matches, stale: parsed.pepper !== this.#newestPepper || cost !== this.#cost }
   }
 
-  /** Why a hash of another system cannot be stored, or nothing. */
+  /** Why a hash of another system cannot be stored, or nothing. From then on, failed checks cost as much as the hash. */
   importProblem(stored: string): 'HASH_UNSUPPORTED' | 'HASH_TOO_COSTLY' | undefined {
     try {
-      const { pepper } = parseStoredHash(stored)
-      return pepper === undefined || this.#keys.has(pepper) ? undefined : 'HASH_UNSUPPORTED'
+      const { pepper, rounds } = parseStoredHash(stored, this.#maxCost)
+      if (pepper !== undefined && !this.#keys.has(pepper)) return 'HASH_UNSUPPORTED'
+      this.#seenCost = Math.max(this.#seenCost, Math.ceil(Math.log2(rounds)))
+      return undefined
     } catch (error) {
       if (error instanceof TooCostlyHashError) return 'HASH_TOO_COSTLY'
       if (error instanceof UnusableHashError) return 'HASH_UNSUPPORTED'
@@ -127,14 +147,16 @@ export class PasswordHashes {
   /** The work of a failed check, so that an unknown account takes as long as a known one. */
   async #checkDecoy(password: string, signal: AbortSignal): Promise<void> {
     const input = this.#bcryptInput(password, this.#newestPepper)
-    await this.#compute(this.#failureCost, signal, () => bcryptVerify(input, decoyHash(this.#failureCost)))
+    const cost = this.#failureCost
+    await this.#compute(cost, signal, () => bcryptVerify(input, decoyHash(cost)))
   }
 
   /** Adds the missing work to the failed check of a cheaper hash, in parts that are powers of two. */
   async #topUp(password: string, rounds: number, signal: AbortSignal): Promise<void> {
     const input = this.#bcryptInput(password, this.#newestPepper)
-    const missing = 2 ** this.#failureCost - Math.round(rounds)
-    for (let cost = minCost; cost <= this.#failureCost; cost++) {
+    const failureCost = this.#failureCost
+    const missing = 2 ** failureCost - Math.round(rounds)
+    for (let cost = minCost; cost <= failureCost; cost++) {
       if (Math.floor(missing / 2 ** cost) % 2 === 0) continue
       await this.#compute(cost, signal, () => bcryptVerify(input, decoyHash(cost)))
     }

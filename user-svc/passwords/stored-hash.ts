@@ -7,7 +7,7 @@ import { parseImportedHash } from './imported-hashes.ts'
 export const noPassword = 'none'
 
 // A planted hash of cost 18 would occupy a thread for 13 seconds.
-export const maxStoredCost = 14
+const defaultMaxCost = 14
 // OWASP's highest recommendation for scrypt, and the default of Kratos for argon2id.
 const maxMemoryBytes = 2 ** 27
 const maxLength = 512
@@ -61,11 +61,14 @@ function roundsOf(cost: string | undefined): number {
   return Number(cost) < 4 || Number(cost) > 31 ? 0 : 2 ** Number(cost)
 }
 
-/** @throws {UnusableHashError} if the hash must not be computed */
-export function parseStoredHash(stored: string): StoredHash {
+/**
+ * @param maxCost the highest accepted bcrypt cost, or work of another scheme that takes as long
+ * @throws {UnusableHashError} if the hash must not be computed
+ */
+export function parseStoredHash(stored: string, maxCost = defaultMaxCost): StoredHash {
   const parsed = parse(stored)
   if (parsed === undefined || parsed.rounds === 0) throw new UnusableHashError('the stored hash is malformed')
-  if (parsed.rounds > 2 ** maxStoredCost || (parsed.memoryBytes ?? 0) > maxMemoryBytes) {
+  if (parsed.rounds > 2 ** maxCost || (parsed.memoryBytes ?? 0) > maxMemoryBytes) {
     throw new TooCostlyHashError('the stored hash is too costly')
   }
   return parsed

@@ -114,6 +114,7 @@ export const mailKey = (name: string) => `${name}:${randomBytes(32).toString('ba
 
 const password = {
   cost: 4,
+  maxCost: 14,
   hashesAtATime: 0,
   minLength: 8,
   peppers: [],
