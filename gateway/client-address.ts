@@ -68,12 +68,22 @@ function hopAddress(hop: string): string | undefined {
 /** The network of a client, as limits count it: an IPv4 address, or the /64 network of an IPv6 address as text. */
 export function networkOf(client: string): string {
   if (isIP(client) !== 6) return client
-  const [left = '', right = ''] = client.split('::')
-  const head = left.split(':').filter(Boolean)
-  const tail = right.split(':').filter(Boolean)
+  return prefixOf(client, 4)
+}
+
+/** The larger block of a network: the /48 of an IPv6 network, the /24 of an IPv4 address. */
+export function blockOf(network: string): string {
+  const [address = ''] = network.split('/')
+  if (isIP(address) === 6) return prefixOf(address, 3)
+  return isIP(address) === 4 ? `${address.split('.').slice(0, 3).join('.')}.0/24` : network
+}
+
+/** The network of the first groups of an IPv6 address. */
+function prefixOf(address: string, groups: number): string {
+  const [head = [], tail = []] = address.split('::').map((part) => part.split(':').filter(Boolean))
   const zeros = Array.from({ length: 8 - head.length - tail.length }, () => '0')
-  const prefix = [...head, ...zeros, ...tail].slice(0, 4).join(':')
-  return `${canonicalAddress(`${prefix}::`)}/64`
+  const prefix = [...head, ...zeros, ...tail].slice(0, groups).join(':')
+  return `${canonicalAddress(`${prefix}::`)}/${groups * 16}`
 }
 
 /** The canonical form of an address, without a zone; IPv4 for IPv4-mapped IPv6. Undefined if the text is no address. */

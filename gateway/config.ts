@@ -81,14 +81,23 @@ export const gateway = {
   ),
   rateLimit: {
     enabled: flag(true, 'Limit requests by client address (IPv4 address, IPv6 /64 network).'),
-    window: duration('1m', 'The window of the limits.', { min: '1s', max: '1d' }),
+    window: duration('1m', 'The window of the limits, which hold in every interval of this length.', {
+      min: '1s',
+      max: '1d'
+    }),
     max: integer(600, 'Maximum number of requests of a client to all other routes in a window.', { min: 1 }),
     credentialsMax: integer(
       30,
-      'Maximum number of requests of a client to the routes that check or set a password or send an email, in a window.',
-      {
-        min: 1
-      }
+      'Maximum number of valid requests of a client to the routes that check or set a password, except `POST /reg`, in a window. Four successes of `POST /auth` or `PUT /password` count as one.',
+      { min: 1 }
+    ),
+    registrationsMax: integer(30, 'Maximum number of valid requests of a client to `POST /reg` in a window.', {
+      min: 1
+    }),
+    emailsMax: integer(
+      30,
+      'Maximum number of valid requests of a client to `POST /password/reset` and `POST /email/verification` in a window.',
+      { min: 1 }
     ),
     sessionMax: integer(
       0,

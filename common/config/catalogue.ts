@@ -24,6 +24,8 @@ export const keyPaths: readonly string[] = [
   'gateway.rateLimit.window',
   'gateway.rateLimit.max',
   'gateway.rateLimit.credentialsMax',
+  'gateway.rateLimit.registrationsMax',
+  'gateway.rateLimit.emailsMax',
   'gateway.rateLimit.sessionMax',
   'gateway.docs',
   'userSvc.host',

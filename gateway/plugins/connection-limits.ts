@@ -2,13 +2,12 @@
 
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import rateLimit from '@fastify/rate-limit'
 import { Counter, Gauge, type Registry } from '@prometheus-io/client'
 import type { FastifyInstance } from 'fastify'
 import { tooManyRequests } from '#common/errors/connect-errors.ts'
 import type { Logger } from '#common/logging/logger.ts'
 import { affordableConnections } from '#common/process/descriptors.ts'
-import { canonicalAddress } from '../client-address.ts'
+import { canonicalAddress, networkOf } from '../client-address.ts'
 import { type Connection, type Connections, connectionEvent } from '../connections.ts'
 
 interface ConnectionLimits {
@@ -76,7 +75,7 @@ function networkLimit(max: number, isTrusted: Parts['isTrusted']): (socket: Sock
   return (socket) => {
     const address = canonicalAddress(socket.remoteAddress ?? '')
     if (address === undefined || isTrusted(address)) return false
-    const network = rateLimit.normalizeIP(address)
+    const network = networkOf(address)
     const count = (byNetwork.get(network) ?? 0) + 1
     if (count > max) return true
     byNetwork.set(network, count)

@@ -3,6 +3,7 @@
  * password checks: read from a header or a cookie, and delivered in the same way as the session token.
  */
 
+import { Code, ConnectError } from '@connectrpc/connect'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type ClientOf, networkOf } from '../client-address.ts'
 import { clearCookie, cookieReader, setCookie } from './session-cookie.ts'
@@ -40,21 +41,40 @@ export function clearDevice(request: FastifyRequest, reply: FastifyReply): void 
   if (deviceCookieValues(request).length > 0) clearCookie(reply, deviceCookieName)
 }
 
+const rejectionSlot = Symbol('rejection')
+type LimitedRequest = FastifyRequest & { [rejectionSlot]?: () => ConnectError }
+
+/**
+ * Marks a request whose network is over its limit: user-svc admits it only by a valid device token.
+ *
+ * @param rejection the error of the response if user-svc does not admit it
+ */
+export function requireDevice(request: LimitedRequest, rejection: () => ConnectError): void {
+  request[rejectionSlot] = rejection
+}
+
+/** The error of a request: that of its limit if user-svc has not admitted it. */
+export function limitErrorOf(request: LimitedRequest, error: unknown): unknown {
+  const isRejected = error instanceof ConnectError && error.code === Code.ResourceExhausted
+  return (isRejected && request[rejectionSlot]?.()) || error
+}
+
 /** The field `client` of a request to user-svc. */
 export interface DescribedClient {
-  client: { network?: string; deviceToken?: string }
+  client: { network?: string; deviceToken?: string; deviceRequired?: boolean }
 }
 export type DescribeClient = (request: FastifyRequest) => DescribedClient
 
 /** @returns a function that describes the client of a request: its network and its device token. Neither is logged. */
 export function clientDescriber(clientOf: ClientOf): DescribeClient {
-  return (request) => {
+  return (request: LimitedRequest) => {
     const address = clientOf(request.raw)
     const deviceToken = deviceTokenOf(request)
     return {
       client: {
         ...(address !== undefined && { network: networkOf(address) }),
-        ...(deviceToken !== undefined && { deviceToken })
+        ...(deviceToken !== undefined && { deviceToken }),
+        ...(request[rejectionSlot] && { deviceRequired: true })
       }
     }
   }

@@ -7,6 +7,7 @@ import { isOverload } from '#common/errors/connect-errors.ts'
 import { type Logger, tracedLogger } from '#common/logging/logger.ts'
 import { type Answer, answerTo, clientClosed, reasonProblems } from '../problem.ts'
 import { commonHeaders, traceOf } from '../request-context.ts'
+import { limitErrorOf } from './device-token.ts'
 
 export type ErrorHandling = ReturnType<typeof errorHandling>
 
@@ -32,7 +33,7 @@ export function errorHandling(registry: Registry, log: Logger) {
   function handle(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
     // After the client has disconnected, an error is no server error, whatever its code.
     const { destroyed, remoteAddress } = request.raw.socket
-    const answer = answerTo(destroyed || remoteAddress === undefined ? clientClosed() : error)
+    const answer = answerTo(destroyed || remoteAddress === undefined ? clientClosed() : limitErrorOf(request, error))
     const trace = traceOf(request.raw)
     record(answer, error, tracedLogger(log, trace), request.routeOptions.url ?? 'unmatched')
     return reply

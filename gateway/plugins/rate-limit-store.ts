@@ -1,91 +1,127 @@
-/** The store of @fastify/rate-limit: counts in Redis for all gateways, and in this process while Redis does not answer. */
+/** The sliding windows of the rate limits: in Redis for all gateways, and in this process while Redis does not answer. */
 
 import { Code } from '@connectrpc/connect'
-import type { FastifyRateLimitStoreCtor } from '@fastify/rate-limit'
 import { defineScript } from 'redis'
 import { toConnectError } from '#common/errors/driver-errors.ts'
 import type { Logger } from '#common/logging/logger.ts'
 import type { Redis } from '#common/redis/connection.ts'
 import { type Clock, systemClock } from '#common/time/clock.ts'
 import { withinMs } from '#common/time/timeout.ts'
+import { type Limit, localWindows, slotsPerWindow, type Taken } from './local-windows.ts'
 
 const redisTimeoutMs = 200
 /** How long Redis is not called after a timeout: otherwise every request would wait for the next one. */
 const cooldownMs = 1000
-const maxLocalWindows = 10_000
 
-/** The state of a client's window: requests so far, and the milliseconds until the window ends. */
-interface Window {
-  current: number
-  ttl: number
+interface Parser {
+  pushKey(key: string): void
+  push(...args: string[]): void
 }
 
-/** The scripts that the Redis client of a gateway needs. */
+/** The scripts that the Redis client of a gateway needs. A window is a hash: the units of each slot, by the clock of Redis. */
 export const rateLimitScripts = {
-  countRequest: defineScript({
+  takeUnits: defineScript({
     NUMBER_OF_KEYS: 1,
     SCRIPT: `
-local current = redis.call('INCR', KEYS[1])
-if current == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
-return {current, redis.call('PTTL', KEYS[1])}
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local slotMs, max, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local slot = math.floor(now / slotMs)
+local used, slots, ended = 0, {}, {}
+local fields = redis.call('HGETALL', KEYS[1])
+for i = 1, #fields, 2 do
+  local at, units = tonumber(fields[i]), tonumber(fields[i + 1])
+  if at < slot - ${slotsPerWindow} then
+    ended[#ended + 1] = fields[i]
+  else
+    used = used + units
+    slots[#slots + 1] = {at, units}
+  end
+end
+if #ended > 0 then redis.call('HDEL', KEYS[1], unpack(ended)) end
+local needed = used + cost - max
+local admitted = needed <= 0
+if admitted then
+  redis.call('HINCRBY', KEYS[1], slot, cost)
+  redis.call('PEXPIRE', KEYS[1], math.ceil(slotMs * ${slotsPerWindow + 1}))
+  used = used + cost
+  needed = 1
+end
+table.sort(slots, function(a, b) return a[1] < b[1] end)
+local freed, free = 0, slot
+for _, each in ipairs(slots) do
+  freed = freed + each[2]
+  if freed >= needed then free = each[1] break end
+end
+return {admitted and 1 or 0, used, math.ceil((free + ${slotsPerWindow + 1}) * slotMs - now), slot}
 `,
-    parseCommand(parser: { pushKey(key: string): void; push(arg: string): void }, key: string, windowMs: string) {
+    parseCommand(parser: Parser, key: string, slotMs: number, max: number, cost: number) {
       parser.pushKey(key)
-      parser.push(windowMs)
+      parser.push(String(slotMs), String(max), String(cost))
     },
-    transformReply: ([current, ttl]: [number, number]): Window => ({ current, ttl })
+    transformReply: ([admitted, used, leftMs, slot]: [number, number, number, number]): Taken => {
+      return { isAdmitted: admitted === 1, used, leftMs, slot }
+    }
+  }),
+  giveBackUnits: defineScript({
+    NUMBER_OF_KEYS: 1,
+    SCRIPT: `
+local units = tonumber(redis.call('HGET', KEYS[1], ARGV[1]))
+if units then redis.call('HSET', KEYS[1], ARGV[1], math.max(0, units - tonumber(ARGV[2]))) end
+`,
+    parseCommand(parser: Parser, key: string, slot: number, amount: number) {
+      parser.pushKey(key)
+      parser.push(String(slot), String(amount))
+    },
+    transformReply: () => undefined
   })
 }
 
 export type RateLimitRedis = Redis<typeof rateLimitScripts>
 
-export function redisStore(
-  redis: RateLimitRedis,
-  log: Logger,
-  { now }: Pick<Clock, 'now'> = systemClock
-): FastifyRateLimitStoreCtor {
-  const countLocally = localCounter(now)
+/** A client under a policy, and the larger network that it shares with neighbours. */
+export interface Key {
+  own: string
+  larger: string
+}
+
+export type RateLimitStore = ReturnType<typeof createStore>
+
+export function createStore(redis: RateLimitRedis, log: Logger, { now }: Pick<Clock, 'now'> = systemClock) {
+  const local = localWindows(now)
   let redisAfter = 0
   let logAfter = 0
 
-  async function count(key: string, windowMs: number): Promise<Window> {
-    if (redis.isReady && now() >= redisAfter) {
-      try {
-        return await withinMs(redisTimeoutMs, redis.countRequest(`rl:${key}`, String(windowMs)))
-      } catch (error) {
-        // An error that comes at once is of one server; the other servers of a cluster may work.
-        if (toConnectError(error).code === Code.DeadlineExceeded) redisAfter = now() + cooldownMs
-        if (now() >= logAfter) {
-          logAfter = now() + cooldownMs
-          log.warn({ event: 'rate_limit_local', err: error }, 'redis did not answer, counted rate limits locally')
-        }
+  /** Undefined if Redis does not answer. */
+  async function fromRedis<T>(call: () => Promise<T>): Promise<T | undefined> {
+    if (!redis.isReady || now() < redisAfter) return undefined
+    try {
+      return await withinMs(redisTimeoutMs, call())
+    } catch (error) {
+      // An error that comes at once is of one server; the other servers of a cluster may work.
+      if (toConnectError(error).code === Code.DeadlineExceeded) redisAfter = now() + cooldownMs
+      if (now() >= logAfter) {
+        logAfter = now() + cooldownMs
+        log.warn({ event: 'rate_limit_local', err: error }, 'redis did not answer, counted rate limits locally')
       }
-    }
-    return countLocally(key, windowMs)
-  }
-
-  return class {
-    incr(key: string, callback: (error: Error | null, result?: Window) => void, windowMs: number): void {
-      count(key, windowMs).then((result) => callback(null, result), callback)
-    }
-    child() {
-      return this
+      return undefined
     }
   }
-}
 
-/** Counts in fixed windows in memory; evicts the oldest window when there are too many. */
-function localCounter(now: () => number): (key: string, windowMs: number) => Window {
-  const windows = new Map<string, { count: number; endsAt: number }>()
-  return (key, windowMs) => {
-    let window = windows.get(key)
-    if (window === undefined || window.endsAt <= now()) {
-      windows.delete(key)
-      window = { count: 0, endsAt: now() + windowMs }
-      windows.set(key, window)
-      if (windows.size > maxLocalWindows) windows.delete(windows.keys().next().value as string)
+  const redisKey = (key: Key) => `rl:w:${key.own}`
+
+  return {
+    /** Takes units of a limit, unless fewer are left. @returns the result, and a function that gives units back */
+    async take(key: Key, cost: number, limit: Limit): Promise<Taken & { giveBack(amount: number): void }> {
+      const slotMs = limit.windowMs / slotsPerWindow
+      const taken = await fromRedis(() => redis.takeUnits(redisKey(key), slotMs, limit.max, cost))
+      if (taken !== undefined) {
+        const giveBack = (amount: number) =>
+          void fromRedis(() => redis.giveBackUnits(redisKey(key), taken.slot, amount))
+        return { ...taken, giveBack }
+      }
+      const counted = local.take(key.own, key.larger, cost, limit)
+      return { ...counted, giveBack: (amount) => local.giveBack(key.own, amount, counted.slot) }
     }
-    window.count += 1
-    return { current: window.count, ttl: window.endsAt - now() }
   }
 }

@@ -1,15 +1,15 @@
-/** @fastify/rate-limit: limits the requests of each client address, by policy. */
+/** Limits the requests of each client by policy. docs/security/brute-force.md has the arithmetic of the limits. */
 
-import rateLimit from '@fastify/rate-limit'
-import { Counter, type Registry } from '@prometheus-io/client'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { tooManyRequests } from '#common/errors/connect-errors.ts'
-import { type Logger, tracedLogger } from '#common/logging/logger.ts'
-import type { ClientOf } from '../client-address.ts'
+import type { FastifyInstance, FastifyRequest, onRequestHookHandler, preHandlerAsyncHookHandler } from 'fastify'
 import { clientClosed } from '../problem.ts'
-import { traceOf } from '../request-context.ts'
-import { createDenyCache } from './deny-cache.ts'
-import { type RateLimitRedis, redisStore } from './rate-limit-store.ts'
+import { deviceTokenOf, requireDevice } from './device-token.ts'
+import {
+  createLimiter,
+  isAttempt,
+  type RateLimitOptions,
+  type RateLimitParts,
+  type RateLimitPolicy
+} from './rate-limiter.ts'
 
 /**
  * Tarpit: the delay of a rejection whose client is known to be over its limit. Without it, a client that ignores
@@ -19,106 +19,54 @@ import { type RateLimitRedis, redisStore } from './rate-limit-store.ts'
  */
 const tarpitMs = 25
 
-/** A route names its policy in `config.rateLimitPolicy`; the other routes and unknown paths have `default`. */
-type RateLimitPolicy = 'default' | 'credentials' | 'session'
-
 declare module 'fastify' {
   interface FastifyContextConfig {
+    /** The other routes and unknown paths have `default`. */
     rateLimitPolicy?: RateLimitPolicy
+    /** Whether a success gives most of its units back: it is no guess. */
+    countsFailures?: boolean
+    /** Whether a client over the limit of its network is admitted by a valid device token: user-svc decides. */
+    admitsDevices?: boolean
   }
 }
 
-interface RateLimitOptions {
-  enabled: boolean
-  /** In milliseconds. */
-  window: number
-  max: number
-  credentialsMax: number
-  /** 0: no limit. */
-  sessionMax: number
-}
+const policyOf = ({ routeOptions }: FastifyRequest) => routeOptions.config?.rateLimitPolicy ?? 'default'
 
-interface Parts {
-  redis: RateLimitRedis
-  registry: Registry
-  log: Logger
-  clientOf: ClientOf
-}
+const isWithDevice = (request: FastifyRequest) =>
+  request.routeOptions.config?.admitsDevices === true && deviceTokenOf(request) !== undefined
 
-export async function limitRates(app: FastifyInstance, options: RateLimitOptions, parts: Parts): Promise<void> {
-  const limits: Record<RateLimitPolicy, number> = {
-    default: options.max,
-    credentials: options.credentialsMax,
-    session: options.sessionMax
-  }
-  const limited = limitedCounter(parts.registry, Object.keys(limits))
+export function limitRates(app: FastifyInstance, options: RateLimitOptions, parts: RateLimitParts): void {
+  const limiter = createLimiter(options, parts)
   if (!options.enabled) return
 
-  const { counts, keyOf } = await createCounts(app, options.window, limits, parts)
-  const denied = createDenyCache()
-
-  /** @see https://www.ietf.org/archive/id/draft-ietf-httpapi-ratelimit-headers-10.html */
-  function setHeaders(reply: FastifyReply, policy: RateLimitPolicy, remaining: number, seconds: number): void {
-    reply.header('ratelimit-policy', `"${policy}";q=${limits[policy]};w=${Math.ceil(options.window / 1000)}`)
-    reply.header('ratelimit', `"${policy}";r=${remaining};t=${seconds}`)
-  }
-
-  /** @throws ConnectError `resource_exhausted` */
-  async function enforce(count: Count, policy: RateLimitPolicy, request: FastifyRequest, reply: FastifyReply) {
-    const result = await count(request)
-    if (result.isAllowed) return
-    const { remaining, ttl, ttlInSeconds, isExceeded } = result
-    setHeaders(reply, policy, remaining, ttlInSeconds)
-    if (!isExceeded) return
-    limited.inc({ policy })
-    if (denied.add(keyOf(policy, request), ttl)) {
-      const log = tracedLogger(parts.log, traceOf(request.raw))
-      log.info({ event: 'excess_rate_limit_exceeded', reason: policy }, 'rejected a client over the rate limit')
-    }
-    throw tooManyRequests(ttlInSeconds)
-  }
-
-  app.addHook('onRequest', (request, reply, done) => {
-    const policy = request.routeOptions.config?.rateLimitPolicy ?? 'default'
-    const count = counts.get(policy)
-    if (count === undefined) return done()
+  const countRequest: onRequestHookHandler = (request, reply, done) => {
     // The address of a connection that was reset is not known any more.
     if (request.raw.socket.remoteAddress === undefined) return done(clientClosed())
-    const seconds = denied.secondsLeft(keyOf(policy, request))
-    if (seconds === 0) return void enforce(count, policy, request, reply).then(() => done(), done)
-    setHeaders(reply, policy, 0, seconds)
-    limited.inc({ policy })
-    setTimeout(() => done(tooManyRequests(seconds)), tarpitMs)
-  })
-}
-
-type Count = ReturnType<FastifyInstance['createRateLimit']>
-
-/** Registers the plugin. @returns the counts of the limited policies, and the key of a client */
-async function createCounts(
-  app: FastifyInstance,
-  windowMs: number,
-  limits: Record<RateLimitPolicy, number>,
-  { redis, log, clientOf }: Parts
-) {
-  await app.register(rateLimit, { global: false, timeWindow: windowMs, store: redisStore(redis, log) })
-  const keyOf = (policy: RateLimitPolicy, { raw }: FastifyRequest) =>
-    `${policy}:${rateLimit.normalizeIP(clientOf(raw) ?? '')}`
-  const counts = new Map<RateLimitPolicy, Count>()
-  for (const [policy, max] of Object.entries(limits) as [RateLimitPolicy, number][]) {
-    const keyGenerator = (request: FastifyRequest) => keyOf(policy, request)
-    if (max > 0) counts.set(policy, app.createRateLimit({ max, keyGenerator }))
+    const policy = policyOf(request)
+    const early = isAttempt(policy) ? 'default' : policy
+    const checked = isAttempt(policy) && !isWithDevice(request) ? [policy, early] : [early]
+    for (const each of checked) {
+      const excess = limiter.deniedBefore(each, request, reply)
+      if (excess) return void setTimeout(() => done(limiter.rejection(each, excess)), tarpitMs)
+    }
+    limiter.count(early, request, reply).then((excess) => done(excess && limiter.rejection(early, excess)), done)
   }
-  return { counts, keyOf }
-}
 
-function limitedCounter(registry: Registry, policies: string[]): Counter<'policy'> {
-  const counter = new Counter({
-    name: 'auth_rate_limited_total',
-    help: 'Requests rejected by a rate limit, by policy',
-    labelNames: ['policy'],
-    registers: [registry]
+  const countAttempt: preHandlerAsyncHookHandler = async (request, reply) => {
+    const policy = policyOf(request)
+    const excess = await limiter.count(policy, request, reply)
+    if (excess === undefined) return
+    if (!isWithDevice(request)) throw limiter.rejection(policy, excess)
+    requireDevice(request, () => limiter.rejection(policy, excess))
+  }
+
+  app.addHook('onRequest', countRequest)
+  app.addHook('onRoute', (route) => {
+    if (!isAttempt(route.config?.rateLimitPolicy ?? 'default')) return
+    route.preHandler = [...[route.preHandler ?? []].flat(), countAttempt]
   })
-  for (const policy of policies) counter.inc({ policy }, 0)
-  return counter
+  app.addHook('onSend', (request, reply, payload, done) => {
+    if (reply.statusCode < 300 && request.routeOptions.config?.countsFailures) limiter.giveBack(request)
+    done(null, payload)
+  })
 }

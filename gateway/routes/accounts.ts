@@ -34,7 +34,7 @@ export function accountRoutes(app: FastifyInstance, options: AccountRoutes): voi
   app.post<{ Body: Credentials }>(
     '/reg',
     {
-      config: { budgetMs: budgets.reg, rateLimitPolicy: 'credentials' },
+      config: { budgetMs: budgets.reg, rateLimitPolicy: 'registrations' },
       schema: {
         operationId: 'register',
         summary: 'Register',

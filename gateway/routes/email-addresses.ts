@@ -22,7 +22,7 @@ export function emailRoutes(app: FastifyInstance, options: EmailRoutes): void {
   app.put<{ Body: { email: string; password: string } }>(
     '/email',
     {
-      config: { budgetMs: budgets.password, rateLimitPolicy: 'credentials' },
+      config: { budgetMs: budgets.password, rateLimitPolicy: 'credentials', admitsDevices: true },
       onRequest: checkSession,
       schema: {
         operationId: 'changeEmail',
@@ -51,7 +51,7 @@ export function emailRoutes(app: FastifyInstance, options: EmailRoutes): void {
   app.post(
     '/email/verification',
     {
-      config: { budgetMs: budgets.account, rateLimitPolicy: 'credentials' },
+      config: { budgetMs: budgets.account, rateLimitPolicy: 'emails' },
       onRequest: checkSession,
       schema: {
         operationId: 'requestEmailVerification',

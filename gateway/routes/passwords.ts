@@ -24,7 +24,7 @@ export function passwordRoutes(app: FastifyInstance, options: PasswordRoutes): v
   app.put<{ Body: { currentPassword: string; newPassword: string; cookie?: boolean } }>(
     '/password',
     {
-      config: { budgetMs: budgets.password, rateLimitPolicy: 'credentials' },
+      config: { budgetMs: budgets.password, rateLimitPolicy: 'credentials', countsFailures: true, admitsDevices: true },
       onRequest: checkSession,
       schema: {
         operationId: 'changePassword',
@@ -57,7 +57,7 @@ export function passwordRoutes(app: FastifyInstance, options: PasswordRoutes): v
   app.post<{ Body: { email: string } }>(
     '/password/reset',
     {
-      config: { budgetMs: budgets.account, rateLimitPolicy: 'credentials' },
+      config: { budgetMs: budgets.account, rateLimitPolicy: 'emails' },
       schema: {
         operationId: 'requestPasswordReset',
         summary: 'Request a password reset',

@@ -25,7 +25,7 @@ export function sessionRoutes(app: FastifyInstance, options: SessionRoutes): voi
   app.post<{ Body: Credentials }>(
     '/auth',
     {
-      config: { budgetMs: budgets.auth, rateLimitPolicy: 'credentials' },
+      config: { budgetMs: budgets.auth, rateLimitPolicy: 'credentials', countsFailures: true, admitsDevices: true },
       schema: {
         operationId: 'logIn',
         summary: 'Log in',

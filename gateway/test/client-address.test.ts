@@ -6,7 +6,7 @@ import { createLogger } from '#common/logging/logger.ts'
 import { fieldCase } from '#common/testing/field-cases.ts'
 import { silentLog } from '#common/testing/service.ts'
 import { clientFinder, networks } from '../client-address.ts'
-import { buildGateway, credentials, loginAnswer, newAddress } from './gateway.ts'
+import { buildGateway, credentials, limitsOf, newAddress, wrongPassword } from './gateway.ts'
 
 const isTrusted = networks(['10.0.0.0/8', '2001:db8:aaaa::/48'])
 const request = (remoteAddress: string | undefined, forwarded?: string) =>
@@ -50,10 +50,10 @@ fieldCase(t, 27, 'each client behind two proxies has its own limits, with and wi
 
   const proxies = [newAddress(), newAddress()] as const
   const { app } = await buildGateway(t, {
-    users: { authenticateAndLogin: () => loginAnswer() },
+    users: { authenticateAndLogin: wrongPassword },
     options: {
       trustedProxies: proxies.map((address) => `${address}/32`),
-      rateLimit: { enabled: true, window: 60_000, max: 9, credentialsMax: 2, sessionMax: 0 }
+      rateLimit: limitsOf({ max: 9, credentialsMax: 2 })
     }
   })
   const login = async (client: string) => {
@@ -62,7 +62,7 @@ fieldCase(t, 27, 'each client behind two proxies has its own limits, with and wi
     return (await app.inject(call)).statusCode
   }
   for (const client of [newAddress(), newAddress(), `${newAddress()}:80`]) {
-    t.same([await login(client), await login(client), await login(client)], [200, 200, 429])
+    t.same([await login(client), await login(client), await login(client)], [401, 401, 429])
   }
 })
 

@@ -4,7 +4,14 @@ import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { create } from '@bufbuild/protobuf'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
-import { type ConnectRouter, createRouterTransport, type ServiceImpl, type Transport } from '@connectrpc/connect'
+import {
+  Code,
+  ConnectError,
+  type ConnectRouter,
+  createRouterTransport,
+  type ServiceImpl,
+  type Transport
+} from '@connectrpc/connect'
 import { Registry } from '@prometheus-io/client'
 import type { LightMyRequestResponse } from 'fastify'
 import type { Test } from 'tap'
@@ -46,6 +53,17 @@ const routes = ({ users = {}, sessions = {} }: Upstreams) => {
     router.service(UserService, users)
     router.service(SessionService, validateEach(sessions))
   }
+}
+
+/** Limits of a test; those that it does not set are wide. */
+export const limitsOf = (limits: Partial<Options['rateLimit']>): Options['rateLimit'] => {
+  const wide = { max: 1000, credentialsMax: 1000, registrationsMax: 1000, emailsMax: 1000, sessionMax: 0 }
+  return { enabled: true, window: 60_000, ...wide, ...limits }
+}
+
+/** The login of a client that guesses. */
+export function wrongPassword(): never {
+  throw new ConnectError('The address or the password is wrong.', Code.Unauthenticated)
 }
 
 /** Services whose methods all succeed, for one account. */

@@ -2,7 +2,7 @@
 
 import t from 'tap'
 import { fieldCase } from '#common/testing/field-cases.ts'
-import { buildGateway, listen, newSession, serveUpstreams, workingServices } from './gateway.ts'
+import { buildGateway, limitsOf, listen, newSession, serveUpstreams, workingServices } from './gateway.ts'
 import { hasNginx, sendFrom, serveNginx } from './nginx.ts'
 
 if (!hasNginx) {
@@ -21,7 +21,7 @@ if (!hasNginx) {
           : { result: { case: 'invalid', value: {} } }
     }
   })
-  const limits = { enabled: true, window: 60_000, max: 100, credentialsMax: 100, sessionMax: 40 }
+  const limits = limitsOf({ max: 100, credentialsMax: 100, sessionMax: 40 })
   const options = { trustedProxies: ['127.0.0.1/32'], rateLimit: limits }
   const { app, lines } = await buildGateway(t, { parts: upstreams.parts, options })
   const gatewayPort = await listen(app)

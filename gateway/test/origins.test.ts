@@ -2,7 +2,7 @@
 
 import t from 'tap'
 import { requestOf, routes } from './all-routes.ts'
-import { buildGateway, credentials, newAddress, newSession, requireForm, workingServices } from './gateway.ts'
+import { buildGateway, credentials, limitsOf, newAddress, newSession, requireForm, workingServices } from './gateway.ts'
 
 const user = newSession()
 const byCookie = { cookie: `__Host-session=${user.token}` }
@@ -73,7 +73,7 @@ t.test('gives no other origin a CORS header', async (t) => {
 })
 
 t.test('lets a page of a listed origin read every response and its headers, errors included', async (t) => {
-  const limits = { enabled: true, window: 60_000, max: 100, credentialsMax: 1, sessionMax: 1 }
+  const limits = limitsOf({ max: 100, credentialsMax: 1, sessionMax: 1 })
   const limited = { ...options, rateLimit: limits, trustedProxies: ['127.0.0.1/32'] }
   const { app } = await buildGateway(t, { ...workingServices(user), options: limited })
   const headers = { origin: listed, 'x-forwarded-for': newAddress() }

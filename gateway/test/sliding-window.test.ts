@@ -1,0 +1,101 @@
+/** The windows of the rate limits: a limit holds in every interval, in memory and in Redis alike, and no window is forgotten. */
+
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import t from 'tap'
+import { connectRedis } from '#common/redis/connection.ts'
+import { engineAddress, silentLog } from '#common/testing/service.ts'
+import { createTestClock } from '#common/testing/test-clock.ts'
+import { localWindows, slotsPerWindow } from '../plugins/local-windows.ts'
+import { createStore, rateLimitScripts } from '../plugins/rate-limit-store.ts'
+
+const windowMs = 60_000
+const slotMs = windowMs / slotsPerWindow
+
+function local(max: number) {
+  const clock = createTestClock()
+  const windows = localWindows(clock.now)
+  const take = (key = 'a', cost = 1, larger = 'block') => windows.take(key, larger, cost, { max, windowMs })
+  return { clock, windows, take }
+}
+
+t.test('a limit holds in every interval of its length, also around the edges of a window', async (t) => {
+  const { clock, take } = local(30)
+  const admittedAt: number[] = []
+  for (let step = 0; step < 1200; step += 1) {
+    if (take().isAdmitted) admittedAt.push(clock.now())
+    await clock.advance(step % 7 === 0 ? 777 : 131)
+  }
+  const most = Math.max(
+    ...admittedAt.map((from) => admittedAt.filter((at) => at >= from && at < from + windowMs).length)
+  )
+  t.equal(most, 30)
+  t.ok(admittedAt.length > 100, 'and requests are admitted again')
+})
+
+t.test('a rejected request takes nothing, and learns when it would be admitted', async (t) => {
+  const { clock, take } = local(4)
+  t.match(take('a', 1), { isAdmitted: true, used: 1, leftMs: windowMs + slotMs })
+  await clock.advance(2 * slotMs)
+  t.match(take('a', 3), { isAdmitted: true, used: 4, leftMs: windowMs - slotMs })
+  t.match(take('a', 1), { isAdmitted: false, used: 4, leftMs: windowMs - slotMs })
+  t.match(take('a', 2), { isAdmitted: false, used: 4, leftMs: windowMs + slotMs }, 'the second slot must end too')
+  for (let count = 0; count < 100; count += 1) take('a', 1)
+  await clock.advance(windowMs - slotMs - 1)
+  t.equal(take('a', 1).isAdmitted, false)
+  await clock.advance(1)
+  t.equal(take('a', 1).isAdmitted, true)
+})
+
+t.test('units that are given back are free at once', async (t) => {
+  const { take, windows } = local(4)
+  const { slot } = take('a', 4)
+  t.equal(take('a', 1).isAdmitted, false)
+  windows.giveBack('a', 3, slot)
+  t.match(take('a', 3), { isAdmitted: true, used: 4 })
+  windows.giveBack('b', 3, slot)
+  windows.giveBack('a', 100, slot)
+  t.match(take('a', 1), { isAdmitted: true, used: 1 }, 'never below zero')
+})
+
+t.test('no window is forgotten before its end: when there are too many, new clients share', async (t) => {
+  const { clock, take } = local(2)
+  take('first', 2)
+  for (let count = 1; count < 10_000; count += 1) take(`c${count}`)
+  t.equal(take('first', 1).isAdmitted, false, 'the oldest window is still there')
+  const statuses = [1, 2, 3].map((count) => take(`new${count}`, 1, '2001:db8::/48').isAdmitted)
+  t.same(statuses, [true, true, false], 'the networks of one block share')
+  t.equal(take('c1', 1).isAdmitted, true, 'earlier clients keep their own window')
+  await clock.advance(windowMs + slotMs)
+  t.same([take('new4', 2, '2001:db8::/48').isAdmitted, take('first', 2).isAdmitted], [true, true])
+})
+
+t.test('Redis counts as the memory does', async (t) => {
+  const redis = connectRedis(engineAddress('TEST_REDIS_URL'), silentLog, rateLimitScripts)
+  t.teardown(() => redis.destroy())
+  if (!redis.isReady) await once(redis, 'ready')
+  // So long that no slot ends during the test.
+  const day = 86_400_000
+  const key = { own: `test:${randomUUID()}`, larger: 'all' }
+  const name = `rl:w:${key.own}`
+  const store = createStore(redis, silentLog)
+  const take = (cost: number) => store.take(key, cost, { max: 4, windowMs: day })
+  const first = await take(3)
+  t.match(first, { isAdmitted: true, used: 3 })
+  t.match(await take(2), { isAdmitted: false, used: 3 })
+  first.giveBack(1)
+  t.match(await take(2), { isAdmitted: true, used: 4 })
+  const { slot } = first
+  t.same({ ...(await redis.hGetAll(name)) }, { [slot]: '4' })
+  t.ok((await redis.pTTL(name)) > day, 'the key ends after its last slot')
+
+  await redis.del(name)
+  await redis.hSet(name, { [slot - 11]: '4', [slot - 10]: '1', [slot - 3]: '2' })
+  const taken = await take(1)
+  t.match(taken, { isAdmitted: true, used: 4 }, 'the oldest slot has ended')
+  t.ok(taken.leftMs > 0 && taken.leftMs <= day / 10, 'the next slot ends first')
+  t.equal(await redis.hExists(name, String(slot - 11)), 0)
+  const rejected = await take(2)
+  t.equal(rejected.isAdmitted, false)
+  t.ok(rejected.leftMs > (day * 7) / 10 && rejected.leftMs <= (day * 8) / 10, 'two units are free after two slots')
+})
