@@ -23,8 +23,8 @@ test: install ## run all checks and tests; FILES=path/to/one.test.ts runs some, 
 test-containers: install ## test make run and compose.yaml on a separate Docker daemon; Linux, as root; takes FILES=
 	@exec node test/containers/run.ts $(FILES)
 
-test-faults: install ## inject random faults under load; takes SECONDS=600 SEED=<number>; PAGE=1 writes docs/reference/faults.md
-	@exec node test/faults/run.ts --seconds=$(SECONDS) --seed=$(SEED) $(if $(PAGE),--page)
+test-faults: install ## inject random faults under load, check linearizability; takes SECONDS=600 SEED=<number> OPERATIONS=100000; PAGE=1 writes docs/reference/faults.md
+	@exec node test/faults/run.ts --seconds=$(SECONDS) --seed=$(SEED) --operations=$(OPERATIONS) $(if $(PAGE),--page)
 
 bench: install ## measure the product against its own limits; takes QUICK=1 (a minute) ROWS=logins,sessions
 	@exec node bench/run.ts $(if $(QUICK),--quick) $(if $(ROWS),--rows=$(ROWS))

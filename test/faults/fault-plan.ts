@@ -12,7 +12,7 @@ export interface Step {
 type Random = () => number
 
 /** From 0 to 1, by mulberry32. */
-function createRandom(seed: number): Random {
+export function createRandom(seed: number): Random {
   let state = seed >>> 0
   return () => {
     state = (state + 0x6d2b79f5) >>> 0

@@ -1,9 +1,15 @@
-/** `make test-faults`: injects random faults under load, or writes the page of the fault matrix. */
+/**
+ * `make test-faults`: injects random faults under load and checks the linearizability of the product, or writes the page of
+ * the fault matrix.
+ */
 
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { onStop } from '../../stack/stop-signals.ts'
+import { checkLinearizability, longLoad, startBed } from '../linearizability/check.ts'
+import { buildChecker } from '../linearizability/checker.ts'
+import { printResult } from '../linearizability/report.ts'
 import { type FaultResult, runMatrix } from './matrix.ts'
 import { pagePath, renderPage } from './page.ts'
 import { injectRandomFaults } from './random-faults.ts'
@@ -12,7 +18,12 @@ import { type Target, targets } from './targets.ts'
 process.chdir(join(import.meta.dirname, '..', '..'))
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { seconds: { type: 'string' }, seed: { type: 'string' }, page: { type: 'boolean' } }
+  options: {
+    seconds: { type: 'string' },
+    seed: { type: 'string' },
+    operations: { type: 'string' },
+    page: { type: 'boolean' }
+  }
 })
 const print = (line: string) => console.log(line)
 
@@ -47,13 +58,32 @@ async function matrix(chosen: readonly Target[]): Promise<string[]> {
   return violations
 }
 
-async function random(): Promise<string[]> {
+async function random(seed: number): Promise<string[]> {
   const seconds = Number(values.seconds || 120)
-  const seed = Number(values.seed || Math.floor(Math.random() * 2 ** 31))
   print(`random faults for ${seconds} s; SEED=${seed} repeats their choice and order`)
   const broken = await withTeardown((t) => injectRandomFaults(t as never, { seconds, seed, print }))
   print(`SEED=${seed}: ${broken.length} broken invariants`)
   return broken
+}
+
+async function linearizability(seed: number): Promise<string[]> {
+  const operations = Number(values.operations || 100_000)
+  const missing = operations === 0 ? '0 operations' : await buildChecker()
+  if (missing !== undefined) {
+    print(`skipped the check of linearizability: ${missing}`)
+    return []
+  }
+  const result = await withTeardown(async (t) => {
+    const bed = await startBed(t as never, { print })
+    return checkLinearizability(bed, { operations, seed, ...longLoad })
+  })
+  printResult(result, seed, print)
+  return result.violations.map(({ user, result }) => `the history of ${user} is not linearizable: ${result}`)
+}
+
+async function all(): Promise<string[]> {
+  const seed = Number(values.seed || Math.floor(Math.random() * 2 ** 31))
+  return [...(await random(seed)), ...(await linearizability(seed))]
 }
 
 onStop(
@@ -66,6 +96,6 @@ onStop(
 )
 const broken = await (values.page || positionals.length > 0
   ? matrix(positionals.length > 0 ? (positionals as Target[]) : targets)
-  : random())
+  : all())
 for (const each of broken) print(`BROKEN: ${each}`)
 process.exit(broken.length > 0 ? 1 : 0)
