@@ -122,10 +122,10 @@ t.test('the product', { skip }, async (t) => {
   const load = { operations: 3000, seed, concurrentAddresses: 16, operationsPerAddress: 40 }
 
   await t.test('is linearizable over two gateways while engines and services are killed and frozen', async (t) => {
-    const result = await checkLinearizability(bed, { ...load, maxSeconds: 15, pauseFactor: 0.5 })
+    const result = await checkLinearizability(bed, { ...load, maxSeconds: 15 })
     printResult(result, seed, print)
     t.same(result.violations, [])
-    t.ok(result.operations > 300, 'operations were checked')
+    for (const success of ['validate 200', 'login 200', 'logout 204']) t.ok(result.counts.get(success), success)
     t.ok(result.faults > 0, 'faults were injected')
   })
 
