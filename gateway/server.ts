@@ -13,6 +13,7 @@ import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
 import { buildApp } from './app.ts'
 import { load, shownMailDirectory } from './config.ts'
+import { clientClass } from './plugins/device-token.ts'
 import { rateLimitScripts } from './plugins/rate-limit-store.ts'
 
 await runService('gateway', load, async ({ gateway, rpc, mail, redis: redisConfig }, parts) => {
@@ -20,7 +21,7 @@ await runService('gateway', load, async ({ gateway, rpc, mail, redis: redisConfi
   const metrics = rpcClientMetrics(registry)
   metrics.initialize(UserService, SessionService)
   const connect = (name: string, urls: string[], service: DescService) =>
-    createRpcTransport({ name, urls, rpc, needs: methodsOfRole('gateway', service) }, metrics)
+    createRpcTransport({ name, urls, rpc, needs: methodsOfRole('gateway', service), clientClass }, metrics)
   const userSvc = connect('user-svc', rpc.userSvcUrl, UserService)
   const sessionSvc = connect('session-svc', rpc.sessionSvcUrl, SessionService)
   const { redis, close } = openRedis(redisConfig, { log, scripts: rateLimitScripts })

@@ -5,6 +5,8 @@
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { ClientClass } from '#common/rpc/client/overload.ts'
+import type { Client } from '#gen/user/v1/user_pb.ts'
 import { type ClientOf, networkOf } from '../client-address.ts'
 import { clearCookie, cookieReader, setCookie } from './session-cookie.ts'
 
@@ -58,6 +60,10 @@ export function limitErrorOf(request: LimitedRequest, error: unknown): unknown {
   const isRejected = error instanceof ConnectError && error.code === Code.ResourceExhausted
   return (isRejected && request[rejectionSlot]?.()) || error
 }
+
+/** The client whose calls user-svc sheds together: a device, or the clients of a network that have no device token. */
+export const clientClass: ClientClass = ({ client }: { client?: Partial<Client> | undefined }) =>
+  client === undefined ? '' : `${client.network} ${client.deviceToken ?? ''}`
 
 /** The field `client` of a request to user-svc. */
 export interface DescribedClient {

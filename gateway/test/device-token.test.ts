@@ -1,6 +1,7 @@
 /** The client that user-svc limits guesses by: its network and its device token, from REST to the RPCs and back. */
 
 import t from 'tap'
+import { clientClass } from '../plugins/device-token.ts'
 import { requestOf, routes } from './all-routes.ts'
 import { buildGateway, credentials, loginAnswer, newSession, requireForm, workingServices } from './gateway.ts'
 
@@ -131,4 +132,11 @@ t.test('no log line holds the token or the network', async (t) => {
   await clientOf({ 'x-device-token': held }, '192.0.2.99')
   t.ok(lines.length > 0)
   t.notMatch(lines.join(''), /dev_|192\.0\.2\./)
+})
+
+t.test('an overload concerns one device, or the clients of a network without a device token', async (t) => {
+  const of = (client?: { network?: string; deviceToken?: string }) => clientClass({ ...(client && { client }) })
+  const classes = [of({ network: 'a' }), of({ network: 'b' }), of({ network: 'a', deviceToken: 'd' }), of()]
+  t.equal(new Set(classes).size, 4)
+  t.equal(of({ network: 'a' }), of({ network: 'a' }))
 })

@@ -17,7 +17,7 @@ import { createBreaker } from './circuit-breaker.ts'
 import { createRpcConnection } from './http2-connection.ts'
 import { guardHttp2Sessions } from './http2-guard.ts'
 import { balance } from './load-balancer.ts'
-import { overloadCooldown } from './overload.ts'
+import { type ClientClass, overloadCooldown } from './overload.ts'
 import { createRetryBudget, isNotProcessed, retry } from './retry.ts'
 import { mapErrors } from './transport-errors.ts'
 import { intercepted, sendUnary, type TimedRequest, unaryOf } from './unary-client.ts'
@@ -31,6 +31,8 @@ interface Upstream {
   rpc: { token: string; ownToken: string; maxMessageBytes: number; maxTimeout: number }
   /** The methods that this service calls: a health check reports those that the upstream denies. */
   needs?: readonly DescMethod[]
+  /** The client of a call, if the upstream sheds calls by client: an overload then concerns no other client. */
+  clientClass?: ClientClass
 }
 
 /** A transport that balances over the instances of a service, and a transport to each instance. */
@@ -43,7 +45,7 @@ export interface ServiceTransport extends Transport {
  * instance whose breaker is open; if there is no other, they fail fast, as they do for 100 ms after an overload.
  */
 export function createRpcTransport(
-  { name, urls, rpc, needs = [] }: Upstream,
+  { name, urls, rpc, needs = [], clientClass }: Upstream,
   metrics: RpcClientMetrics
 ): ServiceTransport {
   guardHttp2Sessions()
@@ -92,7 +94,7 @@ export function createRpcTransport(
   })
   metrics.retried(name, 0)
   metrics.overloaded(name, 0)
-  const cooldown = overloadCooldown(() => metrics.overloaded(name))
+  const cooldown = overloadCooldown(() => metrics.overloaded(name), clientClass)
   const retries = retry(createRetryBudget(), () => metrics.retried(name))
   const { choose, call } = balance(instances)
   return {

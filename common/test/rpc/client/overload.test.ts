@@ -12,7 +12,7 @@ import { SessionService } from '#gen/session/v1/session_pb.ts'
 t.test('rejects calls of an overloaded method for 100 ms, and no calls of other methods', async (t) => {
   const clock = createTestClock()
   let rejected = 0
-  const intercept = overloadCooldown(() => void rejected++, clock)
+  const intercept = overloadCooldown(() => void rejected++, undefined, clock)
   const call = (method: keyof typeof SessionService.method, next: () => Promise<unknown>) =>
     codeOf(
       intercept(next as () => Promise<UnaryResponse>)({
@@ -27,6 +27,31 @@ t.test('rejects calls of an overloaded method for 100 ms, and no calls of other 
   t.equal(await call('validateSession', succeeds), undefined)
   await clock.advance(1)
   t.equal(await call('createSession', succeeds), undefined)
+})
+
+t.test('a cooldown is of the client whose call was shed: other clients reach the upstream', async (t) => {
+  const clock = createTestClock()
+  let rejected = 0
+  const classOf = (message: { network?: string }) => message.network ?? ''
+  const intercept = overloadCooldown(() => void rejected++, classOf, clock)
+  const call = (network: string, next: () => Promise<unknown>) =>
+    codeOf(
+      intercept(next as () => Promise<UnaryResponse>)({
+        method: SessionService.method.createSession,
+        message: { network }
+      } as unknown as UnaryRequest)
+    )
+  const succeeds = async () => ({})
+  const sheds = () => Promise.reject(overloaded(7))
+  t.equal(await call('a', sheds), Code.Unavailable)
+  t.equal(await call('a', succeeds), Code.Unavailable)
+  t.equal(await call('b', succeeds), undefined)
+  t.equal(rejected, 1)
+  for (let index = 0; index < 10_000; index += 1) await call(`n${index}`, sheds)
+  t.equal(await call('a', succeeds), undefined, 'the oldest of too many cooldowns ends early')
+  t.equal(await call('n9999', succeeds), Code.Unavailable)
+  await clock.advance(100)
+  t.equal(await call('n9999', succeeds), undefined)
 })
 
 t.test("passes on the upstream's Retry-After and counts the calls that it sheds", async (t) => {
