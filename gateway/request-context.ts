@@ -1,12 +1,14 @@
 /** The context of a request: its trace, its deadline, and the headers of its response. */
 
 import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
 import type { CallOptions } from '@connectrpc/connect'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { continueTrace, type Trace, traceparent } from '#common/ops/trace.ts'
 import { propagate } from '#common/rpc/call-context.ts'
 import { deadlineExceeded } from '#common/time/deadline.ts'
 import { clientClosed } from './problem.ts'
+import { browserHeaders, transportHeaders } from './response-headers.ts'
 
 const traceSlot = Symbol('trace')
 
@@ -16,14 +18,20 @@ export function traceOf(raw: IncomingMessage & { [traceSlot]?: Trace }): Trace {
   return raw[traceSlot]
 }
 
-/** The headers of every response. */
-export function commonHeaders(trace: Trace): Record<string, string> {
-  return { 'cache-control': 'no-store', traceparent: traceparent(trace), 'x-request-id': trace.traceId }
+/** The headers of every response on a connection. */
+export function commonHeaders(trace: Trace, socket: Socket): Record<string, string> {
+  return {
+    ...browserHeaders,
+    ...transportHeaders(socket),
+    'cache-control': 'no-store',
+    traceparent: traceparent(trace),
+    'x-request-id': trace.traceId
+  }
 }
 
 export function addCommonHeaders(app: FastifyInstance): void {
   app.addHook('onRequest', (request, reply, done) => {
-    reply.headers(commonHeaders(traceOf(request.raw)))
+    reply.headers(commonHeaders(traceOf(request.raw), request.raw.socket))
     done()
   })
 }

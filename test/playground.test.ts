@@ -35,6 +35,7 @@ if (!hasChromium) {
     await changesTheAddress(t)
     await logsOutAndDeletes(t)
     await showsNoSecret(t, ['-b cookies.txt', '$EMAIL_TOKEN'])
+    await callsFromSwaggerUi(t)
     t.same(errors, [], 'no script failed, and the policy blocked nothing')
   })
   // The report of the tests has no comments.
@@ -49,6 +50,18 @@ if (!hasChromium) {
       if (message.type() === 'error' && !isStatus) found.push(message.text())
     })
     return found
+  }
+
+  async function callsFromSwaggerUi(t: Test) {
+    await page.goto(url.replace('/playground', '/docs'))
+    const operation = page.locator('.opblock-get', { has: page.locator('[data-path="/session"]') })
+    await operation.locator('.opblock-summary-control').click()
+    await operation.locator('.execute').click()
+    const status = operation.locator('.live-responses-table .response-col_status')
+    t.match(await status.filter({ hasText: /\d{3}/ }).first().textContent(), /^401/)
+    const background = 'getComputedStyle(document.querySelector(".opblock-get .execute")).backgroundColor'
+    t.not(await page.evaluate(background), 'rgba(0, 0, 0, 0)', 'the style sheet was loaded')
+    await page.screenshot({ path: `${shots}/docs.png`, fullPage: false })
   }
 
   async function rejectsInvalidInput(t: Test) {

@@ -42,7 +42,7 @@ export function answerClientError(
   errors.log.info({ event: 'http_refused', traceId, statusCode: status, ...reason }, 'rejected a malformed request')
   const body = JSON.stringify({ ...answer.problem, traceId })
   const headers = {
-    ...commonHeaders({ traceId, ...trace }),
+    ...commonHeaders({ traceId, ...trace }, socket),
     connection: 'close',
     'content-type': 'application/problem+json; charset=utf-8',
     'content-length': String(Buffer.byteLength(body))

@@ -38,7 +38,7 @@ export function errorHandling(registry: Registry, log: Logger) {
     record(answer, error, tracedLogger(log, trace), request.routeOptions.url ?? 'unmatched')
     return reply
       .code(answer.problem.status)
-      .headers({ ...commonHeaders(trace), ...answer.headers })
+      .headers({ ...commonHeaders(trace, request.raw.socket), ...answer.headers })
       .type('application/problem+json')
       .send({ ...answer.problem, traceId: trace.traceId })
   }

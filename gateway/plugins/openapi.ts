@@ -7,10 +7,13 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
 import { version } from '#common/process/version.ts'
+import { ownPagePolicy } from '../response-headers.ts'
 import { completeDocument, type Document, foldProblems } from './openapi-document.ts'
 import { cookieName } from './session-cookie.ts'
 
 const productName = 'auth-backend'
+// Swagger UI has its icons in data URLs.
+const docsPolicy = `${ownPagePolicy}; img-src 'self' data:`
 
 /** Describes the routes that are registered after this call. */
 export async function describeRoutes(app: FastifyInstance): Promise<void> {
@@ -45,7 +48,7 @@ export async function describeRoutes(app: FastifyInstance): Promise<void> {
   await app.register(async (docs) => {
     // The plugin sets its own value for its files.
     docs.addHook('onSend', async (_request, reply) => {
-      reply.header('cache-control', 'no-store')
+      reply.headers({ 'cache-control': 'no-store', 'content-security-policy': docsPolicy })
     })
     // From memory, so that an unread response holds no file descriptor. Read at the first request, because they take 2.6 MB.
     let files: ReturnType<typeof staticFiles> | undefined

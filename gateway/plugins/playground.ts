@@ -6,6 +6,7 @@ import { Code, ConnectError } from '@connectrpc/connect'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { newestEmails } from '#common/mail/mail-files.ts'
 import { isLoopbackHost } from '../loopback.ts'
+import { ownPagePolicy } from '../response-headers.ts'
 
 const folder = join(import.meta.dirname, '..', 'playground')
 const types: Record<string, string> = {
@@ -13,12 +14,6 @@ const types: Record<string, string> = {
   '.css': 'text/css; charset=utf-8',
   '.js': 'text/javascript; charset=utf-8',
   '.svg': 'image/svg+xml'
-}
-const headers = {
-  'content-security-policy': "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-  'cross-origin-opener-policy': 'same-origin',
-  'referrer-policy': 'no-referrer',
-  'x-content-type-options': 'nosniff'
 }
 const shownEmails = 20
 
@@ -28,7 +23,9 @@ export function servePlayground(app: FastifyInstance, mailDirectory: string | un
     const url = name === 'index.html' ? '/playground' : `/playground/${name}`
     const content = readFileSync(join(folder, name))
     const type = types[extname(name)] ?? 'application/octet-stream'
-    app.get(url, { schema: { hide: true } }, async (_request, reply) => reply.headers(headers).type(type).send(content))
+    app.get(url, { schema: { hide: true } }, async (_request, reply) =>
+      reply.header('content-security-policy', ownPagePolicy).type(type).send(content)
+    )
   }
   if (mailDirectory === undefined) return
   app.get('/playground/emails', { schema: { hide: true } }, async (request) => {

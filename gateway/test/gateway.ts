@@ -29,6 +29,7 @@ import { file_user_v1_user, UserService } from '#gen/user/v1/user_pb.ts'
 import { buildApp, type GatewayParts } from '../app.ts'
 import { gateway } from '../config.ts'
 import { rateLimitScripts } from '../plugins/rate-limit-store.ts'
+import { browserHeaders } from '../response-headers.ts'
 import { validateEach } from './validate-each.ts'
 
 type Options = Values<typeof gateway>
@@ -197,7 +198,7 @@ export function requireForm(t: Test, answer: Answer, status: number, what = '') 
   const traceId = String(answer.headers['x-request-id'])
   t.match(traceId, /^[0-9a-f]{32}$/, `${what} X-Request-Id`)
   t.match(answer.headers.traceparent, new RegExp(`^00-${traceId}-[0-9a-f]{16}-[0-9a-f]{2}$`), `${what} traceparent`)
-  t.equal(answer.headers['cache-control'], 'no-store', `${what} Cache-Control`)
+  t.match(answer.headers, { 'cache-control': 'no-store', ...browserHeaders }, `${what} headers`)
   if (status < 400) return answer.body === '' ? undefined : JSON.parse(answer.body)
   t.match(answer.headers['content-type'], /^application\/problem\+json/, `${what} Content-Type`)
   const problem = JSON.parse(answer.body || '{}')
