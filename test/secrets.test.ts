@@ -62,7 +62,7 @@ function filesBelow(folder: string): string {
 /** All rows of user-svc. */
 async function databaseContent(): Promise<string> {
   const sql = postgres(product.env.USER_SVC_POSTGRES_URL as string, { max: 1, onnotice: () => {} })
-  const tables = ['users', 'outbox', 'emails', 'email_limits', 'topics']
+  const tables = ['users', 'outbox', 'emails', 'email_limits', 'guess_counts', 'row_keys', 'topics']
   const rows = await Promise.all(
     tables.map((name) => sql`select row_to_json(each)::text as row from ${sql(name)} each`)
   )

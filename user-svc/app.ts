@@ -9,6 +9,8 @@ import { AdminService, file_admin_v1_admin } from '#gen/admin/v1/admin_pb.ts'
 import { file_user_v1_user, UserService } from '#gen/user/v1/user_pb.ts'
 import type { AccountParts, MailParts } from './accounts/account-parts.ts'
 import { adminRoutes } from './admin/connect.ts'
+import { createGuessGate, openGate } from './brute-force/guess-gate.ts'
+import { createGuessRows } from './brute-force/guess-rows.ts'
 import { userRoutes } from './connect.ts'
 import type { Database } from './database.ts'
 import type { AccountMetrics } from './metrics.ts'
@@ -33,8 +35,14 @@ interface UserAppParts {
 type PasswordOptions = HashRules &
   Omit<PasswordRuleOptions, 'breachList'> & { hashesAtATime: number; breachList: BreachListOptions }
 
+/** The section `userSvc.bruteForce`. */
+interface BruteForceOptions {
+  enabled: boolean
+}
+
 interface UserAppOptions {
   password: PasswordOptions
+  bruteForce: BruteForceOptions
   requireVerifiedEmail: boolean
   mail: MailParts | undefined
   rpc: RpcServerOptions['rpc']
@@ -45,7 +53,8 @@ export function hashesAtATime(configured: PasswordOptions): number {
   return configured.hashesAtATime || availableParallelism()
 }
 
-export function buildApp(parts: UserAppParts, { password, requireVerifiedEmail, mail, rpc }: UserAppOptions) {
+export function buildApp(parts: UserAppParts, options: UserAppOptions) {
+  const { password, bruteForce, requireVerifiedEmail, mail, rpc } = options
   const { db, sessionClient, metrics, readiness, log } = parts
   const accountParts: AccountParts = {
     db,
@@ -56,6 +65,7 @@ export function buildApp(parts: UserAppParts, { password, requireVerifiedEmail, 
       parts.storedCosts?.highest
     ),
     hashQueue: new HashQueue(hashesAtATime(password), usualHashMs(password.cost), metrics.hashQueue),
+    guesses: bruteForce.enabled ? createGuessGate(createGuessRows(db), metrics.guesses) : openGate,
     passwordRules: createPasswordRules({ ...password, breachList: openBreachList(password.breachList, log) }),
     requireVerifiedEmail,
     mail

@@ -97,10 +97,9 @@ export const userSvc = {
     'A login needs a verified address: until then, a correct password is 403 `email-not-verified`. Registration still creates a session.'
   ),
   bruteForce: {
-    // Scripts set this key, so it is accepted before its feature exists.
     enabled: flag(
-      false,
-      'Has no effect in this version, which counts no wrong passwords per account: only `gateway.rateLimit` limits logins. `true` logs a warning.'
+      true,
+      'Bound the consecutive wrong passwords of an account: at most 100 are compared. If false, only `gateway.rateLimit` limits guesses.'
     )
   }
 }

@@ -4,6 +4,8 @@ import { Code, ConnectError } from '@connectrpc/connect'
 import { Counter, Gauge, Histogram, type Registry } from '@prometheus-io/client'
 import { errorMeaning } from '#common/errors/codes.ts'
 import { emailRequestOutcomes } from './accounts/email-request-result.ts'
+import type { GuessObserver, RefusalReason } from './brute-force/guess-gate.ts'
+import type { GuessClass } from './brute-force/guess-rows.ts'
 import { type EmailPurpose, emailPurposes } from './mail/email-purposes.ts'
 import { type FailureKind, failureKinds } from './mail/mail-error.ts'
 import { lanes } from './passwords/hash-lanes.ts'
@@ -68,6 +70,7 @@ export function accountMetrics(registry: Registry) {
     ),
     emailRequests,
     hashQueue,
+    guesses: guessMetrics(registry),
     emails: emailMetrics(registry),
     outboxPending: new Gauge({
       name: 'auth_outbox_pending',
@@ -85,6 +88,39 @@ export function accountMetrics(registry: Registry) {
       buckets: [0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5],
       registers
     })
+  }
+}
+
+/** The metrics of the gate on guesses. */
+export function guessMetrics(registry: Registry): GuessObserver {
+  const registers = [registry]
+  const checked = new Counter({
+    name: 'auth_guesses_checked_total',
+    help: 'Passwords that were compared with the hash of an account or with a decoy, by the bound that they count for; correct ones included',
+    labelNames: ['bound'] as const,
+    registers
+  })
+  const refused = new Counter({
+    name: 'auth_guesses_refused_total',
+    help: 'Passwords that were not compared because of earlier wrong ones, by reason: five of the network, or the bounds of the account',
+    labelNames: ['reason'] as const,
+    registers
+  })
+  const bounds = new Counter({
+    name: 'auth_guess_bounds_reached_total',
+    help: 'Addresses that reached a bound of consecutive wrong passwords, by bound',
+    labelNames: ['bound'] as const,
+    registers
+  })
+  for (const reason of ['network', 'account'] satisfies RefusalReason[]) refused.inc({ reason }, 0)
+  for (const bound of ['any', 'fresh', 'device'] satisfies GuessClass[]) {
+    checked.inc({ bound }, 0)
+    bounds.inc({ bound }, 0)
+  }
+  return {
+    onAdmitted: (bound) => checked.inc({ bound }),
+    onRefused: (reason) => refused.inc({ reason }),
+    onBoundReached: (bound) => bounds.inc({ bound })
   }
 }
 

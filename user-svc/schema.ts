@@ -116,6 +116,27 @@ export const emailLimits = pgTable(
   () => [index('email_limits_newest_idx').on(sql`(sent_at[1])`)]
 )
 
+/** Consecutive wrong passwords, for known and unknown addresses alike. An address without any has no row. */
+export const guessCounts = pgTable(
+  'guess_counts',
+  {
+    /** An HMAC of the canonical address, hexadecimal, so that the row holds no address. */
+    key: text().primaryKey(),
+    /** The guesses since the last correct password, the oldest first; see brute-force/guess-rows.ts. */
+    guesses: text().array().notNull(),
+    /** HMACs of the newest networks that have guessed, also of those that were refused. */
+    networks: text().array().notNull(),
+    /** Paces the first guesses of networks: the time at which the allowance of these guesses is full again. */
+    pacedUntil: timestamp('paced_until', { withTimezone: true, precision: 3 }).notNull(),
+    /** Changes at most once a day, so that few updates change the index. */
+    expiresAt: timestamp('expires_at', { withTimezone: true, precision: 3 }).notNull()
+  },
+  (table) => [index('guess_counts_expires_at_idx').on(table.expiresAt)]
+)
+
+/** Secrets that the database generates for its own rows; a copy of a row is of no use without them. */
+export const rowKeys = pgTable('row_keys', { name: text().primaryKey(), secret: text().notNull() })
+
 /** Kafka topics that have existed: a missing one was lost, so it is reported instead of created again. */
 export const topics = pgTable('topics', {
   name: text().primaryKey(),
@@ -145,5 +166,12 @@ export const effectOfDeletion: Record<string, EffectOfDeletion> = {
     reason:
       'a new account of the same address has the same limit; the key is an HMAC, and the row is deleted after a day'
   },
+  guess_counts: {
+    effect: 'kept',
+    holdsUserId: false,
+    reason:
+      'wrong passwords count for addresses without an account, too; the key is an HMAC, and the row is deleted 400 days after the last guess'
+  },
+  row_keys: { effect: 'kept', holdsUserId: false, reason: 'holds no data of users' },
   topics: { effect: 'kept', holdsUserId: false, reason: 'holds no data of users' }
 }

@@ -26,9 +26,6 @@ import { createSessionClient } from './session-client.ts'
 await runService('user-svc', load, async (config, { log, registry, logDependencies }) => {
   await prepareHashThreads(hashesAtATime(config.userSvc.password), log)
   const { postgres, host, port, opsHost, opsPort } = config.userSvc
-  if (config.userSvc.bruteForce.enabled) {
-    log.warn({ event: 'brute_force_unavailable' }, 'userSvc.bruteForce.enabled has no effect in this version')
-  }
   if (process.env.NODE_ENV === 'production' && config.userSvc.password.minLength < 15) {
     log.warn(
       { event: 'short_passwords_accepted' },
@@ -72,10 +69,10 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
     log,
     registry
   )
-  const { password, requireVerifiedEmail } = config.userSvc
+  const { password, bruteForce, requireVerifiedEmail } = config.userSvc
   const app = buildApp(
     { db, sessionClient, metrics: accounts, readiness, registry, log, storedCosts },
-    { password, requireVerifiedEmail, mail: config.mail, rpc: config.rpc }
+    { password, bruteForce, requireVerifiedEmail, mail: config.mail, rpc: config.rpc }
   )
   const events = config.kafka.brokers.length > 0 ? createAccountEvents(db, config.kafka, log) : undefined
   const { sessions } = sessionClient

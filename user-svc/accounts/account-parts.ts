@@ -2,6 +2,7 @@
 
 import type { MailOptions } from '#common/config/mail-section.ts'
 import type { Session } from '#gen/session/v1/session_pb.ts'
+import type { GuessGate } from '../brute-force/guess-gate.ts'
 import type { Database } from '../database.ts'
 import type { HashQueue } from '../passwords/hash-queue.ts'
 import type { PasswordHashes } from '../passwords/password-hashes.ts'
@@ -13,12 +14,19 @@ export interface AccountParts {
   db: Database
   passwords: PasswordHashes
   hashQueue: HashQueue
+  guesses: GuessGate
   sessionClient: SessionClient
   passwordRules: PasswordRules
   /** A login needs a verified address. */
   requireVerifiedEmail: boolean
   /** Missing if the service sends no email. */
   mail?: MailParts | undefined
+}
+
+/** The client of a user, as the caller sees it. */
+export interface ClientOrigin {
+  network?: string | undefined
+  deviceToken?: string | undefined
 }
 
 /** The part of the section `mail` that requests for emails need. */

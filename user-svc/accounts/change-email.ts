@@ -9,8 +9,8 @@ import { emailRule, normalizeEmail } from '../email.ts'
 import { countEmail, insertEmail } from '../mail/email-requests.ts'
 import { emails, users } from '../schema.ts'
 import { wrongPassword } from './account-errors.ts'
-import type { AccountParts, MailParts, User } from './account-parts.ts'
-import { requirePassword } from './check-password.ts'
+import type { AccountParts, ClientOrigin, MailParts, User } from './account-parts.ts'
+import { guessOf, requirePassword } from './check-password.ts'
 import { type EmailRequestResult, requireMail } from './email-request-result.ts'
 import { requireAccount } from './get-account.ts'
 
@@ -18,6 +18,7 @@ interface EmailChange {
   userId: string
   email: string
   password: string
+  client?: ClientOrigin | undefined
 }
 
 const failed = 'email_change_fail'
@@ -29,17 +30,20 @@ const unchanged = { description: 'must differ from the address of the account', 
  *   ACCOUNT_NOT_FOUND; `failed_precondition` MAIL_NOT_CONFIGURED
  */
 export async function changeEmail(parts: AccountParts, request: EmailChange, call: Call): Promise<EmailRequestResult> {
-  const { db, hashQueue } = parts
+  const { db, hashQueue, guesses } = parts
   const mail = requireMail(parts.mail)
   const [userId, address] = requireFields(uuidRule('user_id', request.userId), {
     field: 'email',
     value: normalizeEmail(request.email),
     description: emailRule
   })
-  const user = await hashQueue.prepare('login', call, () => requireAccount(db, userId, call))
-  requireFields({ field: 'email', value: address !== user.email, ...unchanged })
-  await requirePassword(parts, user, request.password, failed, call)
-  const outcome = await writeEmails(db, mail, { user, address }, call)
+  const account = await hashQueue.prepare('login', call, async () => {
+    const user = await requireAccount(db, userId, call)
+    requireFields({ field: 'email', value: address !== user.email, ...unchanged })
+    return { user, guess: await guesses.reserve(guessOf(user.email, user, request.client), call) }
+  })
+  await requirePassword(parts, account, request.password, failed, call)
+  const outcome = await writeEmails(db, mail, { user: account.user, address }, call)
   if (outcome === undefined) {
     call.log.info({ event: failed, userId }, 'rejected a password that was changed meanwhile')
     throw wrongPassword('The password was changed meanwhile.')

@@ -8,8 +8,8 @@ import { sql } from '../drizzle.ts'
 import { type PasswordRules, unchangedPassword } from '../passwords/password-rules.ts'
 import { outbox, users } from '../schema.ts'
 import { wrongPassword } from './account-errors.ts'
-import type { AccountParts, OpenedSession, User } from './account-parts.ts'
-import { requirePassword } from './check-password.ts'
+import type { AccountParts, ClientOrigin, OpenedSession, User } from './account-parts.ts'
+import { guessOf, requirePassword } from './check-password.ts'
 import { afterStatement, endSessions, raisedEpoch } from './end-sessions.ts'
 import { requireAccount } from './get-account.ts'
 import { openSession } from './open-session.ts'
@@ -19,6 +19,7 @@ interface PasswordChange {
   currentPassword: string
   newPassword: string
   userAgent?: string | undefined
+  client?: ClientOrigin | undefined
 }
 
 const failed = 'authn_password_change_fail'
@@ -28,14 +29,16 @@ const failed = 'authn_password_change_fail'
  *   ACCOUNT_NOT_FOUND; after the change never `unavailable`
  */
 export async function changePassword(parts: AccountParts, request: PasswordChange, call: Call): Promise<OpenedSession> {
-  const { db, passwords, hashQueue, sessionClient } = parts
+  const { db, passwords, hashQueue, guesses, sessionClient } = parts
   const { userId, currentPassword, newPassword } = request
   requireFields(uuidRule('user_id', userId), await passwordRule(request, '', parts.passwordRules))
-  const [user] = await hashQueue.prepare('login', call, () =>
-    Promise.all([requireAccount(db, userId, call), sessionClient.requireAvailable(call)])
-  )
-  requireFields(await passwordRule(request, user.email, parts.passwordRules))
-  await requirePassword(parts, user, currentPassword, failed, call)
+  const account = await hashQueue.prepare('login', call, async () => {
+    const [user] = await Promise.all([requireAccount(db, userId, call), sessionClient.requireAvailable(call)])
+    requireFields(await passwordRule(request, user.email, parts.passwordRules))
+    return { user, guess: await guesses.reserve(guessOf(user.email, user, request.client), call) }
+  })
+  const { user } = account
+  await requirePassword(parts, account, currentPassword, failed, call)
   const passwordHash = await hashQueue.run('login', call, () => passwords.hash(newPassword, call.signal))
   const epoch = await replaceHash(db, user, passwordHash, call)
   if (epoch === undefined) {

@@ -1,21 +1,46 @@
-/** Checks the password of an account in the hash queue. An account without a password costs the same work as any other. */
+/**
+ * Checks the password of an account in the hash queue, behind the gate on guesses. An account without a password and a
+ * refused guess cost the same work as any other check.
+ */
 
 import type { Call } from '#common/rpc/call-context.ts'
+import type { Guess, ReservedGuess } from '../brute-force/guess-gate.ts'
 import { noPassword } from '../passwords/stored-hash.ts'
 import { accountDisabled, wrongPassword } from './account-errors.ts'
-import type { AccountParts, User } from './account-parts.ts'
+import type { AccountParts, ClientOrigin, User } from './account-parts.ts'
 
-type HashParts = Pick<AccountParts, 'passwords' | 'hashQueue'>
+type CheckParts = Pick<AccountParts, 'passwords' | 'hashQueue'>
 
-/** @returns whether the password matches, and whether the stored hash should be renewed */
-export function checkPassword(
-  { passwords, hashQueue }: HashParts,
-  user: Pick<User, 'passwordHash'> | undefined,
+/** The guess of a client at the password of an address. */
+export function guessOf(email: string, user: User | undefined, client: ClientOrigin | undefined): Guess {
+  return { email, user, network: client?.network || undefined, device: undefined }
+}
+
+/**
+ * Compares the password of a reserved guess, and records the result.
+ *
+ * @returns whether the password matches, and whether the stored hash should be renewed
+ */
+export async function checkPassword(
+  { passwords, hashQueue }: CheckParts,
+  guess: ReservedGuess,
   written: string,
   call: Call
 ): Promise<{ matches: boolean; stale: boolean }> {
-  const stored = user?.passwordHash === noPassword ? undefined : user?.passwordHash
-  return hashQueue.run('login', call, () => passwords.check(written, stored, call.signal))
+  const stored = guess.user?.passwordHash === noPassword ? undefined : guess.user?.passwordHash
+  let isStarted = false
+  try {
+    const result = await hashQueue.run('login', call, () => {
+      isStarted = true
+      return passwords.check(written, stored, call.signal)
+    })
+    if (result.matches) await guess.succeed()
+    else guess.fail()
+    return result
+  } catch (error) {
+    if (!isStarted) guess.release()
+    throw error
+  }
 }
 
 /**
@@ -25,14 +50,19 @@ export function checkPassword(
  * @throws ConnectError `permission_denied` WRONG_PASSWORD, or ACCOUNT_DISABLED after a correct password
  */
 export async function requirePassword(
-  parts: HashParts,
-  user: User,
+  parts: CheckParts,
+  { user, guess }: { user: User; guess: ReservedGuess },
   written: string,
   event: string,
   call: Call
 ): Promise<void> {
-  const { matches } = await checkPassword(parts, user, written, call)
+  const { matches } = await checkPassword(parts, guess, written, call)
   if (matches && user.disabledAt === null) return
-  call.log.info({ event, userId: user.id }, 'rejected a password')
+  call.log.info({ event, userId: user.id, ...refusal(guess) }, 'rejected a password')
   throw matches ? accountDisabled() : wrongPassword()
+}
+
+/** The fields of the log line of a rejection. */
+export function refusal({ isRefused }: ReservedGuess) {
+  return isRefused ? { reason: 'guess_refused' } : {}
 }

@@ -8,8 +8,8 @@ import { and, eq } from '../drizzle.ts'
 import { emailRule, normalizeEmail } from '../email.ts'
 import { users } from '../schema.ts'
 import { accountDisabled, credentialsRejected, emailNotVerified } from './account-errors.ts'
-import type { AccountParts, LoggedIn, User } from './account-parts.ts'
-import { checkPassword } from './check-password.ts'
+import type { AccountParts, ClientOrigin, LoggedIn, User } from './account-parts.ts'
+import { checkPassword, guessOf, refusal } from './check-password.ts'
 import { openSession } from './open-session.ts'
 
 interface LoginRequest {
@@ -18,6 +18,7 @@ interface LoginRequest {
   /** The token of a session that ends when the new one is created. */
   replacesToken?: string | undefined
   userAgent?: string | undefined
+  client?: ClientOrigin | undefined
 }
 
 /**
@@ -25,17 +26,19 @@ interface LoginRequest {
  *   `permission_denied` ACCOUNT_DISABLED or EMAIL_NOT_VERIFIED after a correct password
  */
 export async function logIn(parts: AccountParts, request: LoginRequest, call: Call): Promise<LoggedIn> {
-  const { db, hashQueue, sessionClient } = parts
+  const { db, hashQueue, guesses, sessionClient } = parts
   const startedAt = performance.now()
   const [email] = requireFields({ field: 'email', value: normalizeEmail(request.email), description: emailRule })
-  const [user] = await hashQueue.prepare('login', call, () =>
-    Promise.all([findUser(db, email, call), sessionClient.requireAvailable(call)])
-  )
-  const { matches, stale } = await checkPassword(parts, user, request.password, call)
+  const { user, guess } = await hashQueue.prepare('login', call, async () => {
+    const [user] = await Promise.all([findUser(db, email, call), sessionClient.requireAvailable(call)])
+    return { user, guess: await guesses.reserve(guessOf(email, user, request.client), call) }
+  })
+  const { matches, stale } = await checkPassword(parts, guess, request.password, call)
   if (user === undefined || !matches) {
     // While no session can be created, every login is 503, also with a wrong password.
     await sessionClient.requireAvailable(call, performance.now() - startedAt)
-    call.log.info({ event: 'authn_login_fail', ...(user && { userId: user.id }) }, 'rejected a login')
+    const line = { event: 'authn_login_fail', ...(user && { userId: user.id }), ...refusal(guess) }
+    call.log.info(line, 'rejected a login')
     throw credentialsRejected()
   }
   requireUsable(user, parts.requireVerifiedEmail, call)

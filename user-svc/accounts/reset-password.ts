@@ -3,13 +3,11 @@
 import { requireFields } from '#common/errors/field-rules.ts'
 import type { Call } from '#common/rpc/call-context.ts'
 import { callEngine } from '#common/time/engine-call.ts'
-import type { Database } from '../database.ts'
 import { sql } from '../drizzle.ts'
 import { unchangedPassword } from '../passwords/password-rules.ts'
-import { UnusableHashError } from '../passwords/stored-hash.ts'
-import { emails, outbox, users } from '../schema.ts'
+import { noPassword, UnusableHashError } from '../passwords/stored-hash.ts'
+import { emails, guessCounts, outbox, users } from '../schema.ts'
 import type { AccountParts, User } from './account-parts.ts'
-import { checkPassword } from './check-password.ts'
 import { endSessions, raisedEpoch } from './end-sessions.ts'
 import { rejectToken, requireToken, type UsableToken } from './require-token.ts'
 
@@ -26,7 +24,7 @@ export async function resetPassword(
   { token, newPassword }: { token: string; newPassword: string },
   call: Call
 ): Promise<string> {
-  const { db, passwords, hashQueue, sessionClient, passwordRules } = parts
+  const { passwords, hashQueue, sessionClient, passwordRules } = parts
   const field = 'new_password'
   requireFields(await passwordRules.newPassword(field, newPassword, ''))
   const usable = await hashQueue.prepare('login', call, async () => {
@@ -39,21 +37,25 @@ export async function resetPassword(
   requireFields(await passwordRules.newPassword(field, newPassword, user.email))
   if (await isCurrentPassword(parts, user, newPassword, call)) requireFields(unchangedPassword(field))
   const passwordHash = await hashQueue.run('login', call, () => passwords.hash(newPassword, call.signal))
-  const epoch = await consumeToken(db, usable, passwordHash, call)
+  const epoch = await consumeToken(parts, usable, passwordHash, call)
   if (epoch === undefined) throw rejectToken(failed, user.id, call)
   await endSessions(parts, { userId: user.id, epoch }, call)
   return user.id
 }
 
-/** A stored hash that cannot be used is that of no password; a reset replaces it. */
+/**
+ * A stored hash that cannot be used is that of no password; a reset replaces it. No guess is counted: a password that differs
+ * consumes the token.
+ */
 async function isCurrentPassword(
-  parts: AccountParts,
-  user: Pick<User, 'passwordHash'>,
+  { passwords, hashQueue }: AccountParts,
+  { passwordHash }: Pick<User, 'passwordHash'>,
   written: string,
   call: Call
 ): Promise<boolean> {
   try {
-    return (await checkPassword(parts, user, written, call)).matches
+    const stored = passwordHash === noPassword ? undefined : passwordHash
+    return (await hashQueue.run('login', call, () => passwords.check(written, stored, call.signal))).matches
   } catch (error) {
     if (error instanceof UnusableHashError) return false
     throw error
@@ -62,16 +64,17 @@ async function isCurrentPassword(
 
 /**
  * The raised epoch makes every token of the account invalid, so that one of two concurrent resets succeeds. Like a deletion,
- * the statement locks the account before its emails.
+ * the statement locks the account before its emails. It resets the count of wrong passwords.
  *
  * @returns the raised session epoch, or nothing if the token is no longer valid
  */
 async function consumeToken(
-  db: Database,
+  { db, guesses }: Pick<AccountParts, 'db' | 'guesses'>,
   { id, recipient, user }: UsableToken,
   passwordHash: string,
   call: Call
 ): Promise<bigint | undefined> {
+  const guessKey = (await guesses.keyOf(user.email)) ?? ''
   const statement = db.execute<{ session_epoch: string }>(sql`
     with changed as (
       update ${users} set password_hash = ${passwordHash}, session_epoch = ${raisedEpoch},
@@ -80,6 +83,7 @@ async function consumeToken(
         and exists (select from ${emails} where emails.id = ${id} and used_at is null and expires_at > now())
       returning id, session_epoch, email_verified_at = now()::timestamptz(3) as newly_verified),
     consumed as (update ${emails} set used_at = now() from changed where emails.id = ${id}),
+    forgiven as (delete from ${guessCounts} using changed where key = ${guessKey}),
     verified as (
       insert into ${outbox} (type, user_id) select 'user.email_verified', id from changed where newly_verified)
     insert into ${outbox} (type, user_id, session_epoch, payload)

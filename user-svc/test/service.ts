@@ -102,6 +102,9 @@ export function sessionTransport(double: SessionsDouble) {
 
 interface TestOptions {
   requireVerifiedEmail?: boolean
+  bruteForce?: boolean
+  /** The database of another instance. */
+  url?: string
   /** `undefined`: the service sends no email. */
   mail?: MailParts | undefined
   /** To another session-svc than the one in memory. */
@@ -124,9 +127,9 @@ const password = {
 
 /** Starts user-svc with the cheapest bcrypt cost; it ends with the test. */
 export async function startUserSvc(t: Pick<Test, 'teardown'>, options: TestOptions = {}) {
-  const { requireVerifiedEmail = false, transport, log = silentLog } = options
+  const { requireVerifiedEmail = false, bruteForce = true, transport, log = silentLog } = options
   const mail = 'mail' in options ? options.mail : { keys: [mailKey('test')] }
-  const url = await createTestDatabase(t)
+  const url = options.url ?? (await createTestDatabase(t))
   await migrateDatabase({ url })
   const database = connectDatabase({ url, maxConnections: 5, queryTimeout: 3000 })
   // As in production, so that concurrent calls run at the same time.
@@ -143,7 +146,7 @@ export async function startUserSvc(t: Pick<Test, 'teardown'>, options: TestOptio
       registry,
       log
     },
-    { password, requireVerifiedEmail, mail, rpc: testRpc }
+    { password, bruteForce: { enabled: bruteForce }, requireVerifiedEmail, mail, rpc: testRpc }
   )
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as { port: number }

@@ -1,0 +1,124 @@
+/**
+ * The gate in front of each comparison of a password: bounds the consecutive failures of an account. A refused guess is
+ * compared with a decoy, so its response and its work are those of a wrong password.
+ */
+
+import { createHmac } from 'node:crypto'
+import type { Call } from '#common/rpc/call-context.ts'
+import type { users } from '../schema.ts'
+import { classOf, countOf, type GuessClass, type GuessRows, maxGuesses, maxGuessesPerSource } from './guess-rows.ts'
+
+/** A guess at the password of an account. */
+export interface Guess {
+  /** The canonical address. */
+  email: string
+  /** Missing if no account has the address. */
+  user: Pick<typeof users.$inferSelect, 'id' | 'passwordHash'> | undefined
+  /** The network of the client; missing if the caller did not name it. */
+  network: string | undefined
+  /** The id of the client's device, if it has a valid token of the account. */
+  device: string | undefined
+}
+
+export interface ReservedGuess {
+  user: Guess['user']
+  isRefused: boolean
+  /** The password was not compared. */
+  release(): void
+  /** The password was correct. */
+  succeed(): Promise<void>
+  /** The password was wrong. */
+  fail(): void
+}
+
+export interface GuessGate {
+  /** @throws ConnectError `unavailable` while PostgreSQL is down */
+  reserve(guess: Guess, call: Call): Promise<ReservedGuess>
+  /** The key of an address in the table of counts; undefined if the gate is off. */
+  keyOf(email: string): Promise<string | undefined>
+}
+
+/** Why a guess was refused: five of its network were wrong, or the bounds of the account are reached. */
+export type RefusalReason = 'network' | 'account'
+
+/** Receives what the gate counts. */
+export interface GuessObserver {
+  onAdmitted(bound: GuessClass): void
+  onRefused(reason: RefusalReason): void
+  onBoundReached(bound: GuessClass): void
+}
+
+const digestLength = 16
+
+/** A gate that refuses nothing. */
+export const openGate: GuessGate = {
+  keyOf: async () => undefined,
+  reserve: async ({ user }) => ({ user, isRefused: false, release() {}, async succeed() {}, fail() {} })
+}
+
+export function createGuessGate(rows: GuessRows, observer: GuessObserver): GuessGate {
+  let reading: Promise<Buffer> | undefined
+
+  function readSecret(): Promise<Buffer> {
+    reading ??= rows.readSecret().catch((error) => {
+      reading = undefined
+      throw error
+    })
+    return reading
+  }
+
+  const keyFrom = (secret: Buffer, email: string) => digest(secret, 'address', email)
+
+  /** Differs between accounts, so that the rows do not show that two accounts share a network. */
+  function sourcesOf(secret: Buffer, { email, network, device }: Guess) {
+    const short = (kind: string, value: string | undefined) =>
+      value === undefined ? undefined : digest(secret, kind, email, value).slice(0, digestLength)
+    return { network: short('network', network), device: short('device', device) }
+  }
+
+  return {
+    keyOf: async (email) => keyFrom(await readSecret(), email),
+
+    async reserve(guess, call) {
+      const secret = await readSecret()
+      const key = keyFrom(secret, guess.email)
+      const sources = sourcesOf(secret, guess)
+      const { entry, guesses } = await rows.reserve(key, sources, guess.user !== undefined, call.signal)
+      if (entry === undefined) {
+        const ofNetwork = countOf(guesses, 'any', sources.network)
+        const isNetworkBound = sources.network !== undefined && ofNetwork >= maxGuessesPerSource
+        observer.onRefused(isNetworkBound ? 'network' : 'account')
+        return { user: undefined, isRefused: true, release() {}, async succeed() {}, fail() {} }
+      }
+      observer.onAdmitted(classOf(entry))
+      return {
+        user: guess.user,
+        isRefused: false,
+        release: () => void attempt(rows.release(key, entry), call, 'failed to release a guess'),
+        succeed: () => attempt(rows.forgive(key, entry), call, 'failed to reset the count of wrong passwords'),
+        fail: () => reportBound(classOf(entry), guesses, guess, call)
+      }
+    }
+  }
+
+  function reportBound(kind: GuessClass, guesses: string[], { user }: Guess, call: Call): void {
+    if (countOf(guesses, kind) < maxGuesses[kind]) return
+    observer.onBoundReached(kind)
+    const line = {
+      event: 'authn_login_fail_max',
+      reason: kind,
+      count: guesses.length,
+      ...(user && { userId: user.id })
+    }
+    call.log.warn(line, 'reached a bound of consecutive wrong passwords of an account')
+  }
+}
+
+/** The count is then too high by one guess, which no caller waits for. */
+async function attempt(work: Promise<void>, call: Call, message: string): Promise<void> {
+  await work.catch((error) => call.log.warn({ event: 'guess_count_failed', err: error }, message))
+}
+
+function digest(secret: Buffer, ...fields: string[]): string {
+  return createHmac('sha256', secret).update(JSON.stringify(fields)).digest('hex')
+}

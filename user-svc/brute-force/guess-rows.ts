@@ -1,0 +1,141 @@
+/**
+ * The SQL of the counts of wrong passwords. A guess is reserved in one statement before its password is hashed, so that
+ * concurrent guesses cannot exceed a bound. The row of an address holds an entry for each guess: its class, its source
+ * and a random id.
+ */
+
+import { randomBytes } from 'node:crypto'
+import { callEngine } from '#common/time/engine-call.ts'
+import type { Database } from '../database.ts'
+import { sql } from '../drizzle.ts'
+import { guessCounts, rowKeys } from '../schema.ts'
+
+/**
+ * The bounds on consecutive failures of an account: 100 in total. `any`: guesses of any network; `fresh`: first guesses of a
+ * network; `device`: guesses with a device token.
+ */
+export const maxGuesses = { any: 60, fresh: 25, device: 15 } as const
+export const maxGuessesPerSource = 5
+
+export type GuessClass = keyof typeof maxGuesses
+
+const prefixes = { any: 'a', fresh: 'f', device: 'd' } as const
+// An attack of more networks exhausts the bounds whether or not all of them are remembered.
+const maxNetworks = 256
+// The first guesses of networks: three at once, then one in 20 seconds.
+const paceSeconds = 20
+const paceBurst = 3
+const expiredRows = 10_000
+const queryTimeoutMs = 3000
+
+/** How long a count stays after the last guess. An attacker cannot observe the end of a count for an unknown address. */
+const retentionDays = { known: 400, unknown: 8 }
+
+/** The source of a guess, each part 16 hexadecimal digits. */
+export interface GuessSource {
+  /** `undefined` if the caller did not name the network of its client. */
+  network: string | undefined
+  device: string | undefined
+}
+
+interface Reservation {
+  /** The entry of the guess; undefined if it was refused. */
+  entry: string | undefined
+  /** All entries of the address. */
+  guesses: string[]
+}
+
+const sharedSource = '0'.repeat(16)
+
+export function classOf(entry: string): GuessClass {
+  if (entry.startsWith(prefixes.device)) return 'device'
+  return entry.startsWith(prefixes.fresh) ? 'fresh' : 'any'
+}
+
+/** The number of guesses of a class, or of one of its sources. */
+export function countOf(guesses: string[], kind: GuessClass, source: string | undefined = ''): number {
+  return guesses.filter((entry) => entry.startsWith(prefixes[kind] + source)).length
+}
+
+const counted = (prefix: unknown) => sql`count(*) filter (where starts_with(guess, ${prefix}))`
+
+/** The class of the next guess in the row `present`, or null if no bound permits it. */
+function decision({ network, device }: GuessSource) {
+  const source = network ?? sharedSource
+  const { any, fresh, device: ofDevices } = maxGuesses
+  return sql`
+    select case
+      when ${device !== undefined}::boolean and ${counted(prefixes.device)} < ${ofDevices}
+        and ${counted(prefixes.device + (device ?? ''))} < ${maxGuessesPerSource} then ${prefixes.device}
+      when ${counted(prefixes.any)} < ${any}
+        and (${network === undefined}::boolean or ${counted(prefixes.any + source)} < ${maxGuessesPerSource}) then ${prefixes.any}
+      when ${source} <> all(present.networks) and ${counted(prefixes.fresh)} < ${fresh}
+        and present.paced_until < now() + make_interval(secs => ${(paceBurst - 1) * paceSeconds + 1}) then ${prefixes.fresh}
+      end as class
+    from unnest(present.guesses) as guess`
+}
+
+export type GuessRows = ReturnType<typeof createGuessRows>
+
+export function createGuessRows(db: Database) {
+  return {
+    /** The secret of the HMACs; the first caller creates it. */
+    async readSecret(): Promise<Buffer> {
+      const statement = db.execute<{ secret: string }>(sql`
+        insert into ${rowKeys} (name, secret) values ('guesses', ${randomBytes(32).toString('base64url')})
+        on conflict (name) do update set name = excluded.name returning secret`)
+      const [row] = (await callEngine(queryTimeoutMs, statement, true)).rows
+      return Buffer.from(row?.secret ?? '', 'base64url')
+    },
+
+    /** Reserves a guess. The same statement runs whether or not the address has an account. */
+    async reserve(key: string, source: GuessSource, isKnown: boolean, signal: AbortSignal): Promise<Reservation> {
+      const { network = sharedSource, device } = source
+      const id = randomBytes(8).toString('hex')
+      const first = (device === undefined ? prefixes.any + network : prefixes.device + device) + id
+      const days = isKnown ? retentionDays.known : retentionDays.unknown
+      const statement = db.execute<{ guesses: string[] }>(sql`
+        insert into ${guessCounts} as present (key, guesses, networks, paced_until, expires_at)
+        values (${key}, array[${first}], array[${network}], now(), date_trunc('day', now()) + make_interval(days => ${days}))
+        on conflict (key) do update set (guesses, networks, paced_until, expires_at) = (
+          select
+            case when class is null then present.guesses
+              else present.guesses || (class || case class when ${prefixes.device} then ${device ?? ''} else ${network} end || ${id}) end,
+            case when ${network} = any(present.networks) then present.networks
+              else (present.networks || ${network}::text)[greatest(cardinality(present.networks) + 2 - ${maxNetworks}, 1):] end,
+            case when class = ${prefixes.fresh} then greatest(present.paced_until, now()) + make_interval(secs => ${paceSeconds})
+              else present.paced_until end,
+            excluded.expires_at
+          from (${decision(source)}) as decision)
+        returning guesses`)
+      const [row] = (await callEngine(signal, statement, true)).rows
+      const guesses = row?.guesses ?? []
+      const newest = guesses.at(-1)
+      return { entry: newest?.endsWith(id) ? newest : undefined, guesses }
+    },
+
+    /** Removes a guess whose password was not compared. */
+    async release(key: string, entry: string): Promise<void> {
+      const statement = db.execute(sql`
+        update ${guessCounts} set guesses = array_remove(guesses, ${entry}) where key = ${key} and ${entry} = any(guesses)`)
+      await callEngine(queryTimeoutMs, statement, true)
+    },
+
+    /** After a correct password: forgets the guess and the earlier ones. Those that were reserved later still count. */
+    async forgive(key: string, entry: string): Promise<void> {
+      const isNewest = sql`guesses[cardinality(guesses)] = ${entry}`
+      const removal = db.execute(sql`delete from ${guessCounts} where key = ${key} and ${isNewest}`)
+      if ((await callEngine(queryTimeoutMs, removal, true)).rowCount === 1) return
+      const statement = db.execute(sql`
+        update ${guessCounts} set guesses = guesses[array_position(guesses, ${entry}) + 1:]
+        where key = ${key} and ${entry} = any(guesses)`)
+      await callEngine(queryTimeoutMs, statement, true)
+    },
+
+    /** Deletes the counts of addresses without a recent guess. */
+    async deleteExpired(): Promise<void> {
+      const expired = sql`select key from ${guessCounts} where expires_at < now() order by expires_at limit ${expiredRows}`
+      await callEngine(queryTimeoutMs, db.execute(sql`delete from ${guessCounts} where key in (${expired})`), true)
+    }
+  }
+}

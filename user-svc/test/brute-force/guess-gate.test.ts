@@ -1,0 +1,170 @@
+/** The bounds on guesses at a password, over gRPC on the real PostgreSQL, with two instances on one database. */
+
+import type { ConnectError } from '@connectrpc/connect'
+import t from 'tap'
+import { newAddress, newestToken, password, reasonOf, rejection, startAccountTests } from '../accounts/account-tests.ts'
+import { startUserSvc } from '../service.ts'
+
+const service = await startAccountTests(t)
+const { client, sql } = service
+const second = await startUserSvc(t, { url: service.url })
+const wrong = 'wrong password 1'
+
+async function newAccount() {
+  const email = newAddress()
+  const { user } = await client.registerAndLogin({ email, password })
+  return { email, userId: user?.id as string }
+}
+
+/** Whether a login succeeds. @throws on any other response than that of a wrong password */
+async function logIn(email: string, network: string, written = password, through = client): Promise<boolean> {
+  const login = through.authenticateAndLogin({ email, password: written, client: { network } })
+  return login.then(() => true, requireRejection)
+}
+
+function requireRejection(error: ConnectError): boolean {
+  const reason = reasonOf(error)
+  if (!['CREDENTIALS_REJECTED', 'WRONG_PASSWORD'].includes(reason)) throw error
+  return false
+}
+
+async function guess(email: string, network: string, times: number): Promise<void> {
+  for (let count = 0; count < times; count += 1) await logIn(email, network, wrong)
+}
+
+/** The guesses that were compared since the last correct one. */
+async function counted(): Promise<number> {
+  const [row] = await sql`select coalesce(sum(cardinality(guesses)), 0)::int as n from guess_counts`
+  return row?.n as number
+}
+
+/** All times in the past by an hour more. */
+const letAnHourPass = () => sql`update guess_counts set paced_until = paced_until - interval '1 hour'`
+
+t.beforeEach(async () => void (await sql`delete from guess_counts`))
+
+t.test('compares five wrong passwords of a network, and no more; a correct one starts anew', async (t) => {
+  const { email } = await newAccount()
+  await guess(email, '192.0.2.1', 4)
+  t.equal(await logIn(email, '192.0.2.1'), true, 'the fifth is correct')
+  t.equal(await counted(), 0)
+  await guess(email, '192.0.2.1', 5)
+  t.equal(await logIn(email, '192.0.2.1'), false, 'the sixth is not compared')
+  t.equal(await logIn(email, '192.0.2.2'), true, 'another network is not affected')
+  t.equal(await logIn(email, '192.0.2.1'), true)
+})
+
+t.test('the refused guess has the response and the work of a wrong password', async (t) => {
+  const { email } = await newAccount()
+  await guess(email, '192.0.2.1', 5)
+  const before = await service.hashes()
+  const client = { network: '192.0.2.1' }
+  const refused = await rejection(service.client.authenticateAndLogin({ email, password, client }))
+  const wrongly = await rejection(service.client.authenticateAndLogin({ email: newAddress(), password, client }))
+  t.equal(await service.hashes(), before + 2)
+  for (const property of ['code', 'rawMessage', 'details'] as const) t.same(refused[property], wrongly[property])
+})
+
+t.test('of 400 concurrent guesses of 100 networks over two instances, at most 100 are compared', async (t) => {
+  const { email } = await newAccount()
+  for (let batch = 0; batch < 400; batch += 20) {
+    const guesses = Array.from({ length: 20 }, (_, index) =>
+      logIn(email, `192.0.2.${(batch + index) % 100}`, wrong, [client, second.client][index % 2])
+    )
+    t.same(new Set(await Promise.all(guesses)), new Set([false]))
+  }
+  const compared = await counted()
+  t.ok(compared >= 60 && compared <= 63, `${compared} guesses of any network, or first ones`)
+  for (let hour = 0; hour < 12; hour += 1) {
+    await letAnHourPass()
+    for (let index = 0; index < 6; index += 1) await logIn(email, `198.51.100.${6 * hour + index}`, wrong)
+  }
+  t.equal(await counted(), 85, '60 of any network and 25 first ones')
+  t.equal(await logIn(email, '203.0.113.1'), false)
+})
+
+t.test('a network has one first guess when the bound of all networks is reached, in their pace', async (t) => {
+  const { email } = await newAccount()
+  for (let network = 0; network < 12; network += 1) await guess(email, `192.0.2.${network}`, 5)
+  t.equal(await counted(), 60)
+  await guess(email, '198.51.100.1', 3)
+  t.equal(await counted(), 61, 'only the first one of a network')
+  await guess(email, '198.51.100.2', 1)
+  await guess(email, '198.51.100.3', 1)
+  t.equal(await logIn(email, '198.51.100.4'), false, 'too soon')
+  await letAnHourPass()
+  t.equal(await logIn(email, '198.51.100.4'), false, 'also a refused guess is the first one')
+  t.equal(await logIn(email, '198.51.100.5'), true, 'the owner from another network')
+  t.equal(await counted(), 0)
+})
+
+t.test('counts addresses without an account in the same way, and stores no address', async (t) => {
+  const [known, unknown] = [(await newAccount()).email, newAddress()]
+  for (const email of [known, unknown]) await guess(email, '192.0.2.1', 7)
+  const rows = await sql`select guesses, networks, row_to_json(each)::text as text from guess_counts as each`
+  t.equal(rows.length, 2)
+  for (const { guesses, networks, text } of rows) {
+    t.equal(guesses.length, 5)
+    t.equal(networks.length, 1)
+    t.notMatch(text, /example|192\.0/)
+  }
+  t.not(rows[0]?.networks[0], rows[1]?.networks[0], 'the rows do not show that two addresses share a network')
+})
+
+t.test('one count for all paths: login, change of the password and of the address', async (t) => {
+  const { email, userId } = await newAccount()
+  const from = { client: { network: '192.0.2.1' } }
+  const changed = 'another good password'
+  const changePassword = (currentPassword: string) =>
+    client.changePassword({ userId, currentPassword, newPassword: changed, ...from }).then(() => true, requireRejection)
+  const changeEmail = (written: string) =>
+    client.changeEmail({ userId, email: newAddress(), password: written, ...from }).then(() => true, requireRejection)
+  await guess(email, '192.0.2.1', 1)
+  t.equal(await changePassword(wrong), false)
+  t.equal(await changeEmail(wrong), false)
+  t.equal(await counted(), 3)
+  t.equal(await changeEmail(password), true)
+  t.equal(await counted(), 0)
+  await guess(email, '192.0.2.1', 5)
+  t.equal(await changePassword(password), false)
+  t.equal(await changeEmail(password), false)
+  t.equal(await logIn(email, '192.0.2.2'), true)
+  t.equal(await changePassword(password), true)
+})
+
+t.test('a rejected field of a change is no guess', async (t) => {
+  const { email, userId } = await newAccount()
+  await rejection(client.changeEmail({ userId, email, password: wrong }))
+  await rejection(client.changePassword({ userId, currentPassword: wrong, newPassword: email }))
+  t.equal(await counted(), 0)
+})
+
+t.test('a reset by email resets the count', async (t) => {
+  const { email, userId } = await newAccount()
+  await guess(email, '192.0.2.1', 6)
+  await client.requestPasswordReset({ email })
+  await client.resetPassword({
+    token: await newestToken(service, userId, 'reset'),
+    newPassword: 'another good password'
+  })
+  t.equal(await logIn(email, '192.0.2.1', 'another good password'), true)
+})
+
+t.test('without the network of the client, only the bounds of the account apply', async (t) => {
+  const { email } = await newAccount()
+  const login = (written: string) =>
+    client.authenticateAndLogin({ email, password: written }).then(() => true, requireRejection)
+  for (let count = 0; count < 30; count += 1) await login(wrong)
+  t.equal(await login(password), true)
+})
+
+t.test('a guess that was not compared does not count', async (t) => {
+  const { email } = await newAccount()
+  const aborted = Array.from({ length: 40 }, () => {
+    const signal = AbortSignal.timeout(1)
+    return client.authenticateAndLogin({ email, password: wrong, client: { network: '192.0.2.1' } }, { signal })
+  })
+  await Promise.allSettled(aborted)
+  await logIn(email, '192.0.2.2')
+  t.equal(await logIn(email, '192.0.2.1'), true)
+})
