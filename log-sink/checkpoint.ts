@@ -86,8 +86,10 @@ export function encodeCommit({ positions, ownershipHistory }: CommitMetadata): s
   const recent = positions.last.toReversed()
   for (let count = recent.length; ; count = Math.floor(count * 0.8)) {
     const complete = positions.complete && count === recent.length
-    const last = Object.fromEntries(recent.slice(0, count).toReversed())
-    const text = JSON.stringify({ v: 1, tenures, complete, last })
+    const kept = recent.slice(0, count).toReversed()
+    const last = Object.fromEntries(kept)
+    const gaps = Object.fromEntries(kept.flatMap(([source, , gap]) => (gap ? [[source, gap]] : [])))
+    const text = JSON.stringify({ v: 1, tenures, complete, last, gaps })
     if (text.length <= maxMetadataBytes || count === 0) return text
   }
 }
@@ -95,8 +97,13 @@ export function encodeCommit({ positions, ownershipHistory }: CommitMetadata): s
 /** Decodes the metadata of a commit; undefined if no sink has written it. */
 export function decodeCommit(metadata: string | null): CommitMetadata | undefined {
   try {
-    const { v, tenures, complete, last } = JSON.parse(metadata ?? '')
-    return v === 1 ? { ownershipHistory: tenures, positions: { complete, last: Object.entries(last) } } : undefined
+    // Commits of earlier versions have no gaps.
+    const { v, tenures, complete, last, gaps = {} } = JSON.parse(metadata ?? '')
+    if (v !== 1) return undefined
+    const positions = Object.entries<number>(last).map(([source, position]): Positions['last'][number] =>
+      gaps[source] ? [source, position, gaps[source]] : [source, position]
+    )
+    return { ownershipHistory: tenures, positions: { complete, last: positions } }
   } catch {
     return undefined
   }

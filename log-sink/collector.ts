@@ -37,16 +37,20 @@ export function createCollector(options: CollectorOptions, stop: AbortSignal): C
 
   function onCollected(partition: number, counts: BatchCounts): void {
     for (const name of ['written', 'missing', 'duplicates', 'deadLetters'] as const) metrics[name].inc(counts[name])
-    const { missing, deadLetters } = counts
+    const { missing, deadLetters, refused } = counts
+    for (const reason of ['batch', 'position'] as const) metrics.refused.inc({ reason }, refused[reason])
     const place = { topic, partition }
     if (missing > 0) log.warn({ event: 'log_lines_missing', ...place, count: missing }, 'gap in log positions')
     if (deadLetters > 0) log.warn({ event: 'log_dead_letters', ...place, count: deadLetters }, 'wrote dead letters')
+    const refusals = refused.batch + refused.position
+    if (refusals > 0) log.error({ event: 'log_records_refused', ...place, count: refusals }, 'refused log records')
   }
 
   return {
     async onAssigned(assigned, committed) {
       progress.onAssigned()
       metrics.partitions.set(assigned.length)
+      metrics.topicPartitions.set(committed.size)
       await partitions.recover(committed)
       disk.onSuccess()
       progress.onResponse()
@@ -65,6 +69,10 @@ export function createCollector(options: CollectorOptions, stop: AbortSignal): C
     },
     onResponse: progress.onResponse,
     onFailure: () => metrics.partitions.set(0),
+    onForeignMembers(count) {
+      metrics.refused.inc({ reason: 'member' }, count)
+      log.error({ event: 'log_members_refused', topic, count }, 'refused members of the consumer group')
+    },
     diskFailure: () =>
       disk.failure() ?? (progress.isHanging() ? 'a batch has been in progress for 15 seconds' : undefined),
     isUnresponsive: progress.isUnresponsive,

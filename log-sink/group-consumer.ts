@@ -7,10 +7,13 @@ import { untilAborted } from '#common/time/deadline.ts'
 import { withinMs } from '#common/time/timeout.ts'
 import type { GroupHandler } from './group-handler.ts'
 import { createMembership, type StopSignals } from './group-membership.ts'
+import { sinkAssigner } from './sink-assigner.ts'
 
 /** The topic and its group. */
 interface GroupOptions {
   kafka: Kafka
+  /** The client id of `kafka`, which all sinks of the group have. */
+  clientId: string
   topic: string
   group: string
   /** Called before the group is joined. */
@@ -38,11 +41,14 @@ export async function consumeGroup(options: GroupOptions, handler: GroupHandler,
 
 /** Joins, collects, and leaves. Resolves when `stop` aborts, rejects when the membership ends earlier. */
 async function holdMembership(options: GroupOptions, handler: GroupHandler, signals: StopSignals): Promise<void> {
-  const { kafka, topic, group, prepare } = options
+  const { kafka, clientId, topic, group, prepare } = options
   const { stop } = signals
   const admin = kafka.admin()
   const consumer = kafka.consumer({
     groupId: group,
+    partitionAssigners: [sinkAssigner(clientId, handler.onForeignMembers)],
+    // Lines are written without transactions; an open transaction of another producer would hold back those behind it.
+    readUncommitted: true,
     sessionTimeout: sessionTimeoutMs,
     rebalanceTimeout: sessionTimeoutMs,
     heartbeatInterval: 1000,

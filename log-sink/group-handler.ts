@@ -32,4 +32,6 @@ export interface GroupHandler {
   /** Called after each response of a broker. */
   onResponse(): void
   onFailure(error: unknown): void
+  /** Called at the leader of the group: members that are no sinks have joined, and get no partitions. */
+  onForeignMembers(count: number): void
 }

@@ -22,8 +22,10 @@ export function splitMessages(messages: KafkaMessage[]): KafkaMessage[][] {
   return pieces
 }
 
-export function toRecord({ offset, key, value, headers }: KafkaMessage): LogRecord {
-  return { offset: Number(offset), key, value, headers }
+/** The message of a batch that the client did not decode has a fault. */
+export function toRecord(message: KafkaMessage & { fault?: string }): LogRecord {
+  const { offset, key, value, headers, fault } = message
+  return { offset: Number(offset), key, value, headers, ...(fault !== undefined && { fault }) }
 }
 
 /** The committed offsets of all partitions of a topic, with their metadata. */

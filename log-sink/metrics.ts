@@ -15,7 +15,15 @@ export function sinkMetrics(registry: Registry, lagSeconds: () => number) {
       this.set(lagSeconds())
     }
   })
+  const refused = new Counter({
+    name: 'log_sink_refused_total',
+    help: 'Refused records of the log topic, and refused members of the consumer group, by reason',
+    labelNames: ['reason'],
+    registers
+  })
+  for (const reason of ['batch', 'position', 'member']) refused.inc({ reason }, 0)
   return {
+    refused,
     written: new Counter({ name: 'log_sink_written_total', help: 'Log lines collected', registers }),
     missing: new Counter({
       name: 'log_sink_missing_total',
@@ -33,6 +41,11 @@ export function sinkMetrics(registry: Registry, lagSeconds: () => number) {
       registers
     }),
     partitions: new Gauge({ name: 'log_sink_partitions', help: 'Partitions that this sink collects', registers }),
+    topicPartitions: new Gauge({
+      name: 'log_sink_topic_partitions',
+      help: 'Partitions of the log topic, which all sinks together collect',
+      registers
+    }),
     stalled: new Gauge({
       name: 'log_sink_stalled',
       help: 'Whether collecting is stalled by the disk (1) or not (0)',

@@ -1,5 +1,6 @@
-/** Sorts the records of a batch into new lines, duplicates and dead letters. */
+/** Sorts the records of a batch into new lines, duplicates, dead letters and refused records. */
 
+import { createDeadLetters, type DeadLetters } from './dead-letters.ts'
 import { type Positions, type PositionTracker, trackPositions } from './positions.ts'
 import { type LogRecord, linesOf, originOf } from './records.ts'
 
@@ -12,71 +13,81 @@ export interface RecordBatch {
   counts: BatchCounts
 }
 
-/** The numbers of lines of a batch. */
+/** The numbers of lines of a batch, and of its refused records by reason. */
 export interface BatchCounts {
   written: number
   missing: number
   duplicates: number
   deadLetters: number
+  refused: Record<Refusal, number>
 }
 
-interface Place {
-  topic: string
-  partition: number
-}
+/**
+ * Why a record was refused; it is in the dead-letter file.
+ * - `batch`: its batch is malformed or outside the limits
+ * - `position`: its position is too far ahead
+ */
+export type Refusal = 'batch' | 'position'
 
 const lineEnd = Buffer.from('\n')
-const maxDeadLetterBytes = 65_536
 
 /** Reads the records of a partition that follow `positions`. */
-export function readRecordBatch(records: LogRecord[], positions: Positions, place: Place): RecordBatch {
+export function readRecordBatch(
+  records: LogRecord[],
+  positions: Positions,
+  place: { topic: string; partition: number }
+): RecordBatch {
   const tracker = trackPositions(positions)
   const lines: Buffer[] = []
-  const deadLetters: Buffer[] = []
+  const letters = createDeadLetters(place)
+  const refused = { batch: 0, position: 0 }
   let written = 0
   for (const record of records) {
-    const deadLetter = (reason: string, bytes: Buffer | null, origin = {}) =>
-      deadLetters.push(encodeDeadLetter({ reason, ...place, offset: record.offset, ...origin }, bytes))
-    written += readRecord(record, tracker, lines, deadLetter)
+    const outcome = readRecord(record, tracker, lines, letters)
+    if (typeof outcome === 'number') written += outcome
+    else refused[outcome] += 1
   }
   const { missing, duplicates } = tracker
-  const counts = { written, missing, duplicates, deadLetters: deadLetters.length }
-  return { lines, deadLetters, positions: tracker.positions(), counts }
+  const counts = { written, missing, duplicates, deadLetters: letters.count(), refused }
+  return { lines, deadLetters: letters.encoded, positions: tracker.positions(), counts }
 }
 
-/** @returns the number of new lines */
+/** @returns the number of new lines, or why the record was refused */
 function readRecord(
   record: LogRecord,
   tracker: PositionTracker,
   lines: Buffer[],
-  deadLetter: (reason: string, bytes: Buffer | null, origin?: object) => void
-): number {
+  letters: DeadLetters
+): number | Refusal {
+  const { offset, value: content } = record
+  if (record.fault !== undefined) {
+    letters.add(offset, record.fault, null)
+    return 'batch'
+  }
   const origin = originOf(record)
   if ('fault' in origin) {
-    deadLetter(origin.fault, record.value)
+    letters.add(offset, origin.fault, content)
     return 0
   }
   const { source, position, value } = origin
-  const content = linesOf(value)
-  const known = tracker.take(source, position, content.count)
-  if (known === 0 && content.isValid) {
+  const { count, isValid, lines: linesOfRecord } = linesOf(value)
+  const known = tracker.take(source, position, count)
+  if (known === undefined) {
+    letters.add(offset, 'the position is too far ahead of its source', value, { source, position })
+    return 'position'
+  }
+  if (known === 0 && isValid) {
     lines.push(value)
-    return content.count
+    return count
   }
   let written = 0
-  for (const [index, { bytes, fault }] of content.lines().entries()) {
+  for (const [index, { bytes, fault }] of linesOfRecord().entries()) {
     if (index < known) continue
-    if (fault !== undefined) deadLetter(fault, bytes, { source, position: position + index })
+    if (fault !== undefined) letters.add(offset, fault, bytes, { source, position: position + index })
     else {
       lines.push(bytes, lineEnd)
       written += 1
     }
   }
   return written
-}
-
-/** Encodes a dead letter: its reason, its origin and its content, cut to 64 KiB. */
-function encodeDeadLetter(fields: object, bytes: Buffer | null): Buffer {
-  const line = bytes?.subarray(0, maxDeadLetterBytes).toString('utf8') ?? null
-  return Buffer.from(`${JSON.stringify({ time: new Date().toISOString(), ...fields, line })}\n`)
 }

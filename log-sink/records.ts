@@ -9,6 +9,8 @@ export interface LogRecord {
   key: Buffer | null
   value: Buffer | null
   headers: Record<string, unknown> | undefined
+  /** Why the batch of the record was not decoded; its other records are missing. */
+  fault?: string
 }
 
 /** The origin of the lines of a record; `log.v1` in the contracts defines it. */
@@ -21,11 +23,13 @@ interface Origin {
 }
 
 const sourcePattern = /^[\w.-]{1,100}\/[\w.-]{1,150}$/
+const lineEnd = 0x0a
 const positionPattern = /^[1-9]\d{0,14}$/
 
 /** The origin of the lines of a record, or the reason why the record has none. */
 export function originOf({ key, value, headers }: LogRecord): Origin | { fault: string } {
   if (value === null || value.length === 0) return { fault: 'the record has no value' }
+  if (hasTooManyLines(value)) return { fault: `the record has more than ${maxLines} lines` }
   const source = key?.toString('utf8') ?? ''
   if (!sourcePattern.test(source)) return { fault: 'the key is not a source (service/instance)' }
   const position = String(headers?.position ?? '')
@@ -33,11 +37,28 @@ export function originOf({ key, value, headers }: LogRecord): Origin | { fault: 
   return { source, position: Number(position), value }
 }
 
+/** Far more than the shipper sends in a record. */
+const maxLines = 65_536
+
+function hasTooManyLines(value: Buffer): boolean {
+  let count = 0
+  for (let at = value.indexOf(lineEnd); at >= 0; at = value.indexOf(lineEnd, at + 1)) {
+    count += 1
+    if (count > maxLines) return true
+  }
+  return false
+}
+
 const levels = new Set<unknown>(logLevels)
+// The required fields take more, and a spool drops longer lines: at most three bytes for each of its 65,536 characters.
+const minLineLength = 64
+const maxLineLength = 3 * 65_536
 const timePattern = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/
 
 /** The reason why a line is not a LogLine (`log.v1`); undefined if it is one. */
 function faultOf(line: string): string | undefined {
+  if (line.length < minLineLength) return 'the line is shorter than any log line'
+  if (line.length > maxLineLength) return 'the line is longer than any log line'
   let fields: Record<string, unknown> | null
   try {
     fields = JSON.parse(line)
@@ -52,8 +73,6 @@ function faultOf(line: string): string | undefined {
   if (typeof msg !== 'string') return 'msg is not a string'
   return undefined
 }
-
-const lineEnd = 0x0a
 
 /** One line of a record. */
 export interface Line {

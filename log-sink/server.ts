@@ -8,11 +8,13 @@ import { runService } from '#common/process/lifecycle.ts'
 import { load } from './config.ts'
 import { createSink } from './sink.ts'
 
+const clientId = 'log-sink'
+
 await runService('log-sink', load, ({ kafka, logSink }, { log, registry, logDependencies }) => {
   const { opsHost, opsPort, group, name, rotate, maxBytes } = logSink
   const directory = resolve(logSink.directory)
   const sink = createSink(
-    { kafka: createKafka(kafka, 'log-sink'), log, registry },
+    { kafka: createKafka(kafka, clientId), clientId, log, registry },
     { directory, name, group, rotate, maxBytes, logs: kafka.logs }
   )
   const isNeeded = kafka.brokers.length > 0

@@ -21,6 +21,8 @@ import { topicMarker } from './topic-marker.ts'
 /** The dependencies of a sink. */
 interface SinkParts {
   kafka: Kafka
+  /** The client id of `kafka`. */
+  clientId: string
   log: Logger
   registry: Registry
 }
@@ -48,7 +50,7 @@ interface Sink {
 const leaseStaleMs = 15_000
 const leaseRetryMs = 1000
 
-export function createSink({ kafka, log, registry }: SinkParts, options: SinkOptions): Sink {
+export function createSink({ kafka, clientId, log, registry }: SinkParts, options: SinkOptions): Sink {
   const { name, group, rotate, maxBytes, logs } = options
   const { topic } = logs
   const directory = join(options.directory, name)
@@ -106,7 +108,7 @@ export function createSink({ kafka, log, registry }: SinkParts, options: SinkOpt
     const renewal = setInterval(() => lease?.renew(), renewMs).unref()
     const marker = topicMarker(options.directory, topic)
     const prepare = (admin: Parameters<typeof ensureTopic>[0]) => ensureTopic(admin, logs, marker, log)
-    await consumeGroup({ kafka, topic, group, prepare }, handler, stop.signal)
+    await consumeGroup({ kafka, clientId, topic, group, prepare }, handler, stop.signal)
     clearInterval(renewal)
   }
 

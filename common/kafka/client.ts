@@ -1,6 +1,7 @@
 /** The Kafka client. Only this folder and the consumer of log-sink depend on kafkajs. */
 
-import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
+import { zstdCompressSync } from 'node:zlib'
+import './kafkajs-decode-patch.ts'
 import './kafkajs-idle-patch.ts'
 import kafkajs, { type Kafka, type Message, type Producer } from 'kafkajs'
 import { RecordTooLargeError } from '#common/logging/spool/piece-size.ts'
@@ -12,7 +13,7 @@ const { CompressionCodecs, CompressionTypes } = kafkajs
 // Synchronous, so that the thread pool stays free for requests. The shipper compresses in its own thread.
 CompressionCodecs[CompressionTypes.ZSTD] = () => ({
   compress: async ({ buffer }: { buffer: Buffer }) => zstdCompressSync(buffer),
-  decompress: async (buffer: Buffer) => zstdDecompressSync(buffer)
+  decompress: () => Promise.reject(new Error('record-batches.ts decompresses'))
 })
 
 const compressionTypes = {

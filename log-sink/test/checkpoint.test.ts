@@ -113,6 +113,16 @@ t.test('decodes what it has encoded, and nothing else', async (t) => {
     ['b', 20]
   ]
   t.same(decodeCommit(encodeCommit(checkpoint(30, ownershipHistory, positions))), { ownershipHistory, positions })
+  const withGap: Positions = {
+    complete: true,
+    last: [
+      ['svc/a', 9, [4, 7, 'continued']],
+      ['svc/b', 3]
+    ]
+  }
+  t.same(decodeCommit(encodeCommit(checkpoint(30, ownershipHistory, withGap)))?.positions, withGap)
+  const earlier = decodeCommit('{"v":1,"tenures":[["a",0]],"complete":true,"last":{"svc/a":9}}')
+  t.same(earlier?.positions.last, [['svc/a', 9]], 'a commit of an earlier version has no gaps')
   for (const other of [null, '', 'x', '{}', '[]', '{"v":2}', 'null'])
     t.equal(decodeCommit(other), undefined, `${other}`)
 })

@@ -53,9 +53,10 @@ function join(t: Pick<Test, 'teardown'>, slowMs: number, recoveryMs = 0): string
       )
     },
     onResponse() {},
-    onFailure() {}
+    onFailure() {},
+    onForeignMembers() {}
   }
-  const consuming = consumeGroup({ kafka, topic, group: topic, prepare }, handler, stop.signal)
+  const consuming = consumeGroup({ kafka, clientId: 'test', topic, group: topic, prepare }, handler, stop.signal)
   t.teardown(async () => {
     stop.abort()
     await consuming
@@ -95,8 +96,18 @@ t.test('recovers once at a time while other members join and leave', async (t) =
 t.test('stops at any time during a join', async (t) => {
   for (const delayMs of [0, 20, 60, 150]) {
     const stop = new AbortController()
-    const handler = { onAssigned: async () => {}, collect: async () => {}, onResponse() {}, onFailure() {} }
-    const consuming = consumeGroup({ kafka, topic, group: `${topic}-${delayMs}`, prepare }, handler, stop.signal)
+    const handler = {
+      onAssigned: async () => {},
+      collect: async () => {},
+      onResponse() {},
+      onFailure() {},
+      onForeignMembers() {}
+    }
+    const consuming = consumeGroup(
+      { kafka, clientId: 'test', topic, group: `${topic}-${delayMs}`, prepare },
+      handler,
+      stop.signal
+    )
     await sleep(delayMs)
     const startedAt = performance.now()
     stop.abort()

@@ -54,10 +54,15 @@ t.test('a rejected commit causes no second join', async (t) => {
       })
     },
     onResponse() {},
-    onFailure() {}
+    onFailure() {},
+    onForeignMembers() {}
   }
   const prepare: Parameters<typeof consumeGroup>[0]['prepare'] = (each) => ensureTopic(each, options, memory, silentLog)
-  const consuming = consumeGroup({ kafka: observedKafka(happened), topic, group: topic, prepare }, handler, stop.signal)
+  const consuming = consumeGroup(
+    { kafka: observedKafka(happened), clientId: 'test', topic, group: topic, prepare },
+    handler,
+    stop.signal
+  )
   t.teardown(async () => {
     stop.abort()
     await consuming

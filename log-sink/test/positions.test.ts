@@ -29,6 +29,41 @@ t.test('skipped positions are missing lines', async (t) => {
   t.match(take(noPositions, [4, 1], [6, 1]), { known: [0, 0], missing: 4, duplicates: 0 })
 })
 
+t.test('a position that is too far ahead is refused, and the source continues before or behind it', async (t) => {
+  const far = 9e14
+  const state = take(noPositions, [1, 1000], [far, 1], [1001, 5], [1006, 1], [far, 1], [far + 1, 3], [1003, 4])
+  t.same(state, {
+    known: [0, undefined, 0, 0, 1, 0, 4],
+    missing: 0,
+    duplicates: 5,
+    last: [['svc/a', far + 3, [1007, far, 'resumed']]]
+  })
+  const later = trackPositions({ complete: true, last: state.last })
+  t.equal(later.take('svc/a', 1007, 10), 0, 'a later batch continues in the gap')
+  t.equal(later.take('svc/a', far - 1, 1), undefined, 'a position far behind the start of the gap is refused, too')
+  t.equal(later.take('svc/a', 1017, 1), 0, 'and does not close the gap')
+})
+
+t.test('lines that fill a gap are new', async (t) => {
+  t.match(take(noPositions, [1, 1000], [2000, 1], [1001, 999], [2001, 1]), {
+    known: [0, 0, 0, 0],
+    missing: 999,
+    last: [['svc/a', 2001]]
+  })
+})
+
+t.test('a source that loses lines again and again has one gap', async (t) => {
+  const state = take(noPositions, [1, 10], [12, 2], [14, 1], [20, 1], [21, 1], [5, 4])
+  t.same(state, {
+    known: [0, 0, 0, 0, 0, 4],
+    missing: 6,
+    duplicates: 4,
+    last: [['svc/a', 21, [15, 20, 'continued']]]
+  })
+  const forged = take({ complete: true, last: state.last }, [5000, 1], [9000, 1], [22, 1], [23, 1])
+  t.same(forged.known, [0, 0, 0, 0], 'two forged gaps in a row do not hide the source')
+})
+
 t.test('an unknown source may start anywhere if sources have been forgotten', async (t) => {
   const partly = { complete: false, last: [['svc/b', 3]] } satisfies Positions
   t.match(take(partly, [100, 5], [103, 5]), { known: [0, 2], missing: 0, duplicates: 2 })
