@@ -2,18 +2,17 @@
 
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import kafkajs from 'kafkajs'
+import kafkajs, { type Transaction } from 'kafkajs'
 import t, { type Test } from 'tap'
 import { createKafka } from '#common/kafka/client.ts'
 import { namesIn } from '#common/logging/spool/layout.ts'
-import { engineAddress } from '#common/testing/service.ts'
+import { engineAddress, testKafka } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
 import { collectedLines, startProcess, startSink, temporaryFolder } from './support/log-stack.ts'
 import { startWithinMs } from './support/product.ts'
 
 t.setTimeout(300_000)
 const { CompressionCodecs, CompressionTypes } = kafkajs
-const brokers = engineAddress('TEST_KAFKA_BROKERS').split(',')
 const partition = 0
 
 // A frame of one block that is not compressed.
@@ -35,7 +34,7 @@ async function start(t: Test) {
   const id = randomBytes(4).toString('hex')
   const topic = `logs-${id}`
   const env = {
-    KAFKA_BROKERS: brokers.join(','),
+    KAFKA_BROKERS: engineAddress('TEST_KAFKA_BROKERS'),
     KAFKA_LOGS_TOPIC: topic,
     LOG_SINK_GROUP: `sinks-${id}`,
     LOG_SPOOL_DIRECTORY: join(directory, 'spool'),
@@ -51,7 +50,7 @@ async function start(t: Test) {
   const collected = () => collectedLines(env.LOG_SINK_DIRECTORY).filter(({ event }) => event === 'numbered')
   await until('lines of the live source are collected', () => collected().length > 200, 30_000)
   const source = `producer/${namesIn(join(env.LOG_SPOOL_DIRECTORY, 'producer'))[0]}`
-  const producer = createKafka(brokers, 'attacker').producer({ allowAutoTopicCreation: false })
+  const producer = createKafka(testKafka(), 'attacker').producer({ allowAutoTopicCreation: false })
   await producer.connect()
   t.teardown(() => producer.disconnect())
   const send = (compression: number, message: Partial<Parameters<typeof producer.send>[0]['messages'][number]>) =>
@@ -86,7 +85,7 @@ t.test(
       60_000
     )
     t.equal(await sink.metric('log_sink_missing_total'), 0)
-    t.ok(await sink.isReady())
+    await until('the sink is ready again', sink.isReady)
     t.ok(most < before + 150 * 2 ** 20, `${Math.round(most / 2 ** 20)} MiB, ${Math.round(before / 2 ** 20)} before`)
     t.same(
       deadLetters().map(({ reason }) => reason),
@@ -126,7 +125,7 @@ t.test('a forged position neither hides a live source nor counts as missing line
 
 t.test('a foreign member of the group gets no partitions, and a transaction does not hold back lines', async (t) => {
   const { env, sink, live, collected } = await start(t)
-  const thief = createKafka(brokers, 'thief').consumer({ groupId: env.LOG_SINK_GROUP, sessionTimeout: 6000 })
+  const thief = createKafka(testKafka(), 'thief').consumer({ groupId: env.LOG_SINK_GROUP, sessionTimeout: 6000 })
   await thief.connect()
   t.teardown(() => thief.disconnect())
   await thief.subscribe({ topics: [env.KAFKA_LOGS_TOPIC], fromBeginning: true })
@@ -135,18 +134,21 @@ t.test('a foreign member of the group gets no partitions, and a transaction does
   })
   await thief.run({ autoCommit: false, eachMessage: async () => {} })
   t.same(await assigned, {})
-  // The first transaction of a broker creates a topic.
-  const client = new kafkajs.Kafka({ brokers, retry: { retries: 10 }, logLevel: kafkajs.logLevel.NOTHING })
-  const transactional = client.producer({
+  const transactional = createKafka(testKafka(), 'attacker').producer({
     transactionalId: env.KAFKA_LOGS_TOPIC,
+    retry: { retries: 3 },
     maxInFlightRequests: 1,
     idempotent: true
   })
-  await transactional.connect()
   t.teardown(() => transactional.disconnect())
-  const transaction = await transactional.transaction()
-  t.teardown(() => transaction.abort())
-  await transaction.send({ topic: env.KAFKA_LOGS_TOPIC, messages: [{ key: 'x/y', value: forged, partition }] })
+  let transaction: Transaction | undefined
+  await until('the brokers have created the topic of transactions', async () => {
+    await transactional.connect()
+    transaction = await transactional.transaction().catch(() => undefined)
+    return transaction !== undefined
+  })
+  t.teardown(() => transaction?.abort())
+  await transaction?.send({ topic: env.KAFKA_LOGS_TOPIC, messages: [{ key: 'x/y', value: forged, partition }] })
   const at = collected().length
   await until('lines are collected', () => collected().length > at + 300, 30_000)
   t.equal(await sink.metric('log_sink_partitions'), await sink.metric('log_sink_topic_partitions'))

@@ -28,7 +28,7 @@ t.test('keeps the newest lines within maxBytes, over all partitions', async (t) 
   const registry = new Registry()
   const rotate = { bytes: 1, age: 1_000_000 }
   const sink = createSink(
-    { kafka, clientId: 'log-sink', log: silentLog, registry },
+    { kafka, clientId: 'test', log: silentLog, registry },
     { directory, name: 'sink', group: topic, rotate, maxBytes, logs }
   )
   sink.start()

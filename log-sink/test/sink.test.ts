@@ -16,7 +16,7 @@ t.test('is not ready while it cannot write to its folder, and retries', async (t
   const logs = { topic: 'logs', partitions: 1, replication: 1, retention: 1000, retentionBytes: 1000 }
   const rotate = { bytes: 1000, age: 1000 }
   const sink = createSink(
-    { kafka, clientId: 'log-sink', log: silentLog, registry: new Registry() },
+    { kafka, clientId: 'test', log: silentLog, registry: new Registry() },
     { directory, name: 'sink', group: 'sinks', rotate, maxBytes: 1000, logs }
   )
   const failure = async () => {
