@@ -33,7 +33,8 @@ export function addressTable(
       : [['logs', file('spool/'), 'logs, shown by make logs']]),
     ...mailRows(config),
     ['output', file('run/'), 'output of each process, <name>.log'],
-    ['rpc token', file('rpc-token'), 'credential of the RPC ports'],
+    ['validation token', file('validation-token'), 'credential of applications, to validate sessions by RPC'],
+    ['rpc token', file('rpc-token'), 'credential for all calls but administration'],
     ['admin token', file('admin-token'), 'credential of operators, for admin.v1.AdminService']
   ] as Row[]
   const width = (column: 0 | 1) => Math.max(...rows.map((row) => row[column].length))

@@ -1,6 +1,7 @@
 /** The program of `make run`: runs the stack in the foreground until Ctrl-C. */
 
 import { join } from 'node:path'
+import { requireCallers } from '#common/config/caller-credentials.ts'
 import { ConfigError, loadConfig } from '#common/config/load.ts'
 import { dropDriverVariables } from '#common/config/runtime-variables.ts'
 import { requireTlsInUrl } from '../user-svc/postgres-url.ts'
@@ -23,6 +24,7 @@ try {
   const config = loadConfig(schema, process.env, { commandVariables: runVariables })
   requireTlsInUrl(config.userSvc.postgres.url, process.env)
   requireMail(config)
+  requireCallers(config.rpc)
   dropDriverVariables()
   config.kafka.enabled = usesKafka(config.kafka.enabled)
   process.exit(await runStack(config, wantedInstances(config.kafka.enabled)))

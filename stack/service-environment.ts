@@ -10,6 +10,7 @@ import { schema as userSvcSchema } from '../user-svc/config.ts'
 import { type Config, schema } from './config.ts'
 import type { Engines } from './engines.ts'
 import { logDirectories } from './log-directories.ts'
+import { acceptedVariables, presentedVariables, type RpcCredentials } from './rpc-credentials.ts'
 import { authority, type Service } from './services.ts'
 import { systemEnvironment } from './system-environment.ts'
 
@@ -18,7 +19,7 @@ export interface StackParts {
   config: Config
   urls: Record<'userSvc' | 'sessionSvc', string>
   engines: Engines
-  credentials: { rpcToken: string; adminToken: string }
+  credentials: RpcCredentials
   /** The settings of emails, with their keys. */
   mail: NodeJS.ProcessEnv
 }
@@ -38,33 +39,38 @@ export const mallocOptions = {
   MALLOC_MMAP_THRESHOLD_: '65536'
 }
 
+/** The credentials that a service accepts. */
+const acceptedKeys = ['rpc.token', 'rpc.previousToken', 'rpc.callers']
+
 /** The keys that a service reads, and the secrets among them that it does not use. */
 const known: Record<Service['section'], { schema: Schema; unused: readonly string[] }> = {
   gateway: {
     schema: gatewaySchema,
-    unused: ['rpc.previousToken', 'rpc.adminToken', 'rpc.previousAdminToken', 'mail.url', 'mail.keys']
+    unused: [...acceptedKeys, 'rpc.adminToken', 'rpc.previousAdminToken', 'mail.url', 'mail.keys']
   },
   userSvc: { schema: userSvcSchema, unused: [] },
-  sessionSvc: { schema: sessionSvcSchema, unused: ['rpc.adminToken', 'rpc.previousAdminToken'] },
+  sessionSvc: { schema: sessionSvcSchema, unused: ['rpc.ownToken', 'rpc.adminToken', 'rpc.previousAdminToken'] },
   logSink: { schema: logSinkSchema, unused: [] }
 }
 
 /** The variables that `make run` sets for one service only. */
 const ownVariables: Record<Service['section'], (parts: StackParts) => NodeJS.ProcessEnv> = {
   gateway: (parts) => ({
-    ...rpcVariables(parts),
+    ...rpcUrlVariables(parts),
+    ...presentedVariables('gateway', parts.credentials),
     REDIS_URL: parts.engines.redisUrl,
     // For the emails that the playground shows; the URL of a server contains a password.
     ...(mailDirectory(parts.mail.MAIL_URL ?? '') !== undefined && { MAIL_URL: parts.mail.MAIL_URL })
   }),
   userSvc: (parts) => ({
-    ...rpcVariables(parts),
-    RPC_ADMIN_TOKEN: parts.credentials.adminToken,
+    ...rpcUrlVariables(parts),
+    ...presentedVariables('userSvc', parts.credentials),
+    ...acceptedVariables('userSvc', parts.credentials),
     USER_SVC_POSTGRES_URL: parts.engines.postgres.service,
     USER_SVC_POSTGRES_MIGRATION_URL: parts.engines.postgres.migration,
     ...parts.mail
   }),
-  sessionSvc: (parts) => ({ ...rpcVariables(parts), REDIS_URL: parts.engines.redisUrl }),
+  sessionSvc: (parts) => ({ ...acceptedVariables('sessionSvc', parts.credentials), REDIS_URL: parts.engines.redisUrl }),
   logSink: ({ config }) => ({ LOG_SINK_DIRECTORY: logDirectories(config).collected })
 }
 
@@ -99,8 +105,8 @@ function usedVariables(section: Service['section']): Set<string> {
   return variables
 }
 
-function rpcVariables({ credentials, urls }: StackParts): NodeJS.ProcessEnv {
-  return { RPC_TOKEN: credentials.rpcToken, RPC_USER_SVC_URL: urls.userSvc, RPC_SESSION_SVC_URL: urls.sessionSvc }
+function rpcUrlVariables({ urls }: StackParts): NodeJS.ProcessEnv {
+  return { RPC_USER_SVC_URL: urls.userSvc, RPC_SESSION_SVC_URL: urls.sessionSvc }
 }
 
 /** The URLs of all instances of a service, given their ports. */

@@ -11,8 +11,8 @@ import { type Instance, instanceEnvironment, instancePorts, portKey } from './in
 import { mailVariables } from './mail-settings.ts'
 import { playgroundUrl } from './playground-url.ts'
 import { findPorts, PortError, type WantedPort } from './port-check.ts'
+import { rpcCredentials } from './rpc-credentials.ts'
 import { type RunLock, takeRunLock } from './run-lock.ts'
-import { keepSecret, keptSecret } from './secret-file.ts'
 import { rpcUrls, serviceEnvironment } from './service-environment.ts'
 import { untilReady, untilSinkReady } from './service-readiness.ts'
 import { authority, type Service, serviceProgram, stopOrder } from './services.ts'
@@ -131,13 +131,6 @@ function enginePorts(config: Config): WantedPort[] {
   ]
 }
 
-/** A credential of the RPC ports: the configured one, or a generated one. Either way the file has it. */
-function credential(configured: string, path: string): string {
-  if (configured === '') return keptSecret(path)
-  keepSecret(path, configured)
-  return configured
-}
-
 function startServices(
   config: Config,
   instances: Instance[],
@@ -152,10 +145,7 @@ function startServices(
     userSvc: rpcUrls('userSvc', config, portsOf('userSvc')),
     sessionSvc: rpcUrls('sessionSvc', config, portsOf('sessionSvc'))
   }
-  const credentials = {
-    rpcToken: credential(config.rpc.token, join(dataDir, 'rpc-token')),
-    adminToken: credential(config.rpc.adminToken, join(dataDir, 'admin-token'))
-  }
+  const credentials = rpcCredentials(config, dataDir)
   const mail = mailVariables(config, join(dataDir, 'mail-key'), playgroundUrl(config, portsOf('gateway')[0]))
   const parts = { config, urls, engines, credentials, mail }
   for (const instance of instances) {

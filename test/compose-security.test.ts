@@ -134,7 +134,7 @@ t.test('compose.yaml contains no secret, and env.example has every secret', asyn
       if (allKeys.get(variable)?.key.sensitive && !/_(USER|SESSION)_SVC_URL$|^KAFKA_BROKERS$/.test(variable)) {
         t.match(value, /\$\{\w+:(\?.+|-)\}/, `${variable} of ${name} comes from outside`)
       }
-      if (/PASSWORD$|AUTH$|TOKEN$/.test(variable) && !/^RPC_(PREVIOUS|ADMIN|PREVIOUS_ADMIN)_TOKEN$/.test(variable)) {
+      if (/PASSWORD$|AUTH$|TOKEN$/.test(variable) && !/^RPC_((PREVIOUS_)?(ADMIN_)?)TOKEN$/.test(variable)) {
         t.match(value, /^\$\{\w+:\?is missing in \.env, make one with "openssl [^"]+"\}$/, `${variable} of ${name}`)
       }
     }

@@ -48,6 +48,7 @@ Object.assign(product.env, {
 })
 const { rest, users, sessions } = product.ports
 writeFileSync(join(product.dataDir, 'rpc-token'), product.rpcToken)
+writeFileSync(join(product.dataDir, 'validation-token'), product.callers[2].token)
 writeFileSync(join(product.dataDir, 'admin-token'), product.adminToken)
 await product.startAll()
 
@@ -58,6 +59,7 @@ const addresses: [written: string, actual: string][] = [
   ['127.0.0.1:50051', `127.0.0.1:${users}`],
   ['127.0.0.1:50052', `127.0.0.1:${sessions}`],
   ['.data/rpc-token', join(product.dataDir, 'rpc-token')],
+  ['.data/validation-token', join(product.dataDir, 'validation-token')],
   ['.data/admin-token', join(product.dataDir, 'admin-token')],
   ['auth_b', `auth_${rest}`]
 ]
@@ -101,7 +103,7 @@ t.test('the TypeScript sample for applications validates tokens', async (t) => {
   const file = join(root, 'docs/samples/user-of.ts')
   t.ok(readFileSync(file, 'utf8').includes(sample), 'the page shows the file')
   process.env.SESSION_SVC_URL = `http://127.0.0.1:${sessions}`
-  process.env.RPC_TOKEN = product.rpcToken
+  process.env.VALIDATION_TOKEN = product.callers[2].token
   const { userOf } = await import(file)
   const { body } = await product.call('POST', '/reg', { json: { email: newAddress(), password } })
   t.equal(await userOf(body.session.token), body.user.id)

@@ -35,6 +35,9 @@ t.test('the environment of a process has only the secrets that it uses', async (
     'PostgreSQL password': fileContent('postgres-service-password'),
     'Redis password': fileContent('redis-password'),
     'rpc token': fileContent('rpc-token'),
+    'gateway token': fileContent('gateway-token'),
+    'user-svc token': fileContent('user-svc-token'),
+    'validation token': fileContent('validation-token'),
     'admin token': fileContent('admin-token'),
     'mail key': Buffer.from(fileContent('mail-key'), 'base64url').toString('base64'),
     pepper,
@@ -46,9 +49,25 @@ t.test('the environment of a process has only the secrets that it uses', async (
     const values = Object.values(environmentOf(command))
     return Object.keys(secrets).filter((name) => values.some((value) => value.includes(secrets[name] as string)))
   }
-  t.same(secretsIn('gateway/server.ts'), ['Redis password', 'rpc token'])
-  t.same(secretsIn('session-svc/server.ts'), ['Redis password', 'rpc token', 'previous token'])
-  const ofUserSvc = ['owner of the tables', 'PostgreSQL password', 'rpc token', 'admin token', 'mail key', 'pepper']
+  t.same(secretsIn('gateway/server.ts'), ['Redis password', 'gateway token'])
+  t.same(secretsIn('session-svc/server.ts'), [
+    'Redis password',
+    'rpc token',
+    'gateway token',
+    'user-svc token',
+    'validation token',
+    'previous token'
+  ])
+  const ofUserSvc = [
+    'owner of the tables',
+    'PostgreSQL password',
+    'rpc token',
+    'gateway token',
+    'user-svc token',
+    'admin token',
+    'mail key',
+    'pepper'
+  ]
   t.same(secretsIn('user-svc/server.ts'), [...ofUserSvc, 'previous token', 'previous admin token'])
   t.same(secretsIn('log-sink/server.ts'), [])
   for (const engine of ['postgres -D', 'redis-server', 'kafka.Kafka']) t.same(secretsIn(engine), [], engine)

@@ -199,6 +199,7 @@ t.test('canaries in every place of every route', async (t) => {
     }
     for (const hidden of [
       product.rpcToken,
+      ...product.callers.map(({ token }) => token),
       pepper,
       mailKey,
       product.env.USER_SVC_POSTGRES_URL as string,

@@ -10,7 +10,7 @@ import { type Outcome, startTraffic, summary } from './support/traffic.ts'
 t.setTimeout(600_000)
 
 // The whole log, for the lines of a request that fails.
-const patient = { ...longBudgets, SHUTDOWN_DRAIN_DELAY: '1s', LOG_STDOUT: 'info' }
+const patient = { ...longBudgets, RPC_CALLERS: '', SHUTDOWN_DRAIN_DELAY: '1s', LOG_STDOUT: 'info' }
 // Few: requests are under test, not load.
 const requestsPerSecond = 8
 

@@ -16,16 +16,21 @@ export function requirePresentedToken(rpc: Tokens & { ownToken: string }, enviro
   if (problem) throw new ConfigError(`rpc.ownToken: ${problem}; takes at least 32 random characters (RPC_OWN_TOKEN)`)
 }
 
-/**
- * Requires credentials of callers: `rpc.callers`, or `rpc.token`. Each is the credential of one caller only, and in
- * production strong.
- */
+/** Requires credentials of callers: `rpc.callers`, or `rpc.token`. */
 export function requireAcceptedCallers(
   rpc: Tokens & AdminTokens & { callers: readonly string[] },
   environment = process.env
 ): void {
+  if (rpc.token !== '' || rpc.callers.every((entry) => entry === '')) requireStrongRpcToken(rpc, environment)
+  requireCallers(rpc, environment)
+}
+
+/** Requires that each entry of `rpc.callers` is valid, has a token of its own, and in production a strong one. */
+export function requireCallers(
+  rpc: Tokens & AdminTokens & { callers: readonly string[] },
+  environment = process.env
+): void {
   const entries = rpc.callers.filter((entry) => entry !== '')
-  if (rpc.token !== '' || entries.length === 0) requireStrongRpcToken(rpc, environment)
   const { token, previousToken, adminToken = '', previousAdminToken = '' } = rpc
   const taken = new Set([token, previousToken, adminToken, previousAdminToken])
   for (const [index, entry] of entries.entries()) {

@@ -10,7 +10,7 @@ const transport = createConnectTransport({
   defaultTimeoutMs: 1000,
   interceptors: [
     (next) => (request) => {
-      request.header.set('authorization', `Bearer ${process.env.RPC_TOKEN}`)
+      request.header.set('authorization', `Bearer ${process.env.VALIDATION_TOKEN}`)
       return next(request)
     }
   ]

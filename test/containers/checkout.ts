@@ -10,7 +10,7 @@ import type { Answer } from '../support/product.ts'
 import { type Daemon, outputOf } from './daemon.ts'
 import { privateCheckout } from './product-image.ts'
 
-const secrets = ['RPC_TOKEN', 'POSTGRES_PASSWORD', 'REDIS_PASSWORD', 'GRAFANA_PASSWORD']
+const secrets = ['RPC_GATEWAY_TOKEN', 'RPC_USER_SVC_TOKEN', 'POSTGRES_PASSWORD', 'REDIS_PASSWORD', 'GRAFANA_PASSWORD']
 
 const secretLines = () => secrets.map((name) => `${name}=${randomBytes(32).toString('hex')}\n`).join('')
 

@@ -59,6 +59,7 @@ export async function startParts(t: Teardown, { brokers, env = {} }: TestbedOpti
   /** Secrets that no log line may contain. */
   const secrets = [
     product.rpcToken,
+    ...product.callers.map(({ token }) => token),
     mail.MAIL_KEYS as string,
     ...[postgresUrl, redisUrl].map((url) => new URL(url as string).password)
   ]

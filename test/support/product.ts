@@ -1,7 +1,7 @@
 /** The product as child processes, with its own ports and database, for end-to-end tests. */
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -34,6 +34,12 @@ export const longBudgets = {
   LOG_STDOUT: 'warn'
 }
 
+/** The callers of a product. Products that share `RPC_TOKEN` share the credentials of their callers. */
+function callersOf(sharedToken: string) {
+  const caller = (name: string, role = name) => ({ name, role, token: hash('sha256', `${name} ${sharedToken}`) })
+  return [caller('gateway'), caller('user-svc'), caller('application', 'validation')] as const
+}
+
 /** Prepares the product. `start` starts its services. The test stops them. */
 export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record<string, string> = {}) {
   const [rest, gatewayOps, users, userOps, sessions, sessionOps, sinkOps] = (await Promise.all(
@@ -44,12 +50,14 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
     string,
     string
   ]
+  const callers = callersOf(overrides.RPC_TOKEN ?? rpcToken)
   const env: Record<string, string> = {
     PATH: process.env.PATH ?? '',
     USER_SVC_POSTGRES_URL: overrides.USER_SVC_POSTGRES_URL ?? (await createTestDatabase(t)),
     REDIS_URL: overrides.REDIS_URL ?? engineAddress('TEST_REDIS_URL'),
     RPC_TOKEN: rpcToken,
     RPC_ADMIN_TOKEN: adminToken,
+    RPC_CALLERS: callers.map(({ name, token, role }) => `${name}:${token}:${role}`).join(','),
     RPC_USER_SVC_URL: `http://127.0.0.1:${users}`,
     RPC_SESSION_SVC_URL: `http://127.0.0.1:${sessions}`,
     GATEWAY_PORT: String(rest),
@@ -67,6 +75,11 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
     LOG_STDOUT: 'trace',
     ...overrides
   }
+  /** The credential of a caller, unless a test empties `RPC_CALLERS`: the services then present `RPC_TOKEN`. */
+  function presented(name: ServiceName): Record<string, string> {
+    const caller = callers.find((each) => each.name === name)
+    return caller && env.RPC_CALLERS !== '' ? { RPC_OWN_TOKEN: caller.token } : {}
+  }
   const opsPorts = { gateway: gatewayOps, 'user-svc': userOps, 'session-svc': sessionOps, 'log-sink': sinkOps }
   const running = new Map<ServiceName, ChildProcess>()
   const output: Record<string, string> = {}
@@ -74,7 +87,7 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
   function start(...names: ServiceName[]): void {
     for (const name of names) {
       const child = spawn(process.execPath, [`${name}/server.ts`], {
-        env,
+        env: { ...env, ...presented(name) },
         stdio: ['ignore', 'pipe', 'pipe']
       })
       const collect = (chunk: Buffer) => {
@@ -146,6 +159,7 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
     ports: { rest, users, sessions },
     rpcToken,
     adminToken,
+    callers,
     start,
     stop,
     ops,
