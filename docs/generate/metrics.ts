@@ -5,6 +5,7 @@ import { createLogger } from '#common/logging/logger.ts'
 import { logMetrics, spoolLimitMetric } from '#common/logging/service-log.ts'
 import { createRegistry, rpcClientMetrics, rpcMetrics } from '#common/ops/metrics.ts'
 import { watchReadiness } from '#common/ops/readiness.ts'
+import { authzFailures } from '#common/rpc/server/authz-failures.ts'
 import { sinkMetrics } from '../../log-sink/metrics.ts'
 import { sessionMetrics } from '../../session-svc/metrics.ts'
 import { accountMetrics } from '../../user-svc/metrics.ts'
@@ -33,7 +34,7 @@ export function metricTables(gateway: Registry): string {
   const sections: Record<string, Registry> = {
     'All services': common(),
     'gateway, user-svc: calls to other services': registryOf(rpcClientMetrics),
-    'user-svc, session-svc: RPC ports': registryOf(rpcServices),
+    'user-svc, session-svc: RPC ports': registryOf(rpcServices, authzFailures),
     gateway,
     'user-svc': registryOf(accountMetrics),
     'session-svc': registryOf(sessionMetrics),
