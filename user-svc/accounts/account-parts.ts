@@ -27,6 +27,8 @@ export interface AccountParts {
 export interface ClientOrigin {
   network?: string | undefined
   deviceToken?: string | undefined
+  /** The caller's limit of the network is reached: only a valid device token admits a guess. */
+  deviceRequired?: boolean | undefined
 }
 
 /** The part of the section `mail` that requests for emails need. */

@@ -3,6 +3,7 @@
  * refused guess cost the same work as any other check.
  */
 
+import { tooManyRequests } from '#common/errors/connect-errors.ts'
 import type { Call } from '#common/rpc/call-context.ts'
 import type { Guess, ReservedGuess } from '../brute-force/guess-gate.ts'
 import { noPassword } from '../passwords/stored-hash.ts'
@@ -11,9 +12,18 @@ import type { AccountParts, ClientOrigin, User } from './account-parts.ts'
 
 type CheckParts = Pick<AccountParts, 'passwords' | 'hashQueue'>
 
-/** The guess of a client at the password of an address. */
+/** For a caller that does not state when its limit ends. */
+const limitSeconds = 60
+
+/**
+ * The guess of a client at the password of an address.
+ *
+ * @throws ConnectError `resource_exhausted` if the guess needs a valid device token and has none
+ */
 export function guessOf(email: string, user: User | undefined, client: ClientOrigin | undefined): Guess {
-  return { email, user, network: client?.network || undefined, device: undefined }
+  const device = undefined
+  if (client?.deviceRequired && device === undefined) throw tooManyRequests(limitSeconds)
+  return { email, user, network: client?.network || undefined, device }
 }
 
 /**

@@ -1,0 +1,118 @@
+/** Guesses at a password from many networks over two gateways: few are compared, and the owner's device still logs in. */
+
+import { randomInt } from 'node:crypto'
+import { request as httpRequest, type IncomingHttpHeaders } from 'node:http'
+import t from 'tap'
+import { createProduct, newAddress, password } from './support/product.ts'
+
+const limits = { GATEWAY_RATE_LIMIT_ENABLED: 'true', LOG_STDOUT: 'warn' }
+const one = await createProduct(t, limits)
+const two = await createProduct(t, { ...limits, ...shared(one.env) })
+await one.startAll()
+two.start('gateway')
+await two.untilReady('gateway')
+const gateways = [one.ports.rest, two.ports.rest] as const
+
+function shared({ USER_SVC_POSTGRES_URL, RPC_TOKEN, RPC_USER_SVC_URL, RPC_SESSION_SVC_URL }: Record<string, string>) {
+  return { USER_SVC_POSTGRES_URL, RPC_TOKEN, RPC_USER_SVC_URL, RPC_SESSION_SVC_URL } as Record<string, string>
+}
+
+interface Response {
+  status: number
+  headers: IncomingHttpHeaders
+  body: string
+}
+
+/** Client addresses of this test alone: all tests share one Redis. */
+const range = `127.${randomInt(64, 250)}.${randomInt(256)}`
+let clients = 0
+function newClient(): string {
+  clients += 1
+  return `${range}.${clients}`
+}
+
+/** Sends credentials from a client address to a gateway. */
+function send(path: string, credentials: object, client: string, headers: Record<string, string> = {}, gateway = 0) {
+  const { promise, resolve, reject } = Promise.withResolvers<Response>()
+  const options = { port: gateways[gateway % 2], path, method: 'POST', localAddress: client, agent: false }
+  const call = httpRequest({ ...options, headers: { ...headers, 'content-type': 'application/json' } }, (response) => {
+    let body = ''
+    response.on('data', (chunk: Buffer) => (body += chunk.toString()))
+    response.on('end', () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body }))
+  })
+  call.on('error', reject).end(JSON.stringify(credentials))
+  return promise
+}
+
+async function newAccount() {
+  const email = newAddress()
+  const { status, headers } = await send('/reg', { email, password }, newClient())
+  t.equal(status, 201)
+  return { email, device: String(headers['x-device-token']) }
+}
+
+/** Sends wrong passwords from networks in turn, some at once, over both gateways. @returns the responses */
+async function guess(email: string, networks: string[], count: number): Promise<Response[]> {
+  const responses: Response[] = []
+  let next = 0
+  async function guessOn(): Promise<void> {
+    for (let index = next++; index < count; index = next++) {
+      const wrong = { email, password: `wrong password ${index}` }
+      const network = networks[index % networks.length] as string
+      const response = await send('/auth', wrong, network, {}, index)
+      responses.push(response)
+    }
+  }
+  await Promise.all(Array.from({ length: 8 }, guessOn))
+  return responses
+}
+
+/** The passwords that were compared with a hash of an account. */
+async function comparedPasswords(): Promise<number> {
+  const metrics = await (await one.ops('user-svc', '/metrics')).text()
+  const values = [...metrics.matchAll(/^auth_guesses_checked_total\{[^}]*\} (\d+)$/gm)].map(([, value]) =>
+    Number(value)
+  )
+  return values.reduce((sum, value) => sum + value, 0)
+}
+
+/** What a client can compare of a response: all but the time, the trace and its own quota. */
+function visible({ status, headers, body }: Response) {
+  const own = ['date', 'traceparent', 'x-request-id', 'ratelimit']
+  const others = Object.entries(headers).filter(([name]) => !own.includes(name))
+  const trace = String(headers['x-request-id'])
+  return JSON.stringify([status, others, body.replaceAll(trace, '')])
+}
+
+t.test('of 300 wrong passwords from 50 networks at most 100 are compared', async (t) => {
+  const { email } = await newAccount()
+  const networks = Array.from({ length: 50 }, newClient)
+  const before = await comparedPasswords()
+  const known = await guess(email, networks, 300)
+  const compared = (await comparedPasswords()) - before
+  t.comment(`${compared} of ${known.length} were compared`)
+  t.ok(compared >= 60 && compared <= 100, `${compared} were compared`)
+
+  const right = await send('/auth', { email, password }, networks[0] as string)
+  const wrong = await send('/auth', { email, password: 'wrong password' }, networks[0] as string)
+  t.equal(right.status, 401, 'a refused guess is not compared')
+  t.equal(visible(right), visible(wrong))
+
+  const unknown = await guess(newAddress(), Array.from({ length: 50 }, newClient), 150)
+  t.same([...new Set(unknown.map(visible))], [...new Set(known.map(visible))], 'an address without an account')
+})
+
+t.test('a network over its limit of guesses is closed, also with a forged device token', async (t) => {
+  const { email, device } = await newAccount()
+  const office = newClient()
+  const statuses = (await guess(newAddress(), [office], 40)).map(({ status }) => status)
+  t.equal(statuses.filter((status) => status === 401).length, 30, 'both gateways count together')
+  t.equal(statuses.filter((status) => status === 429).length, 10)
+  const without = await send('/auth', { email, password }, office)
+  const forged = await send('/auth', { email, password }, office, { 'x-device-token': `${device}x` }, 1)
+  const ofOther = await send('/auth', { email: newAddress(), password }, office, { 'x-device-token': device }, 1)
+  t.same([without.status, forged.status, ofOther.status], [429, 429, 429])
+  const text = (response: Response) => visible(response).replaceAll(/in \d+ s|"\d+"/g, '')
+  t.equal(text(forged), text(ofOther), 'the response does not show whether the address has an account')
+  t.equal((await send('/reg', { email: newAddress(), password }, office)).status, 201, 'registrations count apart')
+})
