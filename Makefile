@@ -3,7 +3,7 @@
 export PATH := $(CURDIR)/.tools/node_modules/.bin:$(CURDIR)/node_modules/.bin:$(CURDIR)/.tools/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run logs mail test test-containers test-faults check audit sbom generate clean install bench
+.PHONY: help run logs mail test test-containers test-faults test-security check audit sbom generate clean install bench
 
 run: install ## start engines and services in the foreground until Ctrl-C; takes KAFKA=off GATEWAYS=2 USER_SVCS= SESSION_SVCS= LOG_SINKS=
 	@exec sh stack/run.sh --from-make
@@ -25,6 +25,9 @@ test-containers: install ## test make run and compose.yaml on a separate Docker 
 
 test-faults: install ## inject random faults under load, check linearizability; takes SECONDS=600 SEED=<number> OPERATIONS=100000; PAGE=1 writes docs/reference/faults.md
 	@exec node test/faults/run.ts --seconds=$(SECONDS) --seed=$(SEED) --operations=$(OPERATIONS) $(if $(PAGE),--page)
+
+test-security: install ## run the long forms of the security tests; takes PARTS=schemathesis
+	@exec node test/security/run.ts $(if $(PARTS),--parts=$(PARTS))
 
 bench: install ## measure the product against its own limits; takes QUICK=1 (a minute) ROWS=logins,sessions
 	@exec node bench/run.ts $(if $(QUICK),--quick) $(if $(ROWS),--rows=$(ROWS))

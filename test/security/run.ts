@@ -1,0 +1,60 @@
+/** `make test-security`: the long forms of the security tests; the last lines are a table. */
+
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { onStop } from '../../stack/stop-signals.ts'
+import { startTestEngines } from '../engines.ts'
+import type { Part, Row } from './part.ts'
+import { testOperations } from './schemathesis.ts'
+
+const parts: Record<string, Part> = { schemathesis: testOperations }
+
+const root = join(import.meta.dirname, '..', '..')
+process.chdir(root)
+const { values } = parseArgs({ options: { parts: { type: 'string', default: '' } } })
+const chosen = values.parts === '' ? Object.keys(parts) : values.parts.split(',')
+const print = (line: string) => console.log(line)
+const stopped = new AbortController()
+onStop(
+  (reason) => {
+    print(`${reason}: stopping`)
+    stopped.abort()
+  },
+  () => process.exit(130)
+)
+
+const rows = await run().catch((error) => {
+  if (!stopped.signal.aborted) console.error(error)
+  return undefined
+})
+for (const { name, outcome, details } of rows ?? []) print(`${outcome.padEnd(8)} ${name.padEnd(44)} ${details}`)
+process.exit(rows?.every(({ outcome }) => outcome !== 'failed') ? 0 : 1)
+
+async function run(): Promise<Row[]> {
+  const engines = await startTestEngines(root, print, stopped.signal)
+  Object.assign(process.env, engines.environment)
+  try {
+    const all: Row[] = []
+    for (const name of chosen) all.push(...(await runPart(name)))
+    return all
+  } finally {
+    await engines.stop()
+  }
+}
+
+/** A part that throws is a failed row, so that the other parts run. */
+async function runPart(name: string): Promise<Row[]> {
+  const part = parts[name]
+  if (part === undefined) throw new Error(`PARTS=${name}: must be some of ${Object.keys(parts).join(', ')}`)
+  print(`-- ${name}`)
+  const ends: (() => unknown)[] = []
+  const t = { teardown: (end: () => unknown) => void ends.unshift(end) } as never
+  try {
+    return await part({ t, print, signal: stopped.signal })
+  } catch (error) {
+    stopped.signal.throwIfAborted()
+    return [{ name, outcome: 'failed', details: String(error) }]
+  } finally {
+    for (const end of ends) await end()
+  }
+}
