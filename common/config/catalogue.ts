@@ -1,4 +1,4 @@
-/** The path of every key of every service; written by `make generate` from the schemas. */
+/** The path of every key of every service, and of those that are secret; written by `make generate` from the schemas. */
 
 export const keyPaths: readonly string[] = [
   'gateway.host',
@@ -117,4 +117,25 @@ export const keyPaths: readonly string[] = [
   'stack.postgresPort',
   'stack.redisPort',
   'stack.kafkaPort'
+]
+
+export const secretPaths: readonly string[] = [
+  'userSvc.postgres.url',
+  'userSvc.postgres.migrationUrl',
+  'userSvc.password.peppers',
+  'rpc.token',
+  'rpc.previousToken',
+  'rpc.adminToken',
+  'rpc.previousAdminToken',
+  'rpc.callers',
+  'rpc.ownToken',
+  'rpc.userSvcUrl',
+  'rpc.sessionSvcUrl',
+  'redis.url',
+  'redis.nodes',
+  'redis.sentinelPassword',
+  'kafka.brokers',
+  'kafka.sasl.password',
+  'mail.url',
+  'mail.keys'
 ]

@@ -3,10 +3,12 @@
 import { readFileSync } from 'node:fs'
 import convict from 'convict'
 import { parse as parseYaml, YAMLError } from 'yaml'
+import { secretPaths } from './catalogue.ts'
 import { isServiceLink } from './foreign-variables.ts'
 import { coercions, type Key, textFormats } from './keys.ts'
 import { namesBySection, nearest, unknownVariables } from './misspelt-variables.ts'
 import { dangerousVariables } from './runtime-variables.ts'
+import { fileVariable, readSecretFiles } from './secret-files.ts'
 
 /** A tree of keys: the shape of a configuration. */
 export interface Schema {
@@ -75,14 +77,20 @@ export function loadConfig<S extends Schema>(
   const file = environment.CONFIG_FILE || 'config.yml'
   const content = readFile(file, environment.CONFIG_FILE !== undefined)
   const names = namesBySection(paths)
+  const secrets = secretVariables(schema)
+  const withSecrets = readSecretFiles(environment, secrets)
+  const fileVariables = [...secrets, ...secretPaths.map(environmentName)].map(fileVariable)
   const keys = new Map(paths.map((path) => [environmentName(path), path]))
   const sections = (names.get('') ?? []).map(environmentName)
   const problems = [
     ...dangerousVariables(environment),
-    ...unknownVariables(environment, keys, sections, ['CONFIG_FILE', ...commandVariables])
+    ...unknownVariables(environment, keys, sections, ['CONFIG_FILE', ...fileVariables, ...commandVariables]),
+    ...withSecrets.problems
   ]
   const own = ownKeys(content, schema, { file, names, problems })
-  const env = Object.fromEntries(Object.entries(environment).filter(([name]) => !isServiceLink(name, environment)))
+  const env = Object.fromEntries(
+    Object.entries(withSecrets.environment).filter(([name]) => !isServiceLink(name, environment))
+  )
   const config = convict(convictSchema(schema, content, env) as convict.Schema<Values<S>>, { env, args: [] })
   try {
     config.load(own).validate({ allowed: 'strict' })
@@ -91,6 +99,15 @@ export function loadConfig<S extends Schema>(
   }
   if (problems.length > 0) throw new ConfigError(problems.join('\n'))
   return config.getProperties() as Values<S>
+}
+
+/** The variables of the secrets of a schema. */
+function secretVariables(schema: Schema): string[] {
+  const variables: string[] = []
+  forEachKey(schema, (path, { sensitive }) => {
+    if (sensitive) variables.push(environmentName(path))
+  })
+  return variables
 }
 
 /** The schema as convict takes it. Each key gets the value that a message about it shows. */

@@ -49,6 +49,8 @@ function startsWith(name: string, section: string): boolean {
 function nearestVariable(name: string, known: readonly string[], sections: readonly string[]): string {
   const written = withUnderscores(name)
   const [section] = sections.filter((each) => `${written}_`.startsWith(`${each}_`)).sort((a, b) => b.length - a.length)
+  // `KAFKA=off`
+  if (section === written && known.includes(`${section}_ENABLED`)) return `${section}_ENABLED`
   // `GATEWAYS` is near to `GATEWAY`, and a variable of the command.
   const start = section === written ? section : `${section}_`
   return nearest(name, section === undefined ? known : known.filter((each) => each.startsWith(start)))

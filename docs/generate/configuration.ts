@@ -24,10 +24,15 @@ export function configurationTables(): string {
     .join('\n\n')
 }
 
-/** The paths of all keys, for each service to recognise the keys of the others. */
+/** The paths of all keys and of the secrets among them, for each service to recognise the variables of the others. */
 export function catalogue(): string {
   const paths: string[] = []
-  forEachKey(schema, (path) => paths.push(path))
-  const lines = paths.map((path) => `  '${path}'`).join(',\n')
-  return `/** The path of every key of every service; written by \`make generate\` from the schemas. */\n\nexport const keyPaths: readonly string[] = [\n${lines}\n]\n`
+  const secrets: string[] = []
+  forEachKey(schema, (path, { sensitive }) => {
+    paths.push(path)
+    if (sensitive) secrets.push(path)
+  })
+  const listOf = (name: string, entries: string[]) =>
+    `export const ${name}: readonly string[] = [\n${entries.map((path) => `  '${path}'`).join(',\n')}\n]\n`
+  return `/** The path of every key of every service, and of those that are secret; written by \`make generate\` from the schemas. */\n\n${listOf('keyPaths', paths)}\n${listOf('secretPaths', secrets)}`
 }
