@@ -46,6 +46,7 @@ export function requireMail({ mail }: Pick<Config, 'mail'>, environment = proces
   mailOptions({ ...mail, links, keys: ['generated'] }, environment)
 }
 
-function generatedKey(file: string): string {
+/** A generated key in the form of `mail.keys`, kept in a file. */
+export function generatedKey(file: string): string {
   return `a:${Buffer.from(keptSecret(file), 'base64url').toString('base64')}`
 }

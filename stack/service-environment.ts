@@ -20,6 +20,8 @@ export interface StackParts {
   urls: Record<'userSvc' | 'sessionSvc', string>
   engines: Engines
   credentials: RpcCredentials
+  /** The keys of device tokens. */
+  deviceKeys: string
   /** The settings of emails, with their keys. */
   mail: NodeJS.ProcessEnv
 }
@@ -66,6 +68,7 @@ const ownVariables: Record<Service['section'], (parts: StackParts) => NodeJS.Pro
     ...rpcUrlVariables(parts),
     ...presentedVariables('userSvc', parts.credentials),
     ...acceptedVariables('userSvc', parts.credentials),
+    USER_SVC_BRUTE_FORCE_DEVICE_KEYS: parts.deviceKeys,
     USER_SVC_POSTGRES_URL: parts.engines.postgres.service,
     USER_SVC_POSTGRES_MIGRATION_URL: parts.engines.postgres.migration,
     ...parts.mail

@@ -8,7 +8,7 @@ import { addressTable } from './address-table.ts'
 import type { Config } from './config.ts'
 import { type Engines, isOwnRedis, StartError, startEngines } from './engines.ts'
 import { type Instance, instanceEnvironment, instancePorts, portKey } from './instances.ts'
-import { mailVariables } from './mail-settings.ts'
+import { generatedKey, mailVariables } from './mail-settings.ts'
 import { playgroundUrl } from './playground-url.ts'
 import { findPorts, PortError, type WantedPort } from './port-check.ts'
 import { rpcCredentials } from './rpc-credentials.ts'
@@ -146,8 +146,9 @@ function startServices(
     sessionSvc: rpcUrls('sessionSvc', config, portsOf('sessionSvc'))
   }
   const credentials = rpcCredentials(config, dataDir)
+  const deviceKeys = config.userSvc.bruteForce.deviceKeys.join(',') || generatedKey(join(dataDir, 'device-key'))
   const mail = mailVariables(config, join(dataDir, 'mail-key'), playgroundUrl(config, portsOf('gateway')[0]))
-  const parts = { config, urls, engines, credentials, mail }
+  const parts = { config, urls, engines, credentials, deviceKeys, mail }
   for (const instance of instances) {
     const own = { ...serviceEnvironment(instance.section, parts), ...instanceEnvironment(instance, config, ports) }
     supervisor.start(serviceProgram(instance, config, own))

@@ -9,6 +9,7 @@ import { AdminService, file_admin_v1_admin } from '#gen/admin/v1/admin_pb.ts'
 import { file_user_v1_user, UserService } from '#gen/user/v1/user_pb.ts'
 import type { AccountParts, MailParts } from './accounts/account-parts.ts'
 import { adminRoutes } from './admin/connect.ts'
+import { DeviceTokens } from './brute-force/device-tokens.ts'
 import { createGuessGate, openGate } from './brute-force/guess-gate.ts'
 import { createGuessRows } from './brute-force/guess-rows.ts'
 import { userRoutes } from './connect.ts'
@@ -38,6 +39,7 @@ type PasswordOptions = HashRules &
 /** The section `userSvc.bruteForce`. */
 interface BruteForceOptions {
   enabled: boolean
+  deviceKeys: string[]
 }
 
 interface UserAppOptions {
@@ -65,6 +67,7 @@ export function buildApp(parts: UserAppParts, options: UserAppOptions) {
       parts.storedCosts?.highest
     ),
     hashQueue: new HashQueue(hashesAtATime(password), usualHashMs(password.cost), metrics.hashQueue),
+    devices: new DeviceTokens(bruteForce.deviceKeys),
     guesses: bruteForce.enabled ? createGuessGate(createGuessRows(db), metrics.guesses) : openGate,
     passwordRules: createPasswordRules({ ...password, breachList: openBreachList(password.breachList, log) }),
     requireVerifiedEmail,

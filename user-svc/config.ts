@@ -100,6 +100,9 @@ export const userSvc = {
     enabled: flag(
       true,
       'Bound the consecutive wrong passwords of an account: at most 100 are compared. If false, only `gateway.rateLimit` limits guesses.'
+    ),
+    deviceKeys: secretList(
+      'Keys of the tokens of devices that have logged in, the newest first, each as `name:base64` of 32 bytes or more. Empty: no device gets a token, and an attack on an account can lock its devices out. `make run` generates one.'
     )
   }
 }

@@ -5,7 +5,7 @@ import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect'
 import type { Logger } from '#common/logging/logger.ts'
 import { type Call, callOf } from '#common/rpc/call-context.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
-import type { AccountParts, LoggedIn, ShownUser } from './accounts/account-parts.ts'
+import type { AccountParts, DeviceSession, LoggedIn, ShownUser } from './accounts/account-parts.ts'
 import { changeEmail } from './accounts/change-email.ts'
 import { changePassword } from './accounts/change-password.ts'
 import { deleteAccount } from './accounts/delete-account.ts'
@@ -64,10 +64,11 @@ export function userRoutes(router: ConnectRouter, parts: AccountParts, metrics: 
 
     async changePassword(request, context) {
       const call = callOf(context, log)
-      const { session, token } = await countResult(metrics.passwordChanges, changePassword(parts, request, call))
+      const changed = await countResult(metrics.passwordChanges, changePassword(parts, request, call))
+      const { session } = changed
       const line = { event: 'authn_password_change', userId: request.userId, sessionId: session.id }
       call.log.info(line, 'changed a password')
-      return { session, token }
+      return sessionMessage(changed)
     },
 
     async requestPasswordReset(request, context) {
@@ -114,8 +115,12 @@ export function userRoutes(router: ConnectRouter, parts: AccountParts, metrics: 
   } satisfies ServiceImpl<typeof UserService>)
 }
 
-function message({ user, session, token }: LoggedIn) {
-  return { user: userMessage(user), session, token }
+function message({ user, ...opened }: LoggedIn) {
+  return { user: userMessage(user), ...sessionMessage(opened) }
+}
+
+function sessionMessage({ session, token, deviceToken }: DeviceSession) {
+  return { session, token, ...(deviceToken !== undefined && { deviceToken }) }
 }
 
 function userMessage({ id, email, createdAt, emailVerifiedAt }: ShownUser) {

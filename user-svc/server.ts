@@ -9,6 +9,7 @@ import { methodsOfRole } from '#common/rpc/callers.ts'
 import { createRpcTransport } from '#common/rpc/client/transport.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { buildApp, hashesAtATime } from './app.ts'
+import { createGuessRows, keepDeletingExpired } from './brute-force/guess-rows.ts'
 import { load } from './config.ts'
 import { connectDatabase } from './database.ts'
 import { createDatabaseProbe } from './database-probe.ts'
@@ -74,6 +75,7 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
     { db, sessionClient, metrics: accounts, readiness, registry, log, storedCosts },
     { password, bruteForce, requireVerifiedEmail, mail: config.mail, rpc: config.rpc }
   )
+  const guessCounts = keepDeletingExpired(createGuessRows(db), log)
   const events = config.kafka.brokers.length > 0 ? createAccountEvents(db, config.kafka, log) : undefined
   const { sessions } = sessionClient
   const relay = startRelay({
@@ -91,6 +93,7 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
       { name: 'relay', close: relay.close },
       { name: 'mail', close: async () => sender?.close() },
       { name: 'account events', close: async () => events?.close() },
+      { name: 'guess counts', close: guessCounts.stop },
       { name: 'migrations', close: async () => migrations.stop() },
       { name: 'stored costs', close: async () => storedCosts.stop() },
       { name: 'postgres', close: pool.close }

@@ -2,6 +2,7 @@
 
 import type { MailOptions } from '#common/config/mail-section.ts'
 import type { Session } from '#gen/session/v1/session_pb.ts'
+import type { DeviceTokens } from '../brute-force/device-tokens.ts'
 import type { GuessGate } from '../brute-force/guess-gate.ts'
 import type { Database } from '../database.ts'
 import type { HashQueue } from '../passwords/hash-queue.ts'
@@ -15,6 +16,7 @@ export interface AccountParts {
   passwords: PasswordHashes
   hashQueue: HashQueue
   guesses: GuessGate
+  devices: DeviceTokens
   sessionClient: SessionClient
   passwordRules: PasswordRules
   /** A login needs a verified address. */
@@ -41,10 +43,17 @@ export type User = typeof users.$inferSelect
 export type ShownUser = Pick<User, 'id' | 'email' | 'createdAt' | 'emailVerifiedAt'>
 
 export interface OpenedSession {
+  /** The epoch of the session. */
+  epoch: bigint
   session: Session
   token: string
 }
 
-export interface LoggedIn extends OpenedSession {
+/** A new session and the token of its device, if the service issues any. */
+export interface DeviceSession extends OpenedSession {
+  deviceToken: string | undefined
+}
+
+export interface LoggedIn extends DeviceSession {
   user: ShownUser
 }

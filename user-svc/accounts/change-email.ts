@@ -40,7 +40,7 @@ export async function changeEmail(parts: AccountParts, request: EmailChange, cal
   const account = await hashQueue.prepare('login', call, async () => {
     const user = await requireAccount(db, userId, call)
     requireFields({ field: 'email', value: address !== user.email, ...unchanged })
-    return { user, guess: await guesses.reserve(guessOf(user.email, user, request.client), call) }
+    return { user, guess: await guesses.reserve(guessOf(parts, { email: user.email, user }, request.client), call) }
   })
   await requirePassword(parts, account, request.password, failed, call)
   const outcome = await writeEmails(db, mail, { user: account.user, address }, call)

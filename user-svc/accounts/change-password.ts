@@ -8,8 +8,8 @@ import { sql } from '../drizzle.ts'
 import { type PasswordRules, unchangedPassword } from '../passwords/password-rules.ts'
 import { outbox, users } from '../schema.ts'
 import { wrongPassword } from './account-errors.ts'
-import type { AccountParts, ClientOrigin, OpenedSession, User } from './account-parts.ts'
-import { guessOf, requirePassword } from './check-password.ts'
+import type { AccountParts, ClientOrigin, DeviceSession, User } from './account-parts.ts'
+import { guessOf, requirePassword, withDevice } from './check-password.ts'
 import { afterStatement, endSessions, raisedEpoch } from './end-sessions.ts'
 import { requireAccount } from './get-account.ts'
 import { openSession } from './open-session.ts'
@@ -28,14 +28,14 @@ const failed = 'authn_password_change_fail'
  * @throws ConnectError `invalid_argument`; `permission_denied` WRONG_PASSWORD or ACCOUNT_DISABLED; `not_found`
  *   ACCOUNT_NOT_FOUND; after the change never `unavailable`
  */
-export async function changePassword(parts: AccountParts, request: PasswordChange, call: Call): Promise<OpenedSession> {
+export async function changePassword(parts: AccountParts, request: PasswordChange, call: Call): Promise<DeviceSession> {
   const { db, passwords, hashQueue, guesses, sessionClient } = parts
   const { userId, currentPassword, newPassword } = request
   requireFields(uuidRule('user_id', userId), await passwordRule(request, '', parts.passwordRules))
   const account = await hashQueue.prepare('login', call, async () => {
     const [user] = await Promise.all([requireAccount(db, userId, call), sessionClient.requireAvailable(call)])
     requireFields(await passwordRule(request, user.email, parts.passwordRules))
-    return { user, guess: await guesses.reserve(guessOf(user.email, user, request.client), call) }
+    return { user, guess: await guesses.reserve(guessOf(parts, { email: user.email, user }, request.client), call) }
   })
   const { user } = account
   await requirePassword(parts, account, currentPassword, failed, call)
@@ -47,7 +47,8 @@ export async function changePassword(parts: AccountParts, request: PasswordChang
   }
   await endSessions(parts, { userId, epoch }, call)
   const changed = { id: userId, passwordHash, sessionEpoch: epoch }
-  return afterStatement(openSession(parts, changed, call, { userAgent: request.userAgent }))
+  const opened = await afterStatement(openSession(parts, changed, call, { userAgent: request.userAgent }))
+  return withDevice(parts, userId, opened, request.client)
 }
 
 async function passwordRule({ currentPassword, newPassword }: PasswordChange, email: string, rules: PasswordRules) {

@@ -5,10 +5,11 @@
 
 import { tooManyRequests } from '#common/errors/connect-errors.ts'
 import type { Call } from '#common/rpc/call-context.ts'
+import { isDeviceOf } from '../brute-force/device-tokens.ts'
 import type { Guess, ReservedGuess } from '../brute-force/guess-gate.ts'
 import { noPassword } from '../passwords/stored-hash.ts'
 import { accountDisabled, wrongPassword } from './account-errors.ts'
-import type { AccountParts, ClientOrigin, User } from './account-parts.ts'
+import type { AccountParts, ClientOrigin, DeviceSession, OpenedSession, User } from './account-parts.ts'
 
 type CheckParts = Pick<AccountParts, 'passwords' | 'hashQueue'>
 
@@ -20,10 +21,26 @@ const limitSeconds = 60
  *
  * @throws ConnectError `resource_exhausted` if the guess needs a valid device token and has none
  */
-export function guessOf(email: string, user: User | undefined, client: ClientOrigin | undefined): Guess {
-  const device = undefined
+export function guessOf(
+  { devices }: Pick<AccountParts, 'devices'>,
+  { email, user }: { email: string; user: User | undefined },
+  client: ClientOrigin | undefined
+): Guess {
+  const named = devices.read(client?.deviceToken)
+  const device = isDeviceOf(named, user) ? named.id : undefined
   if (client?.deviceRequired && device === undefined) throw tooManyRequests(limitSeconds)
   return { email, user, network: client?.network || undefined, device }
+}
+
+/** A session with a new token for the device that has proved to have the password of the account. */
+export function withDevice(
+  { devices }: Pick<AccountParts, 'devices'>,
+  userId: string,
+  opened: OpenedSession,
+  client: ClientOrigin | undefined
+): DeviceSession {
+  const earlier = devices.read(client?.deviceToken)
+  return { ...opened, deviceToken: devices.issue({ id: userId, sessionEpoch: opened.epoch }, earlier) }
 }
 
 /**

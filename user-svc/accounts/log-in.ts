@@ -9,7 +9,7 @@ import { emailRule, normalizeEmail } from '../email.ts'
 import { users } from '../schema.ts'
 import { accountDisabled, credentialsRejected, emailNotVerified } from './account-errors.ts'
 import type { AccountParts, ClientOrigin, LoggedIn, User } from './account-parts.ts'
-import { checkPassword, guessOf, refusal } from './check-password.ts'
+import { checkPassword, guessOf, refusal, withDevice } from './check-password.ts'
 import { openSession } from './open-session.ts'
 
 interface LoginRequest {
@@ -31,7 +31,7 @@ export async function logIn(parts: AccountParts, request: LoginRequest, call: Ca
   const [email] = requireFields({ field: 'email', value: normalizeEmail(request.email), description: emailRule })
   const { user, guess } = await hashQueue.prepare('login', call, async () => {
     const [user] = await Promise.all([findUser(db, email, call), sessionClient.requireAvailable(call)])
-    return { user, guess: await guesses.reserve(guessOf(email, user, request.client), call) }
+    return { user, guess: await guesses.reserve(guessOf(parts, { email, user }, request.client), call) }
   })
   const { matches, stale } = await checkPassword(parts, guess, request.password, call)
   if (user === undefined || !matches) {
@@ -45,7 +45,7 @@ export async function logIn(parts: AccountParts, request: LoginRequest, call: Ca
   const { replacesToken, userAgent } = request
   const opened = await openSession(parts, user, call, { replacesToken, userAgent })
   if (stale) await renewHash(parts, user, request.password, call)
-  return { user, ...opened }
+  return { user, ...withDevice(parts, user.id, opened, request.client) }
 }
 
 /** The checks that follow a correct password. */

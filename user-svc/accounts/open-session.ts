@@ -65,7 +65,7 @@ export async function createSession(
   }
   const { session, token } = await sessions.createSession({ userId, epoch, ...origin }, propagate(call))
   if (session === undefined) throw new TypeError('session-svc returned no session')
-  return { session, token }
+  return { session, token, epoch }
 }
 
 /**

@@ -12,7 +12,8 @@ import { countEmail, insertEmail } from '../mail/email-requests.ts'
 import { outbox, users } from '../schema.ts'
 import type { SessionClient } from '../session-client.ts'
 import { addressTaken } from './account-errors.ts'
-import type { AccountParts, LoggedIn, MailParts, ShownUser, User } from './account-parts.ts'
+import type { AccountParts, ClientOrigin, LoggedIn, MailParts, ShownUser, User } from './account-parts.ts'
+import { withDevice } from './check-password.ts'
 import { createSession } from './open-session.ts'
 
 const discardTimeoutMs = 3000
@@ -21,6 +22,7 @@ interface Registration {
   email: string
   password: string
   userAgent?: string | undefined
+  client?: ClientOrigin | undefined
 }
 
 /** @throws ConnectError `invalid_argument`, `already_exists` */
@@ -36,7 +38,8 @@ export async function register(parts: AccountParts, request: Registration, call:
   // The session comes first: its token has no effect until it is returned, whereas an account would stay.
   const opened = await createSession(sessionClient, { userId: id, epoch: 0n, userAgent: request.userAgent }, call)
   try {
-    return { user: await insertAccount(parts, { id, email, passwordHash }, call), ...opened }
+    const user = await insertAccount(parts, { id, email, passwordHash }, call)
+    return { user, ...withDevice(parts, id, opened, request.client) }
   } catch (error) {
     discardSession(sessionClient, opened.token, call)
     throw error instanceof ConnectError && error.code === Code.AlreadyExists ? addressTaken() : error

@@ -5,6 +5,8 @@
  */
 
 import { randomBytes } from 'node:crypto'
+import type { Logger } from '#common/logging/logger.ts'
+import { type Clock, systemClock } from '#common/time/clock.ts'
 import { callEngine } from '#common/time/engine-call.ts'
 import type { Database } from '../database.ts'
 import { sql } from '../drizzle.ts'
@@ -26,6 +28,7 @@ const maxNetworks = 256
 const paceSeconds = 20
 const paceBurst = 3
 const expiredRows = 10_000
+const expiryIntervalMs = 60_000
 const queryTimeoutMs = 3000
 
 /** How long a count stays after the last guess. An attacker cannot observe the end of a count for an unknown address. */
@@ -136,6 +139,29 @@ export function createGuessRows(db: Database) {
     async deleteExpired(): Promise<void> {
       const expired = sql`select key from ${guessCounts} where expires_at < now() order by expires_at limit ${expiredRows}`
       await callEngine(queryTimeoutMs, db.execute(sql`delete from ${guessCounts} where key in (${expired})`), true)
+    }
+  }
+}
+
+/** Deletes the counts of addresses without a recent guess, now and every minute, until it is stopped. */
+export function keepDeletingExpired(rows: Pick<GuessRows, 'deleteExpired'>, log: Logger, clock: Clock = systemClock) {
+  const stopping = new AbortController()
+
+  async function run(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      await rows.deleteExpired().catch((error) => {
+        // The database is down or not migrated yet, which its probe reports.
+        log.debug({ event: 'guess_counts_failed', err: error }, 'failed to delete expired counts of wrong passwords')
+      })
+      await clock.sleep(expiryIntervalMs, stopping.signal, true).catch(() => {})
+    }
+  }
+
+  const running = run()
+  return {
+    async stop(): Promise<void> {
+      stopping.abort()
+      await running
     }
   }
 }

@@ -103,6 +103,7 @@ export function sessionTransport(double: SessionsDouble) {
 interface TestOptions {
   requireVerifiedEmail?: boolean
   bruteForce?: boolean
+  deviceKeys?: string[]
   /** The database of another instance. */
   url?: string
   /** `undefined`: the service sends no email. */
@@ -146,7 +147,13 @@ export async function startUserSvc(t: Pick<Test, 'teardown'>, options: TestOptio
       registry,
       log
     },
-    { password, bruteForce: { enabled: bruteForce }, requireVerifiedEmail, mail, rpc: testRpc }
+    {
+      password,
+      bruteForce: { enabled: bruteForce, deviceKeys: options.deviceKeys ?? [] },
+      requireVerifiedEmail,
+      mail,
+      rpc: testRpc
+    }
   )
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as { port: number }
