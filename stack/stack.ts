@@ -7,6 +7,7 @@ import { collectGarbage } from '#common/process/start-garbage.ts'
 import { addressTable } from './address-table.ts'
 import type { Config } from './config.ts'
 import { type Engines, isOwnRedis, StartError, startEngines } from './engines.ts'
+import { eventVariables } from './event-key.ts'
 import { type Instance, instanceEnvironment, instancePorts, portKey } from './instances.ts'
 import { generatedKey, mailVariables } from './mail-settings.ts'
 import { playgroundUrl } from './playground-url.ts'
@@ -147,7 +148,10 @@ function startServices(
   }
   const credentials = rpcCredentials(config, dataDir)
   const deviceKeys = config.userSvc.bruteForce.deviceKeys.join(',') || generatedKey(join(dataDir, 'device-key'))
-  const mail = mailVariables(config, join(dataDir, 'mail-key'), playgroundUrl(config, portsOf('gateway')[0]))
+  const mail = {
+    ...mailVariables(config, join(dataDir, 'mail-key'), playgroundUrl(config, portsOf('gateway')[0])),
+    ...eventVariables(config, dataDir)
+  }
   const parts = { config, urls, engines, credentials, deviceKeys, mail }
   for (const instance of instances) {
     const own = { ...serviceEnvironment(instance.section, parts), ...instanceEnvironment(instance, config, ports) }

@@ -92,6 +92,9 @@ export const userSvc = {
       'Keys for the HMAC under the password hash, the newest first, each as `name:base64` of 32 bytes or more.'
     )
   },
+  eventKeys: secretList(
+    'Ed25519 keys that sign the events of accounts, the newest first, each as `name:base64` of 32 bytes. Empty: events are not signed. `make run` makes one, and writes the public keys to `event-keys.pub` in its data directory.'
+  ),
   requireVerifiedEmail: flag(
     false,
     'A login needs a verified address: until then, a correct password is 403 `email-not-verified`. Registration still creates a session.'

@@ -76,7 +76,8 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
     { password, bruteForce, requireVerifiedEmail, mail: config.mail, rpc: config.rpc }
   )
   const guessCounts = keepDeletingExpired(createGuessRows(db), log)
-  const events = config.kafka.brokers.length > 0 ? createAccountEvents(db, config.kafka, log) : undefined
+  const events =
+    config.kafka.brokers.length > 0 ? createAccountEvents(db, config.kafka, log, config.userSvc.eventKeys) : undefined
   const { sessions } = sessionClient
   const relay = startRelay({
     rows: createOutboxRows(db),

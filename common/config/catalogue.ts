@@ -45,6 +45,7 @@ export const keyPaths: readonly string[] = [
   'userSvc.password.breachList.directory',
   'userSvc.password.breachList.whenMissing',
   'userSvc.password.peppers',
+  'userSvc.eventKeys',
   'userSvc.requireVerifiedEmail',
   'userSvc.bruteForce.enabled',
   'userSvc.bruteForce.deviceKeys',

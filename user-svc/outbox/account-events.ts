@@ -9,6 +9,7 @@ import { withinMs } from '#common/time/timeout.ts'
 import type { Database } from '../database.ts'
 import { eq } from '../drizzle.ts'
 import { topics } from '../schema.ts'
+import { eventSigner } from './event-signature.ts'
 
 export interface AccountEvent {
   /** The same for each delivery of the event. */
@@ -40,9 +41,19 @@ const topicTimeoutMs = 15_000
 const queryTimeoutMs = 3000
 const disconnectTimeoutMs = 1000
 
-/** Loads the client, connects, and creates the topic if needed, when the first event is published. */
-export function createAccountEvents(db: Database, options: AccountEventsOptions, log: Logger): AccountEvents {
+/**
+ * Loads the client, connects, and creates the topic if needed, when the first event is published.
+ *
+ * @param keys `userSvc.eventKeys`
+ */
+export function createAccountEvents(
+  db: Database,
+  options: AccountEventsOptions,
+  log: Logger,
+  keys: string[] = []
+): AccountEvents {
   const { topic } = options.accountEvents
+  const signatureOf = eventSigner(keys)
   let sender: Sender | undefined
   let topicExists = false
 
@@ -62,7 +73,7 @@ export function createAccountEvents(db: Database, options: AccountEventsOptions,
   return {
     async publish(accountEvents) {
       if (!topicExists) await withinMs(topicTimeoutMs, requireTopic())
-      const records = accountEvents.map((event) => ({ key: event.userId, ...cloudEvent(event) }))
+      const records = accountEvents.map((event) => ({ key: event.userId, ...cloudEvent(event, signatureOf) }))
       await sender?.sendAll(topic, records).catch(async (error) => {
         const { isRejectedRecord } = await import('#common/kafka/client.ts')
         if (isRejectedRecord(error)) throw new RejectedEventError('the brokers rejected an event', { cause: error })
@@ -75,7 +86,10 @@ export function createAccountEvents(db: Database, options: AccountEventsOptions,
 }
 
 /** @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md structured mode */
-function cloudEvent({ id, userId, occurredAt, schema, message }: AccountEvent) {
+function cloudEvent(
+  { id, userId, occurredAt, schema, message }: AccountEvent,
+  signatureOf: ReturnType<typeof eventSigner>
+) {
   const value = JSON.stringify({
     specversion: '1.0',
     id,
@@ -86,7 +100,7 @@ function cloudEvent({ id, userId, occurredAt, schema, message }: AccountEvent) {
     datacontenttype: 'application/json',
     data: toJson(schema, message)
   })
-  return { value, headers: { 'content-type': 'application/cloudevents+json' } }
+  return { value, headers: { 'content-type': 'application/cloudevents+json', ...signatureOf(value) } }
 }
 
 /** Remembers the topic in the database, so that its loss by the brokers is noticed. */

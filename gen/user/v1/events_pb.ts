@@ -22,6 +22,10 @@
 // message in JSON, with the field names in lowerCamelCase and without fields that are false. No event holds personal
 // data but the user id: a consumer reads other data, such as the new address, with `user.v1.UserService/GetAccount`.
 //
+// Signature: the header `signature` of the record is `<name of the key>:<base64>`, the Ed25519 signature of the bytes of
+// the value by the newest of `userSvc.eventKeys`. A consumer that has the public key ignores records that it cannot
+// verify.
+//
 // Version: `specversion` is that of the envelope, the package in `type` that of the event. Fields may be added to a
 // message, and new kinds of event are new types: a consumer ignores unknown ones. A change that would
 // break a consumer is a new package, `user.v2`.

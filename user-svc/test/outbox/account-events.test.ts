@@ -23,7 +23,8 @@ async function firstMessages(topic: string, count: number) {
   // The first group of a new broker waits for its coordinator, and a kafkajs consumer that met that may wait for ever.
   for (let attempt = 0; ; attempt += 1) {
     const consumer = createKafka(testKafka(), 'test').consumer({ groupId: randomUUID(), retry: { retries: 5 } })
-    const found: { partition: number; key: string; value: Record<string, unknown>; type: string }[] = []
+    const found: { partition: number; key: string; value: Record<string, unknown>; type: string; signature: string }[] =
+      []
     try {
       await consumer.connect()
       await consumer.subscribe({ topics: [topic], fromBeginning: true })
@@ -33,7 +34,8 @@ async function firstMessages(topic: string, count: number) {
             partition,
             key: `${key}`,
             value: JSON.parse(`${value}`),
-            type: `${headers?.['content-type']}`
+            type: `${headers?.['content-type']}`,
+            signature: `${headers?.signature}`
           })
       })
       await until('the messages are read', () => found.length >= count, 10_000)
@@ -49,13 +51,14 @@ async function firstMessages(topic: string, count: number) {
 t.test('publishes a CloudEvent with the user id as its key', async (t) => {
   const { db, relay, insertDeletion } = await createOutbox(t)
   const topic = newTopic()
-  const events = createAccountEvents(db, eventOptions(topic), silentLog)
+  const events = createAccountEvents(db, eventOptions(topic), silentLog, [`a:${randomBytes(32).toString('base64')}`])
   t.teardown(events.close)
   const userId = await insertDeletion()
   await relay(events).relayOnce()
   t.match((await firstMessages(topic, 1))[0], {
     key: userId,
     type: 'application/cloudevents+json',
+    signature: /^a:[\w+/]{86}==$/,
     value: {
       specversion: '1.0',
       id: `${userId}/deleted`,
