@@ -125,6 +125,7 @@ export const secretPaths: readonly string[] = [
   'userSvc.postgres.url',
   'userSvc.postgres.migrationUrl',
   'userSvc.password.peppers',
+  'userSvc.eventKeys',
   'userSvc.bruteForce.deviceKeys',
   'rpc.token',
   'rpc.previousToken',
