@@ -70,7 +70,8 @@ const emailToken = {
   examples: ['AaIIZcOrd2eWnkVhjL8TCcwPc1wHvHhCkuRHu3ZqS3zyiA1mQJYkJ0d9o8tH4mFz']
 }
 
-export const deviceTokenExample = 'dev_AaIIZcOrd2eWnkVhjL8TCfTN0PMav45mh9HYkcoMoKxiDiMH'
+export const deviceTokenExample =
+  'O7Eu2jwpjbXeJVl_VNkk8uF-eKJq2JU-2CGO5oLwu76QIeLzAJ0FnMvk8HESnRgNfwZWFc04yOv1JBwtL1aydDWDOHuXU_dFqA5pDX'
 
 /** The optional header of the routes that check or set a password. A value that is no valid token is ignored. */
 export const deviceTokenHeader = {

@@ -1,11 +1,15 @@
 /** Guesses at a password from many networks over two gateways: few are compared, and the owner's device still logs in. */
 
-import { randomInt } from 'node:crypto'
+import { randomBytes, randomInt } from 'node:crypto'
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http'
 import t from 'tap'
 import { createProduct, newAddress, password } from './support/product.ts'
 
-const limits = { GATEWAY_RATE_LIMIT_ENABLED: 'true', LOG_STDOUT: 'warn' }
+const limits = {
+  GATEWAY_RATE_LIMIT_ENABLED: 'true',
+  USER_SVC_BRUTE_FORCE_DEVICE_KEYS: `k1:${randomBytes(32).toString('base64')}`,
+  LOG_STDOUT: 'warn'
+}
 const one = await createProduct(t, limits)
 const two = await createProduct(t, { ...limits, ...shared(one.env) })
 await one.startAll()
@@ -84,8 +88,8 @@ function visible({ status, headers, body }: Response) {
   return JSON.stringify([status, others, body.replaceAll(trace, '')])
 }
 
-t.test('of 300 wrong passwords from 50 networks at most 100 are compared', async (t) => {
-  const { email } = await newAccount()
+t.test('of 300 wrong passwords from 50 networks at most 100 are compared, and the known device logs in', async (t) => {
+  const { email, device } = await newAccount()
   const networks = Array.from({ length: 50 }, newClient)
   const before = await comparedPasswords()
   const known = await guess(email, networks, 300)
@@ -100,9 +104,17 @@ t.test('of 300 wrong passwords from 50 networks at most 100 are compared', async
 
   const unknown = await guess(newAddress(), Array.from({ length: 50 }, newClient), 150)
   t.same([...new Set(unknown.map(visible))], [...new Set(known.map(visible))], 'an address without an account')
+
+  const owner = await send('/auth', { email, password }, networks[1] as string, { 'x-device-token': device }, 1)
+  t.equal(owner.status, 200, 'from a network that attacks')
+  t.match(owner.headers['x-device-token'], /./)
+  const cookie = `__Host-device=${String(owner.headers['x-device-token'])}`
+  const again = await send('/auth', { email, password, cookie: true }, networks[2] as string, { cookie }, 0)
+  t.equal(again.status, 200)
+  t.match(again.headers['set-cookie'], [/^__Host-session=/, /^__Host-device=/])
 })
 
-t.test('a network over its limit of guesses is closed, also with a forged device token', async (t) => {
+t.test('a network over its limit of guesses is closed to others, and open to a known device', async (t) => {
   const { email, device } = await newAccount()
   const office = newClient()
   const statuses = (await guess(newAddress(), [office], 40)).map(({ status }) => status)
@@ -114,5 +126,6 @@ t.test('a network over its limit of guesses is closed, also with a forged device
   t.same([without.status, forged.status, ofOther.status], [429, 429, 429])
   const text = (response: Response) => visible(response).replaceAll(/in \d+ s|"\d+"/g, '')
   t.equal(text(forged), text(ofOther), 'the response does not show whether the address has an account')
+  t.equal((await send('/auth', { email, password }, office, { 'x-device-token': device }, 1)).status, 200)
   t.equal((await send('/reg', { email: newAddress(), password }, office)).status, 201, 'registrations count apart')
 })
