@@ -79,7 +79,23 @@ export const rpc = {
       min: '100ms',
       max: '10m'
     }
-  )
+  ),
+  connections: {
+    max: integer(
+      10_000,
+      'Maximum number of open connections of an RPC port. Lowered to the limit of file descriptors minus 192.',
+      { min: 16, max: 1_000_000 }
+    ),
+    maxPerAddress: integer(1000, 'Maximum number of open connections of one address to an RPC port.', {
+      min: 1,
+      max: 1_000_000
+    }),
+    maxStreams: integer(
+      10_000,
+      'Maximum number of open calls of one connection, which HTTP/2 announces. Without a credential, a connection may have 100, and all connections together 1000.',
+      { min: 100, max: 1_000_000 }
+    )
+  }
 }
 
 /** Redis, for sessions and rate limits. */

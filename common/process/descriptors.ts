@@ -19,14 +19,28 @@ export function affordableConnections(wanted: number, descriptors = descriptorLi
   return Math.max(leastConnections, Math.min(wanted, descriptors - reservedDescriptors))
 }
 
-/** Rejects connections above a maximum, on every address of a server (`maxConnections` counts each address apart). */
-export function boundConnections(server: Pick<Server, 'on'>, max: number): void {
+/**
+ * Rejects connections above a maximum, on every address of a server (`maxConnections` counts each address apart), and above
+ * a maximum of one peer's address.
+ */
+export function boundConnections(
+  server: Pick<Server, 'on'>,
+  max: number,
+  maxPerAddress = Number.POSITIVE_INFINITY
+): void {
   let open = 0
+  const byAddress = new Map<string, number>()
   server.on('connection', (socket: Socket) => {
+    const { remoteAddress = '' } = socket
+    const count = (byAddress.get(remoteAddress) ?? 0) + 1
     open += 1
+    byAddress.set(remoteAddress, count)
     socket.once('close', () => {
       open -= 1
+      const left = (byAddress.get(remoteAddress) ?? 1) - 1
+      if (left > 0) byAddress.set(remoteAddress, left)
+      else byAddress.delete(remoteAddress)
     })
-    if (open > max) socket.destroy()
+    if (open > max || count > maxPerAddress) socket.destroy()
   })
 }

@@ -17,9 +17,11 @@ interface PeerLimits {
   resetBurst: number
   resetsPerSecond: number
   openStreams: number
+  /** Of all connections without the credential together. */
+  allOpenStreams: number
 }
 
-const defaultLimits: PeerLimits = { resetBurst: 1000, resetsPerSecond: 33, openStreams: 100 }
+const defaultLimits: PeerLimits = { resetBurst: 1000, resetsPerSecond: 33, openStreams: 100, allOpenStreams: 1000 }
 
 interface Peer {
   hasCredential: boolean
@@ -35,6 +37,7 @@ export function guardPeers(
   clock: Pick<Clock, 'now'> = systemClock
 ): (call: { headers: IncomingHttpHeaders; stream: ServerHttp2Stream }) => boolean {
   const peers = new WeakMap<ServerHttp2Session, Peer>()
+  let allOpenStreams = 0
 
   function peerOf(session: ServerHttp2Session): Peer {
     const known = peers.get(session)
@@ -56,8 +59,10 @@ export function guardPeers(
 
   function countStream(peer: Peer, stream: ServerHttp2Stream, session: ServerHttp2Session): void {
     peer.openStreams += 1
+    allOpenStreams += 1
     stream.once('close', () => {
       peer.openStreams -= 1
+      allOpenStreams -= 1
       if (!peer.hasCredential && stream.rstCode !== constants.NGHTTP2_NO_ERROR) countReset(peer, session)
     })
   }
@@ -70,7 +75,7 @@ export function guardPeers(
     peer.hasCredential ||= hasCredential(headers)
     if (peer.hasCredential) return true
     countStream(peer, stream, session)
-    if (peer.openStreams <= limits.openStreams) return true
+    if (peer.openStreams <= limits.openStreams && allOpenStreams <= limits.allOpenStreams) return true
     // A refused stream has no other listener; an unhandled error would end the process.
     stream.on('error', () => {})
     stream.close(refusedStream)

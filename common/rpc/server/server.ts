@@ -30,16 +30,18 @@ export interface RpcServerOptions {
   log: Logger
   registry: Registry
   readiness: Readiness
-  rpc: CredentialValues & { reflection: boolean; maxMessageBytes: number; maxTimeout: number }
+  rpc: CredentialValues & {
+    reflection: boolean
+    maxMessageBytes: number
+    maxTimeout: number
+    connections: { max: number; maxPerAddress: number; maxStreams: number }
+  }
   services: DescService[]
   /** The dependencies that a method needs: while one is down, its calls fail fast. */
   needs?: (method: DescMethod) => readonly string[]
   files: DescFile[]
   routes: (router: ConnectRouter) => void
 }
-
-// Callers are services, with a few connections each.
-const maxConnections = 10_000
 
 /** Builds the server without listening. */
 export function buildRpcServer(options: RpcServerOptions) {
@@ -62,7 +64,7 @@ export function buildRpcServer(options: RpcServerOptions) {
   listenOnEveryAddress(app)
   const http1 = acceptHttp1(app.server)
   limitLinger(app.server)
-  boundConnections(app.server, affordableConnections(maxConnections))
+  boundConnections(app.server, affordableConnections(rpc.connections.max), rpc.connections.maxPerAddress)
   const admits = guardPeers(({ authorization }) => check(authorization) !== undefined)
   handleStreamsFirst(app.server, (stream, headers) => !admits({ headers, stream }) || unary.answer(stream, headers))
   app.server.on('stream', endUnreadRequest)
@@ -109,7 +111,7 @@ function createApp(rpc: RpcServerOptions['rpc'], unary: UnaryServer) {
   const app = Fastify({
     http2: true,
     // Fastify 5.12 also passes `http` to http2.createServer; its types do not declare it.
-    ...({ http: unlimitedResets } as object),
+    ...({ http: { ...unlimitedResets, settings: { maxConcurrentStreams: rpc.connections.maxStreams } } } as object),
     bodyLimit: rpc.maxMessageBytes,
     forceCloseConnections: false,
     // Finish the calls that were accepted before the GOAWAY.
