@@ -8,6 +8,7 @@ import { pino } from 'pino'
 import { isFull, makeWritable } from '#common/config/writable-directory.ts'
 import type { KafkaOptions } from '#common/kafka/client.ts'
 import { sourceStaleMs } from '#common/logging/spool/layout.ts'
+import { keepRoomForAudits } from '#common/logging/spool/request-lines.ts'
 import { type ShipperThread, startShipperThread } from '#common/logging/spool/shipper-thread.ts'
 import type { ShipperData, ShipperReport } from '#common/logging/spool/shipper-worker.ts'
 import { type DropReason, openSpool, type Spool, type SpoolEvents } from '#common/logging/spool/spool.ts'
@@ -36,7 +37,10 @@ export interface ServiceLog {
 const [leastSegmentBytes, mostSegmentBytes] = [2 ** 16, 8 * 2 ** 20]
 // With Kafka switched off the disk buffer is the place of the log: each removal at its limit removes at most a day of lines.
 const keptSegmentMs = 86_400_000
-const dropReasons = ['disk', 'too_long', 'too_large', 'spool_full', 'torn'] satisfies DropReason[]
+const dropReasons = ['disk', 'too_long', 'too_large', 'spool_full', 'torn', 'request'] satisfies (
+  | DropReason
+  | 'request'
+)[]
 
 /**
  * Opens the log of this process.
@@ -62,12 +66,14 @@ export function openServiceLog(service: string, config: ServiceLogConfig, regist
     disk: (error) => void setImmediate(() => logDiskChange(log, error))
   }
   const segmentMs = retains ? keptSegmentMs : Number.POSITIVE_INFINITY
-  const spool = openSpool(directory, segmentBytes(maxBytes), spoolEvents, segmentMs)
+  const spool = keepRoomForAudits(openSpool(directory, segmentBytes(maxBytes), spoolEvents, segmentMs), maxBytes, () =>
+    metrics.dropped.inc({ reason: 'request' })
+  )
   const log = createLogger(service, level, withConsole(spool, stdout), instance)
   process.on('exit', spool.flush)
   const renewal = keepRenewing(lease, log)
   const data: ShipperData = { service, instance, directory: serviceDirectory, maxBytes, kafka, retains }
-  const shipping = createShipping(data, metrics, log)
+  const shipping = createShipping(data, metrics, log, retains ? () => {} : spool.onSize)
 
   return {
     log,
@@ -110,7 +116,12 @@ function keepRenewing(lease: Lease | undefined, log: Logger): NodeJS.Timeout {
 }
 
 /** The shipper, whose reports become metrics, log lines and the readiness of the brokers. */
-function createShipping(data: ShipperData, metrics: ReturnType<typeof logMetrics>, log: Logger) {
+function createShipping(
+  data: ShipperData,
+  metrics: ReturnType<typeof logMetrics>,
+  log: Logger,
+  onSize: (bytes: number) => void
+) {
   let shipper: ShipperThread | undefined
   let brokers: string | undefined
   let disk: string | undefined
@@ -118,6 +129,7 @@ function createShipping(data: ShipperData, metrics: ReturnType<typeof logMetrics
   function onReport(report: ShipperReport): void {
     brokers = report.brokers
     metrics.bytes.set(report.bytes)
+    onSize(report.bytes)
     metrics.shipped.inc(report.shipped)
     for (const [reason, count] of Object.entries(report.dropped) as [DropReason, number][]) {
       metrics.dropped.inc({ reason }, count)

@@ -1,0 +1,30 @@
+/** L10: requests without a limit do not push lines of audits out of the disk buffer while Kafka is down. */
+
+import t from 'tap'
+import { keepRoomForAudits } from '#common/logging/spool/request-lines.ts'
+
+const line = (event: string, msg = 'm') => `${JSON.stringify({ level: 'info', event, msg })}\n`
+
+t.test('drops lines of requests while more than half of the buffer is in use', async (t) => {
+  const written: string[] = []
+  let dropped = 0
+  const inner = { write: (text: string) => void written.push(JSON.parse(text).event), flush() {}, close() {} }
+  const spool = keepRoomForAudits(inner, 1000, () => {
+    dropped += 1
+  })
+  const writeAll = () => {
+    spool.write(line('http_request'))
+    spool.write(line('rpc_served'))
+    spool.write(line('authn_login_success', 'after "event":"http_request"'))
+  }
+  spool.onSize(500)
+  writeAll()
+  t.same(written, ['http_request', 'rpc_served', 'authn_login_success'])
+  spool.onSize(501)
+  writeAll()
+  t.same(written.slice(3), ['authn_login_success'])
+  t.equal(dropped, 2)
+  spool.onSize(0)
+  writeAll()
+  t.equal(written.length, 7)
+})
