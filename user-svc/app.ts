@@ -12,6 +12,7 @@ import { adminRoutes } from './admin/connect.ts'
 import { DeviceTokens } from './brute-force/device-tokens.ts'
 import { createGuessGate, openGate } from './brute-force/guess-gate.ts'
 import { createGuessRows } from './brute-force/guess-rows.ts'
+import { NetworkHistory } from './brute-force/network-history.ts'
 import { userRoutes } from './connect.ts'
 import type { Database } from './database.ts'
 import type { AccountMetrics } from './metrics.ts'
@@ -68,6 +69,7 @@ export function buildApp(parts: UserAppParts, options: UserAppOptions) {
     ),
     hashQueue: new HashQueue(hashesAtATime(password), usualHashMs(password.cost), metrics.hashQueue),
     devices: new DeviceTokens(bruteForce.deviceKeys),
+    networks: new NetworkHistory(),
     guesses: bruteForce.enabled ? createGuessGate(createGuessRows(db), metrics.guesses) : openGate,
     passwordRules: createPasswordRules({ ...password, breachList: openBreachList(password.breachList, log) }),
     requireVerifiedEmail,

@@ -8,6 +8,7 @@ import type { GuessObserver, RefusalReason } from './brute-force/guess-gate.ts'
 import type { GuessClass } from './brute-force/guess-rows.ts'
 import { type EmailPurpose, emailPurposes } from './mail/email-purposes.ts'
 import { type FailureKind, failureKinds } from './mail/mail-error.ts'
+import { callClasses } from './passwords/fair-queue.ts'
 import { lanes } from './passwords/hash-lanes.ts'
 import type { HashQueueObserver, ShedReason } from './passwords/hash-queue.ts'
 
@@ -49,6 +50,13 @@ export function accountMetrics(registry: Registry) {
     labelNames: ['reason'] as const,
     registers
   })
+  const shedByClass = new Counter({
+    name: 'auth_password_hash_shed_total',
+    help: 'Calls that the hash queue rejected, by class: known devices and networks, networks with recent wrong passwords (failing), others (clean)',
+    labelNames: ['class'] as const,
+    registers
+  })
+  for (const each of callClasses) shedByClass.inc({ class: each }, 0)
   for (const lane of lanes) {
     queueLength.set({ lane }, 0)
     queueWait.zero({ lane })
@@ -57,7 +65,10 @@ export function accountMetrics(registry: Registry) {
   const hashQueue: HashQueueObserver = {
     onLength: (lane, waiting) => queueLength.set({ lane }, waiting),
     onStart: (lane, waitedSeconds) => queueWait.observe({ lane }, waitedSeconds),
-    onShed: (reason) => shed.inc({ reason })
+    onShed(reason, callClass) {
+      shed.inc({ reason })
+      shedByClass.inc({ class: callClass })
+    }
   }
   return {
     logins: resultCounter('auth_logins_total', 'Logins by result'),

@@ -68,10 +68,10 @@ export function dependencyDown(cause?: unknown): ConnectError {
 
 const overload = { domain: 'common', reason: 'OVERLOADED' }
 
-/** Shed: the work that is queued would not finish within its deadline. Not applied. */
-export function overloaded(afterSeconds: number): ConnectError {
+/** Shed: the work that is queued would not finish within its deadline. Not applied. `metadata` names the class that was shed. */
+export function overloaded(afterSeconds: number, metadata: Record<string, string> = {}): ConnectError {
   const details = [
-    { desc: ErrorInfoSchema, value: create(ErrorInfoSchema, { metadata: {}, ...overload }) },
+    { desc: ErrorInfoSchema, value: create(ErrorInfoSchema, { metadata, ...overload }) },
     retryInfo(afterSeconds)
   ]
   return new ConnectError('The service is overloaded.', Code.Unavailable, undefined, details)

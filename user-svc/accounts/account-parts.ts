@@ -4,6 +4,7 @@ import type { MailOptions } from '#common/config/mail-section.ts'
 import type { Session } from '#gen/session/v1/session_pb.ts'
 import type { DeviceTokens } from '../brute-force/device-tokens.ts'
 import type { GuessGate } from '../brute-force/guess-gate.ts'
+import type { NetworkHistory } from '../brute-force/network-history.ts'
 import type { Database } from '../database.ts'
 import type { HashQueue } from '../passwords/hash-queue.ts'
 import type { PasswordHashes } from '../passwords/password-hashes.ts'
@@ -17,6 +18,7 @@ export interface AccountParts {
   hashQueue: HashQueue
   guesses: GuessGate
   devices: DeviceTokens
+  networks: NetworkHistory
   sessionClient: SessionClient
   passwordRules: PasswordRules
   /** A login needs a verified address. */

@@ -7,11 +7,19 @@ import { tooManyRequests } from '#common/errors/connect-errors.ts'
 import type { Call } from '#common/rpc/call-context.ts'
 import { isDeviceOf } from '../brute-force/device-tokens.ts'
 import type { Guess, ReservedGuess } from '../brute-force/guess-gate.ts'
+import type { Flow } from '../passwords/fair-queue.ts'
 import { noPassword } from '../passwords/stored-hash.ts'
 import { accountDisabled, wrongPassword } from './account-errors.ts'
 import type { AccountParts, ClientOrigin, DeviceSession, OpenedSession, User } from './account-parts.ts'
 
-type CheckParts = Pick<AccountParts, 'passwords' | 'hashQueue'>
+type CheckParts = Pick<AccountParts, 'passwords' | 'hashQueue' | 'networks'>
+
+// A longer text is no network; the length bounds the memory that callers can fill.
+const maxNetworkLength = 64
+
+function networkOf(client: ClientOrigin | undefined): string | undefined {
+  return client?.network?.slice(0, maxNetworkLength) || undefined
+}
 
 /** For a caller that does not state when its limit ends. */
 const limitSeconds = 60
@@ -29,7 +37,7 @@ export function guessOf(
   const named = devices.read(client?.deviceToken)
   const device = isDeviceOf(named, user) ? named.id : undefined
   if (client?.deviceRequired && device === undefined) throw tooManyRequests(limitSeconds)
-  return { email, user, network: client?.network || undefined, device }
+  return { email, user, network: networkOf(client), device }
 }
 
 /** A session with a new token for the device that has proved to have the password of the account. */
@@ -43,13 +51,32 @@ export function withDevice(
   return { ...opened, deviceToken: devices.issue({ id: userId, sessionEpoch: opened.epoch }, earlier) }
 }
 
+/** The call with its share of the hashes. The token of a device counts before its account is known. */
+export function inQueue(
+  { devices, networks }: Pick<AccountParts, 'devices' | 'networks'>,
+  call: Call,
+  client: ClientOrigin | undefined
+): Call & { flow: Flow } {
+  const isKnownDevice = devices.read(client?.deviceToken) !== undefined
+  return { ...call, flow: flowOf(networks, { network: networkOf(client), isKnownDevice }, call) }
+}
+
+function flowOf(
+  networks: AccountParts['networks'],
+  { network, isKnownDevice }: Pick<ReservedGuess, 'network' | 'isKnownDevice'>,
+  { caller }: Call
+): Flow {
+  if (network === undefined) return { class: isKnownDevice ? 'known' : 'clean', network: `caller ${caller}` }
+  return { class: isKnownDevice ? 'known' : networks.classOf(network), network }
+}
+
 /**
  * Compares the password of a reserved guess, and records the result.
  *
  * @returns whether the password matches, and whether the stored hash should be renewed
  */
 export async function checkPassword(
-  { passwords, hashQueue }: CheckParts,
+  { passwords, hashQueue, networks }: CheckParts,
   guess: ReservedGuess,
   written: string,
   call: Call
@@ -57,10 +84,11 @@ export async function checkPassword(
   const stored = guess.user?.passwordHash === noPassword ? undefined : guess.user?.passwordHash
   let isStarted = false
   try {
-    const result = await hashQueue.run('login', call, () => {
+    const result = await hashQueue.run('login', { ...call, flow: flowOf(networks, guess, call) }, () => {
       isStarted = true
       return passwords.check(written, stored, call.signal)
     })
+    if (guess.network !== undefined) networks.record(guess.network, result.matches)
     if (result.matches) await guess.succeed()
     else guess.fail()
     return result

@@ -9,7 +9,7 @@ import { emailRule, normalizeEmail } from '../email.ts'
 import { users } from '../schema.ts'
 import { accountDisabled, credentialsRejected, emailNotVerified } from './account-errors.ts'
 import type { AccountParts, ClientOrigin, LoggedIn, User } from './account-parts.ts'
-import { checkPassword, guessOf, refusal, withDevice } from './check-password.ts'
+import { checkPassword, guessOf, inQueue, refusal, withDevice } from './check-password.ts'
 import { openSession } from './open-session.ts'
 
 interface LoginRequest {
@@ -29,7 +29,7 @@ export async function logIn(parts: AccountParts, request: LoginRequest, call: Ca
   const { db, hashQueue, guesses, sessionClient } = parts
   const startedAt = performance.now()
   const [email] = requireFields({ field: 'email', value: normalizeEmail(request.email), description: emailRule })
-  const { user, guess } = await hashQueue.prepare('login', call, async () => {
+  const { user, guess } = await hashQueue.prepare('login', inQueue(parts, call, request.client), async () => {
     const [user] = await Promise.all([findUser(db, email, call), sessionClient.requireAvailable(call)])
     return { user, guess: await guesses.reserve(guessOf(parts, { email, user }, request.client), call) }
   })

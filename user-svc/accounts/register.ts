@@ -13,7 +13,7 @@ import { outbox, users } from '../schema.ts'
 import type { SessionClient } from '../session-client.ts'
 import { addressTaken } from './account-errors.ts'
 import type { AccountParts, ClientOrigin, LoggedIn, MailParts, ShownUser, User } from './account-parts.ts'
-import { withDevice } from './check-password.ts'
+import { inQueue, withDevice } from './check-password.ts'
 import { createSession } from './open-session.ts'
 
 const discardTimeoutMs = 3000
@@ -30,10 +30,11 @@ export async function register(parts: AccountParts, request: Registration, call:
   const { db, passwords, hashQueue, sessionClient } = parts
   const { email, password } = await requireValid(request, parts)
   // Cheap causes of a rejection are checked before the hash.
-  await hashQueue.prepare('registration', call, () =>
+  const queued = inQueue(parts, call, request.client)
+  await hashQueue.prepare('registration', queued, () =>
     Promise.all([sessionClient.requireAvailable(call), requireFree(db, email, call)])
   )
-  const passwordHash = await hashQueue.run('registration', call, () => passwords.hash(password, call.signal))
+  const passwordHash = await hashQueue.run('registration', queued, () => passwords.hash(password, call.signal))
   const id = uuidv7()
   // The session comes first: its token has no effect until it is returned, whereas an account would stay.
   const opened = await createSession(sessionClient, { userId: id, epoch: 0n, userAgent: request.userAgent }, call)

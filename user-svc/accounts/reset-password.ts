@@ -7,7 +7,8 @@ import { sql } from '../drizzle.ts'
 import { unchangedPassword } from '../passwords/password-rules.ts'
 import { noPassword, UnusableHashError } from '../passwords/stored-hash.ts'
 import { emails, guessCounts, outbox, users } from '../schema.ts'
-import type { AccountParts, User } from './account-parts.ts'
+import type { AccountParts, ClientOrigin, User } from './account-parts.ts'
+import { inQueue } from './check-password.ts'
 import { endSessions, raisedEpoch } from './end-sessions.ts'
 import { rejectToken, requireToken, type UsableToken } from './require-token.ts'
 
@@ -21,13 +22,14 @@ const failed = 'authn_password_change_fail'
  */
 export async function resetPassword(
   parts: AccountParts,
-  { token, newPassword }: { token: string; newPassword: string },
+  { token, newPassword, client }: { token: string; newPassword: string; client?: ClientOrigin | undefined },
   call: Call
 ): Promise<string> {
   const { passwords, hashQueue, sessionClient, passwordRules } = parts
   const field = 'new_password'
   requireFields(await passwordRules.newPassword(field, newPassword, ''))
-  const usable = await hashQueue.prepare('login', call, async () => {
+  const queued = inQueue(parts, call, client)
+  const usable = await hashQueue.prepare('login', queued, async () => {
     const found = await requireToken(parts, token, { purposes: ['reset'], failed }, call)
     // The token would be consumed although the sessions cannot be ended.
     await sessionClient.requireAvailable(call)
@@ -35,8 +37,8 @@ export async function resetPassword(
   })
   const { user } = usable
   requireFields(await passwordRules.newPassword(field, newPassword, user.email))
-  if (await isCurrentPassword(parts, user, newPassword, call)) requireFields(unchangedPassword(field))
-  const passwordHash = await hashQueue.run('login', call, () => passwords.hash(newPassword, call.signal))
+  if (await isCurrentPassword(parts, user, newPassword, queued)) requireFields(unchangedPassword(field))
+  const passwordHash = await hashQueue.run('login', queued, () => passwords.hash(newPassword, call.signal))
   const epoch = await consumeToken(parts, usable, passwordHash, call)
   if (epoch === undefined) throw rejectToken(failed, user.id, call)
   await endSessions(parts, { userId: user.id, epoch }, call)

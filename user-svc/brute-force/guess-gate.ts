@@ -22,6 +22,8 @@ export interface Guess {
 
 export interface ReservedGuess {
   user: Guess['user']
+  network: string | undefined
+  isKnownDevice: boolean
   isRefused: boolean
   /** The password was not compared. */
   release(): void
@@ -48,12 +50,23 @@ export interface GuessObserver {
   onBoundReached(bound: GuessClass): void
 }
 
+function originOf({ network, device }: Guess) {
+  return { network, isKnownDevice: device !== undefined }
+}
+
 const digestLength = 16
 
 /** A gate that refuses nothing. */
 export const openGate: GuessGate = {
   keyOf: async () => undefined,
-  reserve: async ({ user }) => ({ user, isRefused: false, release() {}, async succeed() {}, fail() {} })
+  reserve: async (guess) => ({
+    ...originOf(guess),
+    user: guess.user,
+    isRefused: false,
+    release() {},
+    async succeed() {},
+    fail() {}
+  })
 }
 
 export function createGuessGate(rows: GuessRows, observer: GuessObserver): GuessGate {
@@ -88,10 +101,11 @@ export function createGuessGate(rows: GuessRows, observer: GuessObserver): Guess
         const ofNetwork = countOf(guesses, 'any', sources.network)
         const isNetworkBound = sources.network !== undefined && ofNetwork >= maxGuessesPerSource
         observer.onRefused(isNetworkBound ? 'network' : 'account')
-        return { user: undefined, isRefused: true, release() {}, async succeed() {}, fail() {} }
+        return { ...originOf(guess), user: undefined, isRefused: true, release() {}, async succeed() {}, fail() {} }
       }
       observer.onAdmitted(classOf(entry))
       return {
+        ...originOf(guess),
         user: guess.user,
         isRefused: false,
         release: () => void attempt(rows.release(key, entry), call, 'failed to release a guess'),

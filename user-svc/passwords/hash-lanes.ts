@@ -1,32 +1,45 @@
-/** The waiting calls of the hash queue, in two lanes: each first in, first out, and the lanes take turns. */
+/** The waiting calls of the hash queue, in two lanes that take turns; each is a fair queue. */
+
+import { FairQueue, type Flow, type WaitingCall } from './fair-queue.ts'
 
 export const lanes = ['login', 'registration'] as const
 export type Lane = (typeof lanes)[number]
-
-export interface WaitingCall {
-  /** Gives the call a slot. */
-  start(): void
-}
 
 export function otherLane(lane: Lane): Lane {
   return lane === 'login' ? 'registration' : 'login'
 }
 
 export class HashLanes {
-  readonly #waiting: Record<Lane, Set<WaitingCall>> = { login: new Set(), registration: new Set() }
+  readonly #waiting: Record<Lane, FairQueue> = { login: new FairQueue(), registration: new FairQueue() }
   #lastStarted: Lane = 'registration'
 
   length(lane: Lane): number {
-    return this.#waiting[lane].size
+    return this.#waiting[lane].length
   }
 
-  add(lane: Lane, call: WaitingCall): void {
-    this.#waiting[lane].add(call)
+  /** Holds a place for a call that does not wait yet. */
+  hold(lane: Lane, flow: Flow): void {
+    this.#waiting[lane].hold(flow)
+  }
+
+  release(lane: Lane, flow: Flow): void {
+    this.#waiting[lane].release(flow)
+  }
+
+  add(lane: Lane, flow: Flow, call: WaitingCall): void {
+    this.#waiting[lane].add(flow, call)
   }
 
   /** @returns whether the call was waiting */
-  remove(lane: Lane, call: WaitingCall): boolean {
-    return this.#waiting[lane].delete(call)
+  remove(lane: Lane, flow: Flow, call: WaitingCall): boolean {
+    return this.#waiting[lane].remove(flow, call)
+  }
+
+  /** The places that start before a new call. */
+  ahead(lane: Lane, flow: Flow): number {
+    const own = this.#waiting[lane].ahead(flow)
+    // The lanes take turns, so a call waits for as many calls of the other lane as of its own.
+    return own + Math.min(this.#waiting[otherLane(lane)].places, own + 1)
   }
 
   /** Records that a call of a lane has got a slot: the other lane is next. */
@@ -37,7 +50,7 @@ export class HashLanes {
   /** Starts the next waiting call. @returns whether there was one */
   startNext(): boolean {
     for (const lane of [otherLane(this.#lastStarted), this.#lastStarted]) {
-      const [next] = this.#waiting[lane]
+      const next = this.#waiting[lane].take()
       if (next === undefined) continue
       this.started(lane)
       next.start()

@@ -1,14 +1,16 @@
 /**
  * Decides when a password is hashed: at most one hash per core at a time; further calls wait in two lanes, so that
- * neither logins nor registrations starve the other. A call that cannot be served within its deadline is rejected at once.
+ * neither logins nor registrations starve the other. In a lane, classes of callers and their networks have fair shares, so a few
+ * networks do not keep the others out. A call that cannot be served within its deadline is rejected at once.
  */
 
 import { overloaded } from '#common/errors/connect-errors.ts'
 import type { Call } from '#common/rpc/call-context.ts'
 import { type Clock, systemClock } from '#common/time/clock.ts'
 import { untilAborted } from '#common/time/deadline.ts'
+import type { CallClass, Flow, WaitingCall } from './fair-queue.ts'
 import { HashEstimate } from './hash-estimate.ts'
-import { HashLanes, type Lane, otherLane, type WaitingCall } from './hash-lanes.ts'
+import { HashLanes, type Lane } from './hash-lanes.ts'
 
 /** Why a call was rejected: its lane was too long for its deadline, or hashing became slower than expected. */
 export type ShedReason = 'hash_queue_full' | 'hash_slow'
@@ -17,10 +19,13 @@ export type ShedReason = 'hash_queue_full' | 'hash_slow'
 export interface HashQueueObserver {
   onLength(lane: Lane, waiting: number): void
   onStart(lane: Lane, waitedSeconds: number): void
-  onShed(reason: ShedReason): void
+  onShed(reason: ShedReason, callClass: CallClass): void
 }
 
-type Caller = Pick<Call, 'signal' | 'timeoutMs'>
+/** Callers without a flow share one. */
+type Caller = Pick<Call, 'signal' | 'timeoutMs'> & { flow?: Flow }
+
+const sharedFlow: Flow = { class: 'clean', network: '' }
 
 // Time that a call needs after its hash, for the session and the response.
 const reserveMs = 250
@@ -35,8 +40,6 @@ export class HashQueue {
   readonly #clock: Clock
   readonly #estimate: HashEstimate
   readonly #lanes = new HashLanes()
-  /** Calls with a reserved place that do not wait for a slot yet. */
-  readonly #preparing: Record<Lane, number> = { login: 0, registration: 0 }
   #running = 0
 
   /**
@@ -62,12 +65,13 @@ export class HashQueue {
    * @throws ConnectError `unavailable`, with the time after which there should be room
    */
   async prepare<T>(lane: Lane, caller: Caller, work: () => Promise<T>): Promise<T> {
+    const { flow = sharedFlow } = caller
     this.#requireRoom(lane, caller)
-    this.#preparing[lane] += 1
+    this.#lanes.hold(lane, flow)
     try {
       return await work()
     } finally {
-      this.#preparing[lane] -= 1
+      this.#lanes.release(lane, flow)
     }
   }
 
@@ -90,32 +94,31 @@ export class HashQueue {
     return this.#withinDeadline(lane, caller, this.#runInSlot(hash))
   }
 
-  #expectedWaitMs(lane: Lane): number {
-    const queued = (each: Lane) => this.#lanes.length(each) + this.#preparing[each]
-    const own = queued(lane)
-    // The lanes take turns, so a call waits for as many calls of the other lane as of its own.
-    const ahead = own + Math.min(queued(otherLane(lane)), own + 1)
-    const startsBefore = Math.max(ahead + this.#running - this.#slots + 1, 0)
+  #expectedWaitMs(lane: Lane, flow: Flow): number {
+    const startsBefore = Math.max(this.#lanes.ahead(lane, flow) + this.#running - this.#slots + 1, 0)
     return (startsBefore * this.#estimate.expectedMs()) / this.#slots
   }
 
-  #requireRoom(lane: Lane, { timeoutMs }: Caller): void {
-    const waitMs = this.#expectedWaitMs(lane)
+  #requireRoom(lane: Lane, { timeoutMs, flow = sharedFlow }: Caller): void {
+    const waitMs = this.#expectedWaitMs(lane, flow)
     const neededMs = waitSafetyFactor * waitMs + this.#estimate.expectedMs() + reserveMs
-    if (waitMs > 0 && neededMs > timeoutMs()) throw this.#shed('hash_queue_full', lane)
+    if (waitMs > 0 && neededMs > timeoutMs()) throw this.#shed('hash_queue_full', lane, flow)
   }
 
-  #shed(reason: ShedReason, lane: Lane) {
-    this.#observer.onShed(reason)
-    return overloaded(Math.max(1, Math.ceil(this.#expectedWaitMs(lane) / 1000)))
+  #shed(reason: ShedReason, lane: Lane, flow: Flow) {
+    this.#observer.onShed(reason, flow.class)
+    return overloaded(Math.max(1, Math.ceil(this.#expectedWaitMs(lane, flow) / 1000)), { class: flow.class })
   }
 
   /** Resolves when the call has got a slot. */
-  #waitForSlot(lane: Lane, { signal, timeoutMs }: Caller): Promise<void> {
+  #waitForSlot(lane: Lane, { signal, timeoutMs, flow = sharedFlow }: Caller): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
+    let isWaiting = true
     const leave = (settle: () => void) => {
       // The call has left the queue for another reason.
-      if (!this.#lanes.remove(lane, call)) return
+      if (!isWaiting) return
+      isWaiting = false
+      this.#lanes.remove(lane, flow, call)
       cancelTimer()
       signal.removeEventListener('abort', onAbort)
       this.#observer.onLength(lane, this.#lanes.length(lane))
@@ -123,8 +126,8 @@ export class HashQueue {
     }
     const call: WaitingCall = { start: () => leave(resolve) }
     const onAbort = () => leave(() => untilAborted(signal, Promise.resolve()).catch(reject))
-    const onLate = () => leave(() => reject(this.#shed('hash_slow', lane)))
-    this.#lanes.add(lane, call)
+    const onLate = () => leave(() => reject(this.#shed('hash_slow', lane, flow)))
+    this.#lanes.add(lane, flow, call)
     this.#observer.onLength(lane, this.#lanes.length(lane))
     signal.addEventListener('abort', onAbort, { once: true })
     const patienceMs = timeoutMs() - this.#estimate.averageMs() - reserveMs
@@ -142,10 +145,14 @@ export class HashQueue {
   }
 
   /** A running hash cannot be stopped: it keeps its slot, although its caller gets an error in time. */
-  async #withinDeadline<T>(lane: Lane, { signal, timeoutMs }: Caller, hashed: Promise<T>): Promise<T> {
+  async #withinDeadline<T>(
+    lane: Lane,
+    { signal, timeoutMs, flow = sharedFlow }: Caller,
+    hashed: Promise<T>
+  ): Promise<T> {
     const { promise: late, reject } = Promise.withResolvers<never>()
     const patienceMs = Math.max(0, timeoutMs() - responseMs)
-    const cancelTimer = this.#clock.startTimer(patienceMs, () => reject(this.#shed('hash_slow', lane)))
+    const cancelTimer = this.#clock.startTimer(patienceMs, () => reject(this.#shed('hash_slow', lane, flow)))
     try {
       return await Promise.race([late, untilAborted(signal, hashed)])
     } finally {

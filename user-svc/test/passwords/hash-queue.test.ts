@@ -2,9 +2,10 @@
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
-import { isOverload, retryAfterSeconds } from '#common/errors/connect-errors.ts'
+import { isOverload, reasonMetadata, retryAfterSeconds } from '#common/errors/connect-errors.ts'
 import { createTestClock } from '#common/testing/test-clock.ts'
 import { deadlineExceeded } from '#common/time/deadline.ts'
+import type { CallClass, Flow } from '../../passwords/fair-queue.ts'
 import type { Lane } from '../../passwords/hash-lanes.ts'
 import { HashQueue } from '../../passwords/hash-queue.ts'
 
@@ -18,15 +19,18 @@ function createQueue(slots: number, hashMs = 1000) {
     {
       onLength: (lane, waiting) => void seen.lengths.push(`${lane} ${waiting}`),
       onStart: (_lane, seconds) => void seen.waits.push(seconds),
-      onShed: (reason) => void seen.shed.push(reason)
+      onShed: (reason, callClass) => void seen.shed.push(callClass === 'clean' ? reason : `${reason} ${callClass}`)
     },
     clock
   )
   /** A caller with a deadline in `budgetMs` milliseconds. */
-  function caller(budgetMs = 60_000, signal = new AbortController().signal) {
+  function caller(budgetMs = 60_000, signal = new AbortController().signal, flow?: Flow) {
     const endsAt = clock.now() + budgetMs
-    return { signal, timeoutMs: () => endsAt - clock.now() }
+    return { signal, timeoutMs: () => endsAt - clock.now(), ...(flow && { flow }) }
   }
+  /** A caller of a network with a deadline in `budgetMs` milliseconds. */
+  const from = (callClass: CallClass, network: string, budgetMs = 60_000) =>
+    caller(budgetMs, undefined, { class: callClass, network })
   function hash(lane: Lane, name = '', from = caller(), tookMs = hashMs): Promise<string> {
     return queue.run(lane, from, async () => {
       seen.started.push(`${lane} ${name}`.trim())
@@ -34,7 +38,7 @@ function createQueue(slots: number, hashMs = 1000) {
       return name
     })
   }
-  return { clock, queue, caller, hash, seen }
+  return { clock, queue, caller, from, hash, seen }
 }
 
 /** When a call settled, and its error, if any. */
@@ -198,4 +202,79 @@ t.test('the expected time follows the measured hashes', async (t) => {
   void hash('login', '', caller(), 1000)
   t.equal((await errorOf(hash('login', 'late', caller(3000))))?.code, Code.Unavailable, 'about 990 ms')
   await clock.advance(1000)
+})
+
+/** The first letters of the started calls: the class or network of each. */
+const order = (started: string[]) => started.map((each) => each.replace('login ', '')[0]).join('')
+
+t.test('the networks of a class take turns, however many calls one of them has', async (t) => {
+  const { clock, from, hash, seen } = createQueue(1)
+  const many = Array.from({ length: 20 }, (_, index) => hash('login', `a${index}`, from('clean', 'a', 600_000)))
+  const few = ['b', 'c'].flatMap((network) =>
+    [1, 2].map((each) => hash('login', `${network}${each}`, from('clean', network, 600_000)))
+  )
+  await clock.advance(30_000)
+  await Promise.all([...many, ...few])
+  t.equal(order(seen.started).slice(0, 8), 'aabcabca')
+})
+
+t.test('classes have shares by weight: known 4, clean 2, failing 1', async (t) => {
+  const { clock, from, hash, seen } = createQueue(1)
+  const classes = ['failing', 'clean', 'known'] as const
+  const calls = classes.flatMap((each) =>
+    Array.from({ length: 30 }, (_, index) => hash('login', each, from(each, `${index % 5}`, 600_000)))
+  )
+  await clock.advance(28_000)
+  const counts = classes.map((each) => seen.started.slice(0, 28).filter((name) => name === `login ${each}`).length)
+  t.same(counts, [5, 8, 15], 'the first call started before any other came')
+  await clock.advance(70_000)
+  await Promise.all(calls)
+})
+
+t.test('a class that was idle has no claim to earlier shares', async (t) => {
+  const { clock, from, hash, seen } = createQueue(1)
+  const first = Array.from({ length: 10 }, () => hash('login', 'f', from('failing', 'a')))
+  await clock.advance(10_000)
+  const next = [...Array.from({ length: 5 }, () => hash('login', 'k', from('known', 'b')))]
+  next.push(...Array.from({ length: 5 }, () => hash('login', 'f', from('failing', 'a'))))
+  await clock.advance(10_000)
+  await Promise.all([...first, ...next])
+  t.ok(order(seen.started).slice(10, 16).includes('f'), 'failing networks are not starved')
+})
+
+t.test('24 failing networks at their limits do not delay a known device or a clean network', async (t) => {
+  const { clock, from, hash, seen } = createQueue(2, 210)
+  const attack: Promise<unknown>[] = []
+  for (let second = 0; second < 20; second += 1) {
+    // Each of 24 networks sends a guess every two seconds, of which the machine hashes 9.5 in one.
+    for (let network = 0; network < 24; network += 1) {
+      if (network % 2 === second % 2) attack.push(errorOf(hash('login', 'x', from('failing', `${network}`, 5000))))
+    }
+    const startedAt = clock.now()
+    const owners = (['known', 'clean'] as const).map(async (each) => {
+      const error = await errorOf(hash('login', each, from(each, 'owner', 5000)))
+      t.equal(error, undefined)
+      t.ok(clock.now() - startedAt <= 840, `${each}: ${clock.now() - startedAt} ms`)
+    })
+    await clock.advance(1000)
+    await Promise.all(owners)
+  }
+  await clock.advance(5000)
+  await Promise.all(attack)
+  t.ok(seen.shed.length > 0)
+  t.ok(
+    seen.shed.every((each) => each.endsWith('failing')),
+    'the attack is shed, and no other class'
+  )
+})
+
+t.test('the error of a shed call names its class', async (t) => {
+  const { clock, from, hash } = createQueue(1)
+  const running = Array.from({ length: 6 }, () => hash('login', '', from('failing', 'a')))
+  const { error } = await outcome(clock, hash('login', '', from('failing', 'a', 5000)))
+  t.same(reasonMetadata(error, 'common', 'OVERLOADED'), { class: 'failing' })
+  const known = errorOf(hash('login', '', from('known', 'b', 9000)))
+  await clock.advance(10_000)
+  t.equal(await known, undefined)
+  await Promise.all(running)
 })

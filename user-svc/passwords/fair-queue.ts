@@ -1,0 +1,135 @@
+/**
+ * Waiting calls in a fair order: classes of callers have shares by weight, and within a class, the networks take turns.
+ * A class that has no waiting call leaves its share to the others.
+ */
+
+export const callClasses = ['known', 'clean', 'failing'] as const
+
+/** `known`: a device or network that has logged in; `failing`: a network with recent wrong passwords; `clean`: all others. */
+export type CallClass = (typeof callClasses)[number]
+
+/** Whose call waits. */
+export interface Flow {
+  class: CallClass
+  network: string
+}
+
+export interface WaitingCall {
+  /** Gives the call a slot. */
+  start(): void
+}
+
+const weights: Record<CallClass, number> = { known: 4, clean: 2, failing: 1 }
+
+/** The calls of a class. */
+class ClassQueue {
+  /** By network, in the order of their turns; no network is without a call. */
+  readonly calls = new Map<string, Set<WaitingCall>>()
+  /** Places of waiting calls and of calls that do not wait yet, by network. */
+  readonly places = new Map<string, number>()
+  placeCount = 0
+  /** Grows with each start, by less for a class of greater weight; the class with the smallest value is next. */
+  pass = 0
+
+  changePlaces(network: string, by: 1 | -1): void {
+    const places = (this.places.get(network) ?? 0) + by
+    this.placeCount += by
+    if (places === 0) this.places.delete(network)
+    else this.places.set(network, places)
+  }
+
+  /** The next call; its network then waits for the other networks. */
+  take(): WaitingCall | undefined {
+    const [first] = this.calls
+    if (first === undefined) return undefined
+    const [network, calls] = first
+    const [call] = calls
+    if (call === undefined) return undefined
+    calls.delete(call)
+    this.calls.delete(network)
+    if (calls.size > 0) this.calls.set(network, calls)
+    this.changePlaces(network, -1)
+    return call
+  }
+
+  /** The places that have their turn before the next call of a network. */
+  ahead(network: string): number {
+    const own = this.places.get(network) ?? 0
+    let ahead = own
+    for (const [other, places] of this.places) if (other !== network) ahead += Math.min(places, own + 1)
+    return ahead
+  }
+}
+
+export class FairQueue {
+  readonly #classes: Record<CallClass, ClassQueue> = {
+    known: new ClassQueue(),
+    clean: new ClassQueue(),
+    failing: new ClassQueue()
+  }
+  #length = 0
+  #lastPass = 0
+
+  /** The number of waiting calls. */
+  get length(): number {
+    return this.#length
+  }
+
+  /** The number of waiting calls and of places that are held for calls. */
+  get places(): number {
+    return callClasses.reduce((sum, each) => sum + this.#classes[each].placeCount, 0)
+  }
+
+  /** Holds a place for a call that does not wait yet. */
+  hold(flow: Flow): void {
+    this.#classes[flow.class].changePlaces(flow.network, 1)
+  }
+
+  release(flow: Flow): void {
+    this.#classes[flow.class].changePlaces(flow.network, -1)
+  }
+
+  add({ class: name, network }: Flow, call: WaitingCall): void {
+    const queue = this.#classes[name]
+    // A class that was idle has saved no share for later.
+    if (queue.calls.size === 0) queue.pass = Math.max(queue.pass, this.#lastPass)
+    const calls = queue.calls.get(network)
+    if (calls) calls.add(call)
+    else queue.calls.set(network, new Set([call]))
+    queue.changePlaces(network, 1)
+    this.#length += 1
+  }
+
+  /** @returns whether the call was waiting */
+  remove({ class: name, network }: Flow, call: WaitingCall): boolean {
+    const queue = this.#classes[name]
+    const calls = queue.calls.get(network)
+    if (!calls?.delete(call)) return false
+    if (calls.size === 0) queue.calls.delete(network)
+    queue.changePlaces(network, -1)
+    this.#length -= 1
+    return true
+  }
+
+  /** Removes the call that is next. */
+  take(): WaitingCall | undefined {
+    const waiting = callClasses.filter((each) => this.#classes[each].calls.size > 0)
+    const [next] = waiting.sort((a, b) => this.#classes[a].pass - this.#classes[b].pass)
+    if (next === undefined) return undefined
+    const queue = this.#classes[next]
+    this.#lastPass = queue.pass
+    queue.pass += 1 / weights[next]
+    this.#length -= 1
+    return queue.take()
+  }
+
+  /** The places that start before a new call. */
+  ahead({ class: name, network }: Flow): number {
+    const own = this.#classes[name].ahead(network)
+    const others = callClasses.filter((each) => each !== name)
+    return others.reduce((sum, each) => {
+      const share = Math.ceil(((own + 1) * weights[each]) / weights[name])
+      return sum + Math.min(this.#classes[each].placeCount, share)
+    }, own)
+  }
+}

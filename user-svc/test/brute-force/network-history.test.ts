@@ -1,0 +1,31 @@
+/** The class of a network by its recent outcomes, in bounded memory. Only `advance` moves the clock. */
+
+import t from 'tap'
+import { createTestClock } from '#common/testing/test-clock.ts'
+import { NetworkHistory } from '../../brute-force/network-history.ts'
+
+const minuteMs = 60_000
+
+t.test('a failure outweighs successes for ten minutes, a success counts for an hour', async (t) => {
+  const clock = createTestClock()
+  const history = new NetworkHistory(clock)
+  t.equal(history.classOf('a'), 'clean')
+  history.record('a', true)
+  t.equal(history.classOf('a'), 'known')
+  history.record('a', false)
+  history.record('a', true)
+  t.equal(history.classOf('a'), 'failing')
+  await clock.advance(10 * minuteMs)
+  t.equal(history.classOf('a'), 'known')
+  await clock.advance(50 * minuteMs)
+  t.equal(history.classOf('a'), 'clean')
+})
+
+t.test('forgets the network with the oldest outcome when its memory is full', async (t) => {
+  const history = new NetworkHistory(createTestClock(), 3)
+  for (const network of ['a', 'b', 'c', 'a', 'd']) history.record(network, false)
+  t.same(
+    ['a', 'b', 'c', 'd'].map((network) => history.classOf(network)),
+    ['failing', 'clean', 'failing', 'failing']
+  )
+})
