@@ -68,16 +68,16 @@ export function guardPeers(
   }
 
   return ({ headers, stream }) => {
+    // A call that does not start has no other listener, and an unhandled error would end the process.
+    stream.on('error', () => {})
     const session = stream.session as ServerHttp2Session | undefined
-    // The stream ended before its call started.
+    // The stream ended before its call started, by an error of its session or by its peer.
     if (session === undefined) return false
     const peer = peerOf(session)
     peer.hasCredential ||= hasCredential(headers)
     if (peer.hasCredential) return true
     countStream(peer, stream, session)
     if (peer.openStreams <= limits.openStreams && allOpenStreams <= limits.allOpenStreams) return true
-    // A refused stream has no other listener; an unhandled error would end the process.
-    stream.on('error', () => {})
     stream.close(refusedStream)
     return false
   }
