@@ -4,8 +4,9 @@ import { isIP } from 'node:net'
 import { requirePresentedToken } from '#common/config/caller-credentials.ts'
 import { keyPaths } from '#common/config/catalogue.ts'
 import { duration, flag, host, integer, list, port } from '#common/config/keys.ts'
-import { loadConfig, type Values } from '#common/config/load.ts'
+import { ConfigError, loadConfig, type Values } from '#common/config/load.ts'
 import { mail, mailDirectory } from '#common/config/mail-section.ts'
+import { requireProduction } from '#common/config/production.ts'
 import {
   kafka,
   listenKeys,
@@ -14,6 +15,7 @@ import {
   requireDistinctTopics,
   requireRedis,
   rpc,
+  security,
   shutdown
 } from '#common/config/shared-sections.ts'
 import { networks } from './client-address.ts'
@@ -112,7 +114,7 @@ export const gateway = {
 }
 
 /** The sections that the gateway reads. */
-export const schema = { gateway, rpc, redis, kafka, mail, log, shutdown }
+export const schema = { gateway, rpc, redis, kafka, mail, log, security, shutdown }
 
 /** The configuration of the gateway, or a ConfigError. */
 export function load() {
@@ -120,6 +122,11 @@ export function load() {
   requirePresentedToken(config.rpc)
   requireDistinctTopics(config.kafka)
   requireRedis(config.redis)
+  // The gateway reads the directory of emails only.
+  const { mail: _mail, ...connections } = config
+  requireProduction(connections)
+  requirePrivatePages(config.gateway)
+  requireFewProxies(config.gateway.trustedProxies)
   return config
 }
 
@@ -133,6 +140,32 @@ export function shownMailDirectory(
 ): string | undefined {
   const isPrivate = isLoopbackHost(gateway.host) && gateway.trustedProxies.length === 0
   return isPrivate && environment.NODE_ENV !== 'production' ? mailDirectory(mail.url) : undefined
+}
+
+/** @throws {ConfigError} in production, if pages for development are on an address that other machines reach */
+function requirePrivatePages({ docs, host }: Pick<Values<typeof gateway>, 'docs' | 'host'>): void {
+  if (process.env.NODE_ENV !== 'production' || !docs || isLoopbackHost(host)) return
+  throw new ConfigError(
+    `gateway.docs: got true beside gateway.host ${host}, production takes it on a loopback address only (GATEWAY_DOCS)`
+  )
+}
+
+/**
+ * Together, the networks of proxies must not be a large part of all addresses: all of them could then choose the address
+ * that limits count. The private networks of IPv4 are 18 million addresses.
+ *
+ * @throws {ConfigError}
+ */
+function requireFewProxies(cidrs: readonly string[]): void {
+  const share = (family: 4 | 6) =>
+    cidrs
+      .map((cidr) => cidr.split('/') as [string, string])
+      .filter(([address]) => isIP(address) === family)
+      .reduce((sum, [, bits]) => sum + 2 ** -Number(bits), 0)
+  if (share(4) <= 2 ** -6 && share(6) <= 2 ** -7) return
+  throw new ConfigError(
+    'gateway.trustedProxies: its networks together are too large a part of all addresses, takes the networks of the proxies only (GATEWAY_TRUSTED_PROXIES)'
+  )
 }
 
 /** Whether a text is a network of plausible size: "all" addresses or a large part of them are a mistake. */

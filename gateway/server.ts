@@ -18,6 +18,9 @@ import { rateLimitScripts } from './plugins/rate-limit-store.ts'
 
 await runService('gateway', load, async ({ gateway, rpc, mail, redis: redisConfig }, parts) => {
   const { log, registry, logDependencies } = parts
+  if (process.env.NODE_ENV === 'production' && !gateway.rateLimit.enabled) {
+    log.warn({ event: 'rate_limit_off' }, 'gateway.rateLimit.enabled is false in production')
+  }
   const metrics = rpcClientMetrics(registry)
   metrics.initialize(UserService, SessionService)
   const connect = (name: string, urls: string[], service: DescService) =>

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { keyPaths } from '#common/config/catalogue.ts'
 import { directory, duration, integer, text } from '#common/config/keys.ts'
 import { loadConfig } from '#common/config/load.ts'
-import { kafka, listenKeys, log, requireDistinctTopics, shutdown } from '#common/config/shared-sections.ts'
+import { requireProduction } from '#common/config/production.ts'
+import { kafka, listenKeys, log, requireDistinctTopics, security, shutdown } from '#common/config/shared-sections.ts'
 import { makeWritable } from '#common/config/writable-directory.ts'
 
 /** log-sink's own section. */
@@ -33,12 +34,13 @@ export const logSink = {
 }
 
 /** All sections that log-sink reads. */
-export const schema = { logSink, kafka, log, shutdown }
+export const schema = { logSink, kafka, log, security, shutdown }
 
 /** Loads the configuration. @throws {ConfigError} */
 export function load() {
   const config = loadConfig(schema, process.env, { otherKeys: keyPaths })
   requireDistinctTopics(config.kafka)
+  requireProduction(config)
   const { directory: collected, name } = config.logSink
   makeWritable('logSink.directory', collected, join(collected, name))
   return config

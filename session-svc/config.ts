@@ -4,6 +4,7 @@ import { requireAcceptedCallers } from '#common/config/caller-credentials.ts'
 import { keyPaths } from '#common/config/catalogue.ts'
 import { duration, host, integer, port } from '#common/config/keys.ts'
 import { loadConfig } from '#common/config/load.ts'
+import { requireHiddenReflection, requireProduction } from '#common/config/production.ts'
 import {
   kafka,
   listenKeys,
@@ -12,6 +13,7 @@ import {
   requireDistinctTopics,
   requireRedis,
   rpc,
+  security,
   shutdown
 } from '#common/config/shared-sections.ts'
 
@@ -33,7 +35,7 @@ export const session = {
 }
 
 /** The sections that session-svc reads. */
-export const schema = { sessionSvc, session, rpc, redis, kafka, log, shutdown }
+export const schema = { sessionSvc, session, rpc, redis, kafka, log, security, shutdown }
 
 /** The configuration of session-svc, or a ConfigError. */
 export function load() {
@@ -41,5 +43,7 @@ export function load() {
   requireAcceptedCallers(config.rpc)
   requireDistinctTopics(config.kafka)
   requireRedis(config.redis)
+  requireProduction(config)
+  requireHiddenReflection(config.rpc.reflection, config.sessionSvc.host)
   return config
 }

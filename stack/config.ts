@@ -3,7 +3,7 @@
 import { directory, port } from '#common/config/keys.ts'
 import type { Values } from '#common/config/load.ts'
 import { mail } from '#common/config/mail-section.ts'
-import { kafka, log, redis, rpc, shutdown } from '#common/config/shared-sections.ts'
+import { kafka, log, redis, rpc, security, shutdown } from '#common/config/shared-sections.ts'
 import { gateway } from '../gateway/config.ts'
 import { logSink } from '../log-sink/config.ts'
 import { session, sessionSvc } from '../session-svc/config.ts'
@@ -21,7 +21,21 @@ export const stack = {
 }
 
 /** All sections and keys. */
-export const schema = { gateway, userSvc, sessionSvc, session, logSink, rpc, redis, kafka, mail, log, shutdown, stack }
+export const schema = {
+  gateway,
+  userSvc,
+  sessionSvc,
+  session,
+  logSink,
+  rpc,
+  redis,
+  kafka,
+  mail,
+  log,
+  security,
+  shutdown,
+  stack
+}
 
 /** The whole configuration. */
 export type Config = Values<typeof schema>

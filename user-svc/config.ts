@@ -6,6 +6,7 @@ import { keyPaths } from '#common/config/catalogue.ts'
 import { choice, duration, flag, host, integer, list, port, secretList, text } from '#common/config/keys.ts'
 import { ConfigError, loadConfig, requireAddress } from '#common/config/load.ts'
 import { mail, mailOptions } from '#common/config/mail-section.ts'
+import { requireHiddenReflection, requireProduction } from '#common/config/production.ts'
 import {
   kafka,
   listenKeys,
@@ -13,6 +14,7 @@ import {
   requireDistinctTopics,
   requireStrongAdminToken,
   rpc,
+  security,
   shutdown
 } from '#common/config/shared-sections.ts'
 import { url } from '#common/config/url-keys.ts'
@@ -111,7 +113,7 @@ export const userSvc = {
 }
 
 /** The sections that user-svc reads. */
-export const schema = { userSvc, rpc, kafka, mail, log, shutdown }
+export const schema = { userSvc, rpc, kafka, mail, log, security, shutdown }
 
 /** The configuration of user-svc, or a ConfigError; `mail` is undefined without `mail.url`. */
 export function load() {
@@ -130,6 +132,16 @@ export function load() {
   if (maxCost < cost) {
     throw new ConfigError(`userSvc.password.maxCost: got ${maxCost}, takes userSvc.password.cost (${cost}) or more`)
   }
+  const { url, migrationUrl } = config.userSvc.postgres
+  requireProduction({
+    ...config,
+    postgresUrls: { 'userSvc.postgres.url': url, 'userSvc.postgres.migrationUrl': migrationUrl },
+    keys: {
+      'userSvc.password.peppers': config.userSvc.password.peppers,
+      'userSvc.bruteForce.deviceKeys': config.userSvc.bruteForce.deviceKeys
+    }
+  })
+  requireHiddenReflection(config.rpc.reflection, config.userSvc.host)
   requireBreachList(config.userSvc.password.breachList)
   const mail = mailOptions(config.mail)
   if (mail) {

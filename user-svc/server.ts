@@ -33,6 +33,9 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
       'userSvc.password.minLength is below 15, as NIST SP 800-63B-4 requires'
     )
   }
+  if (process.env.NODE_ENV === 'production' && !config.userSvc.bruteForce.enabled) {
+    log.warn({ event: 'brute_force_off' }, 'userSvc.bruteForce.enabled is false in production')
+  }
   const pool = connectDatabase(postgres, () => readiness.probeNow())
   const { db } = pool
   const metrics = rpcClientMetrics(registry)

@@ -116,6 +116,7 @@ export const keyPaths: readonly string[] = [
   'log.stdout',
   'log.spool.directory',
   'log.spool.maxBytes',
+  'security.allowPlaintext',
   'shutdown.timeout',
   'shutdown.drainDelay',
   'stack.dataDir',

@@ -2,6 +2,7 @@
 
 import { callerList, choice, directory, duration, flag, host, integer, port, secret, text } from './keys.ts'
 import { ConfigError, requireAddress, type Values } from './load.ts'
+import { sampleProblem } from './secret-samples.ts'
 import { kafkaSasl, kafkaTls } from './tls-keys.ts'
 import { addressList, isRedisUrl, url, urlList } from './url-keys.ts'
 
@@ -192,6 +193,14 @@ export function activeBrokers({ enabled, brokers }: Pick<Values<typeof kafka>, '
   return enabled ? brokers : []
 }
 
+/** What production refuses unless it is allowed here; see production.ts. */
+export const security = {
+  allowPlaintext: flag(
+    false,
+    'With `NODE_ENV=production`, accept connections to other hosts without TLS: to PostgreSQL, Redis, Kafka, the mail server and the services. For a network that only these machines reach, such as that of `compose.yaml`.'
+  )
+}
+
 /** The stop of a service. */
 export const shutdown = {
   timeout: duration('10s', 'Time for a service to finish accepted work after SIGTERM.', {
@@ -212,10 +221,7 @@ export function weakness(value: string, production: boolean): string | undefined
   if (value === '') return 'is missing'
   if (!production) return undefined
   if (value.length < 32) return 'is shorter than 32 characters, which production does not allow'
-  if (/change.?me|secret|example|sample|password|0123456789/i.test(value) || new Set(value).size < 10) {
-    return 'is a sample value, which production does not allow'
-  }
-  return undefined
+  return sampleProblem(value)
 }
 
 /** Requires a service credential, in production a strong one. */

@@ -1,12 +1,12 @@
 /** The rules for passwords: the form in which they are hashed, and the requirements for new ones. */
 
+import { isSimplePassword, repeatedPart } from '#common/config/simple-secrets.ts'
 import type { FieldCode } from '#common/errors/connect-errors.ts'
 import type { FieldRule } from '#common/errors/field-rules.ts'
 import type { BreachList } from './breach-list.ts'
 import { isCommonPassword } from './common-passwords.ts'
 import { consistsOf, wordsOf, wordsOfAddress } from './context-words.ts'
 import { foldPassword } from './folded-password.ts'
-import { isSimplePassword, repeatedPart } from './simple-passwords.ts'
 
 export const serviceName = 'auth-backend'
 

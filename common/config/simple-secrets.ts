@@ -1,4 +1,4 @@
-/** Finds passwords that are made of repeats and sequences: `abcabcabc`, `87654321`, `qwerty123456`, `1qaz2wsx3edc`. */
+/** Finds passwords and other secrets that are made of repeats and sequences: `abcabcabc`, `87654321`, `qwerty123456`, `1qaz2wsx3edc`. */
 
 // Runs of this length or more count as one character.
 const minRun = 3
@@ -48,7 +48,7 @@ function stepsBetween(from: string, to: string): ReadonlySet<string> {
 }
 
 /** The number of characters, of which each run of equal steps counts as one. */
-function distinctParts(characters: readonly string[]): number {
+export function distinctParts(characters: readonly string[]): number {
   let parts = 0
   let index = 0
   while (index < characters.length) {
@@ -83,7 +83,7 @@ export function repeatedPart(folded: string): string | undefined {
   return undefined
 }
 
-/** @param folded the password as `foldPassword` returns it */
+/** @param folded without case */
 export function isSimplePassword(folded: string): boolean {
   const repeated = repeatedPart(folded)
   if (repeated !== undefined && [...repeated].length < minRepeatedLength) return true
