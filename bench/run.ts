@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { measureEnumeration } from './enumeration.ts'
 import { measureGrowth } from './growth.ts'
+import { measureGuessing } from './guessing.ts'
 import { measureImports } from './imports.ts'
 import { measureLogCost } from './log-cost.ts'
 import { measureLoginCost } from './login-cost.ts'
@@ -37,6 +38,7 @@ const parts: Record<string, Part> = {
   registrations: measureRegistrations,
   logouts: measureLogouts,
   enumeration: measureEnumeration,
+  guessing: measureGuessing,
   sessions: measureSessions,
   'open-loop': measureOpenLoop,
   storm: measureStorm,
@@ -48,7 +50,17 @@ const parts: Record<string, Part> = {
 }
 
 // Not in a quick run unless ROWS names them.
-const slow = ['service-memory', 'logins-10', 'login-cost', 'registrations', 'enumeration', 'sink', 'log-cost', 'growth']
+const slow = [
+  'service-memory',
+  'logins-10',
+  'login-cost',
+  'registrations',
+  'enumeration',
+  'guessing',
+  'sink',
+  'log-cost',
+  'growth'
+]
 
 const root = join(import.meta.dirname, '..')
 process.chdir(root)
