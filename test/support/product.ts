@@ -81,13 +81,15 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
     return caller && env.RPC_CALLERS !== '' ? { RPC_OWN_TOKEN: caller.token } : {}
   }
   const opsPorts = { gateway: gatewayOps, 'user-svc': userOps, 'session-svc': sessionOps, 'log-sink': sinkOps }
+  /** Variables of one service. */
+  const settings = new Map<ServiceName, Record<string, string>>()
   const running = new Map<ServiceName, ChildProcess>()
   const output: Record<string, string> = {}
 
   function start(...names: ServiceName[]): void {
     for (const name of names) {
       const child = spawn(process.execPath, [`${name}/server.ts`], {
-        env: { ...env, ...presented(name) },
+        env: { ...env, ...presented(name), ...settings.get(name) },
         stdio: ['ignore', 'pipe', 'pipe']
       })
       const collect = (chunk: Buffer) => {
@@ -155,6 +157,7 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
 
   return {
     env,
+    settings,
     dataDir,
     ports: { rest, users, sessions },
     rpcToken,
