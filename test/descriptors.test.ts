@@ -55,6 +55,11 @@ t.test('the ops port answers while clients hold all connections without reading'
     /http_connections_ended_total\{reason="total"\} [1-9]/
   )
   t.match(output, /"event":"http_connection_ended".*"reason":"total"/)
+  t.match(
+    await (await product.ops('gateway', '/metrics')).text(),
+    /log_dropped_total\{reason="disk"\} 0/,
+    'no line of the log is lost'
+  )
 })
 
 t.test('requests are answered after the clients have disconnected', async (t) => {
