@@ -17,7 +17,7 @@ const maxContentBytes = 65_536
 /** Of one batch: a record of line ends would take a hundred times its size. Further dead letters are not kept. */
 const maxBytes = 16 * 2 ** 20
 
-export function createDeadLetters(place: Place): DeadLetters {
+export function createDeadLetters({ topic, partition }: Place): DeadLetters {
   const encoded: Buffer[] = []
   let count = 0
   let bytes = 0
@@ -28,7 +28,7 @@ export function createDeadLetters(place: Place): DeadLetters {
       count += 1
       if (bytes > maxBytes) return
       const line = content?.subarray(0, maxContentBytes).toString('utf8') ?? null
-      const letter = { time: new Date().toISOString(), reason, ...place, offset, ...origin, line }
+      const letter = { time: new Date().toISOString(), reason, topic, partition, offset, ...origin, line }
       const text = Buffer.from(`${JSON.stringify(letter)}\n`)
       bytes += text.length
       encoded.push(text)

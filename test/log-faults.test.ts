@@ -152,7 +152,7 @@ t.test('writes invalid records to the dead-letter file with reason, topic, parti
       offset: 2,
       source: 'else/one',
       position: 2,
-      reason: 'the line is not JSON',
+      reason: 'the line is shorter than any log line',
       line: 'nonsense'
     }
   ])
