@@ -67,7 +67,7 @@ function mailRows(config: Config): Row[] {
 }
 
 function redisAddress({ redis }: Config, engines: Engines): string {
-  return redis.topology === 'single' ? shownUrl(engines.redisUrl, redis.url) : redis.nodes.join(',')
+  return redis.topology === 'single' ? shownUrl(engines.redis.admin, redis.url) : redis.nodes.join(',')
 }
 
 /** The address of an engine that `make run` started, or the scheme of a configured one. */

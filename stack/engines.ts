@@ -1,6 +1,5 @@
 /** Finds or starts PostgreSQL, Redis and Kafka: at a configured address, in Docker, or as a process. */
 
-import { join } from 'node:path'
 import type { KafkaConnection } from '#common/kafka/connection.ts'
 import type { RedisConfig } from '#common/redis/routing.ts'
 import { TimeoutError } from '#common/time/timeout.ts'
@@ -8,7 +7,7 @@ import { createRuntimeChooser } from './engines/choose-runtime.ts'
 import { UnavailableError } from './engines/engine.ts'
 import { kafkaImage, pingKafka, startKafka } from './engines/kafka.ts'
 import { type PostgresUrls, pingPostgres, postgresImage, startPostgres } from './engines/postgres.ts'
-import { pingRedis, redisImage, startRedis } from './engines/redis.ts'
+import { pingRedis, type RedisUrls, redisImage, startRedis } from './engines/redis.ts'
 import type { Print, Supervisor } from './supervisor.ts'
 import { waitUntil } from './wait.ts'
 
@@ -34,7 +33,7 @@ interface EnginesOptions {
 /** The addresses of the engines; `postgres.migration` is empty if no role of its own migrates. `kafkaBrokers` is empty without Kafka; otherwise `kafkaReady` settles when the broker answers. */
 export interface Engines {
   postgres: PostgresUrls
-  redisUrl: string
+  redis: RedisUrls
   kafkaBrokers: string[]
   kafkaReady: Promise<void>
 }
@@ -73,13 +72,14 @@ export async function startEngines(options: EnginesOptions): Promise<Engines> {
     return startPostgres({ ...runtime, secretsDirectory: options.dataDir, settings: options.postgresSettings ?? {} })
   }
 
-  async function redisUrl(): Promise<string> {
+  async function redis(): Promise<RedisUrls> {
     const { topology, url } = configured.redis
+    const own = { admin: url, gateway: url, sessionSvc: url }
     // session-svc connects to a cluster or to Sentinels, and reports in its readiness if they do not answer.
-    if (topology !== 'single') return url
-    if (url !== '') return reach('redis.url', () => pingRedis(url), url)
+    if (topology !== 'single') return own
+    if (url !== '') return reach('redis.url', () => pingRedis(url), own)
     const runtime = await chooseRuntime('redis', redisImage, options.ports.redis)
-    return startRedis({ ...runtime, passwordFile: join(options.dataDir, 'redis-password') })
+    return startRedis({ ...runtime, secretsDirectory: options.dataDir })
   }
 
   async function kafka(): Promise<Kafka> {
@@ -121,12 +121,12 @@ export async function startEngines(options: EnginesOptions): Promise<Engines> {
     return noKafka
   }
 
-  const [ownPostgres, ownRedisUrl, ownKafka] = await Promise.all([
+  const [ownPostgres, ownRedis, ownKafka] = await Promise.all([
     start('postgres', postgres),
-    start('redis', redisUrl),
+    start('redis', redis),
     start('kafka', kafka).catch(continueWithoutKafka)
   ])
-  return { postgres: ownPostgres, redisUrl: ownRedisUrl, ...ownKafka }
+  return { postgres: ownPostgres, redis: ownRedis, ...ownKafka }
 }
 
 /** Whether `make run` starts a Redis, because none is configured. */

@@ -60,7 +60,7 @@ const ownVariables: Record<Service['section'], (parts: StackParts) => NodeJS.Pro
   gateway: (parts) => ({
     ...rpcUrlVariables(parts),
     ...presentedVariables('gateway', parts.credentials),
-    REDIS_URL: parts.engines.redisUrl,
+    REDIS_URL: parts.engines.redis.gateway,
     // For the emails that the playground shows; the URL of a server contains a password.
     ...(mailDirectory(parts.mail.MAIL_URL ?? '') !== undefined && { MAIL_URL: parts.mail.MAIL_URL })
   }),
@@ -73,7 +73,7 @@ const ownVariables: Record<Service['section'], (parts: StackParts) => NodeJS.Pro
     USER_SVC_POSTGRES_MIGRATION_URL: parts.engines.postgres.migration,
     ...parts.mail
   }),
-  sessionSvc: (parts) => ({ ...acceptedVariables('sessionSvc', parts.credentials), REDIS_URL: parts.engines.redisUrl }),
+  sessionSvc: (parts) => ({ ...acceptedVariables('sessionSvc', parts.credentials), REDIS_URL: parts.engines.redis.sessionSvc }),
   logSink: ({ config }) => ({ LOG_SINK_DIRECTORY: logDirectories(config).collected })
 }
 

@@ -51,7 +51,7 @@ export async function startTestEngines(
     await engines.kafkaReady
     const environment = {
       TEST_POSTGRES_URL: engines.postgres.admin,
-      TEST_REDIS_URL: engines.redisUrl,
+      TEST_REDIS_URL: engines.redis.admin,
       TEST_KAFKA_BROKERS: engines.kafkaBrokers.join(',')
     }
     return { environment, stop }

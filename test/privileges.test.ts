@@ -3,7 +3,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import postgres from 'postgres'
+import { createClient } from 'redis'
 import t from 'tap'
+import { newAddress, password } from './support/product.ts'
 import { descendants, startStack, temporaryDataDir } from './support/stack-run.ts'
 
 t.setTimeout(300_000)
@@ -33,7 +35,9 @@ t.test('the environment of a process has only the secrets that it uses', async (
     'superuser of PostgreSQL': fileContent('postgres-password'),
     'owner of the tables': fileContent('postgres-owner-password'),
     'PostgreSQL password': fileContent('postgres-service-password'),
-    'Redis password': fileContent('redis-password'),
+    'admin of Redis': fileContent('redis-password'),
+    'Redis of gateway': fileContent('redis-gateway-password'),
+    'Redis of session-svc': fileContent('redis-session-svc-password'),
     'rpc token': fileContent('rpc-token'),
     'gateway token': fileContent('gateway-token'),
     'user-svc token': fileContent('user-svc-token'),
@@ -49,9 +53,9 @@ t.test('the environment of a process has only the secrets that it uses', async (
     const values = Object.values(environmentOf(command))
     return Object.keys(secrets).filter((name) => values.some((value) => value.includes(secrets[name] as string)))
   }
-  t.same(secretsIn('gateway/server.ts'), ['Redis password', 'gateway token'])
+  t.same(secretsIn('gateway/server.ts'), ['Redis of gateway', 'gateway token'])
   t.same(secretsIn('session-svc/server.ts'), [
-    'Redis password',
+    'Redis of session-svc',
     'rpc token',
     'gateway token',
     'user-svc token',
@@ -113,4 +117,82 @@ t.test('the role of user-svc reads and writes the rows of its tables, and nothin
   const connected = await owner`select distinct usename from pg_stat_activity
     where application_name like 'user-svc%' and datname = 'auth'`
   t.same(connected, [{ usename: 'auth_service' }], 'the connection of the migration has ended')
+})
+
+t.test('the users of Redis run the commands of their service on its keys only', async (t) => {
+  async function replyTo(url: string, ...command: string[]): Promise<string> {
+    const client = createClient({ url, socket: { reconnectStrategy: false } })
+    client.on('error', () => {})
+    try {
+      await client.connect()
+      return await client.sendCommand(command).then(String, ({ message }: Error) => message)
+    } catch (error) {
+      return (error as Error).message
+    } finally {
+      client.destroy()
+    }
+  }
+  const gateway = environmentOf('gateway/server.ts').REDIS_URL as string
+  const sessionSvc = environmentOf('session-svc/server.ts').REDIS_URL as string
+  t.match([gateway, sessionSvc], [/\/\/gateway:/, /\/\/session-svc:/])
+  t.equal(await replyTo(gateway, 'INCR', 'rl:test'), '1')
+  t.equal(await replyTo(sessionSvc, 'HLEN', 's:{test}'), '0')
+  const forbidden = [
+    [gateway, 'HSET', 's:{user}', 'hash', 'session'],
+    [gateway, 'INCR', 's:{user}'],
+    [gateway, 'GET', 'rl:test'],
+    [gateway, 'EVAL', "return redis.call('HSET', 's:{user}', 'hash', 'session')", '0'],
+    [sessionSvc, 'SET', 'rl:test', '0'],
+    ...[gateway, sessionSvc].flatMap((url) => [
+      [url, 'CONFIG', 'SET', 'appendonly', 'no'],
+      [url, 'FLUSHALL'],
+      [url, 'KEYS', '*'],
+      [url, 'SCAN', '0'],
+      [url, 'ACL', 'LIST'],
+      [url, 'CLIENT', 'KILL', 'TYPE', 'normal'],
+      [url, 'SHUTDOWN'],
+      [url, 'SAVE'],
+      [url, 'REPLICAOF', '127.0.0.1', '1'],
+      [url, 'MONITOR']
+    ])
+  ] as [string, ...string[]][]
+  for (const [url, ...command] of forbidden)
+    t.match(
+      await replyTo(url, ...command),
+      /NOPERM|ACL failure|can't run this command/,
+      `${new URL(url).username}: ${command.join(' ')}`
+    )
+  const anonymous = new URL(gateway)
+  anonymous.username = ''
+  anonymous.password = ''
+  t.match(await replyTo(anonymous.href, 'PING'), /NOAUTH/)
+  anonymous.password = fileContent('redis-password')
+  t.match(await replyTo(anonymous.href, 'PING'), /WRONGPASS/, 'the default user')
+})
+
+t.test('the product works', async (t) => {
+  const base = await stack.address('gateway', /REST/)
+  const json = { 'content-type': 'application/json' }
+  const account = { email: newAddress(), password }
+  const response = await fetch(`${base}/reg`, { method: 'POST', headers: json, body: JSON.stringify(account) })
+  t.equal(response.status, 201)
+  const { session } = (await response.json()) as { session: { token: string } }
+  const authorization = `Bearer ${session.token}`
+  const call = async (method: string, path: string, body?: object) =>
+    (
+      await fetch(base + path, {
+        method,
+        headers: { ...(body && json), authorization },
+        body: body ? JSON.stringify(body) : null
+      })
+    ).status
+  t.equal(await call('GET', '/session'), 200)
+  t.equal(await call('GET', '/sessions'), 200)
+  t.equal(await call('POST', '/password/reset', { email: account.email }), 202)
+  t.equal(await call('DELETE', '/delete'), 204)
+  t.equal(await call('GET', '/session'), 401)
+  for (const name of ['gateway', 'user-svc', 'session-svc', 'log-sink']) {
+    const ops = await stack.address(name, /ops/)
+    t.notMatch(await (await fetch(`${ops}/readyz?verbose`)).text(), /\[-\]|denied|NOPERM/, name)
+  }
 })

@@ -144,7 +144,7 @@ fieldCase(t, 12, 'without permission for a write, readiness shows it and session
 
 t.test('the permissions in docs/operate/deploy.md suffice', async (t) => {
   const page = readFileSync(new URL('../../docs/operate/deploy.md', import.meta.url), 'utf8')
-  const [, listed = ''] = /ACL SETUSER product on >\S+ ([^`\n]+)/.exec(page) ?? []
+  const [, listed = ''] = /^\| `session-svc` \| `(~[^`]+)` \|$/m.exec(page.replaceAll('\\|', '|')) ?? []
   const name = `user${++users}`
   await redis.sendCommand(['ACL', 'SETUSER', name, 'reset', 'on', '>hunter2', ...listed.trim().split(' ')])
   const url = `redis://${name}:hunter2@127.0.0.1:${port}`

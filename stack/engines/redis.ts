@@ -1,4 +1,4 @@
-/** Redis: one server that writes every deletion to disk, as a process or in Docker. */
+/** Redis: one server that writes every deletion to disk, with a user for each service, as a process or in Docker. */
 
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -11,30 +11,44 @@ import { waitUntil } from '../wait.ts'
 import { installPackages } from './debian-package.ts'
 import { containerProgram, openToContainer } from './docker.ts'
 import { type EngineOptions, engineGraceMs, engineStartMs } from './engine.ts'
+import { redisAdmin, userSettings } from './redis-users.ts'
 
 export const redisImage = 'redis:8.8.0'
 
 // With snapshots only, a crash would restore deleted sessions. Under memory pressure, an eviction policy would delete sessions.
 const durability = ['--appendonly', 'yes', '--save', '', '--maxmemory-policy', 'noeviction']
 
+/** The URLs of one server: as operator, and as each service. Write access to the keys of sessions is enough to create one. */
+export interface RedisUrls {
+  admin: string
+  gateway: string
+  sessionSvc: string
+}
+
 interface RedisOptions extends EngineOptions {
-  /** The file of the password, which the first start generates. Write access to Redis is enough to create sessions. */
-  passwordFile: string
+  /** The folder of the passwords, which the first start generates. */
+  secretsDirectory: string
 }
 
 // A file: every user of the machine can read the arguments of a process.
 const settingsFile = 'redis.conf'
 const containedSettings = `/etc/${settingsFile}`
 
-/** Starts Redis and, when it answers, resolves to its URL with the password. */
-export async function startRedis(options: RedisOptions): Promise<string> {
-  const { supervisor, directory, port, passwordFile, signal } = options
-  const password = keptSecret(passwordFile)
+/** Starts Redis and, when it answers, resolves to its URLs. */
+export async function startRedis(options: RedisOptions): Promise<RedisUrls> {
+  const { supervisor, directory, port, secretsDirectory, signal } = options
+  const secret = (name: string) => keptSecret(join(secretsDirectory, name))
+  const passwords = {
+    admin: secret('redis-password'),
+    gateway: secret('redis-gateway-password'),
+    'session-svc': secret('redis-session-svc-password')
+  }
+  const url = (user: keyof typeof passwords) => `redis://${user}:${passwords[user]}@127.0.0.1:${port}`
   mkdirSync(directory, { recursive: true, mode: 0o700 })
-  supervisor.start(options.docker ? contained(options, password) : await native(options, password))
-  const url = `redis://:${password}@127.0.0.1:${port}`
-  await waitUntil(() => pingRedis(url), engineStartMs, signal)
-  return url
+  const settings = userSettings(passwords)
+  supervisor.start(options.docker ? contained(options, settings) : await native(options, settings))
+  await waitUntil(() => pingRedis(url(redisAdmin)), engineStartMs, signal)
+  return { admin: url(redisAdmin), gateway: url('gateway'), sessionSvc: url('session-svc') }
 }
 
 /** Resolves if Redis accepts the password of a URL, and rejects otherwise. */
@@ -49,17 +63,17 @@ export async function pingRedis(url: string): Promise<void> {
   }
 }
 
-async function native({ directory, port, print, signal }: EngineOptions, password: string): Promise<Program> {
+async function native({ directory, port, print, signal }: EngineOptions, settings: string): Promise<Program> {
   if (!(await isInstalled('redis-server'))) await installPackages(['redis-server'], print, signal)
   chmodSync(directory, 0o700)
-  writeFileSync(join(directory, settingsFile), `requirepass ${password}\n`, { mode: 0o600 })
+  writeFileSync(join(directory, settingsFile), settings, { mode: 0o600 })
   const args = [settingsFile, '--port', String(port), '--bind', '127.0.0.1', '--daemonize', 'no', ...durability]
   // The data go to the working directory: Redis would interpret quotation marks and options in a path.
   const options = { cwd: directory, env: systemEnvironment() }
   return { name: 'redis', graceMs: engineGraceMs, command: () => ({ file: 'redis-server', args, options }) }
 }
 
-function contained({ docker, directory, port }: EngineOptions, password: string): Program {
+function contained({ docker, directory, port }: EngineOptions, users: string): Program {
   openToContainer(directory)
   // Not in the data folder: the entrypoint gives that one to its own user, and the next start could not write there without
   // root. Redis can read the file; the folder is closed to other users.
@@ -67,7 +81,7 @@ function contained({ docker, directory, port }: EngineOptions, password: string)
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   chmodSync(folder, 0o700)
   const settings = join(folder, settingsFile)
-  writeFileSync(settings, `requirepass ${password}\n`)
+  writeFileSync(settings, users)
   chmodSync(settings, 0o644)
   return containerProgram(docker as NonNullable<typeof docker>, {
     name: 'redis',

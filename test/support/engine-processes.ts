@@ -90,13 +90,12 @@ export async function createEngineProcesses(t: Pick<Test, 'teardown'>, kafkaAdve
       print: () => {},
       signal: new AbortController().signal
     }
-    const passwordFile = join(directory, `${name}-password`)
     const start = {
       async postgres() {
         const settings = { fsync: 'off', max_connections: '100' }
         return (await startPostgres({ ...options, secretsDirectory: directory, settings })).admin
       },
-      redis: () => startRedis({ ...options, passwordFile }),
+      redis: async () => (await startRedis({ ...options, secretsDirectory: directory })).admin,
       async kafka() {
         const { address, ready } = await startKafka(options)
         await ready
