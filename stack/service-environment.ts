@@ -73,7 +73,10 @@ const ownVariables: Record<Service['section'], (parts: StackParts) => NodeJS.Pro
     USER_SVC_POSTGRES_MIGRATION_URL: parts.engines.postgres.migration,
     ...parts.mail
   }),
-  sessionSvc: (parts) => ({ ...acceptedVariables('sessionSvc', parts.credentials), REDIS_URL: parts.engines.redis.sessionSvc }),
+  sessionSvc: (parts) => ({
+    ...acceptedVariables('sessionSvc', parts.credentials),
+    REDIS_URL: parts.engines.redis.sessionSvc
+  }),
   logSink: ({ config }) => ({ LOG_SINK_DIRECTORY: logDirectories(config).collected })
 }
 

@@ -18,7 +18,11 @@ export const redisAdmin = 'admin'
 
 export type RedisPasswords = Record<typeof redisAdmin | keyof typeof redisPermissions, string>
 
-/** The lines of redis.conf that create the users. They contain hashes; the default user has no access. */
+// Off: no connection is this user. Redis loads its append-only file with the permissions of this user, and without them skips
+// the transactions in it, so that the sessions would be lost (Redis 7.0.15; no upstream issue known).
+const loader = 'user default off ~* &* +@all\n'
+
+/** The ACL file with the users. It contains hashes; the default user has no access. */
 export function userSettings(passwords: RedisPasswords): string {
   const permissions = { [redisAdmin]: '~* &* +@all', ...redisPermissions }
   const users = Object.entries(permissions).map(([name, rules]) => {
@@ -27,5 +31,5 @@ export function userSettings(passwords: RedisPasswords): string {
       .digest('hex')
     return `user ${name} on #${hash} ${rules}\n`
   })
-  return ['user default off\n', ...users].join('')
+  return [loader, ...users].join('')
 }

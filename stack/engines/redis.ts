@@ -31,8 +31,9 @@ interface RedisOptions extends EngineOptions {
 }
 
 // A file: every user of the machine can read the arguments of a process.
-const settingsFile = 'redis.conf'
-const containedSettings = `/etc/${settingsFile}`
+// Not in redis.conf: Redis takes the absolute path of that file for a pattern, and ignores a file that does not match.
+const usersFile = 'users.acl'
+const containedUsers = `/etc/${usersFile}`
 
 /** Starts Redis and, when it answers, resolves to its URLs. */
 export async function startRedis(options: RedisOptions): Promise<RedisUrls> {
@@ -66,8 +67,18 @@ export async function pingRedis(url: string): Promise<void> {
 async function native({ directory, port, print, signal }: EngineOptions, settings: string): Promise<Program> {
   if (!(await isInstalled('redis-server'))) await installPackages(['redis-server'], print, signal)
   chmodSync(directory, 0o700)
-  writeFileSync(join(directory, settingsFile), settings, { mode: 0o600 })
-  const args = [settingsFile, '--port', String(port), '--bind', '127.0.0.1', '--daemonize', 'no', ...durability]
+  writeFileSync(join(directory, usersFile), settings, { mode: 0o600 })
+  const args = [
+    '--aclfile',
+    usersFile,
+    '--port',
+    String(port),
+    '--bind',
+    '127.0.0.1',
+    '--daemonize',
+    'no',
+    ...durability
+  ]
   // The data go to the working directory: Redis would interpret quotation marks and options in a path.
   const options = { cwd: directory, env: systemEnvironment() }
   return { name: 'redis', graceMs: engineGraceMs, command: () => ({ file: 'redis-server', args, options }) }
@@ -80,7 +91,7 @@ function contained({ docker, directory, port }: EngineOptions, users: string): P
   const folder = `${directory}-settings`
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   chmodSync(folder, 0o700)
-  const settings = join(folder, settingsFile)
+  const settings = join(folder, usersFile)
   writeFileSync(settings, users)
   chmodSync(settings, 0o644)
   return containerProgram(docker as NonNullable<typeof docker>, {
@@ -90,7 +101,7 @@ function contained({ docker, directory, port }: EngineOptions, users: string): P
     containerPort: 6379,
     directory,
     containerDirectory: '/data',
-    files: { [containedSettings]: settings },
-    args: ['redis-server', containedSettings, ...durability]
+    files: { [containedUsers]: settings },
+    args: ['redis-server', '--aclfile', containedUsers, ...durability]
   })
 }
