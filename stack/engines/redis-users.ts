@@ -7,7 +7,7 @@ const connection = '+@connection -@admin -@dangerous'
 
 /** The permissions of each user in the syntax of ACL SETUSER, for one server; docs/operate/deploy.md has those of other topologies. */
 export const redisPermissions = {
-  gateway: `~rl:* ${connection} +eval +evalsha +incr +pexpire +pttl`,
+  gateway: `~rl:* ${connection} +eval +evalsha +hdel +hget +hgetall +hincrby +hset +incr +pexpire +pttl +time`,
   'session-svc':
     `~s:* ~e:* ~w:* ${connection} +eval +evalsha +eval_ro +evalsha_ro +get +set +del +hget +hgetall +hkeys +hlen ` +
     '+hexists +hmget +hset +hdel +pttl +pexpire +time +wait +info +config|get'
