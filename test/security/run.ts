@@ -6,8 +6,9 @@ import { onStop } from '../../stack/stop-signals.ts'
 import { startTestEngines } from '../engines.ts'
 import type { Part, Row } from './part.ts'
 import { testOperations } from './schemathesis.ts'
+import { measureTimes } from './timing.ts'
 
-const parts: Record<string, Part> = { schemathesis: testOperations }
+const parts: Record<string, Part> = { schemathesis: testOperations, timing: measureTimes }
 
 const root = join(import.meta.dirname, '..', '..')
 process.chdir(root)
