@@ -12,6 +12,7 @@ t.setTimeout(300_000)
 const dataDir = temporaryDataDir(t)
 const pepper = `a:${Buffer.alloc(32, 'pepper').toString('base64')}`
 const stack = startStack(t, dataDir, {
+  GATEWAY_RATE_LIMIT_ENABLED: 'true',
   USER_SVC_PASSWORD_PEPPERS: pepper,
   RPC_PREVIOUS_ADMIN_TOKEN: 'previous-admin-token',
   RPC_PREVIOUS_TOKEN: 'previous-token',
@@ -159,7 +160,7 @@ t.test('the users of Redis run the commands of their service on its keys only', 
   for (const [url, ...command] of forbidden)
     t.match(
       await replyTo(url, ...command),
-      /NOPERM|ACL failure|can't run this command/,
+      /NOPERM|ACL failure|The user executing the script can't/,
       `${new URL(url).username}: ${command.join(' ')}`
     )
   const anonymous = new URL(gateway)
@@ -195,4 +196,5 @@ t.test('the product works', async (t) => {
     const ops = await stack.address(name, /ops/)
     t.notMatch(await (await fetch(`${ops}/readyz?verbose`)).text(), /\[-\]|denied|NOPERM/, name)
   }
+  t.notMatch(fileContent('run/gateway.log'), /rate_limit_local/, 'limits are counted in Redis')
 })
