@@ -11,6 +11,14 @@ const origin = 'https://app.example.org'
 const { app } = await buildGateway(t, { ...workingServices(user), options: { docs: true, origins: [origin] } })
 
 t.test('on every response that is no page', async (t) => {
+  t.same(browserHeaders, {
+    'content-security-policy': "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    'cross-origin-opener-policy': 'same-origin',
+    'cross-origin-resource-policy': 'same-origin',
+    'referrer-policy': 'no-referrer',
+    'x-content-type-options': 'nosniff',
+    'x-frame-options': 'DENY'
+  })
   for (const route of routes)
     requireForm(t, await app.inject(requestOf(route, user.headers)), route.success, route.name)
   for (const route of routes) {
