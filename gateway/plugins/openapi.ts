@@ -7,7 +7,7 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
 import { version } from '#common/process/version.ts'
-import { ownPagePolicy } from '../response-headers.ts'
+import { browserHeaders, ownPagePolicy } from '../response-headers.ts'
 import { completeDocument, type Document, foldProblems } from './openapi-document.ts'
 import { cookieName } from './session-cookie.ts'
 
@@ -48,7 +48,8 @@ export async function describeRoutes(app: FastifyInstance): Promise<void> {
   await app.register(async (docs) => {
     // The plugin sets its own value for its files.
     docs.addHook('onSend', async (_request, reply) => {
-      reply.headers({ 'cache-control': 'no-store', 'content-security-policy': docsPolicy })
+      const policy = reply.statusCode < 400 ? docsPolicy : browserHeaders['content-security-policy']
+      reply.headers({ 'cache-control': 'no-store', 'content-security-policy': policy })
     })
     // From memory, so that an unread response holds no file descriptor. Read at the first request, because they take 2.6 MB.
     let files: ReturnType<typeof staticFiles> | undefined
