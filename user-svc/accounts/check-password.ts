@@ -83,17 +83,19 @@ export async function checkPassword(
 ): Promise<{ matches: boolean; stale: boolean }> {
   const stored = guess.user?.passwordHash === noPassword ? undefined : guess.user?.passwordHash
   let isStarted = false
+  let isDecided = false
   try {
     const result = await hashQueue.run('login', { ...call, flow: flowOf(networks, guess, call) }, () => {
       isStarted = true
       return passwords.check(written, stored, call.signal)
     })
     if (guess.network !== undefined) networks.record(guess.network, result.matches)
-    if (result.matches) await guess.succeed()
-    else guess.fail()
+    isDecided = true
+    await (result.matches ? guess.succeed() : guess.fail())
     return result
   } catch (error) {
     if (!isStarted) guess.release()
+    else if (!isDecided) guess.abandon()
     throw error
   }
 }

@@ -4,9 +4,20 @@
  */
 
 import { createHmac } from 'node:crypto'
+import { overloaded } from '#common/errors/connect-errors.ts'
 import type { Call } from '#common/rpc/call-context.ts'
+import { type Clock, systemClock } from '#common/time/clock.ts'
 import type { users } from '../schema.ts'
-import { classOf, countOf, type GuessClass, type GuessRows, maxGuesses, maxGuessesPerSource } from './guess-rows.ts'
+import {
+  classOf,
+  countOf,
+  type GuessClass,
+  type GuessRows,
+  type GuessSource,
+  isBusy,
+  maxGuesses,
+  maxGuessesPerSource
+} from './guess-rows.ts'
 
 /** A guess at the password of an account. */
 export interface Guess {
@@ -29,12 +40,18 @@ export interface ReservedGuess {
   release(): void
   /** The password was correct. */
   succeed(): Promise<void>
-  /** The password was wrong. */
-  fail(): void
+  /**
+   * The password was wrong. No caller learns that before it is recorded.
+   *
+   * @throws ConnectError `unavailable` if it cannot be recorded
+   */
+  fail(): Promise<void>
+  /** The password was compared, or may have been, and the caller gets another error. */
+  abandon(): void
 }
 
 export interface GuessGate {
-  /** @throws ConnectError `unavailable` while PostgreSQL is down */
+  /** @throws ConnectError `unavailable` while PostgreSQL is down, or too many concurrent guesses have no result yet */
   reserve(guess: Guess, call: Call): Promise<ReservedGuess>
   /** The key of an address in the table of counts; undefined if the gate is off. */
   keyOf(email: string): Promise<string | undefined>
@@ -55,6 +72,11 @@ function originOf({ network, device }: Guess) {
 }
 
 const digestLength = 16
+// Longer than a hash takes.
+const resultWaitMs = 300
+const maxAttempts = 6
+
+const noCount = { release() {}, async succeed() {}, async fail() {}, abandon() {} }
 
 /** A gate that refuses nothing. */
 export const openGate: GuessGate = {
@@ -63,13 +85,11 @@ export const openGate: GuessGate = {
     ...originOf(guess),
     user: guess.user,
     isRefused: false,
-    release() {},
-    async succeed() {},
-    fail() {}
+    ...noCount
   })
 }
 
-export function createGuessGate(rows: GuessRows, observer: GuessObserver): GuessGate {
+export function createGuessGate(rows: GuessRows, observer: GuessObserver, clock: Clock = systemClock): GuessGate {
   let reading: Promise<Buffer> | undefined
 
   function readSecret(): Promise<Buffer> {
@@ -89,6 +109,16 @@ export function createGuessGate(rows: GuessRows, observer: GuessObserver): Guess
     return { network: short('network', network), device: short('device', device) }
   }
 
+  /** Waits for the results of concurrent guesses while they alone refuse this one: it may have the correct password. */
+  async function reserveRow(key: string, sources: GuessSource, { user }: Guess, { signal }: Call) {
+    for (let attempts = 1; ; attempts += 1) {
+      const reservation = await rows.reserve(key, sources, user !== undefined, signal)
+      if (reservation.entry !== undefined || !isBusy(reservation.guesses, sources)) return reservation
+      if (attempts === maxAttempts) throw overloaded(1)
+      await clock.sleep(resultWaitMs, signal)
+    }
+  }
+
   return {
     keyOf: async (email) => keyFrom(await readSecret(), email),
 
@@ -96,12 +126,12 @@ export function createGuessGate(rows: GuessRows, observer: GuessObserver): Guess
       const secret = await readSecret()
       const key = keyFrom(secret, guess.email)
       const sources = sourcesOf(secret, guess)
-      const { entry, guesses } = await rows.reserve(key, sources, guess.user !== undefined, call.signal)
+      const { entry, guesses } = await reserveRow(key, sources, guess, call)
       if (entry === undefined) {
         const ofNetwork = countOf(guesses, 'any', sources.network)
         const isNetworkBound = sources.network !== undefined && ofNetwork >= maxGuessesPerSource
         observer.onRefused(isNetworkBound ? 'network' : 'account')
-        return { ...originOf(guess), user: undefined, isRefused: true, release() {}, async succeed() {}, fail() {} }
+        return { ...originOf(guess), user: undefined, isRefused: true, ...noCount }
       }
       observer.onAdmitted(classOf(entry))
       return {
@@ -110,7 +140,11 @@ export function createGuessGate(rows: GuessRows, observer: GuessObserver): Guess
         isRefused: false,
         release: () => void attempt(rows.release(key, entry), call, 'failed to release a guess'),
         succeed: () => attempt(rows.forgive(key, entry), call, 'failed to reset the count of wrong passwords'),
-        fail: () => reportBound(classOf(entry), guesses, guess, call)
+        async fail() {
+          await rows.fail(key, entry, call.signal)
+          reportBound(classOf(entry), guesses, guess, call)
+        },
+        abandon: () => void attempt(rows.fail(key, entry), call, 'failed to count a guess')
       }
     }
   }
@@ -128,7 +162,7 @@ export function createGuessGate(rows: GuessRows, observer: GuessObserver): Guess
   }
 }
 
-/** The count is then too high by one guess, which no caller waits for. */
+/** The count is then wrong by one guess for a minute, which no caller waits for. */
 async function attempt(work: Promise<void>, call: Call, message: string): Promise<void> {
   await work.catch((error) => call.log.warn({ event: 'guess_count_failed', err: error }, message))
 }

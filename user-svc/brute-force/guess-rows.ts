@@ -1,7 +1,7 @@
 /**
  * The SQL of the counts of wrong passwords. A guess is reserved in one statement before its password is hashed, so that
- * concurrent guesses cannot exceed a bound. The row of an address holds an entry for each guess: its class, its source
- * and a random id.
+ * concurrent guesses cannot exceed a bound. The row of an address holds an entry for each guess: its class, its source,
+ * a random id and, until its result is known, the time of its reservation.
  */
 
 import { randomBytes } from 'node:crypto'
@@ -50,6 +50,22 @@ interface Reservation {
 
 const sharedSource = '0'.repeat(16)
 
+// Before the time of a reservation. The result of an older one was lost: its caller got an error, or its process has ended.
+const pendingMark = '@'
+const pendingSeconds = 60
+
+const isPending = (entry: string) => entry.includes(pendingMark)
+const failedEntry = (entry: string) => entry.split(pendingMark)[0] as string
+
+/** Whether a refused guess is refused only because the results of concurrent guesses are not known yet. */
+export function isBusy(guesses: string[], { network, device }: GuessSource): boolean {
+  const failed = guesses.filter((entry) => !isPending(entry))
+  const permits = (kind: GuessClass, source: string | undefined) =>
+    countOf(failed, kind) < maxGuesses[kind] &&
+    (source === undefined || countOf(failed, kind, source) < maxGuessesPerSource)
+  return permits('any', network) || (device !== undefined && permits('device', device))
+}
+
 export function classOf(entry: string): GuessClass {
   if (entry.startsWith(prefixes.device)) return 'device'
   return entry.startsWith(prefixes.fresh) ? 'fresh' : 'any'
@@ -61,21 +77,30 @@ export function countOf(guesses: string[], kind: GuessClass, source: string | un
 }
 
 const counted = (prefix: unknown) => sql`count(*) filter (where starts_with(guess, ${prefix}))`
+/** Concurrent guesses do not count against their own source: all of them may have the correct password. */
+const failedOf = (prefix: unknown) =>
+  sql`count(*) filter (where starts_with(guess, ${prefix}) and strpos(guess, ${pendingMark}) = 0)`
 
-/** The class of the next guess in the row `present`, or null if no bound permits it. */
+/** The guesses of the row `present` without the reservations whose result was lost. */
+const remembered = sql`array(
+  select guess from unnest(present.guesses) with ordinality as each (guess, place)
+  where coalesce(nullif(split_part(guess, ${pendingMark}, 2), '')::bigint > extract(epoch from now()) - ${pendingSeconds}::int, true)
+  order by place)`
+
+/** The class of the next guess among the guesses `kept`, or null if no bound permits it. */
 function decision({ network, device }: GuessSource) {
   const source = network ?? sharedSource
   const { any, fresh, device: ofDevices } = maxGuesses
   return sql`
     select case
       when ${device !== undefined}::boolean and ${counted(prefixes.device)} < ${ofDevices}
-        and ${counted(prefixes.device + (device ?? ''))} < ${maxGuessesPerSource} then ${prefixes.device}
+        and ${failedOf(prefixes.device + (device ?? ''))} < ${maxGuessesPerSource} then ${prefixes.device}
       when ${counted(prefixes.any)} < ${any}
-        and (${network === undefined}::boolean or ${counted(prefixes.any + source)} < ${maxGuessesPerSource}) then ${prefixes.any}
+        and (${network === undefined}::boolean or ${failedOf(prefixes.any + source)} < ${maxGuessesPerSource}) then ${prefixes.any}
       when ${source} <> all(present.networks) and ${counted(prefixes.fresh)} < ${fresh}
         and present.paced_until < now() + make_interval(secs => ${(paceBurst - 1) * paceSeconds + 1}) then ${prefixes.fresh}
       end as class
-    from unnest(present.guesses) as guess`
+    from unnest(kept) as guess`
 }
 
 export type GuessRows = ReturnType<typeof createGuessRows>
@@ -95,26 +120,27 @@ export function createGuessRows(db: Database) {
     async reserve(key: string, source: GuessSource, isKnown: boolean, signal: AbortSignal): Promise<Reservation> {
       const { network = sharedSource, device } = source
       const id = randomBytes(8).toString('hex')
+      const time = sql`${pendingMark}::text || extract(epoch from now())::bigint`
       const first = (device === undefined ? prefixes.any + network : prefixes.device + device) + id
       const days = isKnown ? retentionDays.known : retentionDays.unknown
       const statement = db.execute<{ guesses: string[] }>(sql`
         insert into ${guessCounts} as present (key, guesses, networks, paced_until, expires_at)
-        values (${key}, array[${first}], array[${network}], now(), date_trunc('day', now()) + make_interval(days => ${days}))
+        values (${key}, array[${first} || ${time}], array[${network}], now(), date_trunc('day', now()) + make_interval(days => ${days}))
         on conflict (key) do update set (guesses, networks, paced_until, expires_at) = (
           select
-            case when class is null then present.guesses
-              else present.guesses || (class || case class when ${prefixes.device} then ${device ?? ''} else ${network} end || ${id}) end,
+            case when class is null then kept
+              else kept || (class || case class when ${prefixes.device} then ${device ?? ''} else ${network} end || ${id} || ${time}) end,
             case when ${network} = any(present.networks) then present.networks
               else (present.networks || ${network}::text)[greatest(cardinality(present.networks) + 2 - ${maxNetworks}, 1):] end,
             case when class = ${prefixes.fresh} then greatest(present.paced_until, now()) + make_interval(secs => ${paceSeconds})
               else present.paced_until end,
             excluded.expires_at
-          from (${decision(source)}) as decision)
+          from (select ${remembered} as kept) as row, lateral (${decision(source)}) as decision)
         returning guesses`)
       const [row] = (await callEngine(signal, statement, true)).rows
       const guesses = row?.guesses ?? []
       const newest = guesses.at(-1)
-      return { entry: newest?.endsWith(id) ? newest : undefined, guesses }
+      return { entry: newest?.includes(id) ? newest : undefined, guesses }
     },
 
     /** Removes a guess whose password was not compared. */
@@ -122,6 +148,13 @@ export function createGuessRows(db: Database) {
       const statement = db.execute(sql`
         update ${guessCounts} set guesses = array_remove(guesses, ${entry}) where key = ${key} and ${entry} = any(guesses)`)
       await callEngine(queryTimeoutMs, statement, true)
+    },
+
+    /** After a wrong password: the guess counts until a correct one. */
+    async fail(key: string, entry: string, limit: AbortSignal | number = queryTimeoutMs): Promise<void> {
+      const statement = db.execute(sql`
+        update ${guessCounts} set guesses = array_replace(guesses, ${entry}, ${failedEntry(entry)}) where key = ${key}`)
+      await callEngine(limit, statement)
     },
 
     /** After a correct password: forgets the guess and the earlier ones. Those that were reserved later still count. */

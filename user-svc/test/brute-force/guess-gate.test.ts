@@ -1,6 +1,6 @@
 /** The bounds on guesses at a password, over gRPC on the real PostgreSQL, with two instances on one database. */
 
-import type { ConnectError } from '@connectrpc/connect'
+import { Code, type ConnectError } from '@connectrpc/connect'
 import t from 'tap'
 import { newAddress, newestToken, password, reasonOf, rejection, startAccountTests } from '../accounts/account-tests.ts'
 import { startUserSvc } from '../service.ts'
@@ -166,5 +166,26 @@ t.test('a guess that was not compared does not count', async (t) => {
   })
   await Promise.allSettled(aborted)
   await logIn(email, '192.0.2.2')
+  t.equal(await logIn(email, '192.0.2.1'), true)
+})
+
+t.test('concurrent logins with the correct password succeed, also of one network', async (t) => {
+  const { email } = await newAccount()
+  const logins = Array.from({ length: 30 }, () => logIn(email, '192.0.2.1'))
+  t.same(new Set(await Promise.all(logins)), new Set([true]))
+})
+
+t.test('a guess whose result was lost counts for a minute, and refuses no login as a wrong password', async (t) => {
+  const { email } = await newAccount()
+  await guess(email, '192.0.2.1', 1)
+  const reserved = (secondsAgo: number) => sql`
+    update guess_counts set guesses = array(
+      select 'a' || repeat('1', 32) || '@' || (extract(epoch from now())::bigint - ${secondsAgo}::int) from generate_series(1, 60))`
+  await reserved(50)
+  const error = await rejection(client.authenticateAndLogin({ email, password, client: { network: '192.0.2.1' } }))
+  t.equal(error.code, Code.Unavailable)
+  await reserved(61)
+  t.equal(await logIn(email, '192.0.2.1', wrong), false)
+  t.equal(await counted(), 1, 'lost results are forgotten')
   t.equal(await logIn(email, '192.0.2.1'), true)
 })
