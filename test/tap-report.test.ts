@@ -22,7 +22,7 @@ const passing = `
     ok 2 - later # SKIP no reason
     ok 3 - someday # TODO
     1..3
-ok 1 - a.test.ts # time=10ms`
+ok 1 - a.test.ts # time=12345.67ms`
 
 const failing = `
 # Subtest: b.test.ts
@@ -49,14 +49,14 @@ not ok 2 - b.test.ts # time=1ms
 t.test('counts assertions, not the tests around them', async (t) => {
   const { counts, printed } = await read(passing)
   t.same(counts, { passed: 2, failed: 0, skipped: 2 })
-  t.equal(printed, 'ok         4  a.test.ts')
+  t.equal(printed, 'ok         4   12.3 s  a.test.ts')
 })
 
 t.test('prints a failure once, with its path and diagnostic', async (t) => {
   const { counts, printed } = await read(`TAP version 14\n1..2${passing}${failing}# { total: 2 }`)
   t.same(counts, { passed: 2, failed: 1, skipped: 2 })
   const failure = '\nFAILED b.test.ts > outer > one is two\ndiff: |\n  ok 7 - this is no test point'
-  t.equal(printed, ['ok         4  a.test.ts', failure, 'FAILED     1  b.test.ts'].join('\n'))
+  t.equal(printed, ['ok         4   12.3 s  a.test.ts', failure, 'FAILED     1    0.0 s  b.test.ts'].join('\n'))
 })
 
 t.test('counts a file that crashes outside of an assertion as a failure', async (t) => {

@@ -1,4 +1,4 @@
-/** Reports a test run from its TAP: one line for each file, failures in full, and the counts. */
+/** Reports a test run from its TAP: one line for each file with its assertions and its duration, failures in full, and the counts. */
 
 /** Numbers of assertions; TODO counts as skipped. */
 export interface Counts {
@@ -7,7 +7,7 @@ export interface Counts {
   skipped: number
 }
 
-const pointPattern = /^( *)(not )?ok \d+(?: - (.*?))?(?: # (time|SKIP|TODO)\b.*)?$/i
+const pointPattern = /^( *)(not )?ok \d+(?: - (.*?))?(?: # (?:time=([\d.]+)ms|(SKIP|TODO)\b.*))?$/i
 const subtestPattern = /^( *)# Subtest: (.*)$/
 
 /** Reads TAP to its end and prints a line for each file and each failure. */
@@ -19,14 +19,14 @@ export async function reportTap(lines: AsyncIterable<string>, print: (text: stri
   let lastDepth = 0
   let testsBefore = 0
 
-  function point(depth: number, failed: boolean, name: string, remark: string): void {
+  function point(depth: number, failed: boolean, name: string, remark: string, tookMs: number): void {
     const isSubtest = lastDepth > depth
     const known = isSubtest && counts.failed > (open[depth]?.failedBefore ?? 0)
     lastDepth = depth
     if (remark === 'SKIP' || remark === 'TODO') counts.skipped += 1
     else if (failed && !known) fail(depth, name)
     else if (!failed && !isSubtest) counts.passed += 1
-    if (depth === 0) closeFile(failed, name)
+    if (depth === 0) closeFile(failed, name, tookMs)
     open.length = depth
   }
 
@@ -36,9 +36,10 @@ export async function reportTap(lines: AsyncIterable<string>, print: (text: stri
     diagnostic.start(depth, (text) => print(`\nFAILED ${path.join(' > ')}\n${text}`))
   }
 
-  function closeFile(failed: boolean, name: string): void {
+  function closeFile(failed: boolean, name: string, tookMs: number): void {
     const tests = counts.passed + counts.failed + counts.skipped
-    print(`${failed ? 'FAILED' : 'ok    '} ${String(tests - testsBefore).padStart(5)}  ${name}`)
+    const duration = `${(tookMs / 1000).toFixed(1)} s`
+    print(`${failed ? 'FAILED' : 'ok    '} ${String(tests - testsBefore).padStart(5)} ${duration.padStart(8)}  ${name}`)
     testsBefore = tests
   }
 
@@ -50,8 +51,8 @@ export async function reportTap(lines: AsyncIterable<string>, print: (text: stri
       const depth = (subtest[1] as string).length / 4
       open[depth] = { name: subtest[2] as string, failedBefore: counts.failed }
     } else if (match) {
-      const [, indent = '', not, name = '', remark = ''] = match
-      point(indent.length / 4, not !== undefined, name, remark.toUpperCase())
+      const [, indent = '', not, name = '', tookMs = '0', remark = ''] = match
+      point(indent.length / 4, not !== undefined, name, remark.toUpperCase(), Number(tookMs))
     }
   }
   diagnostic.end()
