@@ -11,10 +11,12 @@ import type { EmailPurpose } from '../../mail/email-purposes.ts'
 import { createEmailRows } from '../../mail/email-rows.ts'
 import { createComposer, type Deliver } from '../../mail/message.ts'
 import { createSender, type SenderParts } from '../../mail/sender.ts'
+import { createSmtpDelivery } from '../../mail/smtp.ts'
 import { loadTemplates } from '../../mail/templates.ts'
 import { emailMetrics } from '../../metrics.ts'
 import { migrateDatabase } from '../../migrations.ts'
 import { emails, users } from '../../schema.ts'
+import { type addressOf, sender as from } from './mail-server.ts'
 
 export const keys = [`b:${Buffer.alloc(32, 2).toString('base64')}`, `a:${Buffer.alloc(32, 1).toString('base64')}`]
 
@@ -25,6 +27,16 @@ export const composeOptions = {
 }
 
 type EmailRow = typeof emails.$inferInsert
+
+/** A delivery that gives up after 1.5 s. */
+export const quickDelivery = (server: ReturnType<typeof addressOf>): Deliver =>
+  createSmtpDelivery(server, from, { setupMs: 1500, replyMs: 1500 })
+
+/** Sends all emails that are due, once. */
+export async function sendAll(sender: { startDue(): Promise<boolean>; onIdle(): Promise<void> }): Promise<void> {
+  while (await sender.startDue()) await sender.onIdle()
+  await sender.onIdle()
+}
 
 export async function createEmails(t: Pick<Test, 'teardown'>, log = silentLog) {
   const url = await createTestDatabase(t)
