@@ -50,7 +50,7 @@ export interface GatewayParts {
 export async function buildApp(parts: GatewayParts, options: Values<typeof gateway>): Promise<FastifyInstance> {
   const { registry, log } = parts
   const errors = errorHandling(registry, log)
-  const { app, connections } = createFastify(log, errors, options.keepAliveTimeout)
+  const { app, connections } = createFastify(log, errors, options.keepAliveTimeout, options.tls)
   const isTrusted = networks(options.trustedProxies)
   const clientOf = clientFinder(isTrusted, log)
   // Hooks run in this order.

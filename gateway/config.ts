@@ -18,6 +18,7 @@ import {
   security,
   shutdown
 } from '#common/config/shared-sections.ts'
+import { gatewayTls } from '#common/config/tls-keys.ts'
 import { networks } from './client-address.ts'
 import { isLoopbackHost } from './loopback.ts'
 import { isOrigin } from './plugins/origins.ts'
@@ -29,6 +30,7 @@ const budget = (value: string, routes: string) =>
 export const gateway = {
   host: host('127.0.0.1', 'Address that the REST routes listen on.'),
   port: port(8080, 'Port of the REST routes.'),
+  tls: gatewayTls,
   ...listenKeys(9464),
   trustedProxies: list(
     'Networks of proxies: only from them is `X-Forwarded-For` used. Empty: the client is always the peer.',

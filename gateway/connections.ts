@@ -2,7 +2,6 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { Server as TlsServer } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
 
 /** One open connection. */
@@ -24,15 +23,10 @@ export function isAnswered(connection: Connection | undefined): boolean {
   return connection?.request?.complete === false && connection.responses.length === 0
 }
 
-/** The event of a new connection, with the socket that its requests have: of TLS, `connection` has the socket below. */
-export function connectionEvent({ server }: Pick<FastifyInstance, 'server'>): 'connection' | 'secureConnection' {
-  return server instanceof TlsServer ? 'secureConnection' : 'connection'
-}
-
 /** Records the connections of a server from the moment when the server accepts them. */
 export function trackConnections(app: FastifyInstance): Connections {
   const connections: Connections = new Map()
-  app.server.on(connectionEvent(app), (socket: Socket) => {
+  app.server.on('connection', (socket: Socket) => {
     connections.set(socket, { socket, responses: [], request: undefined, idleSince: performance.now() })
     socket.once('close', () => connections.delete(socket))
   })

@@ -5,6 +5,7 @@ import Fastify, { type FastifyBaseLogger, type FastifyHttpOptions, type FastifyI
 import { invalidFields } from '#common/errors/connect-errors.ts'
 import type { Logger } from '#common/logging/logger.ts'
 import { listenOnEveryAddress } from '#common/process/listen.ts'
+import { hasTls, type ServerTls, terminateTls } from '#common/tls/termination.ts'
 import { type Connections, isAnswered, trackConnections } from './connections.ts'
 import { answerClientError } from './plugins/client-errors.ts'
 import type { ErrorHandling } from './plugins/error-responses.ts'
@@ -15,7 +16,7 @@ export const maxBodyBytes = 16 * 1024
 /** A client must send its request within this time. The budget of the route bounds the response. */
 export const receiveTimeoutMs = 10_000
 
-export function createFastify(log: Logger, errors: ErrorHandling, keepAliveTimeout: number) {
+export function createFastify(log: Logger, errors: ErrorHandling, keepAliveTimeout: number, tls: ServerTls = {}) {
   const app: FastifyInstance = Fastify({
     ...logging(log),
     ...httpLimits,
@@ -30,6 +31,10 @@ export function createFastify(log: Logger, errors: ErrorHandling, keepAliveTimeo
   app.setErrorHandler(errors.handle)
   const connections: Connections = trackConnections(app)
   listenOnEveryAddress(app)
+  if (hasTls(tls)) {
+    const { abortHandshakes } = terminateTls(app.server, tls, ['http/1.1'])
+    app.addHook('preClose', async () => abortHandshakes())
+  }
   return { app, connections }
 }
 

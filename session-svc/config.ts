@@ -16,6 +16,7 @@ import {
   security,
   shutdown
 } from '#common/config/shared-sections.ts'
+import { requireTrustedCa } from '#common/config/tls-keys.ts'
 
 /** session-svc's own section. */
 export const sessionSvc = {
@@ -41,6 +42,7 @@ export const schema = { sessionSvc, session, rpc, redis, kafka, log, security, s
 export function load() {
   const config = loadConfig(schema, process.env, { otherKeys: keyPaths })
   requireAcceptedCallers(config.rpc)
+  requireTrustedCa(config.rpc.tls)
   requireDistinctTopics(config.kafka)
   requireRedis(config.redis)
   requireProduction(config)

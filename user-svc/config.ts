@@ -17,6 +17,7 @@ import {
   security,
   shutdown
 } from '#common/config/shared-sections.ts'
+import { requireTrustedCa } from '#common/config/tls-keys.ts'
 import { url } from '#common/config/url-keys.ts'
 import { makeWritable } from '#common/config/writable-directory.ts'
 import { loadTemplates } from './mail/templates.ts'
@@ -120,6 +121,7 @@ export function load() {
   const config = loadConfig(schema, process.env, { otherKeys: keyPaths })
   requirePresentedToken(config.rpc)
   requireAcceptedCallers(config.rpc)
+  requireTrustedCa(config.rpc.tls)
   requireStrongAdminToken(config.rpc)
   requireDistinctTopics(config.kafka)
   requireAddress('userSvc.postgres.url', config.userSvc.postgres.url)

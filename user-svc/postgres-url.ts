@@ -3,10 +3,11 @@
  * own parser sends unknown parameters to the server as settings, and completes an address from PG* variables.
  */
 
-import { readFileSync } from 'node:fs'
 import type { ClientConfig } from 'pg'
 import { ConfigError } from '#common/config/load.ts'
 import { isAuthority, type UrlParts, urlParts } from '#common/config/url-keys.ts'
+import { clientTls } from '#common/tls/client-options.ts'
+import { PemError, type PemFiles } from '#common/tls/pem-source.ts'
 
 /** The address of a PostgreSQL, as options of node-postgres. */
 type PostgresAddress = Required<Pick<ClientConfig, 'host' | 'port' | 'user' | 'password' | 'database' | 'ssl'>> &
@@ -89,16 +90,45 @@ function parametersOf({ query }: UrlParts): Map<string, string> {
 /** The words of a pattern such as `^(disable|require)$`. */
 const takes = ({ source }: RegExp) => `takes ${source.replace(/^\^\(?(.*?)\)?\$$/, '$1').replaceAll('|', ', ')}`
 
-function tlsOf(parameters: ReadonlyMap<string, string>): PostgresAddress['ssl'] {
-  const read = (name: string) => {
-    const file = parameters.get(name)
-    if (file === undefined || file === 'system') return undefined
-    try {
-      return readFileSync(file, 'utf8')
-    } catch (error) {
-      return reject(`the file of ${name} cannot be read (${(error as NodeJS.ErrnoException).code})`)
-    }
+function pemFilesOf(parameters: ReadonlyMap<string, string>): PemFiles {
+  const root = parameters.get('sslrootcert') ?? ''
+  return {
+    ca: root === 'system' ? '' : root,
+    cert: parameters.get('sslcert') ?? '',
+    key: parameters.get('sslkey') ?? ''
   }
+}
+
+/** The parameter that names a file. */
+export function pemParameter(kind: keyof PemFiles): string {
+  return { ca: 'sslrootcert', cert: 'sslcert', key: 'sslkey', crl: 'sslcrl' }[kind]
+}
+
+/** The PEM files that a URL names. */
+export function postgresPemFiles(url: string): PemFiles {
+  const parts = urlParts(url)
+  return parts === undefined ? {} : pemFilesOf(parametersOf(parts))
+}
+
+/** TLS options whose getters read the files again: node-postgres copies the options for each connection. */
+function reread(files: PemFiles): PemFiles {
+  let options: ReturnType<typeof clientTls>
+  try {
+    options = clientTls(files, pemParameter)
+  } catch (error) {
+    if (error instanceof PemError) return reject(`parameter ${error.message}`)
+    throw error
+  }
+  const getter = (kind: 'ca' | 'cert' | 'key') => ({
+    enumerable: true,
+    configurable: true,
+    get: () => options()[kind]
+  })
+  const kinds = (['ca', 'cert', 'key'] as const).filter((kind) => files[kind])
+  return Object.defineProperties({}, Object.fromEntries(kinds.map((kind) => [kind, getter(kind)])))
+}
+
+function tlsOf(parameters: ReadonlyMap<string, string>): PostgresAddress['ssl'] {
   const ssl = parameters.get('ssl')
   const root = parameters.get('sslrootcert')
   const byFlag = ssl === undefined ? undefined : /^(false|0)$/.test(ssl) ? 'disable' : 'require'
@@ -109,11 +139,8 @@ function tlsOf(parameters: ReadonlyMap<string, string>): PostgresAddress['ssl'] 
   const mode =
     root === 'system' ? 'verify-full' : requested === 'require' && root !== undefined ? 'verify-ca' : requested
   if (mode === 'verify-ca' && root === undefined) reject('parameter sslmode=verify-ca takes sslrootcert with it')
-  const [ca, cert, clientKey] = [read('sslrootcert'), read('sslcert'), read('sslkey')]
   return {
-    ...(ca !== undefined && { ca }),
-    ...(cert !== undefined && { cert }),
-    ...(clientKey !== undefined && { key: clientKey }),
+    ...reread(pemFilesOf(parameters)),
     ...((mode === 'require' || mode === 'no-verify') && { rejectUnauthorized: false }),
     ...(mode === 'verify-ca' && { checkServerIdentity: () => undefined })
   }

@@ -22,9 +22,10 @@ import { createOutboxRows } from './outbox/outbox-rows.ts'
 import { startRelay } from './outbox/relay.ts'
 import { prepareHashThreads } from './passwords/hash-threads.ts'
 import { watchStoredCosts } from './passwords/stored-costs.ts'
+import { pemParameter, postgresPemFiles } from './postgres-url.ts'
 import { createSessionClient } from './session-client.ts'
 
-await runService('user-svc', load, async (config, { log, registry, logDependencies }) => {
+await runService('user-svc', load, async (config, { log, registry, logDependencies, certificates }) => {
   await prepareHashThreads(hashesAtATime(config.userSvc.password), log)
   const { postgres, host, port, opsHost, opsPort } = config.userSvc
   if (process.env.NODE_ENV === 'production' && config.userSvc.password.minLength < 15) {
@@ -36,6 +37,11 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
   if (process.env.NODE_ENV === 'production' && !config.userSvc.bruteForce.enabled) {
     log.warn({ event: 'brute_force_off' }, 'userSvc.bruteForce.enabled is false in production')
   }
+  certificates.add(
+    'postgres',
+    postgresPemFiles(postgres.url),
+    (kind) => `userSvc.postgres.url: parameter ${pemParameter(kind)}`
+  )
   const pool = connectDatabase(postgres, () => readiness.probeNow())
   const { db } = pool
   const metrics = rpcClientMetrics(registry)

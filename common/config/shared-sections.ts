@@ -3,7 +3,7 @@
 import { callerList, choice, directory, duration, flag, host, integer, port, secret, text } from './keys.ts'
 import { ConfigError, requireAddress, type Values } from './load.ts'
 import { sampleProblem } from './secret-samples.ts'
-import { kafkaSasl, kafkaTls } from './tls-keys.ts'
+import { clientTlsKeys, kafkaSasl, kafkaTls, rpcTls } from './tls-keys.ts'
 import { addressList, isRedisUrl, url, urlList } from './url-keys.ts'
 
 /** The address of the ops port; every service's section has these keys. */
@@ -66,6 +66,7 @@ export const rpc = {
     'Serve `grpc.reflection` on the RPC ports, for `grpcurl` and `buf curl`. Off in production unless set.',
     { production: false }
   ),
+  tls: rpcTls,
   userSvcUrl: urlList('http://127.0.0.1:50051', 'URLs of the instances of user-svc.'),
   sessionSvcUrl: urlList('http://127.0.0.1:50052', 'URLs of the instances of session-svc.'),
   maxMessageBytes: integer(65_536, 'The maximum size of an RPC message, in bytes.', {
@@ -117,6 +118,7 @@ export const redis = {
   ),
   sentinelName: text('', 'Name of the master at the Sentinels.'),
   sentinelPassword: secret('Password of the Sentinels, if they have one.'),
+  tls: clientTlsKeys('Redis'),
   durability: choice(
     ['check', 'assured'],
     'check',

@@ -3,7 +3,8 @@
 import { isIP } from 'node:net'
 import { connect } from 'node:tls'
 import type { KafkaConfig, SASLOptions } from 'kafkajs'
-import { createPemSource, type PemFiles, refreshIfUsable } from '#common/tls/pem-source.ts'
+import { clientTls } from '#common/tls/client-options.ts'
+import type { PemFiles } from '#common/tls/pem-source.ts'
 
 export interface KafkaConnection {
   brokers: string[]
@@ -24,13 +25,12 @@ const keepAliveMs = 60_000
 /** Each connection reads the certificates again. */
 export function tlsOptions(tls: KafkaConnection['tls']): Pick<KafkaConfig, 'ssl' | 'socketFactory'> {
   if (!tls?.enabled) return {}
-  const pem = createPemSource(tls)
+  const options = clientTls(tls)
   return {
     ssl: true,
     socketFactory({ host, port, onConnect }) {
-      refreshIfUsable(pem)
       const servername = isIP(host) === 0 ? { servername: host } : {}
-      const socket = connect({ ...pem.current(), host, port, minVersion: 'TLSv1.2', ...servername }, onConnect)
+      const socket = connect({ ...options(), host, port, ...servername }, onConnect)
       return socket.setKeepAlive(true, keepAliveMs)
     }
   }

@@ -1,6 +1,7 @@
 /** The limit of accepted connections: it keeps file descriptors free for ops port, engines and disk buffer. */
 
 import type { Server, Socket } from 'node:net'
+import { tcpEvent } from '#common/tls/termination.ts'
 
 // For ops connections (ops-server.ts), engines, other services, the log's segments and its connections to Kafka.
 const reservedDescriptors = 192
@@ -23,14 +24,10 @@ export function affordableConnections(wanted: number, descriptors = descriptorLi
  * Rejects connections above a maximum, on every address of a server (`maxConnections` counts each address apart), and above
  * a maximum of one peer's address.
  */
-export function boundConnections(
-  server: Pick<Server, 'on'>,
-  max: number,
-  maxPerAddress = Number.POSITIVE_INFINITY
-): void {
+export function boundConnections(server: Server, max: number, maxPerAddress = Number.POSITIVE_INFINITY): void {
   let open = 0
   const byAddress = new Map<string, number>()
-  server.on('connection', (socket: Socket) => {
+  server.on(tcpEvent(server), (socket: Socket) => {
     const { remoteAddress = '' } = socket
     const count = (byAddress.get(remoteAddress) ?? 0) + 1
     open += 1

@@ -10,6 +10,8 @@ import type { Logger } from '#common/logging/logger.ts'
 import { openServiceLog, type ServiceLog, type ServiceLogConfig } from '#common/logging/service-log.ts'
 import { createRegistry } from '#common/ops/metrics.ts'
 import type { Dependency, Readiness } from '#common/ops/readiness.ts'
+import { type CertificateWatch, createCertificateWatch } from '#common/tls/certificate-watch.ts'
+import { PemError, type PemFiles } from '#common/tls/pem-source.ts'
 import { listenAt } from './listen.ts'
 import { collectGarbage } from './start-garbage.ts'
 
@@ -31,7 +33,12 @@ interface RunningService {
   readiness: Readiness
 }
 
-interface ServiceConfig extends ServiceLogConfig {
+/** A section whose connections can use TLS. */
+interface TlsSection {
+  tls?: PemFiles & { enabled?: boolean }
+}
+
+interface ServiceConfig extends ServiceLogConfig, Partial<Record<'gateway' | 'rpc' | 'redis', TlsSection>> {
   kafka: ServiceLogConfig['kafka'] & { enabled: boolean }
   shutdown: { timeout: number; drainDelay: number }
 }
@@ -42,6 +49,7 @@ interface ServiceParts {
   registry: Registry
   /** The dependencies of the log, for the readiness of the service. */
   logDependencies: Dependency[]
+  certificates: CertificateWatch
 }
 
 // Lines that are not shipped by then wait on the disk for the next start.
@@ -61,13 +69,35 @@ export async function runService<C extends ServiceConfig>(
   if (configured === undefined) return
   const { config, serviceLog } = configured
   const { log } = serviceLog
-  const service = await start(config, { log, registry, logDependencies: serviceLog.dependencies })
+  const certificates = createCertificateWatch(log, registry)
+  const parts = { log, registry, logDependencies: serviceLog.dependencies, certificates }
+  const service = await startWithCertificates(name, config, () => start(config, parts), certificates)
   stopOnSignal(service, config.shutdown, serviceLog)
   // Before the first client connects: the collection blocks the event loop.
   await collectGarbage()
   await listen(name, service)
   log.info({ event: 'sys_startup' }, 'started')
   serviceLog.startShipping()
+}
+
+/** Ends the process with exit code 1 and the reason if a certificate cannot be used. */
+async function startWithCertificates(
+  name: string,
+  config: ServiceConfig,
+  start: () => RunningService | Promise<RunningService>,
+  certificates: CertificateWatch
+): Promise<RunningService> {
+  try {
+    for (const section of ['gateway', 'rpc', 'redis', 'kafka'] as const) {
+      const { enabled = true, ca = '', cert = '', key = '', crl = '' } = config[section]?.tls ?? {}
+      if (enabled) certificates.add(section, { ca, cert, key, crl })
+    }
+    return await start()
+  } catch (error) {
+    if (!(error instanceof PemError)) throw error
+    console.error(`${name}: ${error.message}`)
+    process.exit(1)
+  }
 }
 
 /** Loads the configuration and opens the log. @returns undefined after a mistake in the configuration */

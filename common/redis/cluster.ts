@@ -29,7 +29,9 @@ export function connectCluster<S extends RedisScripts>(
   config: RedisConfig,
   options: RedisStoreOptions<S>
 ): RedisStore<S> {
-  const seeds = config.nodes.map((address) => connectRedis(addressUrl(config, address), options.log))
+  const seeds = config.nodes.map((address) =>
+    connectRedis(addressUrl(config, address), options.log, undefined, options.tls)
+  )
   const masters = createMasterConnections(config, { ...options, onError: onMasterError })
   let owners: (RedisClient<S> | undefined)[] = []
   let servers: RedisClient<S>[] = []

@@ -1,10 +1,13 @@
 /** The connection to one Redis server: rejects commands while it is down, detects an unresponsive server, reconnects for ever. */
 
+import { isIP } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 // In package.json this is `@redis/client`: `redis` adds commands of Redis Stack, which the product does not use.
 import { createClient, type RedisScripts, SocketTimeoutError } from 'redis'
 import type { Logger } from '#common/logging/logger.ts'
 import { backoffMs } from '#common/time/backoff.ts'
+import { clientTls } from '#common/tls/client-options.ts'
+import type { PemFiles } from '#common/tls/pem-source.ts'
 
 const pingEveryMs = 1000
 // A server that does not respond to a PING for this long is considered dead, and the client reconnects.
@@ -22,15 +25,25 @@ const reconnects = new WeakMap<object, (cause: Error) => void>()
  * Starts to connect; callers need not await the connection. While it is down, commands are rejected at once. The client
  * has no deadline for a command that was sent: callers put one around each.
  */
-export function connectRedis<S extends RedisScripts = NoScripts>(url: string, log: Logger, scripts?: S) {
+export function connectRedis<S extends RedisScripts = NoScripts>(
+  url: string,
+  log: Logger,
+  scripts?: S,
+  tls?: PemFiles
+) {
+  const secure = redisTls(url, tls)
   const client = createClient({
     url,
     disableOfflineQueue: true,
     socket: {
+      ...secure.options,
       connectTimeout: connectTimeoutMs,
       socketTimeout: unresponsiveAfterMs,
       // Without end: the client's default gives up after a socket timeout.
-      reconnectStrategy: (retries) => backoffMs(retries, reconnectBackoff)
+      reconnectStrategy(retries) {
+        secure.refresh()
+        return backoffMs(retries, reconnectBackoff)
+      }
     },
     // No timeout for commands that wait to be written: the client creates an AbortSignal for each, which lives for five
     // seconds and costs 21 µs. The deadlines of the callers and `unresponsiveAfterMs` are shorter.
@@ -44,6 +57,7 @@ export function connectRedis<S extends RedisScripts = NoScripts>(url: string, lo
   })
   client.on('ready', () => failures.delete(client))
   function connect(): void {
+    secure.refresh()
     client
       .connect()
       .catch((error) => log.debug({ event: 'redis_error', dependency: 'redis', err: error }, 'redis connection ended'))
@@ -96,6 +110,26 @@ function pingRegularly(
     void ping().finally(() => (isPinging = false))
   }, pingEveryMs).unref()
   return () => clearInterval(timer)
+}
+
+/**
+ * TLS for a URL with `rediss:`. The client copies its options once and keeps the arrays in them, so `refresh` replaces their
+ * items with the present contents of the files.
+ */
+function redisTls(url: string, tls: PemFiles | undefined) {
+  if (!url.startsWith('rediss:')) return { options: {}, refresh: () => {} }
+  const read = clientTls(tls)
+  const arrays: Record<'ca' | 'cert' | 'key', Buffer[]> = { ca: [], cert: [], key: [] }
+  const kinds = (['ca', 'cert', 'key'] as const).filter((kind) => tls?.[kind])
+  function refresh(): void {
+    const current = read()
+    for (const kind of kinds) arrays[kind].splice(0, 1, current[kind] as Buffer)
+  }
+  refresh()
+  const host = new URL(url).hostname.replaceAll(/[[\]]/g, '')
+  const servername = isIP(host) === 0 ? { servername: host } : {}
+  const files = Object.fromEntries(kinds.map((kind) => [kind, arrays[kind]]))
+  return { options: { tls: true as const, minVersion: 'TLSv1.2' as const, ...servername, ...files }, refresh }
 }
 
 /** The last error of a connection that is not ready, such as a rejected password or connection, if there was one. */

@@ -3,6 +3,7 @@
 import type { RedisScripts } from 'redis'
 import { dependencyDown } from '#common/errors/connect-errors.ts'
 import type { Logger } from '#common/logging/logger.ts'
+import type { PemFiles } from '#common/tls/pem-source.ts'
 import { connectRedis, type Redis, type RedisClient } from './connection.ts'
 
 /** The section `redis` of the configuration, as far as connections need it. */
@@ -12,11 +13,14 @@ export interface RedisConfig {
   nodes: string[]
   sentinelName: string
   sentinelPassword: string
+  /** For a URL with `rediss:`. */
+  tls?: PemFiles
 }
 
 export interface RedisStoreOptions<S extends RedisScripts> {
   log: Logger
   scripts?: S
+  tls?: PemFiles | undefined
   /** Called for each connection and each reconnection to a server that accepts writes. */
   onReady?: (client: RedisClient<S>) => void
   /** Called when a connection fails. */
@@ -45,7 +49,7 @@ export type Route<S extends RedisScripts> = <T>(key: string, send: (client: Redi
 
 /** A connection that notifies of its state. */
 export function connectObserved<S extends RedisScripts>(url: string, options: RedisStoreOptions<S>): RedisClient<S> {
-  const client = connectRedis(url, options.log, options.scripts)
+  const client = connectRedis(url, options.log, options.scripts, options.tls)
   client.on('ready', () => options.onReady?.(client))
   client.on('error', (error) => options.onError?.(error))
   return client

@@ -119,11 +119,14 @@ export function connectSentinel<S extends RedisScripts>(
   }
 }
 
-function connectSentinels(config: RedisConfig, { log }: Pick<RedisStoreOptions<RedisScripts>, 'log'>): RedisClient[] {
+function connectSentinels(
+  config: RedisConfig,
+  { log, tls }: Pick<RedisStoreOptions<RedisScripts>, 'log' | 'tls'>
+): RedisClient[] {
   return config.nodes.map((address) => {
     const url = new URL(addressUrl(config, address))
     Object.assign(url, { username: '', password: config.sentinelPassword, pathname: '' })
-    return connectRedis(url.href, log)
+    return connectRedis(url.href, log, undefined, tls)
   })
 }
 

@@ -9,8 +9,9 @@ import { connectSentinel } from './sentinel.ts'
 /** Starts to connect; callers need not await the connections. Commands to a server that is not connected are rejected. */
 export function openRedis<S extends RedisScripts = NoScripts>(
   config: RedisConfig,
-  options: RedisStoreOptions<S>
+  parts: RedisStoreOptions<S>
 ): RedisStore<S> {
+  const options = { ...parts, tls: config.tls }
   if (config.topology === 'cluster') return connectCluster(config, options)
   if (config.topology === 'sentinel') return connectSentinel(config, options)
   const client = connectObserved(config.url, options)

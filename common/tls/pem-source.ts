@@ -3,6 +3,10 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createSecureContext } from 'node:tls'
+import { nextUpdateOf } from './revocation-list.ts'
+
+/** How often a process reads the files again. */
+export const refreshMs = 2000
 
 /** Paths of PEM files; an empty or missing one is not used. */
 export interface PemFiles {
@@ -16,7 +20,7 @@ export interface PemFiles {
 /** The contents of the files. */
 export type Pem = { [name in keyof PemFiles]: Buffer }
 
-/** A file that cannot be used, by its path and the reason. */
+/** A file that cannot be used, by its name and the reason. */
 export class PemError extends Error {
   override name = 'PemError'
 }
@@ -33,17 +37,20 @@ export interface PemSource {
   refresh(): boolean
 }
 
+/** The name of a file in error messages, such as its configuration key. */
+export type NameOf = (kind: keyof PemFiles) => string
+
 /**
  * Reads the files.
  *
  * @throws {PemError}
  */
-export function createPemSource(files: PemFiles): PemSource {
-  let pem = readPem(files)
+export function createPemSource(files: PemFiles, nameOf: NameOf = (kind) => kind): PemSource {
+  let pem = readPem(files, nameOf)
   return {
     current: () => pem,
     refresh() {
-      const next = readPem(files)
+      const next = readPem(files, nameOf)
       const isSame = fileKinds.every((kind) => pem[kind]?.equals(next[kind] as Buffer) ?? true)
       pem = isSame ? pem : next
       return !isSame
@@ -62,47 +69,55 @@ export function refreshIfUsable(source: PemSource): void {
 
 const fileKinds = ['ca', 'cert', 'key', 'crl'] as const
 
-function readPem(files: PemFiles): Pem {
+function readPem(files: PemFiles, nameOf: NameOf): Pem {
   const pem: Pem = {}
-  for (const kind of fileKinds) if (files[kind]) pem[kind] = read(files[kind])
-  requireUsable(files, pem)
+  for (const kind of fileKinds) if (files[kind]) pem[kind] = read(files[kind], nameOf(kind))
+  requireUsable(pem, nameOf)
   return pem
 }
 
-function read(path: string): Buffer {
+function read(path: string, name: string): Buffer {
   try {
     return readFileSync(path)
   } catch (error) {
-    throw new PemError(`${path}: cannot be read (${(error as NodeJS.ErrnoException).code})`)
+    throw new PemError(`${name}: cannot be read (${(error as NodeJS.ErrnoException).code})`)
   }
 }
 
-function requireUsable(files: PemFiles, { ca, cert, key, crl }: Pem): void {
-  if ((cert === undefined) !== (key === undefined)) {
-    throw new PemError(`${files.cert || files.key}: a certificate needs its private key, and a key its certificate`)
+function requireUsable({ ca, cert, key, crl }: Pem, nameOf: NameOf): void {
+  if (cert && !key) throw new PemError(`${nameOf('key')}: is missing; takes the private key of ${nameOf('cert')}`)
+  if (key && !cert) throw new PemError(`${nameOf('cert')}: is missing; takes the certificate of ${nameOf('key')}`)
+  if (ca) parse(nameOf('ca'), 'certificate', () => new X509Certificate(ca))
+  if (crl) parse(nameOf('crl'), 'list of revoked certificates', () => createSecureContext({ crl }))
+  if (!cert || !key) return
+  const certificate = parse(nameOf('cert'), 'certificate', () => new X509Certificate(cert))
+  const privateKey = parse(nameOf('key'), 'private key without a passphrase', () => createPrivateKey(key))
+  if (!certificate.checkPrivateKey(privateKey)) {
+    throw new PemError(`${nameOf('cert')}: does not belong to the key in ${nameOf('key')}`)
   }
-  if (ca) parse(files.ca, 'certificate', () => new X509Certificate(ca))
-  if (cert && key) {
-    const certificate = parse(files.cert, 'certificate', () => new X509Certificate(cert))
-    const privateKey = parse(files.key, 'private key without a passphrase', () => createPrivateKey(key))
-    if (!certificate.checkPrivateKey(privateKey)) {
-      throw new PemError(`${files.cert}: the certificate does not belong to the key ${files.key}`)
-    }
-  }
-  parse(files.crl ?? files.cert ?? files.ca, 'usable PEM file', () => createSecureContext({ ca, cert, key, crl }))
+  parse(nameOf('cert'), 'certificate with a usable chain', () => createSecureContext({ cert, key }))
 }
 
-function parse<T>(path: string | undefined, kind: string, parsed: () => T): T {
+function parse<T>(name: string, kind: string, parsed: () => T): T {
   try {
     return parsed()
   } catch {
     // The error of OpenSSL may contain a part of the file.
-    throw new PemError(`${path}: is no ${kind}`)
+    throw new PemError(`${name}: is no ${kind} in PEM format`)
   }
 }
 
-/** The moment at which the certificate stops to be valid. */
-export function expiresAt({ cert, ca }: Pem): Date | undefined {
-  const certificate = cert ?? ca
-  return certificate && new X509Certificate(certificate).validToDate
+const pemBlock = /-----BEGIN (?:CERTIFICATE|X509 CRL)-----[^-]+-----END (?:CERTIFICATE|X509 CRL)-----/g
+
+/** When each file expires: of a chain, its own certificate; of several CAs or lists, the last one. */
+export function expiries({ cert, ca, crl }: Pem): { file: 'cert' | 'ca' | 'crl'; expiresAt: Date }[] {
+  const last = (dates: (Date | undefined)[]) => new Date(Math.max(...dates.map((date) => date?.getTime() ?? Infinity)))
+  const blocks = (pem: Buffer) => pem.toString('latin1').match(pemBlock) ?? []
+  return [
+    ...(cert ? [{ file: 'cert' as const, expiresAt: new X509Certificate(cert).validToDate }] : []),
+    ...(ca
+      ? [{ file: 'ca' as const, expiresAt: last(blocks(ca).map((pem) => new X509Certificate(pem).validToDate)) }]
+      : []),
+    ...(crl ? [{ file: 'crl' as const, expiresAt: last(blocks(crl).map(nextUpdateOf)) }] : [])
+  ]
 }

@@ -7,8 +7,9 @@ import type { FastifyInstance } from 'fastify'
 import { tooManyRequests } from '#common/errors/connect-errors.ts'
 import type { Logger } from '#common/logging/logger.ts'
 import { affordableConnections } from '#common/process/descriptors.ts'
+import { tcpEvent } from '#common/tls/termination.ts'
 import { canonicalAddress, networkOf } from '../client-address.ts'
-import { type Connection, type Connections, connectionEvent } from '../connections.ts'
+import type { Connection, Connections } from '../connections.ts'
 
 interface ConnectionLimits {
   max: number
@@ -61,8 +62,14 @@ export function limitConnections(
   const end = connectionEnds(parts)
   const max = affordableConnections(limits.max)
   const exceedsNetwork = networkLimit(limits.maxPerNetwork, parts.isTrusted)
-  app.server.on(connectionEvent(app), (socket: Socket) => {
-    if (connections.size > max) end(socket, 'total')
+  let open = 0
+  // With TLS, a connection counts before its handshake.
+  app.server.on(tcpEvent(app.server), (socket: Socket) => {
+    open += 1
+    socket.once('close', () => {
+      open -= 1
+    })
+    if (open > max) end(socket, 'total')
     else if (exceedsNetwork(socket)) end(socket, 'network')
   })
   limitPipelining(app, connections, limits.maxPipelined, end)

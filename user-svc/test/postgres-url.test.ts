@@ -1,11 +1,11 @@
 /** URLs of PostgreSQL as providers and tools print them: used, ignored and rejected parameters, on a real server. */
 
-import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { readFileSync } from 'node:fs'
 import pg from 'pg'
 import t from 'tap'
 import { loadConfig } from '#common/config/load.ts'
 import { dropDriverVariables } from '#common/config/runtime-variables.ts'
+import { createTestCa } from '#common/testing/certificates.ts'
 import { fieldCase } from '#common/testing/field-cases.ts'
 import { engineAddress } from '#common/testing/service.ts'
 import { userSvc } from '../config.ts'
@@ -47,8 +47,8 @@ fieldCase(t, 13, 'the parameters of Prisma, Neon, Supabase, RDS and Heroku leave
 
 t.test('TLS has the meaning that libpq gives it', async (t) => {
   const tls = (query: string) => postgresAddress(`postgres://u@h/d${query}`).ssl
-  const ca = join(t.testdir(), 'ca.pem')
-  writeFileSync(ca, 'certificate')
+  const { ca } = createTestCa(t)
+  const certificate = readFileSync(ca)
   t.equal(tls(''), false)
   t.equal(tls('?sslmode=disable'), false)
   t.equal(tls('?ssl=false'), false)
@@ -56,8 +56,8 @@ t.test('TLS has the meaning that libpq gives it', async (t) => {
     t.same(tls(query), { rejectUnauthorized: false })
   t.same(tls('?sslmode=verify-full'), {})
   t.same(tls('?sslrootcert=system&sslmode=require'), {})
-  t.match(tls(`?sslmode=require&sslrootcert=${ca}`), { ca: 'certificate', checkServerIdentity: Function })
-  t.same(tls(`?sslmode=verify-full&sslrootcert=${ca}`), { ca: 'certificate' })
+  t.match(tls(`?sslmode=require&sslrootcert=${ca}`), { ca: certificate, checkServerIdentity: Function })
+  t.same(tls(`?sslmode=verify-full&sslrootcert=${ca}`), { ca: certificate })
   t.match(postgresAddress('postgres://u:p@h/d?sslmode=require&channel_binding=require'), { enableChannelBinding: true })
   await t.rejects(query(`${server}?sslmode=require`, name), { message: 'The server does not support SSL connections' })
 })
@@ -99,7 +99,7 @@ t.test('the message for an unusable URL is one line, with documented words only'
     ['postgres://u@h/d?sslmode=verify-ca', /takes sslrootcert/],
     [
       'postgres://u@h/d?sslmode=require&sslrootcert=/nowhere/S3cret',
-      /the file of sslrootcert cannot be read \(ENOENT\)/
+      /parameter sslrootcert: cannot be read \(ENOENT\)/
     ],
     ['postgres://u@h/d?ssl=true&ssl=false', /has the parameter ssl twice/],
     ['postgres://u@h/d?ssl=S3cret', /parameter ssl takes true, false, 0, 1, no-verify$/],

@@ -1,8 +1,12 @@
 /** The HTTP/2 connection to an instance, replaceable while calls are in flight on it. */
 
-import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2'
+import type { ClientHttp2Session, ClientHttp2Stream, SecureClientSessionOptions } from 'node:http2'
+import { isIP } from 'node:net'
+import { connect as connectTls } from 'node:tls'
 import { Code, ConnectError } from '@connectrpc/connect'
 import { type ConnectTransportOptions, Http2SessionManager } from '@connectrpc/connect-node'
+import { clientTls } from '#common/tls/client-options.ts'
+import type { PemFiles } from '#common/tls/pem-source.ts'
 import { authorityHeader } from './authority.ts'
 import { isUnprocessed } from './http2-guard.ts'
 import { notProcessed } from './retry.ts'
@@ -42,8 +46,22 @@ function markUnprocessed(stream: ClientHttp2Stream): void {
   stream.destroy = (error) => destroy(error && isUnprocessed(session, stream.id) ? notProcessed(error) : error)
 }
 
-export function createRpcConnection(baseUrl: string): RpcConnection {
-  const connect = () => ({ manager: new Http2SessionManager(baseUrl, pings), streams: 0, isCurrent: true })
+/** Options of `http2.connect` that read the certificates again for each connection. */
+function sessionOptions(tls: PemFiles | undefined): SecureClientSessionOptions {
+  const options = clientTls(tls)
+  return {
+    createConnection({ hostname, port }) {
+      const host = hostname.replaceAll(/[[\]]/g, '')
+      const servername = isIP(host) === 0 ? { servername: host } : {}
+      return connectTls({ ...options(), ...servername, host, port: Number(port || 443), ALPNProtocols: ['h2'] })
+    }
+  }
+}
+
+/** @param tls the certificates for a URL with `https:` */
+export function createRpcConnection(baseUrl: string, tls?: PemFiles): RpcConnection {
+  const options = baseUrl.startsWith('https:') ? sessionOptions(tls) : undefined
+  const connect = () => ({ manager: new Http2SessionManager(baseUrl, pings, options), streams: 0, isCurrent: true })
   let current = connect()
   const own = authorityHeader(baseUrl)
   const owners = new WeakMap<ClientHttp2Stream, ReturnType<typeof connect>>()

@@ -8,6 +8,7 @@ import { childSpan, newTrace, traceparent } from '#common/ops/trace.ts'
 import { traceKey } from '#common/rpc/call-context.ts'
 import { methodName } from '#common/rpc/callers.ts'
 import { deniedHeader, neededHeader, rejectedHeader } from '#common/rpc/server/credential.ts'
+import type { PemFiles } from '#common/tls/pem-source.ts'
 import {
   Health,
   type HealthCheckResponse,
@@ -28,7 +29,7 @@ interface Upstream {
   name: string
   /** One URL for each instance. */
   urls: readonly string[]
-  rpc: { token: string; ownToken: string; maxMessageBytes: number; maxTimeout: number }
+  rpc: { token: string; ownToken: string; maxMessageBytes: number; maxTimeout: number; tls?: PemFiles }
   /** The methods that this service calls: a health check reports those that the upstream denies. */
   needs?: readonly DescMethod[]
   /** The client of a call, if the upstream sheds calls by client: an overload then concerns no other client. */
@@ -58,7 +59,7 @@ export function createRpcTransport(
   ]
   const instances = urls.map((baseUrl, index) => {
     const label = urls.length > 1 ? `${name}/${index + 1}` : name
-    const connection = createRpcConnection(baseUrl)
+    const connection = createRpcConnection(baseUrl, rpc.tls)
     const streams = {
       httpVersion: '2',
       // The Connect protocol in binary: half the CPU of the gRPC protocol in Node.js.

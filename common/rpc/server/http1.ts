@@ -1,11 +1,12 @@
 /**
  * HTTP/1.1 beside HTTP/2 on the RPC ports, for curl, Go's default client, gRPC-Web proxies and load balancers. The first
- * bytes of a connection select the protocol (RFC 9113, 3.4).
+ * bytes of a connection select the protocol (RFC 9113, 3.4), with TLS its ALPN.
  */
 
 import http from 'node:http'
 import type { Http2Server } from 'node:http2'
 import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 
 // The connection preface of HTTP/2 starts with the method PRI, which is reserved for it.
 const preface = Buffer.from('PRI')
@@ -40,11 +41,13 @@ export function acceptHttp1(server: Http2Server, firstBytesMs = headersTimeoutMs
   http1.emit('listening')
   const others = server.listeners('connection')
   server.removeAllListeners('connection')
+  function serve(socket: Socket, isHttp2: boolean): void {
+    if (!isHttp2) http1.emit('connection', socket)
+    else for (const other of others) other.call(server, socket)
+  }
   server.on('connection', (socket: Socket) => {
-    onFirstBytes(socket, firstBytesMs, (isHttp2) => {
-      if (!isHttp2) http1.emit('connection', socket)
-      else for (const other of others) other.call(server, socket)
-    })
+    if (socket instanceof TLSSocket) serve(socket, socket.alpnProtocol === 'h2')
+    else onFirstBytes(socket, firstBytesMs, (isHttp2) => serve(socket, isHttp2))
   })
   return {
     inFlight: () => open.size,

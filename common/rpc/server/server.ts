@@ -1,4 +1,4 @@
-/** Serves RPCs over HTTP/2 cleartext as gRPC, gRPC-Web and Connect, with health and reflection beside them. */
+/** Serves RPCs over HTTP/2, with or without TLS, as gRPC, gRPC-Web and Connect, with health and reflection beside them. */
 
 import type { DescFile, DescMethod, DescService } from '@bufbuild/protobuf'
 import { type ConnectRouter, createContextValues, type Interceptor } from '@connectrpc/connect'
@@ -15,6 +15,7 @@ import { listenOnEveryAddress } from '#common/process/listen.ts'
 import { callerKey, lineKey, logKey, traceKey } from '#common/rpc/call-context.ts'
 import { methodName } from '#common/rpc/callers.ts'
 import { replaceBrokenAuthority } from '#common/rpc/client/authority.ts'
+import { hasTls, type ServerTls, terminateTls } from '#common/tls/termination.ts'
 import { authzFailures } from './authz-failures.ts'
 import { type CredentialCheck, type CredentialValues, credentialCheck, requireCredential } from './credential.ts'
 import { capDeadline } from './deadline-cap.ts'
@@ -35,6 +36,7 @@ export interface RpcServerOptions {
     maxMessageBytes: number
     maxTimeout: number
     connections: { max: number; maxPerAddress: number; maxStreams: number }
+    tls?: ServerTls
   }
   services: DescService[]
   /** The dependencies that a method needs: while one is down, its calls fail fast. */
@@ -62,6 +64,7 @@ export function buildRpcServer(options: RpcServerOptions) {
     routes: (router) => registerRoutes(options, unary.registering(router), isStopping)
   })
   listenOnEveryAddress(app)
+  const tls = hasTls(rpc.tls) ? terminateTls(app.server, rpc.tls as ServerTls) : undefined
   const http1 = acceptHttp1(app.server)
   limitLinger(app.server)
   boundConnections(app.server, affordableConnections(rpc.connections.max), rpc.connections.maxPerAddress)
@@ -71,9 +74,11 @@ export function buildRpcServer(options: RpcServerOptions) {
   app.addHook('preClose', (done) => {
     isClosing = true
     http1.close()
+    tls?.abortHandshakes()
     done()
   })
-  closeSessions(app)
+  const closeAll = closeSessions(app)
+  tls?.onTrustChange(closeAll)
   const streams = countStreams(app.server)
   return Object.assign(app, { callsInFlight: () => streams() + http1.inFlight() })
 }

@@ -60,19 +60,27 @@ export function endUnreadRequest(stream: ServerHttp2Stream): void {
   })
 }
 
-/** Sends GOAWAY on each session when the server closes, so that it waits for streams, but not for idle sessions. */
+/**
+ * Sends GOAWAY on each session when the server closes, so that it waits for streams, but not for idle sessions.
+ *
+ * @returns does the same without closing the server: clients connect again
+ */
 export function closeSessions(
   app: { server: { on(event: 'session', listener: (session: Http2Session) => void): unknown } } & {
     addHook(name: 'preClose', hook: (done: () => void) => void): unknown
   }
-): void {
+): () => void {
   const open = new Set<Http2Session>()
   app.server.on('session', (session) => {
     open.add(session)
     session.once('close', () => open.delete(session))
   })
-  app.addHook('preClose', (done) => {
+  function closeAll(): void {
     for (const session of open) if (!session.closed && !session.destroyed) session.close()
+  }
+  app.addHook('preClose', (done) => {
+    closeAll()
     done()
   })
+  return closeAll
 }

@@ -1,0 +1,102 @@
+/** TLS before a server of plain connections: `connection` then has the decrypted sockets. */
+
+import { constants } from 'node:crypto'
+import type { Server, Socket } from 'node:net'
+import { createServer, TLSSocket } from 'node:tls'
+import { createPemSource, type Pem, type PemFiles, refreshIfUsable, refreshMs } from './pem-source.ts'
+
+export interface ServerTls extends PemFiles {
+  /** Whether clients present a certificate of `ca`. An invalid one is always rejected. */
+  clientCert?: 'none' | 'request' | 'require'
+}
+
+/** The event of a TCP connection: of a server with TLS, `connection` follows after the handshake. */
+export function tcpEvent(server: Server): 'connection' | 'tcpConnection' {
+  return terminated.has(server) ? 'tcpConnection' : 'connection'
+}
+
+/** Whether a server offers TLS. */
+export function hasTls({ cert = '' }: PemFiles = {}): boolean {
+  return cert !== ''
+}
+
+export interface Termination {
+  /** Calls back when the certificates that clients are checked with have changed. */
+  onTrustChange(listener: () => void): void
+  /** Ends the connections without a complete handshake. */
+  abortHandshakes(): void
+}
+
+const terminated = new WeakSet<Server>()
+/** The same for a TCP connection and its TLS socket. */
+const keyOf = ({ remoteAddress, remotePort, localAddress }: Socket) => [remoteAddress, remotePort, localAddress].join()
+const handshakeTimeoutMs = 10_000
+
+/**
+ * Makes a server accept TLS 1.2 and 1.3, with a protocol by ALPN. It reads the files again every two seconds.
+ *
+ * @throws {PemError} if the files cannot be used
+ */
+export function terminateTls(
+  server: Server,
+  { clientCert = 'none', ...files }: ServerTls,
+  protocols: readonly string[] = ['h2', 'http/1.1']
+): Termination {
+  const pem = createPemSource(files)
+  const requestCert = clientCert !== 'none'
+  const contextOptions = (current: Pem) => ({
+    ...current,
+    minVersion: 'TLSv1.2' as const,
+    // A resumed session would skip the check of the client's certificate.
+    ...(requestCert && { secureOptions: constants.SSL_OP_NO_TICKET })
+  })
+  const tls = createServer({
+    ...contextOptions(pem.current()),
+    ALPNProtocols: [...protocols],
+    handshakeTimeout: handshakeTimeoutMs,
+    requestCert,
+    rejectUnauthorized: clientCert === 'require'
+  })
+  const handshaking = new Map<string, Socket>()
+  const listeners: (() => void)[] = []
+  const emit = server.emit.bind(server) as (event: string, ...args: unknown[]) => boolean
+
+  function startHandshake(socket: Socket): boolean {
+    emit('tcpConnection', socket)
+    if (socket.destroyed) return true
+    const key = keyOf(socket)
+    handshaking.set(key, socket)
+    socket.once('close', () => handshaking.delete(key))
+    // Until the handshake has its own listener.
+    socket.on('error', () => {})
+    return tls.emit('connection', socket)
+  }
+  tls.on('secureConnection', (socket: TLSSocket) => {
+    handshaking.delete(keyOf(socket))
+    if (requestCert && !socket.authorized && socket.getPeerX509Certificate()) socket.destroy()
+    else emit('connection', socket)
+  })
+  server.emit = ((event: string, ...args: unknown[]) => {
+    if (event !== 'connection' || args[0] instanceof TLSSocket) return emit(event, ...args)
+    return startHandshake(args[0] as Socket)
+  }) as typeof server.emit
+  terminated.add(server)
+
+  function refresh(): void {
+    const before = pem.current()
+    refreshIfUsable(pem)
+    const now = pem.current()
+    if (now === before) return
+    tls.setSecureContext(contextOptions(now))
+    const isSame = (kind: 'ca' | 'crl') => before[kind]?.equals(now[kind] as Buffer) ?? now[kind] === undefined
+    if (!isSame('ca') || !isSame('crl')) for (const listener of listeners) listener()
+  }
+  const timer = setInterval(refresh, refreshMs).unref()
+  server.once('close', () => clearInterval(timer))
+  return {
+    onTrustChange: (listener) => void listeners.push(listener),
+    abortHandshakes() {
+      for (const socket of handshaking.values()) socket.destroy()
+    }
+  }
+}
