@@ -6,6 +6,7 @@ import { logMetrics, spoolLimitMetric } from '#common/logging/service-log.ts'
 import { createRegistry, rpcClientMetrics, rpcMetrics } from '#common/ops/metrics.ts'
 import { watchReadiness } from '#common/ops/readiness.ts'
 import { authzFailures } from '#common/rpc/server/authz-failures.ts'
+import { createCertificateWatch } from '#common/tls/certificate-watch.ts'
 import { sinkMetrics } from '../../log-sink/metrics.ts'
 import { sessionMetrics } from '../../session-svc/metrics.ts'
 import { accountMetrics } from '../../user-svc/metrics.ts'
@@ -25,6 +26,7 @@ function common(): Registry {
   const registry = createRegistry('docs')
   logMetrics(registry)
   spoolLimitMetric(registry)
+  createCertificateWatch(createLogger('docs', 'silent'), registry)
   watchReadiness([], createLogger('docs', 'silent'), registry).stop()
   return registry
 }

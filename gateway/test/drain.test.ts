@@ -1,15 +1,13 @@
 /** Closing: the gateway finishes accepted requests, also under TLS, and waits for no idle or incomplete connection. */
 
-import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { connect } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { type TLSSocket, connect as tlsConnect } from 'node:tls'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import { createTestCa } from '#common/testing/certificates.ts'
 import { until } from '#common/testing/until.ts'
+import { terminateTls } from '#common/tls/termination.ts'
 import { trackConnections } from '../connections.ts'
 import { drainConnections } from '../plugins/drain.ts'
 import { head } from './bytes.ts'
@@ -76,9 +74,7 @@ t.test('ends connections without a complete request', async (t) => {
   clearTimeout(timer)
 })
 
-const noOpenssl = spawnSync('openssl', ['version']).status !== 0 && 'openssl is not installed'
-
-t.test('counts and drains the requests of TLS connections', { skip: noOpenssl }, async (t) => {
+t.test('counts and drains the requests of TLS connections', async (t) => {
   const finish = gate()
   const { app, connections, open } = await tlsServer(t, finish.opened)
   const [idle, active] = [await open(), await open()]
@@ -110,15 +106,8 @@ function isRefused(port: number): Promise<boolean> {
 
 /** An HTTPS server with one route, whose response waits for `finished`. */
 async function tlsServer(t: Test, finished: Promise<void>) {
-  const directory = mkdtempSync(join(tmpdir(), 'tls-'))
-  const [key, cert] = [join(directory, 'key.pem'), join(directory, 'cert.pem')]
-  const subject = ['-subj', '/CN=localhost', '-days', '1']
-  execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', key, '-out', cert, ...subject], {
-    stdio: 'ignore'
-  })
-  const https = { key: readFileSync(key), cert: readFileSync(cert) }
-  rmSync(directory, { recursive: true })
-  const app = Fastify({ https }) as unknown as FastifyInstance
+  const app: FastifyInstance = Fastify()
+  terminateTls(app.server, createTestCa(t).issue('gateway'), ['http/1.1'])
   const connections = trackConnections(app)
   drainConnections(app, connections)
   app.get('/', async () => {

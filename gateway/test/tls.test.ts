@@ -1,0 +1,90 @@
+/** The REST routes by TLS: versions, malformed requests, the limit of connections, replaced certificates under load. */
+
+import { once } from 'node:events'
+import { request } from 'node:https'
+import { connect } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+import t, { type Test } from 'tap'
+import { createTestCa, replaceFiles } from '#common/testing/certificates.ts'
+import { until } from '#common/testing/until.ts'
+import { buildGateway, listen, newSession, workingServices } from './gateway.ts'
+
+const ca = createTestCa(t)
+
+async function serve(t: Test, tls = ca.issue('gateway'), options = {}) {
+  const { app } = await buildGateway(t, { ...workingServices(), options: { ...options, tls } })
+  return listen(app)
+}
+
+const { token } = newSession()
+
+/** The status of `GET /session` on a connection of its own. */
+async function status(port: number, options = {}): Promise<number | string | undefined> {
+  try {
+    const headers = { authorization: `Bearer ${token}` }
+    const sent = request({ host: 'localhost', port, path: '/session', ca: [], agent: false, headers, ...options }).end()
+    const [response] = await once(sent, 'response')
+    response.resume()
+    return response.statusCode
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code
+  }
+}
+
+const trusted = { rejectUnauthorized: false }
+
+t.test('serves TLS 1.2 and 1.3, and refuses TLS 1.1, unknown CAs and plain HTTP', async (t) => {
+  const port = await serve(t)
+  t.equal(await status(port, { ...trusted, maxVersion: 'TLSv1.2' }), 200)
+  t.equal(await status(port, { ...trusted, minVersion: 'TLSv1.3' }), 200)
+  const old = { minVersion: 'TLSv1.1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' }
+  t.type(await status(port, { ...trusted, ...old }), 'string')
+  t.equal(await status(port, { ca: undefined }), 'UNABLE_TO_VERIFY_LEAF_SIGNATURE')
+  await t.rejects(fetch(`http://127.0.0.1:${port}/session`))
+})
+
+t.test('answers a malformed request with a problem inside TLS', async (t) => {
+  const port = await serve(t)
+  const socket = connectTls({ host: '127.0.0.1', port, ...trusted })
+  await once(socket, 'secureConnect')
+  socket.write('GET / HTTP/9\r\n\r\n')
+  let text = ''
+  for await (const chunk of socket) text += chunk
+  t.match(text, /^HTTP\/1\.1 400 [\s\S]*"traceId"/)
+})
+
+t.test('connections without a handshake count against the limit of their network', async (t) => {
+  const limits = { max: 1000, maxPerNetwork: 3, maxPipelined: 32, unreadTimeout: 30_000 }
+  const port = await serve(t, undefined, { connections: limits })
+  const silent = Array.from({ length: 3 }, () => connect(port, '127.0.0.1').on('error', () => {}))
+  t.teardown(() => silent.forEach((socket) => socket.destroy()))
+  await Promise.all(silent.map((socket) => once(socket, 'connect')))
+  await until(
+    'a further connection is rejected',
+    async () => (await status(port, { ...trusted, host: '127.0.0.1' })) !== 200
+  )
+  for (const socket of silent) socket.destroy()
+  await until('a connection is accepted', async () => (await status(port, { ...trusted, host: '127.0.0.1' })) === 200)
+})
+
+t.test('a certificate is replaced under load without a lost request', async (t) => {
+  const files = { cert: ca.file('gateway.pem'), key: ca.file('gateway.key') }
+  replaceFiles(ca.issue('before'), files)
+  const port = await serve(t, files)
+  const statuses = new Set<unknown>()
+  let isDone = false
+  const load = Array.from({ length: 4 }, async () => {
+    while (!isDone) statuses.add(await status(port, trusted))
+  })
+  replaceFiles(ca.issue('after'), files)
+  await until('the new certificate is served', async () => {
+    const socket = connectTls({ host: '127.0.0.1', port, ...trusted })
+    await once(socket, 'secureConnect')
+    const { CN } = socket.getPeerCertificate().subject
+    socket.destroy()
+    return CN === 'after'
+  })
+  isDone = true
+  await Promise.all(load)
+  t.same([...statuses], [200])
+})
