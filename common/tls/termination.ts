@@ -67,6 +67,8 @@ export function terminateTls(
     const key = keyOf(socket)
     handshaking.set(key, socket)
     socket.once('close', () => handshaking.delete(key))
+    // As https.Server does, or a client that disconnects in its handshake would keep the connection open.
+    socket.allowHalfOpen = false
     // Until the handshake has its own listener.
     socket.on('error', () => {})
     return tls.emit('connection', socket)

@@ -10,18 +10,17 @@ import { until } from '#common/testing/until.ts'
 import { buildGateway, listen, newSession, workingServices } from './gateway.ts'
 
 const ca = createTestCa(t)
+const session = newSession()
 
 async function serve(t: Test, tls = ca.issue('gateway'), options = {}) {
-  const { app } = await buildGateway(t, { ...workingServices(), options: { ...options, tls } })
+  const { app } = await buildGateway(t, { ...workingServices(session), options: { ...options, tls } })
   return listen(app)
 }
-
-const { token } = newSession()
 
 /** The status of `GET /session` on a connection of its own. */
 async function status(port: number, options = {}): Promise<number | string | undefined> {
   try {
-    const headers = { authorization: `Bearer ${token}` }
+    const headers = { authorization: `Bearer ${session.token}` }
     const sent = request({ host: 'localhost', port, path: '/session', ca: [], agent: false, headers, ...options }).end()
     const [response] = await once(sent, 'response')
     response.resume()
@@ -57,7 +56,9 @@ t.test('connections without a handshake count against the limit of their network
   const limits = { max: 1000, maxPerNetwork: 3, maxPipelined: 32, unreadTimeout: 30_000 }
   const port = await serve(t, undefined, { connections: limits })
   const silent = Array.from({ length: 3 }, () => connect(port, '127.0.0.1').on('error', () => {}))
-  t.teardown(() => silent.forEach((socket) => socket.destroy()))
+  t.teardown(() => {
+    for (const socket of silent) socket.destroy()
+  })
   await Promise.all(silent.map((socket) => once(socket, 'connect')))
   await until(
     'a further connection is rejected',
