@@ -2,42 +2,54 @@
 
 import { engineReason } from '#common/errors/engine-reason.ts'
 import { ProbeError } from '#common/ops/probe.ts'
+import { type Clock, systemClock } from '#common/time/clock.ts'
 
 interface Inspectable {
   info(section: string): Promise<string>
   configGet(parameter: string): Promise<Record<string, string>>
 }
 
+// An operator can change the settings of a running server (`CONFIG SET appendonly no`).
+const inspectAgainMs = 10_000
+
 /**
- * Inspects each connection once, and again after a reconnection, which may lead to another server.
+ * Inspects each connection at its first use, then every ten seconds.
  *
  * @param mode `assured`: the operator guarantees durability; nothing is inspected
  */
-export function createDurabilityCheck(mode: 'check' | 'assured') {
-  const durable = new WeakSet<Inspectable>()
+export function createDurabilityCheck(mode: 'check' | 'assured', clock: Pick<Clock, 'now'> = systemClock) {
+  const durable = new WeakMap<Inspectable, { inspectedAt: number; appends: boolean }>()
   return {
     async require(redis: Inspectable): Promise<void> {
-      if (mode === 'assured' || durable.has(redis)) return
-      await requireDurability(redis)
-      durable.add(redis)
+      const known = durable.get(redis)
+      if (mode === 'assured' || (known && clock.now() - known.inspectedAt < inspectAgainMs)) return
+      const appends = await requireDurability(redis)
+      if (known?.appends && !appends) {
+        throw new ProbeError('appendonly was turned off while Redis ran: its next start would restore ended sessions')
+      }
+      durable.set(redis, { inspectedAt: clock.now(), appends })
     },
+    /** After a reconnection, which may lead to another server. */
     forget: (redis: Inspectable) => void durable.delete(redis)
   }
 }
 
 /**
  * Throws a ProbeError unless Redis never evicts keys and either appends every write to a file or has no persistence.
+ *
+ * @returns whether it appends every write to a file
  */
-export async function requireDurability(redis: Inspectable): Promise<void> {
+export async function requireDurability(redis: Inspectable): Promise<boolean> {
   const persistence = await permitted(redis.info('persistence'))
   const info = `${persistence}\n${await permitted(redis.info('memory'))}`
   const field = (name: string) => new RegExp(`^${name}:([^\\r\\n]*)`, 'm').exec(info)?.[1]
   if (field('maxmemory_policy') !== 'noeviction') {
     throw new ProbeError(`maxmemory-policy is ${field('maxmemory_policy')}; sessions need noeviction`)
   }
-  if (field('aof_enabled') === '1') return
+  if (field('aof_enabled') === '1') return true
   const { save } = await permitted(redis.configGet('save'))
   if (save !== '') throw new ProbeError(`appendonly is no with save "${save}": a crash would restore ended sessions`)
+  return false
 }
 
 const remedy =

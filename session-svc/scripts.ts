@@ -56,10 +56,13 @@ return reply`,
   true
 )
 
-/** Keys: s e agents. Replies with createdAt and expiresAt, or with the lowest valid epoch alone if that is above the given one. */
+/**
+ * Keys: s e agents. Replies with createdAt, expiresAt and the digests of the live sessions that ended (the replaced one, and
+ * the oldest above the limit), or with the lowest valid epoch alone if that is above the given one.
+ */
 const createScript = luaScript<
   [epoch: string, lifetimeMs: string, idleMs: string, hash: string, max: string, replaces: string, agent: string],
-  [createdAt: number, expiresAt: number] | [lowestEpoch: number]
+  [createdAt: number, expiresAt: number, ...ended: string[]] | [lowestEpoch: number]
 >(
   `#!lua
 ${nowLua}${storedSessionLua}${userAgentsLua}${hasEndedLua}${extendKeysLua}
@@ -67,7 +70,8 @@ local lowest = tonumber(redis.call('GET', KEYS[2]) or '0')
 local epoch = tonumber(ARGV[1])
 if epoch < lowest then return {lowest} end
 local lifetime, idle, max = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[5])
-if ARGV[6] ~= '' then removeSession(KEYS[1], KEYS[3], ARGV[6]) end
+local ended = {}
+if ARGV[6] ~= '' and removeSession(KEYS[1], KEYS[3], ARGV[6]) == 1 then ended[1] = ARGV[6] end
 local count = redis.call('HLEN', KEYS[1])
 -- Sweep ended sessions each time the number of sessions has doubled, and before a live session must end. The rules of
 -- another instance may still allow a session that these rules do not: sweep only sessions that no instance is likely to allow.
@@ -80,7 +84,10 @@ if count >= max or (count >= 8 and bit.band(count, count - 1) == 0) then
     else kept[#kept + 1] = {hasEnded(session, idle, lifetime, lowest) and 0 or session.created, all[i]} end
   end
   table.sort(kept, function(a, b) return a[1] < b[1] or (a[1] == b[1] and a[2] < b[2]) end)
-  for i = 1, #kept - max + 1 do removeSession(KEYS[1], KEYS[3], kept[i][2]) end
+  for i = 1, #kept - max + 1 do
+    removeSession(KEYS[1], KEYS[3], kept[i][2])
+    if kept[i][1] > 0 then ended[#ended + 1] = kept[i][2] end
+  end
 end
 removeOrphans(KEYS[1], KEYS[3])
 local session = {
@@ -91,7 +98,7 @@ local session = {
 redis.call('HSET', KEYS[1], ARGV[4], encode(session))
 if ARGV[7] ~= '' then redis.call('HSET', KEYS[3], ARGV[4], ARGV[7]) end
 extendKeys(KEYS[1], KEYS[3], idle, lifetime)
-return {now, session.expires}`
+return {now, session.expires, unpack(ended)}`
 )
 
 /** Keys: s agents. Records a use at a time that the server gave, and the latest end by the rules of the instance; neither moves back. */

@@ -48,7 +48,7 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
   const reader = createSessionReader({ redis, rules, uses, log })
 
   /**
-   * Creates a session, and ends the session that it replaces.
+   * Creates a session, and ends the session that it replaces and the oldest ones above the limit: `ended`.
    *
    * @throws ConnectError `failed_precondition` SESSION_EPOCH_RAISED if the epoch was raised above the given one
    */
@@ -69,20 +69,29 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
       // replaced session has one.
       isSameUser
     )
-    const [first, expiresAt] = reply as [createdAtOrLowestEpoch: number, expiresAt?: number]
+    const [first, expiresAt, ...hashes] = reply as [createdAtOrLowestEpoch: number, expiresAt?: number, ...string[]]
     if (expiresAt === undefined) throw epochRaised(first)
     const createdAt = first
-    if (replaced && !isSameUser) await endReplaced(replaced, { userId, hash }, signal)
-    return { token, session: { id: sessionId(hash), userId, createdAt, lastSeenAt: createdAt, expiresAt, age: 0 } }
+    const ended = hashes.map((each) => ({ userId, id: sessionId(each) }))
+    if (replaced && !isSameUser && (await endReplaced(replaced, { userId, hash }, signal))) {
+      ended.push({ userId: replaced.userId, id: sessionId(replaced.hash) })
+    }
+    return {
+      token,
+      ended,
+      session: { id: sessionId(hash), userId, createdAt, lastSeenAt: createdAt, expiresAt, age: 0 }
+    }
   }
 
   /**
    * Ends the replaced session of another user. Its keys are in another slot, so this is a second write after the creation.
    * If the write fails, the new session is deleted.
+   *
+   * @returns whether there was a session to end
    */
-  async function endReplaced(replaced: ParsedToken, created: ParsedToken, signal: AbortSignal): Promise<void> {
+  async function endReplaced(replaced: ParsedToken, created: ParsedToken, signal: AbortSignal): Promise<boolean> {
     try {
-      await deleteSession(replaced, signal)
+      return await deleteSession(replaced, signal)
     } catch (error) {
       await deleteSession(created, AbortSignal.timeout(1000)).catch((failure) => {
         const line = { event: 'session_orphaned', userId: created.userId, err: failure }
@@ -101,8 +110,9 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
     return parsed.map((token) => (token === undefined ? malformed : (results[next++] ?? unknown)))
   }
 
-  async function deleteSession({ userId, hash }: ParsedToken, signal: AbortSignal): Promise<void> {
-    await callEngine(signal, redis.deleteSession(sessionKeys(userId), hash), true)
+  /** @returns whether there was one */
+  async function deleteSession({ userId, hash }: ParsedToken, signal: AbortSignal): Promise<boolean> {
+    return (await callEngine(signal, redis.deleteSession(sessionKeys(userId), hash), true)) === 1
   }
 
   /** Ends the session that has this id in a list. @returns whether there was one */

@@ -13,6 +13,7 @@ import { connectRedis } from '#common/redis/connection.ts'
 import { fieldCase } from '#common/testing/field-cases.ts'
 import { freePort } from '#common/testing/ports.ts'
 import { silentLog } from '#common/testing/service.ts'
+import { createTestClock } from '#common/testing/test-clock.ts'
 import { until } from '#common/testing/until.ts'
 import { createDurabilityCheck, requireDurability } from '../redis-durability.ts'
 import { redisDependencies } from '../redis-probes.ts'
@@ -45,6 +46,29 @@ t.test('snapshots alone and eviction are rejected', async (t) => {
   await t.rejects(requireDurability(redis), { message: /appendonly is no/ })
   await redis.configSet({ appendonly: 'yes', 'maxmemory-policy': 'allkeys-lru' })
   await t.rejects(requireDurability(redis), { message: /noeviction/ })
+})
+
+t.test('settings that change while Redis runs are rejected within ten seconds', async (t) => {
+  await redis.configSet({ appendonly: 'yes', save: '', 'maxmemory-policy': 'noeviction' })
+  const clock = createTestClock()
+  const durability = createDurabilityCheck('check', clock)
+  const changes = [
+    [{ 'maxmemory-policy': 'allkeys-lru' }, { 'maxmemory-policy': 'noeviction' }, /noeviction/],
+    [{ appendonly: 'no' }, { appendonly: 'yes' }, /appendonly was turned off/]
+  ] as const
+  for (const [change, repair, message] of changes) {
+    await durability.require(redis)
+    await redis.configSet(change)
+    await durability.require(redis)
+    await clock.advance(10_000)
+    await t.rejects(durability.require(redis), { message })
+    await t.rejects(durability.require(redis), { message }, 'the next probe rejects them, too')
+    await redis.configSet(repair)
+    await durability.require(redis)
+  }
+  await redis.configSet({ appendonly: 'no' })
+  durability.forget(redis)
+  await durability.require(redis)
 })
 
 /** A connection as a new user with these permissions. */
@@ -149,7 +173,7 @@ t.test('the permissions in docs/operate/deploy.md suffice', async (t) => {
   await redis.sendCommand(['ACL', 'SETUSER', name, 'reset', 'on', '>hunter2', ...listed.trim().split(' ')])
   const url = `redis://${name}:hunter2@127.0.0.1:${port}`
   const { client, store } = await startSessionSvc(t, {}, silentLog, { ...settings, url })
-  const dependencies = redisDependencies(store, 'single', requireDurability)
+  const dependencies = redisDependencies(store, 'single', createDurabilityCheck('check').require)
   for (const { name, probe } of dependencies) t.equal(await probe().then(() => 'up', reasonOf), 'up', name)
   const userId = newUser()
   const { token } = await client.createSession({ userId })

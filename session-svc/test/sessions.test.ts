@@ -168,6 +168,34 @@ t.test('a list has the valid sessions only, and a session can be ended by its id
   t.same((await client.listSessions({ userId })).sessions, [])
 })
 
+t.test('each session that a new one ends has an audit line', async (t) => {
+  const lines: string[] = []
+  const log = createLogger('session-svc', 'info', { write: (line) => void lines.push(line) })
+  const { client: narrow } = await startSessionSvc(t, { maxPerUser: 2 }, log)
+  const [userId, otherId] = [newUser(), newUser()]
+  const newSession = async (user: string, replacesToken?: string) => {
+    const { session, token } = await narrow.createSession({ userId: user, ...(replacesToken && { replacesToken }) })
+    return { id: session?.id, token }
+  }
+  const first = await newSession(userId)
+  const second = await newSession(userId, first.token)
+  const other = await newSession(otherId, second.token)
+  await newSession(userId, first.token)
+  await newSession(userId, other.token.slice(0, -40) + first.token.slice(-40))
+  const third = await newSession(otherId)
+  await newSession(otherId, third.token)
+  const oldest = await newSession(otherId)
+  const ended = lines.map((line) => JSON.parse(line)).filter(({ event }) => event === 'session_ended')
+  t.match(ended, [
+    { userId, sessionId: first.id, reason: 'replaced' },
+    { userId, sessionId: second.id },
+    { userId: otherId, sessionId: third.id },
+    { userId: otherId, sessionId: other.id }
+  ])
+  t.equal(ended.length, 4, 'a token without a session ends none')
+  t.equal(await outcome(oldest.token), 'session')
+})
+
 t.test('a session above the limit of the account ends the oldest one, ended sessions first', async (t) => {
   const { client: narrow } = await startSessionSvc(t, { maxPerUser: 3 })
   const userId = newUser()
