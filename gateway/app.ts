@@ -65,7 +65,7 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
   logRequests(app, log)
   await measureRequests(app, registry)
   await shedUnderPressure(app, registry)
-  limitRates(app, options.rateLimit, { ...parts, clientOf })
+  await limitRates(app, options.rateLimit, { ...parts, clientOf })
   rejectCrossOrigin(app, options.origins)
   await loadCookies(app)
   for (const schema of sharedSchemas) app.addSchema(schema)

@@ -6,9 +6,9 @@ import { Counter, Gauge, type Registry } from '@prometheus-io/client'
 import type { FastifyInstance } from 'fastify'
 import { tooManyRequests } from '#common/errors/connect-errors.ts'
 import type { Logger } from '#common/logging/logger.ts'
+import { canonicalAddress, networkOf } from '#common/network/addresses.ts'
 import { affordableConnections } from '#common/process/descriptors.ts'
 import { tcpEvent } from '#common/tls/termination.ts'
-import { canonicalAddress, networkOf } from '../client-address.ts'
 import type { Connection, Connections } from '../connections.ts'
 
 interface ConnectionLimits {

@@ -5,9 +5,10 @@
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { networkOf } from '#common/network/addresses.ts'
 import type { ClientClass } from '#common/rpc/client/overload.ts'
 import type { Client } from '#gen/user/v1/user_pb.ts'
-import { type ClientOf, networkOf } from '../client-address.ts'
+import type { ClientOf } from '../client-address.ts'
 import { clearCookie, cookieReader, setCookie } from './session-cookie.ts'
 
 /** The header of a client that keeps its session token itself, in both directions. */

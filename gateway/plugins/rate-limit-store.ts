@@ -1,6 +1,10 @@
-/** The sliding windows of the rate limits: in Redis for all gateways, and in this process while Redis does not answer. */
+/**
+ * The store of @fastify/rate-limit: sliding windows in Redis for all gateways, and in this process while Redis does not answer.
+ * The stores of the plugin have fixed windows, which admit twice the limit around an edge, and none counts while Redis is down.
+ */
 
 import { Code } from '@connectrpc/connect'
+import type { FastifyRateLimitStore, FastifyRateLimitStoreCtor } from '@fastify/rate-limit'
 import { defineScript } from 'redis'
 import { toConnectError } from '#common/errors/driver-errors.ts'
 import type { Logger } from '#common/logging/logger.ts'
@@ -8,6 +12,10 @@ import type { Redis } from '#common/redis/connection.ts'
 import { type Clock, systemClock } from '#common/time/clock.ts'
 import { withinMs } from '#common/time/timeout.ts'
 import { type Limit, localWindows, slotsPerWindow, type Taken } from './local-windows.ts'
+
+/** The units of a request, and the units that a success gives back: four logins that succeed count as one that fails. */
+const unitsOfRequest = 4
+const unitsGivenBack = 3
 
 const redisTimeoutMs = 200
 /** How long Redis is not called after a timeout: otherwise every request would wait for the next one. */
@@ -85,9 +93,9 @@ export interface Key {
   larger: string
 }
 
-export type RateLimitStore = ReturnType<typeof createStore>
+type Windows = ReturnType<typeof createWindows>
 
-export function createStore(redis: RateLimitRedis, log: Logger, { now }: Pick<Clock, 'now'> = systemClock) {
+export function createWindows(redis: RateLimitRedis, log: Logger, { now }: Pick<Clock, 'now'> = systemClock) {
   const local = localWindows(now)
   let redisAfter = 0
   let logAfter = 0
@@ -122,6 +130,33 @@ export function createStore(redis: RateLimitRedis, log: Logger, { now }: Pick<Cl
       }
       const counted = local.take(key.own, key.larger, cost, limit)
       return { ...counted, giveBack: (amount) => local.giveBack(key.own, amount, counted.slot) }
+    }
+  }
+}
+
+/** The key of a request, and what the request has drawn. */
+export interface Draw extends Key {
+  /** Set if the request was admitted: for a request that has succeeded. */
+  giveBack?: () => void
+}
+
+/** A request as a key: the plugin passes the key to its store as it is, so the store can note the slot of the units in it. */
+export const keyFor = (draw: Draw) => draw as unknown as string
+
+/** The store for the plugin. It counts in requests, in parts of a request if units were given back. */
+export function storeOf(windows: Windows): FastifyRateLimitStoreCtor {
+  return class implements FastifyRateLimitStore {
+    child() {
+      return this
+    }
+
+    incr(key: string, done: Parameters<FastifyRateLimitStore['incr']>[1], windowMs: number, max: number): void {
+      const draw = key as unknown as Draw
+      const limit = { max: max * unitsOfRequest, windowMs }
+      windows.take(draw, unitsOfRequest, limit).then(({ isAdmitted, used, leftMs, giveBack }) => {
+        if (isAdmitted) draw.giveBack = () => giveBack(unitsGivenBack)
+        done(null, { current: isAdmitted ? used / unitsOfRequest : max + 1, ttl: leftMs })
+      }, done)
     }
   }
 }

@@ -2,26 +2,15 @@
 
 import type { Registry } from '@prometheus-io/client'
 import { Counter } from '@prometheus-io/client'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { tooManyRequests } from '#common/errors/connect-errors.ts'
 import { type Logger, tracedLogger } from '#common/logging/logger.ts'
-import { blockOf, type ClientOf, networkOf } from '../client-address.ts'
+import { networkOf } from '#common/network/addresses.ts'
+import type { ClientOf } from '../client-address.ts'
 import { traceOf } from '../request-context.ts'
 import { createDenyCache } from './deny-cache.ts'
-import { createStore, type Key, type RateLimitRedis } from './rate-limit-store.ts'
-
-/** The units of a request, and the units that a success gives back: four logins that succeed count as one that fails. */
-const unitsOfRequest = 4
-const unitsGivenBack = 3
-/** An IPv6 /48 has 65,536 networks, and one subscriber can have all of them: together they may send as much as this many. */
-const networksPerBlock = 16
-
-const policies = ['default', 'credentials', 'registrations', 'emails', 'session'] as const
-export type RateLimitPolicy = (typeof policies)[number]
-
-/** The policies of attempts: their requests count when they are valid; before that they count under `default`. */
-const attempts: ReadonlySet<RateLimitPolicy> = new Set(['credentials', 'registrations', 'emails'])
-export const isAttempt = (policy: RateLimitPolicy) => attempts.has(policy)
+import { createChecks, policies, type RateLimitPolicy } from './rate-limit-checks.ts'
+import type { RateLimitRedis } from './rate-limit-store.ts'
 
 export interface RateLimitOptions {
   enabled: boolean
@@ -42,12 +31,17 @@ export interface RateLimitParts {
   clientOf: ClientOf
 }
 
+interface LimiterParts extends RateLimitParts {
+  limited: Counter<'policy'>
+}
+
 /** The whole seconds until a client that is over its limit can try again. */
 interface Excess {
   seconds: number
 }
 
-export function createLimiter(options: RateLimitOptions, { redis, registry, log, clientOf }: RateLimitParts) {
+export async function createLimiter(app: FastifyInstance, options: RateLimitOptions, parts: LimiterParts) {
+  const { log, clientOf, limited } = parts
   const limits: Record<RateLimitPolicy, number> = {
     default: options.max,
     credentials: options.credentialsMax,
@@ -55,10 +49,10 @@ export function createLimiter(options: RateLimitOptions, { redis, registry, log,
     emails: options.emailsMax,
     session: options.sessionMax
   }
-  const limited = limitedCounter(registry)
-  const store = createStore(redis, log)
   const denied = createDenyCache()
-  const givesBack = new WeakMap<FastifyRequest, (units: number) => void>()
+  const networkOfRequest = ({ raw }: FastifyRequest) => networkOf(clientOf(raw) ?? '')
+  const denyKey = (policy: RateLimitPolicy, request: FastifyRequest) => `${policy}:${networkOfRequest(request)}`
+  const { checks, giveBack } = await createChecks(app, { ...parts, limits, windowMs: options.window, networkOfRequest })
 
   /** @see https://www.ietf.org/archive/id/draft-ietf-httpapi-ratelimit-headers-10.html */
   function setHeaders(reply: FastifyReply, policy: RateLimitPolicy, remaining: number, seconds: number): void {
@@ -66,24 +60,13 @@ export function createLimiter(options: RateLimitOptions, { redis, registry, log,
     reply.header('ratelimit', `"${policy}";r=${remaining};t=${seconds}`)
   }
 
-  const networkOfRequest = ({ raw }: FastifyRequest) => networkOf(clientOf(raw) ?? '')
-  const denyKey = (policy: RateLimitPolicy, request: FastifyRequest) => `${policy}:${networkOfRequest(request)}`
-
-  /** The units of the network, and those of its IPv6 block, which an attempt takes too. */
-  async function take(policy: RateLimitPolicy, network: string) {
-    const max = limits[policy] * unitsOfRequest
-    const limit = { max, windowMs: options.window }
-    const block = blockOf(network)
-    const key: Key = { own: `${policy}:${network}`, larger: `${policy}:${block}` }
-    const own = await store.take(key, unitsOfRequest, limit)
-    if (!own.isAdmitted || !attempts.has(policy) || !block.endsWith('/48')) return own
-    const blockKey = { own: key.larger, larger: key.larger }
-    const shared = await store.take(blockKey, unitsOfRequest, { ...limit, max: max * networksPerBlock })
-    const giveBack = (units: number) => {
-      own.giveBack(units)
-      shared.giveBack(units)
+  /** Remembers the client, and logs it once in a window. */
+  function exceeded(policy: RateLimitPolicy, request: FastifyRequest, leftMs: number): Excess {
+    if (denied.add(denyKey(policy, request), leftMs)) {
+      const requestLog = tracedLogger(log, traceOf(request.raw))
+      requestLog.info({ event: 'excess_rate_limit_exceeded', reason: policy }, 'rejected a client over the rate limit')
     }
-    return shared.isAdmitted ? { ...own, giveBack } : { ...shared, used: max }
+    return { seconds: Math.ceil(leftMs / 1000) }
   }
 
   return {
@@ -97,22 +80,15 @@ export function createLimiter(options: RateLimitOptions, { redis, registry, log,
 
     /** Counts a request. @returns the excess of a client that is over its limit */
     async count(policy: RateLimitPolicy, request: FastifyRequest, reply: FastifyReply): Promise<Excess | undefined> {
-      if (limits[policy] === 0) return undefined
-      const { isAdmitted, used, leftMs, giveBack } = await take(policy, networkOfRequest(request))
-      const seconds = Math.ceil(leftMs / 1000)
-      setHeaders(reply, policy, Math.max(0, Math.floor(limits[policy] - used / unitsOfRequest)), seconds)
-      if (isAdmitted) {
-        givesBack.set(request, giveBack)
-        return undefined
+      for (const check of checks[policy]) {
+        const counted = await check(request)
+        // A network outside an IPv6 block has no second limit.
+        if (counted.isAllowed) continue
+        const { isExceeded, remaining, ttl, ttlInSeconds } = counted
+        if (isExceeded || check === checks[policy][0]) setHeaders(reply, policy, Math.floor(remaining), ttlInSeconds)
+        if (isExceeded) return exceeded(policy, request, ttl)
       }
-      if (denied.add(denyKey(policy, request), leftMs)) {
-        const requestLog = tracedLogger(log, traceOf(request.raw))
-        requestLog.info(
-          { event: 'excess_rate_limit_exceeded', reason: policy },
-          'rejected a client over the rate limit'
-        )
-      }
-      return { seconds }
+      return undefined
     },
 
     /** The error of a rejected request. */
@@ -121,10 +97,8 @@ export function createLimiter(options: RateLimitOptions, { redis, registry, log,
       return tooManyRequests(seconds)
     },
 
-    /** Gives back the units of a request that has succeeded. */
-    giveBack(request: FastifyRequest): void {
-      givesBack.get(request)?.(unitsGivenBack)
-    }
+    /** Gives the larger part of the units of a request that has succeeded back. */
+    giveBack
   }
 }
 

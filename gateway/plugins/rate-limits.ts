@@ -1,15 +1,13 @@
-/** Limits the requests of each client by policy. docs/security/brute-force.md has the arithmetic of the limits. */
+/**
+ * Decides when the requests of a client count, by policy: before its body is read, and an attempt once more when it is valid.
+ * @fastify/rate-limit counts them (rate-limit-checks.ts). docs/security/brute-force.md has the arithmetic of the limits.
+ */
 
 import type { FastifyInstance, FastifyRequest, onRequestHookHandler, preHandlerAsyncHookHandler } from 'fastify'
 import { clientClosed } from '../problem.ts'
 import { deviceTokenOf, requireDevice } from './device-token.ts'
-import {
-  createLimiter,
-  isAttempt,
-  type RateLimitOptions,
-  type RateLimitParts,
-  type RateLimitPolicy
-} from './rate-limiter.ts'
+import { isAttempt, type RateLimitPolicy } from './rate-limit-checks.ts'
+import { createLimiter, limitedCounter, type RateLimitOptions, type RateLimitParts } from './rate-limiter.ts'
 
 /**
  * Tarpit: the delay of a rejection whose client is known to be over its limit. Without it, a client that ignores
@@ -35,9 +33,14 @@ const policyOf = ({ routeOptions }: FastifyRequest) => routeOptions.config?.rate
 const isWithDevice = (request: FastifyRequest) =>
   request.routeOptions.config?.admitsDevices === true && deviceTokenOf(request) !== undefined
 
-export function limitRates(app: FastifyInstance, options: RateLimitOptions, parts: RateLimitParts): void {
-  const limiter = createLimiter(options, parts)
+export async function limitRates(
+  app: FastifyInstance,
+  options: RateLimitOptions,
+  parts: RateLimitParts
+): Promise<void> {
+  const limited = limitedCounter(parts.registry)
   if (!options.enabled) return
+  const limiter = await createLimiter(app, options, { ...parts, limited })
 
   const countRequest: onRequestHookHandler = (request, reply, done) => {
     // The address of a connection that was reset is not known any more.

@@ -10,7 +10,7 @@ import { createTestClock } from '#common/testing/test-clock.ts'
 import { until } from '#common/testing/until.ts'
 import { createDenyCache } from '../plugins/deny-cache.ts'
 import type { Taken } from '../plugins/local-windows.ts'
-import { createStore, type RateLimitRedis, rateLimitScripts } from '../plugins/rate-limit-store.ts'
+import { createWindows, type RateLimitRedis, rateLimitScripts } from '../plugins/rate-limit-store.ts'
 import {
   buildGateway,
   credentials,
@@ -48,7 +48,7 @@ const gateway = async (t: Test, redis: RateLimitRedis) =>
 
 /** A store whose Redis client the test writes, and the units in the window after each request. */
 function store(takeUnits: () => Promise<Taken>, clock = createTestClock()) {
-  const { take } = createStore({ isReady: true, takeUnits } as unknown as RateLimitRedis, silentLog, clock)
+  const { take } = createWindows({ isReady: true, takeUnits } as unknown as RateLimitRedis, silentLog, clock)
   return async (own: string) => (await take({ own, larger: 'all' }, 1, { max: 10, windowMs: 60_000 })).used
 }
 
