@@ -88,10 +88,11 @@ export const rpc = {
       'Maximum number of open connections of an RPC port. Lowered to the limit of file descriptors minus 192.',
       { min: 16, max: 1_000_000 }
     ),
-    maxPerAddress: integer(1000, 'Maximum number of open connections of one address to an RPC port.', {
-      min: 1,
-      max: 1_000_000
-    }),
+    maxPerAddress: integer(
+      1000,
+      'Maximum number of open connections of one IPv4 address, or one IPv6 /64 network, to an RPC port.',
+      { min: 1, max: 1_000_000 }
+    ),
     maxStreams: integer(
       10_000,
       'Maximum number of open calls of one connection, which HTTP/2 announces. Without a credential, a connection may have 100, and all connections together 1000.',

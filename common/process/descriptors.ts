@@ -1,6 +1,7 @@
 /** The limit of accepted connections: it keeps file descriptors free for ops port, engines and disk buffer. */
 
 import type { Server, Socket } from 'node:net'
+import { canonicalAddress, networkOf } from '#common/network/addresses.ts'
 import { tcpEvent } from '#common/tls/termination.ts'
 
 // For ops connections (ops-server.ts), engines, other services, the log's segments and its connections to Kafka.
@@ -22,22 +23,22 @@ export function affordableConnections(wanted: number, descriptors = descriptorLi
 
 /**
  * Rejects connections above a maximum, on every address of a server (`maxConnections` counts each address apart), and above
- * a maximum of one peer's address.
+ * a maximum of one peer: an IPv4 address, or an IPv6 /64, of which one host can have every address.
  */
-export function boundConnections(server: Server, max: number, maxPerAddress = Number.POSITIVE_INFINITY): void {
+export function boundConnections(server: Server, max: number, maxPerPeer = Number.POSITIVE_INFINITY): void {
   let open = 0
-  const byAddress = new Map<string, number>()
+  const byPeer = new Map<string, number>()
   server.on(tcpEvent(server), (socket: Socket) => {
-    const { remoteAddress = '' } = socket
-    const count = (byAddress.get(remoteAddress) ?? 0) + 1
+    const peer = networkOf(canonicalAddress(socket.remoteAddress ?? '') ?? '')
+    const count = (byPeer.get(peer) ?? 0) + 1
     open += 1
-    byAddress.set(remoteAddress, count)
+    byPeer.set(peer, count)
     socket.once('close', () => {
       open -= 1
-      const left = (byAddress.get(remoteAddress) ?? 1) - 1
-      if (left > 0) byAddress.set(remoteAddress, left)
-      else byAddress.delete(remoteAddress)
+      const left = (byPeer.get(peer) ?? 1) - 1
+      if (left > 0) byPeer.set(peer, left)
+      else byPeer.delete(peer)
     })
-    if (open > max || count > maxPerAddress) socket.destroy()
+    if (open > max || count > maxPerPeer) socket.destroy()
   })
 }
