@@ -31,7 +31,7 @@ const limitSeconds = 60
  */
 export function guessOf(
   { devices }: Pick<AccountParts, 'devices'>,
-  { email, user }: { email: string; user: User | undefined },
+  { email, user }: { email: string; user: Pick<User, 'id' | 'passwordHash' | 'sessionEpoch'> | undefined },
   client: ClientOrigin | undefined
 ): Guess {
   const named = devices.read(client?.deviceToken)
@@ -71,11 +71,23 @@ function flowOf(
 }
 
 /**
- * Compares the password of a reserved guess, and records the result.
+ * Compares the password of a reserved guess, and records the result for the account and for the network.
  *
  * @returns whether the password matches, and whether the stored hash should be renewed
  */
 export async function checkPassword(
+  parts: CheckParts,
+  guess: ReservedGuess,
+  written: string,
+  call: Call
+): Promise<{ matches: boolean; stale: boolean }> {
+  const result = await comparePassword(parts, guess, written, call)
+  if (guess.network !== undefined) parts.networks.record(guess.network, result.matches)
+  return result
+}
+
+/** Compares the password of a reserved guess, and records the result for the account alone. */
+export async function comparePassword(
   { passwords, hashQueue, networks }: CheckParts,
   guess: ReservedGuess,
   written: string,
@@ -89,7 +101,6 @@ export async function checkPassword(
       isStarted = true
       return passwords.check(written, stored, call.signal)
     })
-    if (guess.network !== undefined) networks.record(guess.network, result.matches)
     isDecided = true
     await (result.matches ? guess.succeed() : guess.fail())
     return result

@@ -3,12 +3,13 @@
 import { requireFields } from '#common/errors/field-rules.ts'
 import type { Call } from '#common/rpc/call-context.ts'
 import { callEngine } from '#common/time/engine-call.ts'
+import type { ReservedGuess } from '../brute-force/guess-gate.ts'
 import { sql } from '../drizzle.ts'
 import { unchangedPassword } from '../passwords/password-rules.ts'
-import { noPassword, UnusableHashError } from '../passwords/stored-hash.ts'
+import { UnusableHashError } from '../passwords/stored-hash.ts'
 import { emails, guessCounts, outbox, users } from '../schema.ts'
-import type { AccountParts, ClientOrigin, User } from './account-parts.ts'
-import { inQueue } from './check-password.ts'
+import type { AccountParts, ClientOrigin } from './account-parts.ts'
+import { comparePassword, guessOf, inQueue } from './check-password.ts'
 import { endSessions, raisedEpoch } from './end-sessions.ts'
 import { rejectToken, requireToken, type UsableToken } from './require-token.ts'
 
@@ -25,19 +26,20 @@ export async function resetPassword(
   { token, newPassword, client }: { token: string; newPassword: string; client?: ClientOrigin | undefined },
   call: Call
 ): Promise<string> {
-  const { passwords, hashQueue, sessionClient, passwordRules } = parts
+  const { passwords, hashQueue, guesses, sessionClient, passwordRules } = parts
   const field = 'new_password'
   requireFields(await passwordRules.newPassword(field, newPassword, ''))
   const queued = inQueue(parts, call, client)
-  const usable = await hashQueue.prepare('login', queued, async () => {
-    const found = await requireToken(parts, token, { purposes: ['reset'], failed }, call)
+  const { usable, guess } = await hashQueue.prepare('login', queued, async () => {
+    const usable = await requireToken(parts, token, { purposes: ['reset'], failed }, call)
     // The token would be consumed although the sessions cannot be ended.
     await sessionClient.requireAvailable(call)
-    return found
+    const { user } = usable
+    requireFields(await passwordRules.newPassword(field, newPassword, user.email))
+    return { usable, guess: await guesses.reserve(guessOf(parts, { email: user.email, user }, client), call) }
   })
   const { user } = usable
-  requireFields(await passwordRules.newPassword(field, newPassword, user.email))
-  if (await isCurrentPassword(parts, user, newPassword, queued)) requireFields(unchangedPassword(field))
+  if (await isCurrentPassword(parts, guess, newPassword, queued)) requireFields(unchangedPassword(field))
   const passwordHash = await hashQueue.run('login', queued, () => passwords.hash(newPassword, call.signal))
   const epoch = await consumeToken(parts, usable, passwordHash, call)
   if (epoch === undefined) throw rejectToken(failed, user.id, call)
@@ -46,18 +48,17 @@ export async function resetPassword(
 }
 
 /**
- * A stored hash that cannot be used is that of no password; a reset replaces it. No guess is counted: a password that differs
- * consumes the token.
+ * A stored hash that cannot be used is that of no password; a reset replaces it. While the gate refuses guesses, every password
+ * counts as a new one: an attack must not keep the owner from a reset. A password that differs is no failure of the network.
  */
 async function isCurrentPassword(
-  { passwords, hashQueue }: AccountParts,
-  { passwordHash }: Pick<User, 'passwordHash'>,
+  parts: AccountParts,
+  guess: ReservedGuess,
   written: string,
   call: Call
 ): Promise<boolean> {
   try {
-    const stored = passwordHash === noPassword ? undefined : passwordHash
-    return (await hashQueue.run('login', call, () => passwords.check(written, stored, call.signal))).matches
+    return (await comparePassword(parts, guess, written, call)).matches
   } catch (error) {
     if (error instanceof UnusableHashError) return false
     throw error

@@ -150,6 +150,28 @@ t.test('a reset by email resets the count', async (t) => {
   t.equal(await logIn(email, '192.0.2.1', 'another good password'), true)
 })
 
+t.test(
+  'the comparison of a reset with the current password is a guess, and never keeps the owner from a reset',
+  async (t) => {
+    const { email, userId } = await newAccount()
+    const newReset = async () => {
+      await client.requestPasswordReset({ email })
+      const token = await newestToken(service, userId, 'reset')
+      return (newPassword: string) => client.resetPassword({ token, newPassword, client: { network: '192.0.2.1' } })
+    }
+    await guess(email, '192.0.2.1', 4)
+    const reset = await newReset()
+    const before = await service.hashes()
+    t.equal((await rejection(reset(password))).code, Code.InvalidArgument, 'the current password')
+    t.equal(await service.hashes(), before + 1)
+    t.equal(await counted(), 0, 'a correct password starts anew')
+    await guess(email, '192.0.2.1', 5)
+    await reset(password)
+    t.equal(await counted(), 0, 'a refused guess is not compared: the reset succeeds')
+    t.equal(await logIn(email, '192.0.2.1'), true)
+  }
+)
+
 t.test('without the network of the client, only the bounds of the account apply', async (t) => {
   const { email } = await newAccount()
   const login = (written: string) =>
