@@ -17,7 +17,7 @@ import { userRoutes } from './connect.ts'
 import type { Database } from './database.ts'
 import type { AccountMetrics } from './metrics.ts'
 import { type BreachListOptions, openBreachList } from './passwords/breach-list.ts'
-import { HashQueue } from './passwords/hash-queue.ts'
+import { HashQueue, type HashQueueObserver } from './passwords/hash-queue.ts'
 import { type HashRules, PasswordHashes, usualHashMs } from './passwords/password-hashes.ts'
 import { createPasswordRules, type PasswordRuleOptions } from './passwords/password-rules.ts'
 import type { StoredCosts } from './passwords/stored-costs.ts'
@@ -59,6 +59,14 @@ export function hashesAtATime(configured: PasswordOptions): number {
 export function buildApp(parts: UserAppParts, options: UserAppOptions) {
   const { password, bruteForce, requireVerifiedEmail, mail, rpc } = options
   const { db, sessionClient, metrics, readiness, log } = parts
+  const networks = new NetworkHistory()
+  const hashQueue: HashQueueObserver = {
+    ...metrics.hashQueue,
+    onShed(reason, flow) {
+      metrics.hashQueue.onShed(reason, flow)
+      networks.recordShed(flow)
+    }
+  }
   const accountParts: AccountParts = {
     db,
     sessionClient,
@@ -67,9 +75,9 @@ export function buildApp(parts: UserAppParts, options: UserAppOptions) {
       (seconds) => metrics.hashSeconds.observe(seconds),
       parts.storedCosts?.highest
     ),
-    hashQueue: new HashQueue(hashesAtATime(password), usualHashMs(password.cost), metrics.hashQueue),
+    hashQueue: new HashQueue(hashesAtATime(password), usualHashMs(password.cost), hashQueue),
     devices: new DeviceTokens(bruteForce.deviceKeys),
-    networks: new NetworkHistory(),
+    networks,
     guesses: bruteForce.enabled ? createGuessGate(createGuessRows(db), metrics.guesses) : openGate,
     passwordRules: createPasswordRules({ ...password, breachList: openBreachList(password.breachList, log) }),
     requireVerifiedEmail,

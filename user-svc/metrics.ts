@@ -52,11 +52,20 @@ export function accountMetrics(registry: Registry) {
   })
   const shedByClass = new Counter({
     name: 'auth_password_hash_shed_total',
-    help: 'Calls that the hash queue rejected, by class: known devices and networks, networks with recent wrong passwords (failing), others (clean)',
+    help: 'Calls that the hash queue rejected, by class: known devices and networks, networks with recent wrong passwords (failing) or rejected calls (shed), others (clean)',
     labelNames: ['class'] as const,
     registers
   })
-  for (const each of callClasses) shedByClass.inc({ class: each }, 0)
+  const startedByClass = new Counter({
+    name: 'auth_password_hash_started_total',
+    help: 'Calls that got a hash slot, by class: known devices and networks, networks with recent wrong passwords (failing) or rejected calls (shed), others (clean)',
+    labelNames: ['class'] as const,
+    registers
+  })
+  for (const each of callClasses) {
+    shedByClass.inc({ class: each }, 0)
+    startedByClass.inc({ class: each }, 0)
+  }
   for (const lane of lanes) {
     queueLength.set({ lane }, 0)
     queueWait.zero({ lane })
@@ -64,10 +73,13 @@ export function accountMetrics(registry: Registry) {
   for (const reason of ['hash_queue_full', 'hash_slow'] satisfies ShedReason[]) shed.inc({ reason }, 0)
   const hashQueue: HashQueueObserver = {
     onLength: (lane, waiting) => queueLength.set({ lane }, waiting),
-    onStart: (lane, waitedSeconds) => queueWait.observe({ lane }, waitedSeconds),
-    onShed(reason, callClass) {
+    onStart(lane, waitedSeconds, callClass) {
+      queueWait.observe({ lane }, waitedSeconds)
+      startedByClass.inc({ class: callClass })
+    },
+    onShed(reason, flow) {
       shed.inc({ reason })
-      shedByClass.inc({ class: callClass })
+      shedByClass.inc({ class: flow.class })
     }
   }
   return {

@@ -1,14 +1,21 @@
-/** Remembers which networks have logged in or failed recently, in memory and of one instance: it decides their share of the hashes. */
+/**
+ * Remembers the networks that have logged in or failed recently, or whose calls were shed, in memory and of one instance: it
+ * decides their share of the hashes.
+ */
 
 import { type Clock, systemClock } from '#common/time/clock.ts'
-import type { CallClass } from '../passwords/fair-queue.ts'
+import type { CallClass, Flow } from '../passwords/fair-queue.ts'
 
 const failingMs = 10 * 60_000
 const knownMs = 60 * 60_000
+// A client at its rate limit has calls shed more often; a user who met an overload once is soon clean again.
+const shedMs = 60_000
 
+/** The times of the last outcomes. */
 interface Outcomes {
   succeededAt?: number
   failedAt?: number
+  shedAt?: number
 }
 
 export class NetworkHistory {
@@ -23,7 +30,19 @@ export class NetworkHistory {
   }
 
   record(network: string, isSuccess: boolean): void {
-    const outcomes = { ...this.#outcomes.get(network), [isSuccess ? 'succeededAt' : 'failedAt']: this.#clock.now() }
+    this.#set(network, isSuccess ? 'succeededAt' : 'failedAt')
+  }
+
+  /**
+   * Records that the queue has shed a call. Otherwise an attacker whose calls are shed would keep the place of an untried
+   * network. The call of a known device says nothing about its network.
+   */
+  recordShed({ class: callClass, network }: Flow): void {
+    if (callClass !== 'known') this.#set(network, 'shedAt')
+  }
+
+  #set(network: string, outcome: keyof Outcomes): void {
+    const outcomes = { ...this.#outcomes.get(network), [outcome]: this.#clock.now() }
     this.#outcomes.delete(network)
     this.#outcomes.set(network, outcomes)
     const [oldest] = this.#outcomes.keys()
@@ -32,10 +51,13 @@ export class NetworkHistory {
 
   /** A success does not outweigh a failure: otherwise an attacker with an account would get the share of known callers. */
   classOf(network: string): CallClass {
-    const { succeededAt = Number.NEGATIVE_INFINITY, failedAt = Number.NEGATIVE_INFINITY } =
-      this.#outcomes.get(network) ?? {}
-    const now = this.#clock.now()
-    if (now - failedAt < failingMs) return 'failing'
-    return now - succeededAt < knownMs ? 'known' : 'clean'
+    const { succeededAt, failedAt, shedAt } = this.#outcomes.get(network) ?? {}
+    if (this.#isWithin(failingMs, failedAt)) return 'failing'
+    if (this.#isWithin(shedMs, shedAt)) return 'shed'
+    return this.#isWithin(knownMs, succeededAt) ? 'known' : 'clean'
+  }
+
+  #isWithin(ms: number, at = Number.NEGATIVE_INFINITY): boolean {
+    return this.#clock.now() - at < ms
   }
 }

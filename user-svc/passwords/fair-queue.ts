@@ -3,9 +3,12 @@
  * A class that has no waiting call leaves its share to the others.
  */
 
-export const callClasses = ['known', 'clean', 'failing'] as const
+export const callClasses = ['known', 'clean', 'shed', 'failing'] as const
 
-/** `known`: a device or network that has logged in; `failing`: a network with recent wrong passwords; `clean`: all others. */
+/**
+ * `known`: a device or network that has logged in; `shed`: a network whose calls the queue has rejected recently; `failing`: a
+ * network with recent wrong passwords; `clean`: all others.
+ */
 export type CallClass = (typeof callClasses)[number]
 
 /** Whose call waits. */
@@ -19,7 +22,7 @@ export interface WaitingCall {
   start(): void
 }
 
-const weights: Record<CallClass, number> = { known: 4, clean: 2, failing: 1 }
+const weights: Record<CallClass, number> = { known: 4, clean: 2, shed: 1, failing: 1 }
 
 /** The calls of a class. */
 class ClassQueue {
@@ -65,6 +68,7 @@ export class FairQueue {
   readonly #classes: Record<CallClass, ClassQueue> = {
     known: new ClassQueue(),
     clean: new ClassQueue(),
+    shed: new ClassQueue(),
     failing: new ClassQueue()
   }
   #length = 0
@@ -111,9 +115,9 @@ export class FairQueue {
     return true
   }
 
-  /** Removes the call that is next. */
-  take(): WaitingCall | undefined {
-    const waiting = callClasses.filter((each) => this.#classes[each].calls.size > 0)
+  /** Removes the call that is next among the classes that may start. */
+  take(mayStart: (callClass: CallClass) => boolean): WaitingCall | undefined {
+    const waiting = callClasses.filter((each) => this.#classes[each].calls.size > 0 && mayStart(each))
     const [next] = waiting.sort((a, b) => this.#classes[a].pass - this.#classes[b].pass)
     if (next === undefined) return undefined
     const queue = this.#classes[next]

@@ -1,6 +1,6 @@
 /** The waiting calls of the hash queue, in two lanes that take turns; each is a fair queue. */
 
-import { FairQueue, type Flow, type WaitingCall } from './fair-queue.ts'
+import { type CallClass, FairQueue, type Flow, type WaitingCall } from './fair-queue.ts'
 
 export const lanes = ['login', 'registration'] as const
 export type Lane = (typeof lanes)[number]
@@ -47,10 +47,10 @@ export class HashLanes {
     this.#lastStarted = lane
   }
 
-  /** Starts the next waiting call. @returns whether there was one */
-  startNext(): boolean {
+  /** Starts the next waiting call of the classes that may start. @returns whether there was one */
+  startNext(mayStart: (callClass: CallClass) => boolean): boolean {
     for (const lane of [otherLane(this.#lastStarted), this.#lastStarted]) {
-      const next = this.#waiting[lane].take()
+      const next = this.#waiting[lane].take(mayStart)
       if (next === undefined) continue
       this.started(lane)
       next.start()

@@ -1,7 +1,8 @@
 /**
  * Decides when a password is hashed: at most one hash per core at a time; further calls wait in two lanes, so that
  * neither logins nor registrations starve the other. In a lane, classes of callers and their networks have fair shares, so a few
- * networks do not keep the others out. A call that cannot be served within its deadline is rejected at once.
+ * networks do not keep the others out. Failing networks leave one slot free: a running hash cannot be stopped, so any other call
+ * would wait for theirs. A call that cannot be served within its deadline is rejected at once.
  */
 
 import { overloaded } from '#common/errors/connect-errors.ts'
@@ -18,8 +19,8 @@ export type ShedReason = 'hash_queue_full' | 'hash_slow'
 /** Receives what the queue measures. */
 export interface HashQueueObserver {
   onLength(lane: Lane, waiting: number): void
-  onStart(lane: Lane, waitedSeconds: number): void
-  onShed(reason: ShedReason, callClass: CallClass): void
+  onStart(lane: Lane, waitedSeconds: number, callClass: CallClass): void
+  onShed(reason: ShedReason, flow: Flow): void
 }
 
 /** Callers without a flow share one. */
@@ -40,7 +41,7 @@ export class HashQueue {
   readonly #clock: Clock
   readonly #estimate: HashEstimate
   readonly #lanes = new HashLanes()
-  #running = 0
+  readonly #running = { all: 0, failing: 0 }
 
   /**
    * @param slots hashes at a time
@@ -55,7 +56,28 @@ export class HashQueue {
 
   /** Whether a hash could start now. */
   hasFreeSlot(): boolean {
-    return this.#running < this.#slots
+    return this.#running.all < this.#slots
+  }
+
+  #slotsOf(callClass: CallClass): number {
+    return callClass === 'failing' ? Math.max(1, this.#slots - 1) : this.#slots
+  }
+
+  #mayStart(callClass: CallClass): boolean {
+    const isWithinShare = callClass !== 'failing' || this.#running.failing < this.#slotsOf('failing')
+    return isWithinShare && this.hasFreeSlot()
+  }
+
+  #takeSlot({ class: callClass }: Flow): void {
+    this.#running.all += 1
+    if (callClass === 'failing') this.#running.failing += 1
+  }
+
+  /** The waiting calls take over the slot, if they may. */
+  #freeSlot({ class: callClass }: Flow): void {
+    this.#running.all -= 1
+    if (callClass === 'failing') this.#running.failing -= 1
+    while (this.#lanes.startNext((each) => this.#mayStart(each)));
   }
 
   /**
@@ -82,21 +104,23 @@ export class HashQueue {
    */
   async run<T>(lane: Lane, caller: Caller, hash: () => Promise<T>): Promise<T> {
     caller.signal.throwIfAborted()
+    const { flow = sharedFlow } = caller
     const calledAt = this.#clock.now()
-    if (this.hasFreeSlot()) {
-      this.#running += 1
+    if (this.#mayStart(flow.class)) {
+      this.#takeSlot(flow)
       this.#lanes.started(lane)
     } else {
       this.#requireRoom(lane, caller)
       await this.#waitForSlot(lane, caller)
     }
-    this.#observer.onStart(lane, (this.#clock.now() - calledAt) / 1000)
-    return this.#withinDeadline(lane, caller, this.#runInSlot(hash))
+    this.#observer.onStart(lane, (this.#clock.now() - calledAt) / 1000, flow.class)
+    return this.#withinDeadline(lane, caller, this.#runInSlot(flow, hash))
   }
 
   #expectedWaitMs(lane: Lane, flow: Flow): number {
-    const startsBefore = Math.max(this.#lanes.ahead(lane, flow) + this.#running - this.#slots + 1, 0)
-    return (startsBefore * this.#estimate.expectedMs()) / this.#slots
+    const slots = this.#slotsOf(flow.class)
+    const startsBefore = Math.max(this.#lanes.ahead(lane, flow) + Math.min(this.#running.all - slots, 0) + 1, 0)
+    return (startsBefore * this.#estimate.expectedMs()) / slots
   }
 
   #requireRoom(lane: Lane, { timeoutMs, flow = sharedFlow }: Caller): void {
@@ -106,7 +130,7 @@ export class HashQueue {
   }
 
   #shed(reason: ShedReason, lane: Lane, flow: Flow) {
-    this.#observer.onShed(reason, flow.class)
+    this.#observer.onShed(reason, flow)
     return overloaded(Math.max(1, Math.ceil(this.#expectedWaitMs(lane, flow) / 1000)), { class: flow.class })
   }
 
@@ -124,7 +148,12 @@ export class HashQueue {
       this.#observer.onLength(lane, this.#lanes.length(lane))
       settle()
     }
-    const call: WaitingCall = { start: () => leave(resolve) }
+    const call: WaitingCall = {
+      start: () => {
+        this.#takeSlot(flow)
+        leave(resolve)
+      }
+    }
     const onAbort = () => leave(() => untilAborted(signal, Promise.resolve()).catch(reject))
     const onLate = () => leave(() => reject(this.#shed('hash_slow', lane, flow)))
     this.#lanes.add(lane, flow, call)
@@ -135,12 +164,11 @@ export class HashQueue {
     return promise
   }
 
-  async #runInSlot<T>(hash: () => Promise<T>): Promise<T> {
+  async #runInSlot<T>(flow: Flow, hash: () => Promise<T>): Promise<T> {
     try {
       return await this.#estimate.measure(hash)
     } finally {
-      // The next call takes over the slot, if there is one.
-      if (!this.#lanes.startNext()) this.#running -= 1
+      this.#freeSlot(flow)
     }
   }
 

@@ -21,6 +21,22 @@ t.test('a failure outweighs successes for ten minutes, a success counts for an h
   t.equal(history.classOf('a'), 'clean')
 })
 
+t.test('a network whose call was shed has the place of an untried one again after a minute', async (t) => {
+  const clock = createTestClock()
+  const history = new NetworkHistory(clock)
+  const shed = (network: string) => history.recordShed({ class: history.classOf(network), network })
+  shed('a')
+  t.equal(history.classOf('a'), 'shed')
+  history.record('a', false)
+  t.equal(history.classOf('a'), 'failing', 'a wrong password weighs more')
+  history.record('b', true)
+  shed('b')
+  t.equal(history.classOf('b'), 'known', 'a known network stays known')
+  shed('c')
+  await clock.advance(minuteMs)
+  t.equal(history.classOf('c'), 'clean')
+})
+
 t.test('forgets the network with the oldest outcome when its memory is full', async (t) => {
   const history = new NetworkHistory(createTestClock(), 3)
   for (const network of ['a', 'b', 'c', 'a', 'd']) history.record(network, false)
