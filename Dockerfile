@@ -22,6 +22,8 @@ COPY log-sink log-sink
 # `make logs` in the container: `node stack/logs.ts`.
 COPY log-viewer log-viewer
 COPY stack/config.ts stack/log-directories.ts stack/logs.ts stack/make-variables.ts stack/
+# The job that gives the users of Kafka their rules.
+COPY stack/grant-kafka-access.ts stack/kafka-access.ts stack/
 # In a checkout under umask 077 only the owner can read the files; in the image the user `node` must.
 RUN chmod -R a+rX .
 

@@ -6,7 +6,9 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { environmentName, forEachKey } from '#common/config/load.ts'
+import type { KafkaConnection } from '#common/kafka/connection.ts'
 import { schema } from '../stack/config.ts'
+import { redisAdmin } from '../stack/engines/redis-users.ts'
 
 export interface Product {
   /** The process id of `make run`. */
@@ -20,6 +22,8 @@ export interface Product {
   route(path: string): string
   /** The URL of an engine with user and password. */
   engineUrl(name: 'postgres' | 'redis'): string
+  /** The connection of an operator to Kafka. */
+  kafka(): Required<Pick<KafkaConnection, 'brokers' | 'sasl'>>
   /** A generated password, by its file. */
   secret(file: string): string
   stop(): Promise<void>
@@ -35,9 +39,20 @@ export function startBeside(product: Product, dataDir: string, settings: Record<
   return startProduct(dataDir, {
     USER_SVC_POSTGRES_URL: product.engineUrl('postgres'),
     REDIS_URL: product.engineUrl('redis'),
-    KAFKA_BROKERS: product.address('kafka', /^Kafka/),
+    ...kafkaEnvironment(product),
     ...settings
   })
+}
+
+/** The broker of a product for another process, as its operator. */
+export function kafkaEnvironment(product: Product): Record<string, string> {
+  const { brokers, sasl } = product.kafka()
+  return {
+    KAFKA_BROKERS: brokers.join(','),
+    KAFKA_SASL_MECHANISM: sasl.mechanism,
+    KAFKA_SASL_USERNAME: sasl.username,
+    KAFKA_SASL_PASSWORD: sasl.password
+  }
 }
 
 /** Starts a product on a data directory; `settings` override the defaults. */
@@ -72,10 +87,14 @@ export async function startProduct(
     route: (path) => `${address('gateway', /^REST/)}${path}`,
     engineUrl(name) {
       const url = new URL(address(name, name === 'postgres' ? /^PostgreSQL/ : /^Redis/))
-      url.username = name === 'postgres' ? 'auth' : ''
+      url.username = name === 'postgres' ? 'auth' : redisAdmin
       url.password = secret(`${name}-password`)
       return url.href
     },
+    kafka: () => ({
+      brokers: address('kafka', /^Kafka/).split(','),
+      sasl: { mechanism: 'plain', username: 'admin', password: secret('kafka-password') }
+    }),
     secret,
     async stop() {
       child.kill('SIGTERM')

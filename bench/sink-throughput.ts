@@ -7,12 +7,14 @@ import { globSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createKafka, createLineSender } from '#common/kafka/client.ts'
+import type { KafkaConnection } from '#common/kafka/connection.ts'
 import { findFreePort } from '../stack/port-check.ts'
 import { mallocOptions } from '../stack/service-environment.ts'
 import { type Service, services } from '../stack/services.ts'
 import { runTool } from '../stack/tool.ts'
 import { median, spread } from './measurement.ts'
 import type { Part } from './part.ts'
+import { kafkaEnvironment } from './product.ts'
 
 const goal = 100_000
 const sources = 24
@@ -20,15 +22,14 @@ const batchLines = 1500
 
 export const measureSink: Part = async ({ product, quick, dataDir }) => {
   const { lines, runs } = quick ? { lines: 300_000, runs: 1 } : { lines: 2_000_000, runs: 3 }
-  const brokers = product.address('kafka', /^Kafka/).split(',')
   const topic = `bench-${randomBytes(4).toString('hex')}`
-  await fill(brokers, topic, lines)
+  await fill(product.kafka(), topic, lines)
   const sinkRates: number[] = []
   const catRates: number[] = []
   for (let run = 0; run < runs; run += 1) {
     const folder = join(dataDir, `sink-${run}`)
     mkdirSync(folder, { recursive: true })
-    sinkRates.push(await collect(brokers, topic, folder, lines))
+    sinkRates.push(await collect(kafkaEnvironment(product), topic, folder, lines))
     catRates.push(await copy(folder, lines))
     rmSync(folder, { recursive: true })
   }
@@ -47,12 +48,12 @@ export const measureSink: Part = async ({ product, quick, dataDir }) => {
 }
 
 /** A backlog like that of the services, with random ids, which do not compress. */
-async function fill(brokers: string[], topic: string, lines: number): Promise<void> {
-  const admin = createKafka({ brokers }, 'bench').admin()
+async function fill(kafka: KafkaConnection, topic: string, lines: number): Promise<void> {
+  const admin = createKafka(kafka, 'bench').admin()
   await admin.connect()
   await admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions: 6 }] })
   await admin.disconnect()
-  const sender = createLineSender({ brokers, compression: 'zstd', logs: { topic } }, 'bench')
+  const sender = createLineSender({ ...kafka, compression: 'zstd', logs: { topic } }, 'bench')
   const positions = new Array(sources).fill(1)
   for (let sent = 0; sent < lines; sent += batchLines) {
     const source = (sent / batchLines) % sources
@@ -84,14 +85,14 @@ function sampleLine(): string {
 }
 
 /** @returns lines a second from the first collected line to the last */
-async function collect(brokers: string[], topic: string, folder: string, lines: number): Promise<number> {
+async function collect(kafka: Record<string, string>, topic: string, folder: string, lines: number): Promise<number> {
   const opsPort = await findFreePort()
   const { heapOptions } = services.find(({ name }) => name === 'log-sink') as Service
   const child = spawn(process.execPath, [...heapOptions, 'log-sink/server.ts'], {
     env: {
       ...mallocOptions,
       PATH: process.env.PATH,
-      KAFKA_BROKERS: brokers.join(','),
+      ...kafka,
       KAFKA_LOGS_TOPIC: topic,
       LOG_SINK_GROUP: `bench-${randomBytes(4).toString('hex')}`,
       LOG_SINK_DIRECTORY: folder,

@@ -5,7 +5,8 @@ import type { RedisConfig } from '#common/redis/routing.ts'
 import { TimeoutError } from '#common/time/timeout.ts'
 import { createRuntimeChooser } from './engines/choose-runtime.ts'
 import { UnavailableError } from './engines/engine.ts'
-import { kafkaImage, pingKafka, startKafka } from './engines/kafka.ts'
+import { type KafkaAccess, kafkaImage, pingKafka, startKafka } from './engines/kafka.ts'
+import type { KafkaPasswords } from './engines/kafka-users.ts'
 import { type PostgresUrls, pingPostgres, postgresImage, startPostgres } from './engines/postgres.ts'
 import { pingRedis, type RedisUrls, redisImage, startRedis } from './engines/redis.ts'
 import type { Print, Supervisor } from './supervisor.ts'
@@ -28,17 +29,23 @@ interface EnginesOptions {
   postgresSettings?: Record<string, string>
   /** Whether a Kafka that is started yields the CPU to the services. */
   isKafkaBackground?: boolean
+  /** The users of a Kafka that is started, and their rules. Without them, every client may do everything. */
+  kafkaAccess?: () => KafkaAccess
 }
 
-/** The addresses of the engines; `postgres.migration` is empty if no role of its own migrates. `kafkaBrokers` is empty without Kafka; otherwise `kafkaReady` settles when the broker answers. */
+/**
+ * The addresses of the engines; `postgres.migration` is empty if no role of its own migrates. `kafkaBrokers` is empty without
+ * Kafka; otherwise `kafkaReady` settles when the broker answers. A Kafka with users of its own has their passwords.
+ */
 export interface Engines {
   postgres: PostgresUrls
   redis: RedisUrls
   kafkaBrokers: string[]
   kafkaReady: Promise<void>
+  kafkaPasswords?: KafkaPasswords
 }
 
-type Kafka = Pick<Engines, 'kafkaBrokers' | 'kafkaReady'>
+type Kafka = Pick<Engines, 'kafkaBrokers' | 'kafkaReady' | 'kafkaPasswords'>
 
 /** The stack cannot start; the message is one line. */
 export class StartError extends Error {
@@ -91,8 +98,10 @@ export async function startEngines(options: EnginesOptions): Promise<Engines> {
       return { kafkaBrokers: kafka.brokers, kafkaReady }
     }
     const runtime = await chooseRuntime('kafka', kafkaImage, options.ports.kafka)
-    const { address, ready } = await startKafka({ ...runtime, isBackground: options.isKafkaBackground ?? false })
-    return { kafkaBrokers: [address], kafkaReady: ready }
+    const access = options.kafkaAccess?.()
+    const isBackground = options.isKafkaBackground ?? false
+    const { address, ready } = await startKafka({ ...runtime, isBackground, ...(access && { access }) })
+    return { kafkaBrokers: [address], kafkaReady: ready, ...(access && { kafkaPasswords: access.passwords }) }
   }
 
   async function reach<T>(key: string, ping: () => Promise<void>, value: T): Promise<T> {

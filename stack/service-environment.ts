@@ -8,6 +8,7 @@ import { schema as logSinkSchema } from '../log-sink/config.ts'
 import { schema as sessionSvcSchema } from '../session-svc/config.ts'
 import { schema as userSvcSchema } from '../user-svc/config.ts'
 import { type Config, schema } from './config.ts'
+import { kafkaLogin } from './engines/kafka.ts'
 import type { Engines } from './engines.ts'
 import { logDirectories } from './log-directories.ts'
 import { acceptedVariables, presentedVariables, type RpcCredentials } from './rpc-credentials.ts'
@@ -85,13 +86,29 @@ export function serviceEnvironment(section: Service['section'], parts: StackPart
   const { config, engines } = parts
   const own: NodeJS.ProcessEnv = {
     ...ownVariables[section](parts),
-    KAFKA_BROKERS: engines.kafkaBrokers.join(','),
+    ...kafkaVariables(section, engines),
     KAFKA_ENABLED: String(config.kafka.enabled),
     LOG_SPOOL_DIRECTORY: logDirectories(config).spool,
     // Compiled code is reused: a start takes less time and leaves less garbage.
     NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(root, '.tools', 'compile-cache')
   }
   return { ...mallocOptions, ...inherited(section, new Set(Object.keys(own))), ...own }
+}
+
+const kafkaUserOf = { gateway: 'gateway', userSvc: 'user-svc', sessionSvc: 'session-svc', logSink: 'log-sink' } as const
+
+/** The brokers, and the login of the service at those that `make run` started. */
+function kafkaVariables(section: Service['section'], { kafkaBrokers, kafkaPasswords }: Engines): NodeJS.ProcessEnv {
+  const brokers = { KAFKA_BROKERS: kafkaBrokers.join(',') }
+  if (!kafkaPasswords) return brokers
+  const { mechanism, username, password } = kafkaLogin(kafkaUserOf[section], kafkaPasswords)
+  return {
+    ...brokers,
+    KAFKA_TLS_ENABLED: 'false',
+    KAFKA_SASL_MECHANISM: mechanism,
+    KAFKA_SASL_USERNAME: username,
+    KAFKA_SASL_PASSWORD: password
+  }
 }
 
 /** The caller's variables for a service: those of the system, and those of keys that the service uses. */

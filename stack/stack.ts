@@ -9,6 +9,7 @@ import type { Config } from './config.ts'
 import { type Engines, isOwnRedis, StartError, startEngines } from './engines.ts'
 import { eventVariables } from './event-key.ts'
 import { type Instance, instanceEnvironment, instancePorts, portKey } from './instances.ts'
+import { kafkaAccess } from './kafka-credentials.ts'
 import { generatedKey, mailVariables } from './mail-settings.ts'
 import { playgroundUrl } from './playground-url.ts'
 import { findPorts, PortError, type WantedPort } from './port-check.ts'
@@ -111,7 +112,8 @@ async function startStack(
     supervisor,
     print,
     signal,
-    isKafkaBackground: true
+    isKafkaBackground: true,
+    kafkaAccess: () => kafkaAccess(config, dataDir)
   })
   startServices(config, instances, ports, engines, dataDir, supervisor)
   await allReady(config, instances, ports, engines, signal)

@@ -10,13 +10,17 @@ import { schema as gateway } from '../gateway/config.ts'
 import { schema as logSink } from '../log-sink/config.ts'
 import { schema as sessionSvc } from '../session-svc/config.ts'
 import { schema as whole } from '../stack/config.ts'
+import { kafkaUsers } from '../stack/engines/kafka-users.ts'
 import { schema as userSvc } from '../user-svc/config.ts'
-import { allKeys, compose, interpolate, keysByName, ours, read, root, services } from './support/compose-file.ts'
+import { allKeys, compose, interpolate, jobs, keysByName, ours, read, root, services } from './support/compose-file.ts'
 
 const megabytes = (limit: string) => Number.parseInt(limit, 10) * (limit.endsWith('g') ? 1024 : 1)
 
+const kafkaVariable = (user: string) => `KAFKA_${user.replaceAll('-', '_').toUpperCase()}_PASSWORD`
+
 const schemas: Record<string, Schema> = {
   gateway,
+  'kafka-access': logSink,
   'log-sink': logSink,
   migrate: userSvc,
   'session-svc': sessionSvc,
@@ -85,11 +89,41 @@ t.test('the environment of each service has only keys that it reads', async (t) 
   }
 })
 
+t.test('each container has only its own secrets', async (t) => {
+  const secretsOf = (name: string) => {
+    const text = JSON.stringify(compose.services[name]?.environment ?? {})
+    return [...new Set([...text.matchAll(/\$\{(\w+):\?/g)].map(([, variable = '']) => variable))].sort()
+  }
+  const kafkaPasswords = kafkaUsers.map((user) => (user === 'admin' ? 'KAFKA_PASSWORD' : kafkaVariable(user)))
+  const expected = {
+    gateway: ['KAFKA_GATEWAY_PASSWORD', 'REDIS_GATEWAY_PASSWORD', 'RPC_GATEWAY_TOKEN'],
+    grafana: ['GRAFANA_PASSWORD'],
+    kafka: kafkaPasswords.sort(),
+    'kafka-access': ['KAFKA_PASSWORD'],
+    'log-sink': ['KAFKA_LOG_SINK_PASSWORD'],
+    migrate: ['POSTGRES_OWNER_PASSWORD'],
+    postgres: ['POSTGRES_PASSWORD'],
+    'postgres-roles': ['POSTGRES_OWNER_PASSWORD', 'POSTGRES_PASSWORD', 'POSTGRES_SERVICE_PASSWORD'],
+    prometheus: [],
+    redis: ['REDIS_GATEWAY_PASSWORD', 'REDIS_PASSWORD', 'REDIS_SESSION_SVC_PASSWORD'],
+    'session-svc': [
+      'KAFKA_SESSION_SVC_PASSWORD',
+      'REDIS_SESSION_SVC_PASSWORD',
+      'RPC_GATEWAY_TOKEN',
+      'RPC_USER_SVC_TOKEN'
+    ],
+    'user-svc': ['KAFKA_USER_SVC_PASSWORD', 'POSTGRES_SERVICE_PASSWORD', 'RPC_GATEWAY_TOKEN', 'RPC_USER_SVC_TOKEN']
+  }
+  t.same(Object.fromEntries(services.map(([name]) => [name, secretsOf(name)])), expected)
+  for (const [name, { command = [] }] of services)
+    t.notMatch(command.join(' '), /\$\{\w*(PASSWORD|TOKEN)/, `the command line of ${name} has no secret`)
+})
+
 t.test('ports, addresses and networks match', async (t) => {
   const prometheus = parseYaml(read('ops/prometheus/prometheus.yml')) as {
     scrape_configs: { job_name: string; static_configs: { targets: string[] }[] }[]
   }
-  const running = ours.filter(([name]) => name !== 'migrate')
+  const running = ours.filter(([name]) => !jobs.has(name))
   t.same(
     prometheus.scrape_configs.map(({ job_name }) => job_name).toSorted(),
     running.map(([name]) => name).toSorted(),
@@ -132,7 +166,7 @@ t.test('compose.yaml contains no secret, and env.example has every secret', asyn
   for (const [name, { environment = {} }] of services) {
     for (const [variable, value] of Object.entries(environment)) {
       if (allKeys.get(variable)?.key.sensitive && !/_(USER|SESSION)_SVC_URL$|^KAFKA_BROKERS$/.test(variable)) {
-        t.match(value, /\$\{\w+:(\?.+|-)\}/, `${variable} of ${name} comes from outside`)
+        t.match(value, /\$\{\w+:(\?.+|-)\}|^postgres:\/\/\w+@/, `${variable} of ${name} comes from outside`)
       }
       if (/PASSWORD$|AUTH$|TOKEN$/.test(variable) && !/^RPC_((PREVIOUS_)?(ADMIN_)?)TOKEN$/.test(variable)) {
         t.match(value, /^\$\{\w+:\?is missing in \.env, make one with "openssl [^"]+"\}$/, `${variable} of ${name}`)

@@ -9,14 +9,17 @@ import { loadConfig } from '#common/config/load.ts'
 import { kafka, log, shutdown } from '#common/config/shared-sections.ts'
 import { schema as logSink } from '../log-sink/config.ts'
 import { containedJvm, kafkaImage, settingVariable, singleBroker } from '../stack/engines/kafka.ts'
+import { type KafkaPasswords, kafkaUsers, listenerSettings } from '../stack/engines/kafka-users.ts'
 import { postgresImage } from '../stack/engines/postgres.ts'
 import { redisImage } from '../stack/engines/redis.ts'
+import { redisAdmin, redisPermissions } from '../stack/engines/redis-users.ts'
 import { mallocOptions } from '../stack/service-environment.ts'
 import { services as stackServices } from '../stack/services.ts'
 import {
   type ComposeService,
   compose,
   interpolate,
+  jobs,
   ourImage,
   ours,
   read,
@@ -44,7 +47,7 @@ t.test('every image is pinned to one release', async (t) => {
 })
 
 t.test('one service builds the image, and `up` does not rebuild it', async (t) => {
-  t.equal(ours.length, 5)
+  t.equal(ours.length, 6)
   for (const [name, { build, pull_policy }] of services) {
     t.equal(build, name === 'migrate' ? '.' : undefined, `whether ${name} builds`)
     if (ourImage === compose.services[name]?.image)
@@ -59,6 +62,20 @@ t.test('Kafka has the settings of `make run`', async (t) => {
   for (const [name, value] of Object.entries(containedJvm)) t.equal(environment[name], value, name)
 })
 
+t.test('the users of Kafka and Redis are those of `make run`', async (t) => {
+  const { kafka, redis } = compose.services
+  const variable = (user: string) => (user === 'admin' ? '' : `${user.replaceAll('-', '_').toUpperCase()}_`)
+  const written = (engine: string, user: string) => `\${${engine}_${variable(user)}PASSWORD:?}`
+  const passwords = Object.fromEntries(kafkaUsers.map((user) => [user, written('KAFKA', user)])) as KafkaPasswords
+  for (const [key, value] of Object.entries(listenerSettings(['CLIENTS'], passwords)))
+    t.equal(kafka?.environment?.[settingVariable(key)], value, key)
+  const permissions = { [redisAdmin]: '~* &* +@all', ...redisPermissions }
+  const users = Object.entries(permissions).map(
+    ([user, rules]) => `user ${user} on >${written('REDIS', user)} ${rules}`
+  )
+  t.equal(redis?.environment?.REDIS_USERS, ['user default off ~* &* +@all', ...users].join('\n'))
+})
+
 t.test('every service has the heap options of make run and waits for its dependencies', async (t) => {
   for (const [name, { command = [], depends_on = {} }] of ours) {
     const [node, ...options] = command.slice(0, -1)
@@ -69,12 +86,12 @@ t.test('every service has the heap options of make run and waits for its depende
     t.same(options, heap, `the heap of ${name} is that of make run`)
     for (const [needed, { condition }] of Object.entries(depends_on)) {
       const expected =
-        { migrate: 'service_completed_successfully', kafka: 'service_started' }[needed] ?? 'service_healthy'
+        needed === 'kafka' ? 'service_started' : jobs.has(needed) ? 'service_completed_successfully' : 'service_healthy'
       t.equal(condition, expected, `${name} waits until ${needed} is ready`)
     }
   }
   t.ok('migrate' in (compose.services['user-svc']?.depends_on ?? {}))
-  t.equal(compose.services.migrate?.restart, undefined, 'the migration runs once')
+  for (const name of jobs) t.equal(compose.services[name]?.restart, undefined, `${name} runs once`)
 })
 
 t.test('without Kafka every service starts, except log-sink', async (t) => {
@@ -83,7 +100,8 @@ t.test('without Kafka every service starts, except log-sink', async (t) => {
     return [...needed, ...needed.flatMap(waitsFor)]
   }
   for (const [name] of ours) {
-    t.equal(waitsFor(name).includes('kafka'), name === 'log-sink', `whether ${name} waits for Kafka`)
+    const needsKafka = ['kafka-access', 'log-sink'].includes(name)
+    t.equal(waitsFor(name).includes('kafka'), needsKafka, `whether ${name} waits for Kafka`)
     t.notOk(waitsFor(name).includes('log-sink'), `${name} does not wait for log-sink`)
   }
 })
@@ -119,8 +137,8 @@ t.test('each service has a volume of its own for its log', async (t) => {
       )
     }
     const targets = written.map(([, target]) => target)
-    if (name === 'migrate') {
-      t.same(targets, [], 'the migration writes to no disk')
+    if (jobs.has(name)) {
+      t.same(targets, [], `${name} writes to no disk`)
       continue
     }
     const values = Object.entries(environment).map(([variable, value]) => [variable, interpolate(value)])
@@ -143,7 +161,7 @@ t.test('each service has a volume of its own for its log', async (t) => {
 t.test('long-running services have a health check and restart', async (t) => {
   const defaults = loadConfig({ shutdown }, { CONFIG_FILE: '/dev/null' }).shutdown
   const grace = (defaults.timeout + defaults.drainDelay) / 1000
-  for (const [name, service] of services.filter(([name]) => name !== 'migrate')) {
+  for (const [name, service] of services.filter(([name]) => !jobs.has(name))) {
     t.equal(service.healthcheck?.interval, '2s', `${name} has a health check`)
     t.ok(service.healthcheck?.test, `${name} has a health check`)
     t.equal(service.restart, 'unless-stopped', `${name} restarts`)

@@ -124,6 +124,7 @@ t.test('every import of a service is in the image', async (t) => {
   for (const service of ['gateway', 'user-svc', 'session-svc', 'log-sink']) visit(`${service}/server.ts`)
   visit('user-svc/migrate.ts')
   visit('stack/logs.ts')
+  visit('stack/grant-kafka-access.ts')
   for (const file of filesBelow('user-svc/migrations')) visit(file)
   t.ok(visited.size > 20, 'the imports were followed')
 })

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import postgres from 'postgres'
 import { createClient } from 'redis'
 import t from 'tap'
+import { attackKafka, kafkaAttacks } from './support/kafka-attacks.ts'
 import { newAddress, password } from './support/product.ts'
 import { descendants, startStack, temporaryDataDir } from './support/stack-run.ts'
 
@@ -44,6 +45,13 @@ t.test('the environment of a process has only the secrets that it uses', async (
     'user-svc token': fileContent('user-svc-token'),
     'validation token': fileContent('validation-token'),
     'admin token': fileContent('admin-token'),
+    'admin of Kafka': fileContent('kafka-password'),
+    'Kafka broker': fileContent('kafka-broker-password'),
+    'Kafka of gateway': fileContent('kafka-gateway-password'),
+    'Kafka of user-svc': fileContent('kafka-user-svc-password'),
+    'Kafka of session-svc': fileContent('kafka-session-svc-password'),
+    'Kafka of log-sink': fileContent('kafka-log-sink-password'),
+    'consumer of events': fileContent('kafka-consumer-password'),
     'mail key': Buffer.from(fileContent('mail-key'), 'base64url').toString('base64'),
     pepper,
     'previous token': 'previous-token',
@@ -54,13 +62,14 @@ t.test('the environment of a process has only the secrets that it uses', async (
     const values = Object.values(environmentOf(command))
     return Object.keys(secrets).filter((name) => values.some((value) => value.includes(secrets[name] as string)))
   }
-  t.same(secretsIn('gateway/server.ts'), ['Redis of gateway', 'gateway token'])
+  t.same(secretsIn('gateway/server.ts'), ['Redis of gateway', 'gateway token', 'Kafka of gateway'])
   t.same(secretsIn('session-svc/server.ts'), [
     'Redis of session-svc',
     'rpc token',
     'gateway token',
     'user-svc token',
     'validation token',
+    'Kafka of session-svc',
     'previous token'
   ])
   const ofUserSvc = [
@@ -70,11 +79,12 @@ t.test('the environment of a process has only the secrets that it uses', async (
     'gateway token',
     'user-svc token',
     'admin token',
+    'Kafka of user-svc',
     'mail key',
     'pepper'
   ]
   t.same(secretsIn('user-svc/server.ts'), [...ofUserSvc, 'previous token', 'previous admin token'])
-  t.same(secretsIn('log-sink/server.ts'), [])
+  t.same(secretsIn('log-sink/server.ts'), ['Kafka of log-sink'])
   for (const engine of ['postgres -D', 'redis-server', 'kafka.Kafka']) t.same(secretsIn(engine), [], engine)
 })
 
@@ -197,4 +207,25 @@ t.test('the product works', async (t) => {
     t.notMatch(await (await fetch(`${ops}/readyz?verbose`)).text(), /\[-\]|denied|NOPERM/, name)
   }
   t.notMatch(fileContent('run/gateway.log'), /rate_limit_local/, 'limits are counted in Redis')
+})
+
+t.test('a client of Kafka can do what its user needs, and nothing else', async (t) => {
+  const brokers = [await stack.address('kafka', /Kafka/)]
+  const as = (username: string, file = `kafka-${username}-password`) =>
+    attackKafka({ brokers, sasl: { mechanism: 'plain', username, password: fileContent(file) } })
+  const write = ['write a log line']
+  t.same((await attackKafka({ brokers })).succeeded, [], 'anonymous')
+  t.same((await as('gateway', 'kafka-consumer-password')).refusals, ['KafkaJSSASLAuthenticationError'])
+  for (const service of ['gateway', 'session-svc']) t.same((await as(service)).succeeded, write, service)
+  t.same((await as('user-svc')).succeeded, [...write, 'write an event'], 'user-svc')
+  t.same((await as('log-sink')).succeeded, [...write, 'join the group of log-sink'], 'log-sink')
+  t.same((await as('consumer')).succeeded, ['read events'], 'consumer')
+
+  const settings = fileContent('kafka/server.properties')
+  const [, controller] = /CONTROLLER:\/\/(127\.0\.0\.1:\d+)/.exec(settings) ?? []
+  const sasl = { mechanism: 'plain' as const, username: 'admin', password: fileContent('kafka-password') }
+  const { refusals } = await attackKafka({ brokers: [controller as string], sasl })
+  t.same(refusals, ['KafkaJSSASLAuthenticationError'], 'only the broker logs in at the controller')
+  const { succeeded } = await as('admin', 'kafka-password')
+  t.same(succeeded, kafkaAttacks, 'each attack succeeds with all rights')
 })

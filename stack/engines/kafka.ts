@@ -1,8 +1,10 @@
 /** Kafka: one broker in KRaft mode, as a process or in Docker. */
 
-import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { AclEntry, Admin } from 'kafkajs'
 import type { KafkaConnection } from '#common/kafka/connection.ts'
+import { grantAccess } from '../kafka-access.ts'
 import { findFreePort } from '../port-check.ts'
 import { backgroundAfterMs, type Program } from '../supervised.ts'
 import { runTool } from '../tool.ts'
@@ -10,34 +12,54 @@ import { waitUntil } from '../wait.ts'
 import { containerProgram, openToContainer } from './docker.ts'
 import { type EngineOptions, engineGraceMs, engineStartMs } from './engine.ts'
 import { findKafka, heap, type KafkaCommand, lightCompiler } from './kafka-runtime.ts'
+import { type KafkaPasswords, listenerSettings } from './kafka-users.ts'
 
 export const kafkaImage = 'apache/kafka:4.3.1'
 
-/** `ready` resolves when the broker answers, and rejects if it does not within a minute. */
+/** The users of a broker and their rules. */
+export interface KafkaAccess {
+  passwords: KafkaPasswords
+  rules: AclEntry[]
+}
+
+interface KafkaOptions extends EngineOptions {
+  /** Without it, every client may do everything. */
+  access?: KafkaAccess
+}
+
+/** `ready` resolves when the broker answers and has its rules, and rejects if that takes more than a minute. */
 interface StartedKafka {
   address: string
   ready: Promise<void>
 }
 
 /** Starts a broker and resolves before it answers: the services do not wait for Kafka. */
-export async function startKafka(options: EngineOptions): Promise<StartedKafka> {
-  const { supervisor, port, signal } = options
-  mkdirSync(options.directory, { recursive: true })
+export async function startKafka(options: KafkaOptions): Promise<StartedKafka> {
+  const { supervisor, port, signal, access } = options
+  mkdirSync(options.directory, { recursive: true, mode: 0o700 })
   supervisor.start(options.docker ? contained(options) : await native(options))
   const address = `127.0.0.1:${port}`
-  const ready = waitUntil(() => pingKafka({ brokers: [address] }), engineStartMs, signal)
+  const connection = { brokers: [address], ...(access && { sasl: kafkaLogin('admin', access.passwords) }) }
+  const grant = access && ((admin: Admin) => grantAccess(admin, access.rules))
+  const ready = waitUntil(() => pingKafka(connection, grant), engineStartMs, signal)
   ready.catch(() => {})
   return { address, ready }
 }
 
+/** The login of a user, as the configuration section of a service. */
+export function kafkaLogin(username: keyof KafkaPasswords, passwords: KafkaPasswords) {
+  return { mechanism: 'plain' as const, username, password: passwords[username] }
+}
+
 /** Resolves if a Kafka broker answers at one of the addresses, and rejects otherwise. */
-export async function pingKafka(connection: KafkaConnection): Promise<void> {
+export async function pingKafka(connection: KafkaConnection, use?: (admin: Admin) => Promise<void>): Promise<void> {
   // Imported on demand: the import takes a tenth of a second.
   const { createKafka } = await import('#common/kafka/client.ts')
   const admin = createKafka(connection, 'stack').admin()
   try {
     await admin.connect()
     await admin.describeCluster()
+    await use?.(admin)
   } finally {
     await admin.disconnect().catch(() => {})
   }
@@ -64,9 +86,9 @@ function brokerSettings(port: number, controllerPort: number, logs: string): Rec
     'node.id': '1',
     'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
     'controller.listener.names': 'CONTROLLER',
-    listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
-    'advertised.listeners': `PLAINTEXT://127.0.0.1:${port}`,
-    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+    'inter.broker.listener.name': 'CLIENTS',
+    listeners: `CLIENTS://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
+    'advertised.listeners': `CLIENTS://127.0.0.1:${port}`,
     'log.dirs': logs,
     ...singleBroker
   }
@@ -77,13 +99,19 @@ const [logs, settingsFile] = ['logs', 'server.properties']
 
 function writeSettings(path: string, settings: Record<string, string>): void {
   const lines = Object.entries(settings).map(([key, value]) => `${key}=${value}\n`)
+  // With passwords, and readable for its owner only, also if an earlier version wrote it.
+  writeFileSync(path, '', { mode: 0o600 })
+  chmodSync(path, 0o600)
   writeFileSync(path, lines.join(''))
 }
 
-async function native({ directory, port, print, signal, isBackground = false }: EngineOptions): Promise<Program> {
+async function native({ access, ...options }: KafkaOptions): Promise<Program> {
+  const { directory, port, print, signal, isBackground = false } = options
   const kafka = await findKafka(directory, print, signal)
   async function command() {
-    writeSettings(join(directory, settingsFile), brokerSettings(port, await findFreePort(), logs))
+    const settings = brokerSettings(port, await findFreePort(), logs)
+    const ownListeners = listenerSettings(['CLIENTS'], access?.passwords)
+    writeSettings(join(directory, settingsFile), { ...settings, ...ownListeners })
     return kafka('kafka.Kafka', settingsFile)
   }
   if (!existsSync(join(directory, logs))) await format(kafka, directory, signal)
@@ -94,7 +122,10 @@ async function native({ directory, port, print, signal, isBackground = false }: 
 async function format(kafka: KafkaCommand, directory: string, signal: AbortSignal): Promise<void> {
   const [draft, file] = [`${logs}.new`, 'format.properties']
   rmSync(join(directory, draft), { recursive: true, force: true })
-  writeSettings(join(directory, file), brokerSettings(9092, 9093, draft))
+  writeSettings(join(directory, file), {
+    ...brokerSettings(9092, 9093, draft),
+    ...listenerSettings(['CLIENTS'], undefined)
+  })
   const clusterId = 'c2VsZi1ob3N0ZWQtYXV0aA'
   const tool = kafka('kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', file)
   await runTool(tool.file, tool.args, { ...(tool.options as object), signal })
@@ -113,7 +144,7 @@ export const containedJvm = {
   KAFKA_LOG4J_OPTS: '-Dlog4j2.configurationFile=/opt/kafka/config/tools-log4j2.yaml'
 }
 
-function contained({ docker, directory, port }: EngineOptions): Program {
+function contained({ docker, directory, port, access }: KafkaOptions): Program {
   // For the user of the image.
   openToContainer(directory)
   const listeners = 'CLIENTS://:9092,INSIDE://:9094,CONTROLLER://:9093'
@@ -121,8 +152,8 @@ function contained({ docker, directory, port }: EngineOptions): Program {
     ...brokerSettings(9092, 9093, '/var/lib/kafka/data'),
     listeners,
     'advertised.listeners': `CLIENTS://127.0.0.1:${port},INSIDE://localhost:9094`,
-    'listener.security.protocol.map': 'CLIENTS:PLAINTEXT,INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT',
-    'inter.broker.listener.name': 'INSIDE'
+    'inter.broker.listener.name': 'INSIDE',
+    ...listenerSettings(['CLIENTS', 'INSIDE'], access?.passwords)
   }
   const env = Object.fromEntries(Object.entries(settings).map(([key, value]) => [settingVariable(key), value]))
   return containerProgram(docker as NonNullable<typeof docker>, {

@@ -10,7 +10,8 @@ import type { Answer } from '../support/product.ts'
 import { type Daemon, outputOf } from './daemon.ts'
 import { privateCheckout } from './product-image.ts'
 
-const secrets = ['RPC_GATEWAY_TOKEN', 'RPC_USER_SVC_TOKEN', 'POSTGRES_PASSWORD', 'REDIS_PASSWORD', 'GRAFANA_PASSWORD']
+// Those that the command in ops/env.example generates.
+const secrets = (/for name in ([A-Z_ ]+);/.exec(readFileSync('ops/env.example', 'utf8'))?.[1] ?? '').split(' ')
 
 const secretLines = () => secrets.map((name) => `${name}=${randomBytes(32).toString('hex')}\n`).join('')
 

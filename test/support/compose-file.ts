@@ -47,6 +47,9 @@ export const ourImage = compose.services.gateway?.image
 /** The services that run the product's image. */
 export const ours = services.filter(([, { image }]) => image === ourImage)
 
+/** The services that end when their work is done. */
+export const jobs: ReadonlySet<string> = new Set(['kafka-access', 'migrate', 'postgres-roles'])
+
 /** Replaces `${NAME:?message}` by a secret and `${NAME:-default}` by its default, as Compose does. */
 export function interpolate(value: string | number, secret = 'dummy'): string {
   return String(value)

@@ -2,6 +2,7 @@
 # Stands in for the entrypoint of the image `postgres`: owners and modes, the step down from root, and the first start.
 set -eu
 umask 022
+if [ "$1" != postgres ]; then exec "$@"; fi
 
 make_folders() {
   mkdir -p "$PGDATA"
