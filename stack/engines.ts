@@ -9,6 +9,7 @@ import { type KafkaAccess, kafkaImage, pingKafka, startKafka } from './engines/k
 import type { KafkaPasswords } from './engines/kafka-users.ts'
 import { type PostgresUrls, pingPostgres, postgresImage, startPostgres } from './engines/postgres.ts'
 import { pingRedis, type RedisUrls, redisImage, startRedis } from './engines/redis.ts'
+import { StartError } from './start-error.ts'
 import type { Print, Supervisor } from './supervisor.ts'
 import { waitUntil } from './wait.ts'
 
@@ -46,11 +47,6 @@ export interface Engines {
 }
 
 type Kafka = Pick<Engines, 'kafkaBrokers' | 'kafkaReady' | 'kafkaPasswords'>
-
-/** The stack cannot start; the message is one line. */
-export class StartError extends Error {
-  override name = 'StartError'
-}
 
 const pingTimeoutMs = 10_000
 const noKafka: Kafka = { kafkaBrokers: [], kafkaReady: Promise.resolve() }

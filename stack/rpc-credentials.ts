@@ -6,7 +6,7 @@ import { AdminService } from '#gen/admin/v1/admin_pb.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
 import type { Config } from './config.ts'
-import { keepSecret, keptSecret } from './secret-file.ts'
+import { keepSecret, keptSecret, keptToken } from './secret-file.ts'
 
 export interface RpcCredentials {
   /** Permits all calls of the services; no service presents it. */
@@ -39,7 +39,7 @@ export function rpcCredentials({ rpc }: Pick<Config, 'rpc'>, dataDir: string): R
 
 /** Either way the file has the secret. */
 function configuredOrKept(configured: string, path: string): string {
-  if (configured === '') return keptSecret(path)
+  if (configured === '') return keptToken(path)
   keepSecret(path, configured)
   return configured
 }

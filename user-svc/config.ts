@@ -4,7 +4,7 @@ import { resolve } from 'node:path'
 import { requireAcceptedCallers, requirePresentedToken } from '#common/config/caller-credentials.ts'
 import { keyPaths } from '#common/config/catalogue.ts'
 import { choice, duration, flag, host, integer, list, port, secretList, text } from '#common/config/keys.ts'
-import { ConfigError, loadConfig, requireAddress } from '#common/config/load.ts'
+import { ConfigError, loadConfig, requireAddress, type Values } from '#common/config/load.ts'
 import { mail, mailOptions } from '#common/config/mail-section.ts'
 import { requireHiddenReflection, requireProduction } from '#common/config/production.ts'
 import {
@@ -137,11 +137,8 @@ export function load() {
   const { url, migrationUrl } = config.userSvc.postgres
   requireProduction({
     ...config,
-    postgresUrls: { 'userSvc.postgres.url': url, 'userSvc.postgres.migrationUrl': migrationUrl },
-    keys: {
-      'userSvc.password.peppers': config.userSvc.password.peppers,
-      'userSvc.bruteForce.deviceKeys': config.userSvc.bruteForce.deviceKeys
-    }
+    ...ownSecrets(config),
+    postgresUrls: { 'userSvc.postgres.url': url, 'userSvc.postgres.migrationUrl': migrationUrl }
   })
   requireHiddenReflection(config.rpc.reflection, config.userSvc.host)
   requireBreachList(config.userSvc.password.breachList)
@@ -151,4 +148,33 @@ export function load() {
     if ('directory' in mail.target) makeWritable('mail.url', mail.target.directory, resolve(mail.target.directory))
   }
   return { ...config, mail }
+}
+
+/**
+ * The configuration of the job that migrates. It connects to PostgreSQL only: with a migration URL, it needs no more than the
+ * user name of `userSvc.postgres.url`.
+ *
+ * @throws {ConfigError}
+ */
+export function loadMigration() {
+  const config = loadConfig(schema, process.env, { otherKeys: keyPaths })
+  const { url, migrationUrl } = config.userSvc.postgres
+  requireAddress('userSvc.postgres.url', url)
+  for (const each of [url, migrationUrl]) requireTlsInUrl(each, process.env)
+  requireProduction({
+    security: config.security,
+    ...ownSecrets(config),
+    postgresUrls: migrationUrl ? { 'userSvc.postgres.migrationUrl': migrationUrl } : { 'userSvc.postgres.url': url }
+  })
+  return config
+}
+
+function ownSecrets({ userSvc }: Pick<Values<typeof schema>, 'userSvc'>) {
+  return {
+    keys: {
+      'userSvc.password.peppers': userSvc.password.peppers,
+      'userSvc.bruteForce.deviceKeys': userSvc.bruteForce.deviceKeys,
+      'userSvc.eventKeys': userSvc.eventKeys
+    }
+  }
 }

@@ -5,8 +5,14 @@
 
 import { ConfigError, environmentName } from './load.ts'
 import { mailDirectory } from './mail-section.ts'
+import { repeatedSecrets, type TlsKeyFiles } from './repeated-secrets.ts'
 import { keyProblem, sampleProblem } from './secret-samples.ts'
 import { type UrlParts, urlParts } from './url-keys.ts'
+
+interface TlsKey {
+  /** The path of a PEM file, or empty. */
+  key?: string
+}
 
 /** The parts of the configuration of a service that production checks; each service has some of them. */
 export interface ProductionConfig {
@@ -14,9 +20,11 @@ export interface ProductionConfig {
   rpc?: Partial<Record<'token' | 'previousToken' | 'adminToken' | 'previousAdminToken', string>> & {
     userSvcUrl?: string[]
     sessionSvcUrl?: string[]
+    tls?: TlsKey
   }
-  redis?: { topology: string; url: string; nodes: string[]; sentinelPassword: string }
-  kafka?: { enabled: boolean; brokers: string[]; tls: { enabled: boolean }; sasl: { password: string } }
+  gateway?: { tls: TlsKey }
+  redis?: { topology: string; url: string; nodes: string[]; sentinelPassword: string; tls?: TlsKey }
+  kafka?: { enabled: boolean; brokers: string[]; tls: TlsKey & { enabled: boolean }; sasl: { password: string } }
   mail?: { url: string; requireTls: boolean; keys: string[] }
   postgresUrls?: Record<string, string>
   /** Lists of `name:base64`, by path. */
@@ -36,7 +44,7 @@ export function requireProduction(config: ProductionConfig, environment: NodeJS.
     ...Object.entries({ ...config.keys, ...(config.mail && { 'mail.keys': config.mail.keys }) }).flatMap(
       keyListProblems
     ),
-    ...repeatedSecrets(config),
+    ...repeatedSecrets(allSecrets(config), tlsKeyFiles(config)),
     ...(config.security.allowPlaintext ? [] : plaintextProblems(config))
   ]
   if (problems.length > 0) throw new ConfigError(problems.join('\n'))
@@ -101,11 +109,10 @@ function passwordProblems(config: ProductionConfig): string[] {
   })
 }
 
-/** A secret of two purposes lets each of its holders do what the other may do. */
-function repeatedSecrets(config: ProductionConfig): string[] {
+function allSecrets(config: ProductionConfig): [path: string, value: string | undefined][] {
   const { token, previousToken, adminToken, previousAdminToken } = config.rpc ?? {}
   const keys = Object.entries({ ...config.keys, ...(config.mail && { 'mail.keys': config.mail.keys }) })
-  const all: [path: string, value: string | undefined][] = [
+  return [
     ['rpc.token', token],
     ['rpc.previousToken', previousToken],
     ['rpc.adminToken', adminToken],
@@ -113,13 +120,24 @@ function repeatedSecrets(config: ProductionConfig): string[] {
     ...passwords(config).filter(([path]) => path !== 'userSvc.postgres.migrationUrl'),
     ...keys.flatMap(([path, entries]) => entries.map((entry): [string, string] => [path, entry.split(':')[1] ?? '']))
   ]
-  const owners = new Map<string, string>()
-  return all.flatMap(([path, value]) => {
-    if (!value) return []
-    const owner = owners.get(value)
-    owners.set(value, path)
-    return owner === undefined ? [] : [`${path}: has the secret of ${owner}, production takes one of its own`]
-  })
+}
+
+/** The files of the private keys of certificates: of the REST routes, and of the service as a client and on its RPC port. */
+function tlsKeyFiles({ gateway, rpc, redis, kafka, postgresUrls = {} }: ProductionConfig): TlsKeyFiles {
+  return {
+    server: { 'gateway.tls.key': gateway?.tls.key },
+    identity: {
+      'rpc.tls.key': rpc?.tls?.key,
+      'redis.tls.key': redis?.tls?.key,
+      'kafka.tls.key': kafka?.tls.key,
+      ...Object.fromEntries(
+        Object.entries(postgresUrls).map(([path, url]) => [
+          path,
+          url === '' ? undefined : (postgresParts(url).parameters.get('sslkey') ?? undefined)
+        ])
+      )
+    }
+  }
 }
 
 function plaintextProblems({ rpc, redis, kafka, mail, postgresUrls = {} }: ProductionConfig): string[] {

@@ -1,6 +1,7 @@
 /** What production refuses: weak and repeated secrets, plaintext connections to other hosts, reflection that others reach. */
 
-import { randomBytes } from 'node:crypto'
+import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto'
+import { join } from 'node:path'
 import t from 'tap'
 import { type ProductionConfig, requireHiddenReflection, requireProduction } from '#common/config/production.ts'
 import { keyProblem, sampleProblem } from '#common/config/secret-samples.ts'
@@ -84,6 +85,24 @@ t.test('keys are random bytes, and no secret has two purposes', async (t) => {
     problem({ rpc: { token }, ...redis(`redis://:${token}@127.0.0.1`) }),
     /^redis\.url: has the secret of rpc\.token/
   )
+})
+
+t.test('the private key of a certificate has one purpose', async (t) => {
+  const { privateKey } = generateKeyPairSync('ed25519')
+  const other = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
+  const pem = (each: KeyObject) => each.export({ type: 'pkcs8', format: 'pem' }) as string
+  const folder = t.testdir({ 'a.pem': pem(privateKey), 'b.pem': pem(privateKey), 'c.pem': pem(other) })
+  const file = (name: string) => ({ key: join(folder, name) })
+  const eventKey = Buffer.from(privateKey.export({ format: 'jwk' }).d as string, 'base64url').toString('base64')
+  const events = { keys: { 'userSvc.eventKeys': [`a:${eventKey}`] } }
+  t.match(problem({ ...events, rpc: { tls: file('a.pem') } }), /^rpc\.tls\.key: has the secret of userSvc\.eventKeys/)
+  const gateway = { gateway: { tls: file('a.pem') } }
+  t.match(problem({ ...gateway, rpc: { tls: file('b.pem') } }), /^rpc\.tls\.key: has the secret of gateway\.tls\.key/)
+  const url = `postgres://auth@127.0.0.1/a?sslcert=cert.pem&sslkey=${join(folder, 'b.pem')}`
+  t.match(problem({ ...gateway, ...postgres(url) }), /^userSvc\.postgres\.url: has the secret of gateway\.tls\.key/)
+  const client = { rpc: { tls: file('c.pem') }, ...redis(`redis://:${hex()}@127.0.0.1`, { tls: file('c.pem') }) }
+  t.equal(problem({ ...gateway, ...client }), '', 'a service may have one certificate for all servers')
+  t.equal(problem({ rpc: { tls: file('none.pem') } }), '', 'TLS reports a missing file')
 })
 
 t.test('connections to other hosts need TLS, unless plaintext is allowed', async (t) => {
