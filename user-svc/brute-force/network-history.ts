@@ -4,7 +4,7 @@
  */
 
 import { type Clock, systemClock } from '#common/time/clock.ts'
-import type { CallClass, Flow } from '../passwords/fair-queue.ts'
+import { type CallClass, type Flow, turnOf } from '../passwords/fair-queue.ts'
 
 const failingMs = 10 * 60_000
 const knownMs = 60 * 60_000
@@ -51,7 +51,8 @@ export class NetworkHistory {
 
   /** A success does not outweigh a failure: otherwise an attacker with an account would get the share of known callers. */
   classOf(network: string): CallClass {
-    const { succeededAt, failedAt, shedAt } = this.#outcomes.get(network) ?? {}
+    const { succeededAt, failedAt } = this.#outcomes.get(network) ?? {}
+    const { shedAt } = this.#outcomes.get(turnOf(network)) ?? {}
     if (this.#isWithin(failingMs, failedAt)) return 'failing'
     if (this.#isWithin(shedMs, shedAt)) return 'shed'
     return this.#isWithin(knownMs, succeededAt) ? 'known' : 'clean'

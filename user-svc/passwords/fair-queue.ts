@@ -3,6 +3,8 @@
  * A class that has no waiting call leaves its share to the others.
  */
 
+import { blockOf } from '#common/network/addresses.ts'
+
 export const callClasses = ['known', 'clean', 'shed', 'failing'] as const
 
 /**
@@ -14,7 +16,14 @@ export type CallClass = (typeof callClasses)[number]
 /** Whose call waits. */
 export interface Flow {
   class: CallClass
+  /** Takes turns with the others of its class. */
   network: string
+}
+
+/** An IPv6 /48 takes turns as one network: a subscriber that has all of its 65,536 networks has one turn. */
+export function turnOf(network: string): string {
+  const block = blockOf(network)
+  return block.endsWith('/48') ? block : network
 }
 
 export interface WaitingCall {
