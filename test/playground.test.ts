@@ -131,7 +131,7 @@ if (!hasChromium) {
     await fill('change-password', { 'Current password': password, 'New password': nextPassword })
     await press('Change the password')
     await announces('The password is changed.')
-    await showsNoSecret(t, ['Bearer $TOKEN', '"$CURRENT_PASSWORD"', '"$NEW_PASSWORD"'])
+    await showsNoSecret(t, ['Bearer $TOKEN', 'X-Device-Token: $DEVICE_TOKEN', '"$CURRENT_PASSWORD"', '"$NEW_PASSWORD"'])
     // The page still loads the account of the new session: that request has the token.
     const account = page.waitForResponse(
       (response) => response.url().endsWith('/account') && !response.request().headers().authorization

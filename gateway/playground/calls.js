@@ -11,6 +11,10 @@ const variables = {
   token: 'EMAIL_TOKEN'
 }
 
+/** The fields whose requests carry the device token. */
+const passwordFields = ['password', 'currentPassword', 'newPassword']
+const deviceHeader = 'X-Device-Token'
+
 let bearerToken
 
 /** The bearer token of this page, in its memory only; undefined: the browser sends its cookie. */
@@ -21,6 +25,10 @@ export function currentToken() {
 export function setToken(token) {
   bearerToken = token
 }
+
+/** The token of this device, of a login without the cookie. It is no credential, so it outlasts the page. */
+const deviceTokenFor = (body) =>
+  passwordFields.some((name) => name in body) ? (localStorage.getItem(deviceHeader) ?? undefined) : undefined
 
 /**
  * Calls a route with the token, or with the cookie if there is none.
@@ -34,18 +42,20 @@ export function setToken(token) {
 export async function call(method, path, { body, without = false, byCookie = false, hides = [] } = {}) {
   const bearer = without || byCookie ? undefined : bearerToken
   const usesCookie = !without && bearer === undefined
+  const device = usesCookie ? undefined : deviceTokenFor(body ?? {})
   const startedAt = performance.now()
-  const answer = await send(method, path, body, bearer, usesCookie)
+  const answer = await send(method, path, { body, bearer, device, usesCookie })
   if (!hides.includes(answer.status)) {
-    const curl = curlOf(method, path, { body, bearer, usesCookie })
+    const curl = curlOf(method, path, { body, bearer, device, usesCookie })
     show({ method, path, curl, tookMs: Math.round(performance.now() - startedAt), ...answer })
   }
   return answer
 }
 
-async function send(method, path, body, bearer, usesCookie) {
+async function send(method, path, { body, bearer, device, usesCookie }) {
   const headers = {
     ...(bearer !== undefined && { authorization: `Bearer ${bearer}` }),
+    ...(device !== undefined && { [deviceHeader]: device }),
     ...(body !== undefined && { 'content-type': 'application/json' })
   }
   try {
@@ -55,6 +65,8 @@ async function send(method, path, body, bearer, usesCookie) {
       credentials: usesCookie ? 'same-origin' : 'omit',
       ...(body !== undefined && { body: JSON.stringify(body) })
     })
+    const issued = response.headers.get(deviceHeader)
+    if (issued !== null) localStorage.setItem(deviceHeader, issued)
     const text = await response.text()
     return { status: response.status, body: text === '' ? undefined : JSON.parse(text) }
   } catch {
@@ -62,9 +74,10 @@ async function send(method, path, body, bearer, usesCookie) {
   }
 }
 
-function curlOf(method, path, { body, bearer, usesCookie }) {
+function curlOf(method, path, { body, bearer, device, usesCookie }) {
   const parts = [`curl -i${method === 'GET' ? '' : ` -X ${method}`} ${quoted(location.origin + path)}`]
   if (bearer !== undefined) parts.push('-H "Authorization: Bearer $TOKEN"')
+  if (device !== undefined) parts.push(`-H "${deviceHeader}: $DEVICE_TOKEN"`)
   if (usesCookie) parts.push('-b cookies.txt -c cookies.txt')
   if (body !== undefined) parts.push("-H 'Content-Type: application/json'", `-d ${jsonArgument(body)}`)
   return parts.join(' \\\n  ')

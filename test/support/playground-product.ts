@@ -10,10 +10,12 @@ export async function startPlayground(t: Pick<Test, 'teardown'>, overrides: Reco
   const product = await createProduct(t, { ...longBudgets, ...overrides })
   const url = `http://localhost:${product.ports.rest}/playground`
   const mailDirectory = join(product.dataDir, 'mail')
+  const key = () => `test:${randomBytes(32).toString('base64')}`
   Object.assign(product.env, {
+    USER_SVC_BRUTE_FORCE_DEVICE_KEYS: key(),
     MAIL_URL: `file:${mailDirectory}`,
     MAIL_FROM: 'Example <auth@example.org>',
-    MAIL_KEYS: `test:${randomBytes(32).toString('base64')}`,
+    MAIL_KEYS: key(),
     MAIL_LINKS_VERIFY: `${url}#verify={token}`,
     MAIL_LINKS_RESET: `${url}#reset={token}`
   })
