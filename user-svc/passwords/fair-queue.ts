@@ -104,8 +104,7 @@ export class FairQueue {
 
   add({ class: name, network }: Flow, call: WaitingCall): void {
     const queue = this.#classes[name]
-    // A class that was idle has saved no share for later.
-    if (queue.calls.size === 0) queue.pass = Math.max(queue.pass, this.#lastPass)
+    queue.pass = this.#passOf(name)
     const calls = queue.calls.get(network)
     if (calls) calls.add(call)
     else queue.calls.set(network, new Set([call]))
@@ -136,13 +135,26 @@ export class FairQueue {
     return queue.take()
   }
 
-  /** The places that start before a new call. */
+  /** The places that start before a new call: a call of an idle class is next, if no class of greater weight waits. */
   ahead({ class: name, network }: Flow): number {
     const own = this.#classes[name].ahead(network)
-    const others = callClasses.filter((each) => each !== name)
-    return others.reduce((sum, each) => {
-      const share = Math.ceil(((own + 1) * weights[each]) / weights[name])
-      return sum + Math.min(this.#classes[each].placeCount, share)
+    const pass = this.#passOf(name) + own / weights[name]
+    let isBefore = true
+    return callClasses.reduce((sum, each) => {
+      if (each === name) {
+        isBefore = false
+        return sum
+      }
+      const share = (pass - this.#passOf(each)) * weights[each]
+      // At equal passes, the classes start in their order.
+      const starts = isBefore ? Math.floor(share) + 1 : Math.ceil(share)
+      return sum + Math.min(this.#classes[each].placeCount, Math.max(starts, 0))
     }, own)
+  }
+
+  /** A class that was idle has saved no share for later. */
+  #passOf(name: CallClass): number {
+    const { calls, pass } = this.#classes[name]
+    return calls.size === 0 ? Math.max(pass, this.#lastPass) : pass
   }
 }

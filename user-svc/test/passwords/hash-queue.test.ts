@@ -268,6 +268,22 @@ t.test('24 failing networks at their limits do not delay a known device or a cle
   )
 })
 
+t.test('a call of an idle class is expected to start next, and does', async (t) => {
+  const { clock, from, hash, seen } = createQueue(1)
+  const attack = ['clean', 'shed', 'failing'].flatMap((each) =>
+    Array.from({ length: 5 }, (_, index) => hash('login', 'x', from(each as CallClass, `${index}`)))
+  )
+  await clock.advance(2500)
+  // Half a second for the running hash; the wait may double.
+  const known = hash('login', 'known', from('known', 'owner', 3300))
+  const second = errorOf(hash('login', 'late', from('known', 'owner', 3300)))
+  t.ok(isOverload(await second), 'the second call of a class waits for the first')
+  await clock.advance(15_000)
+  t.equal(await known, 'known')
+  t.same([...seen.started.slice(0, 4)], ['login x', 'login x', 'login x', 'login known'])
+  await Promise.all(attack)
+})
+
 t.test('failing networks leave a slot free; every other class, and one slot alone, is not bounded', async (t) => {
   const { clock, from, hash, seen } = createQueue(3)
   const failing = ['a', 'b', 'c', 'd'].map((network) => hash('login', 'f', from('failing', network)))
