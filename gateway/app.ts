@@ -50,12 +50,16 @@ export interface GatewayParts {
 export async function buildApp(parts: GatewayParts, options: Values<typeof gateway>): Promise<FastifyInstance> {
   const { registry, log } = parts
   const errors = errorHandling(registry, log)
-  const { app, connections } = createFastify(log, errors, options.keepAliveTimeout, options.tls)
   const isTrusted = networks(options.trustedProxies)
+  const { app, connections } = createFastify(log, errors, options, isTrusted)
   const clientOf = clientFinder(isTrusted, log)
   // Hooks run in this order.
-  const idleTimeout = options.keepAliveTimeout + receiveTimeoutMs
-  limitConnections(app, connections, { ...options.connections, idleTimeout }, { registry, log, isTrusted })
+  const limits = {
+    ...options.connections,
+    keepAliveTimeout: options.keepAliveTimeout,
+    receiveTimeout: receiveTimeoutMs
+  }
+  limitConnections(app, connections, limits, { registry, log, isTrusted })
   addCommonHeaders(app)
   await answerCors(app, options.origins)
   answerUnknownRoutes(app, errors)

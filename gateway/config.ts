@@ -53,7 +53,14 @@ export const gateway = {
       'Maximum number of open connections of one IPv4 address or IPv6 /64 network. Peers in `gateway.trustedProxies` are exempt.',
       { min: 1, max: 1_000_000 }
     ),
-    maxPipelined: integer(32, 'Maximum number of pipelined requests of one connection.', { min: 1, max: 10_000 }),
+    maxPipelined: integer(32, 'Maximum number of pipelined requests of one HTTP/1.1 connection.', {
+      min: 1,
+      max: 10_000
+    }),
+    maxStreams: integer(100, 'Maximum number of requests in progress of one HTTP/2 connection.', {
+      min: 1,
+      max: 10_000
+    }),
     unreadTimeout: duration('30s', 'Time for a client to read a response; then its connection is closed.', {
       min: '1s',
       max: '10m'

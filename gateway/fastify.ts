@@ -6,8 +6,9 @@ import { invalidFields } from '#common/errors/connect-errors.ts'
 import type { Logger } from '#common/logging/logger.ts'
 import { listenOnEveryAddress } from '#common/process/listen.ts'
 import { hasTls, type ServerTls, terminateTls } from '#common/tls/termination.ts'
-import { type Connections, isAnswered, trackConnections } from './connections.ts'
-import { answerClientError } from './plugins/client-errors.ts'
+import { type Connections, isAnswered, setSession, trackConnections } from './connections.ts'
+import { acceptHttp2 } from './http2.ts'
+import { answerClientError, answerMalformed } from './plugins/client-errors.ts'
 import type { ErrorHandling } from './plugins/error-responses.ts'
 import { traceOf } from './request-context.ts'
 import { violationsOf } from './schema-errors.ts'
@@ -16,7 +17,19 @@ export const maxBodyBytes = 16 * 1024
 /** A client must send its request within this time. The budget of the route bounds the response. */
 export const receiveTimeoutMs = 10_000
 
-export function createFastify(log: Logger, errors: ErrorHandling, keepAliveTimeout: number, tls: ServerTls = {}) {
+interface FastifyOptions {
+  keepAliveTimeout: number
+  /** With a certificate, the gateway serves HTTP/2 and HTTP/1.1 over TLS; otherwise plain HTTP/1.1. */
+  tls?: ServerTls
+  connections: { maxStreams: number }
+}
+
+export function createFastify(
+  log: Logger,
+  errors: ErrorHandling,
+  { keepAliveTimeout, tls = {}, connections: { maxStreams } }: FastifyOptions,
+  isTrusted: (address: string) => boolean
+) {
   const app: FastifyInstance = Fastify({
     ...logging(log),
     ...httpLimits,
@@ -32,8 +45,14 @@ export function createFastify(log: Logger, errors: ErrorHandling, keepAliveTimeo
   const connections: Connections = trackConnections(app)
   listenOnEveryAddress(app)
   if (hasTls(tls)) {
-    const { abortHandshakes } = terminateTls(app.server, tls, ['http/1.1'])
+    const { abortHandshakes } = terminateTls(app.server, tls)
     app.addHook('preClose', async () => abortHandshakes())
+    acceptHttp2(app, {
+      maxStreams,
+      isTrusted,
+      onSession: (session, socket) => setSession(connections, socket, session),
+      answerMalformed: (response) => answerMalformed(response, errors)
+    })
   }
   return { app, connections }
 }

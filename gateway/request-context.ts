@@ -82,7 +82,8 @@ function endSignal(endsAt: number, reply: FastifyReply): AbortSignal {
   const timer = setTimeout(() => end.abort(deadlineExceeded()), Math.max(0, endsAt - performance.now()))
   reply.raw.once('close', () => {
     clearTimeout(timer)
-    if (!reply.raw.writableFinished) end.abort(clientClosed())
+    // The writable side of an HTTP/2 stream is also finished after a reset.
+    if (!reply.raw.headersSent || !reply.raw.writableFinished) end.abort(clientClosed())
   })
   return end.signal
 }

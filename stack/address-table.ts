@@ -7,7 +7,7 @@ import type { Engines } from './engines.ts'
 import { type Instance, portKey } from './instances.ts'
 import { mailUrl } from './mail-settings.ts'
 import { playgroundUrl } from './playground-url.ts'
-import { authority } from './services.ts'
+import { authority, httpScheme } from './services.ts'
 
 type Row = [name: string, address: string, description: string]
 
@@ -50,13 +50,17 @@ function serviceRows(instance: Instance, config: Config, ports: ReadonlyMap<stri
   const opsRow: Row = [name, ops, 'ops: /livez /readyz /metrics']
   if (section === 'logSink') return [opsRow]
   const own = authority(config[section].host, ports.get(portKey(instance, 'port')))
-  if (section !== 'gateway') return [[name, own, 'gRPC, gRPC-Web and Connect (HTTP/2 cleartext)'], opsRow]
+  if (section !== 'gateway') {
+    const transport = httpScheme(config.rpc.tls) === 'https' ? 'TLS' : 'HTTP/2 cleartext'
+    return [[name, own, `gRPC, gRPC-Web and Connect (${transport})`], opsRow]
+  }
+  const rest = `${httpScheme(config.gateway.tls)}://${own}`
   const docs: Row[] = [
     [name, playgroundUrl(config, ports.get(portKey(instance, 'port'))), 'page to try the product'],
-    [name, `http://${own}/docs`, 'Swagger UI'],
-    [name, `http://${own}/openapi.json`, 'OpenAPI 3.1']
+    [name, `${rest}/docs`, 'Swagger UI'],
+    [name, `${rest}/openapi.json`, 'OpenAPI 3.1']
   ]
-  return [[name, `http://${own}`, 'REST'], ...(config.gateway.docs ? docs : []), opsRow]
+  return [[name, rest, 'REST'], ...(config.gateway.docs ? docs : []), opsRow]
 }
 
 function mailRows(config: Config): Row[] {

@@ -12,7 +12,7 @@ import { kafkaLogin } from './engines/kafka.ts'
 import type { Engines } from './engines.ts'
 import { logDirectories } from './log-directories.ts'
 import { acceptedVariables, presentedVariables, type RpcCredentials } from './rpc-credentials.ts'
-import { authority, type Service } from './services.ts'
+import { authority, httpScheme, type Service } from './services.ts'
 import { systemEnvironment } from './system-environment.ts'
 
 /** What `make run` generated or started, for the services that need it. */
@@ -137,5 +137,5 @@ export function rpcUrls(section: 'userSvc' | 'sessionSvc', config: Config, ports
   // A URL that is only the default does not count: the port of the service may be configured.
   const configured = config.rpc[`${section}Url`].join(',')
   if (configured !== schema.rpc[`${section}Url`].default) return configured
-  return ports.map((port) => `http://${authority(config[section].host, port)}`).join(',')
+  return ports.map((port) => `${httpScheme(config.rpc.tls)}://${authority(config[section].host, port)}`).join(',')
 }

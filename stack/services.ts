@@ -46,6 +46,11 @@ export function serviceProgram(instance: Service, config: Config, env: NodeJS.Pr
   }
 }
 
+/** The scheme of a port, by its TLS configuration. */
+export function httpScheme({ cert }: { cert: string }): 'http' | 'https' {
+  return cert === '' ? 'http' : 'https'
+}
+
 /** The address that clients use: a listener on all addresses is reached on the loopback address. */
 export function authority(host: string, port: number | undefined): string {
   const reachable = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host

@@ -1,11 +1,13 @@
 /** The metrics of the running product: every metric of rules and dashboards exists, from the first scrape on. */
 
 import t from 'tap'
+import { createTestCa } from '#common/testing/certificates.ts'
 import { until } from '#common/testing/until.ts'
 import { missingMetrics } from './metrics-used.ts'
 import { createProduct, newAddress, password, type ServiceName } from './support/product.ts'
 
-const product = await createProduct(t)
+// Without a certificate, its metrics have no series.
+const product = await createProduct(t, { RPC_TLS_CA: createTestCa(t).ca })
 await product.startAll()
 product.start('log-sink')
 await until('log-sink is ready', () => product.isReady('log-sink'))

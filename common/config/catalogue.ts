@@ -12,6 +12,7 @@ export const keyPaths: readonly string[] = [
   'gateway.connections.max',
   'gateway.connections.maxPerNetwork',
   'gateway.connections.maxPipelined',
+  'gateway.connections.maxStreams',
   'gateway.connections.unreadTimeout',
   'gateway.budgets.session',
   'gateway.budgets.logout',

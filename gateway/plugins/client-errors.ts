@@ -34,19 +34,30 @@ export function answerClientError(
     socket.destroy()
     return
   }
+  const { status, title, headers, body } = refuse(error, socket, errors)
+  const lines = Object.entries({ ...headers, connection: 'close' }).map(([name, value]) => `${name}: ${value}`)
+  socket.end(`HTTP/1.1 ${status} ${title}\r\n${lines.join('\r\n')}\r\n\r\n${body}`)
+}
+
+/** Answers an HTTP/2 request that the parser of HTTP/1.1 would reject. */
+export function answerMalformed(response: ServerResponse, errors: Pick<ErrorHandling, 'record' | 'log'>): void {
+  const { status, headers, body } = refuse(malformed, response.socket as Socket, errors)
+  response.writeHead(status, headers).end(body)
+}
+
+/** Counts and logs the refusal of a request, and builds its response. */
+function refuse(error: Error & { code?: unknown }, socket: Socket, errors: Pick<ErrorHandling, 'record' | 'log'>) {
   const { traceId, ...trace } = newTrace()
-  const answer = answerTo(refusals[error.code ?? ''] ?? malformed)
+  const answer = answerTo(refusals[String(error.code)] ?? malformed)
   errors.record(answer, error, errors.log, 'unmatched')
   const { status, title } = answer.problem
-  const reason = error.code && { reason: error.code }
+  const reason = typeof error.code === 'string' && { reason: error.code }
   errors.log.info({ event: 'http_refused', traceId, statusCode: status, ...reason }, 'rejected a malformed request')
   const body = JSON.stringify({ ...answer.problem, traceId })
-  const headers = {
+  const headers: Record<string, string> = {
     ...commonHeaders({ traceId, ...trace }, socket),
-    connection: 'close',
     'content-type': 'application/problem+json; charset=utf-8',
     'content-length': String(Buffer.byteLength(body))
   }
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
-  socket.end(`HTTP/1.1 ${status} ${title}\r\n${lines.join('\r\n')}\r\n\r\n${body}`)
+  return { status, title, headers, body }
 }

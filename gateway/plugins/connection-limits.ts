@@ -9,27 +9,21 @@ import type { Logger } from '#common/logging/logger.ts'
 import { canonicalAddress, networkOf } from '#common/network/addresses.ts'
 import { affordableConnections } from '#common/process/descriptors.ts'
 import { tcpEvent } from '#common/tls/termination.ts'
-import type { Connection, Connections } from '../connections.ts'
+import { type Connection, type Connections, connectionOf } from '../connections.ts'
+import { type StreamTimeouts, stalledStreams } from './stream-limits.ts'
 
-interface ConnectionLimits {
+interface ConnectionLimits extends StreamTimeouts {
   max: number
   /** For each IPv4 address and IPv6 /64 that is no trusted proxy. */
   maxPerNetwork: number
   maxPipelined: number
-  /** In milliseconds. */
-  unreadTimeout: number
-  /**
-   * In milliseconds, the time of an arriving request included. Node.js 24 has a timeout for idle connections, which
-   * each blank line restarts (see nodejs/node#58140). Remove when Node.js ends such connections.
-   */
-  idleTimeout: number
 }
 
 const reasons = {
   total: 'rejected connections: gateway.connections.max, or the limit of descriptors, was reached',
   network: 'rejected connections of a network: gateway.connections.maxPerNetwork was reached',
   pipelined: 'ended connections with more pipelined requests than gateway.connections.maxPipelined',
-  unread: 'ended connections whose response was not read within gateway.connections.unreadTimeout',
+  unread: 'ended responses that were not read within gateway.connections.unreadTimeout',
   idle: 'ended connections that sent bytes, but no request, 10 s after gateway.keepAliveTimeout'
 } as const
 type Reason = keyof typeof reasons
@@ -97,30 +91,41 @@ function networkLimit(max: number, isTrusted: Parts['isTrusted']): (socket: Sock
 
 /** Rejects the first request above the maximum with 429, and ends the connection after that response. */
 function limitPipelining(app: FastifyInstance, connections: Connections, max: number, end: End): void {
-  const waiting = (socket: Socket) => connections.get(socket)?.responses.length ?? 0
+  // HTTP/2 has a limit of its own, which clients know: gateway.connections.maxStreams.
+  function waiting(request: IncomingMessage): number {
+    const { session, responses } = connectionOf(connections, request) ?? { responses: [] }
+    return session === undefined ? responses.length : 0
+  }
   const rejected = new WeakSet<Socket>()
-  app.addHook('onRequest', ({ raw: { socket } }, reply, done) => {
-    if (waiting(socket) <= max) return done()
+  app.addHook('onRequest', ({ raw }, reply, done) => {
+    if (waiting(raw) <= max) return done()
+    const { socket } = raw
     // The requests behind the rejected one get no response.
     if (rejected.has(socket)) return void reply.hijack()
     rejected.add(socket)
     reply.header('connection', 'close')
     done(tooManyRequests(1))
   })
-  app.server.on('request', ({ socket }: IncomingMessage) => {
-    if (waiting(socket) === max + 1) end.record('pipelined')
-    if (waiting(socket) > 2 * max) socket.destroy()
+  app.server.on('request', (request: IncomingMessage) => {
+    const count = waiting(request)
+    if (count === max + 1) end.record('pipelined')
+    if (count > 2 * max) request.socket.destroy()
   })
 }
 
 function endStalled(app: FastifyInstance, connections: Connections, limits: ConnectionLimits, end: End): void {
   const isUnread = unreadResponses(limits.unreadTimeout)
+  const endStreams = stalledStreams(limits, () => end.record('unread'))
+  // With the time of an arriving request. Node.js 24 has a timeout for idle connections, which each blank line restarts (see
+  // nodejs/node#58140). Remove when Node.js ends such connections.
+  const idleTimeout = limits.keepAliveTimeout + limits.receiveTimeout
   const timer = setInterval(() => {
     const now = performance.now()
     for (const connection of connections.values()) {
-      const { socket, responses, idleSince } = connection
-      if (isUnread(connection, now)) end(socket, 'unread')
-      else if (responses.length === 0 && now - idleSince > limits.idleTimeout) end(socket, 'idle')
+      const { socket, session, responses, idleSince } = connection
+      if (responses.length === 0 && now - idleSince > idleTimeout) end(socket, 'idle')
+      else if (session !== undefined) endStreams(session, connection, now)
+      else if (isUnread(connection, now)) end(socket, 'unread')
     }
   }, checkEveryMs).unref()
   app.addHook('onClose', async () => clearInterval(timer))

@@ -1,8 +1,10 @@
 /** Drains connections while the gateway closes: it finishes the requests that have arrived, and waits for nothing else. */
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { constants } from 'node:http2'
 import type { FastifyInstance } from 'fastify'
-import type { Connection, Connections } from '../connections.ts'
+import { type Connection, type Connections, connectionOf, hasArrived } from '../connections.ts'
+import { streamOf } from '../http2.ts'
 
 /** How long a closing gateway waits for the rest of a request. */
 const arrivalGraceMs = 1000
@@ -18,6 +20,9 @@ declare module 'fastify' {
  * Fastify 5 closes the connections that are idle when closing starts. This function also ends the connections that become
  * idle later, that never had a request, or whose request does not arrive. No upstream issue known. Remove when
  * `close()` of Fastify ends these too.
+ *
+ * An HTTP/2 session gets GOAWAY: its client sends later requests on another connection, and those that the gateway has not
+ * processed again (RFC 9113, 6.8). The session ends after its last response.
  */
 export function drainConnections(app: FastifyInstance, connections: Connections): void {
   let closing = false
@@ -25,27 +30,38 @@ export function drainConnections(app: FastifyInstance, connections: Connections)
     return [...connections.values()].reduce((sum, { responses }) => sum + responses.length, 0)
   })
 
-  app.server.on('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
+  app.server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+    if (streamOf(request) !== undefined) return
     if (closing) announceClose(response)
     response.once('close', () => {
-      if (closing && connections.get(socket)?.responses.length === 0) socket.destroySoon()
+      if (closing && connectionOf(connections, request)?.responses.length === 0) request.socket.destroySoon()
     })
   })
-  function destroyWhere(isDone: (connection: Connection) => boolean): void {
-    for (const connection of connections.values()) if (isDone(connection)) connection.socket.destroy()
-  }
 
   app.addHook('preClose', (done) => {
     closing = true
-    for (const { responses } of connections.values()) for (const response of responses) announceClose(response)
-    destroyWhere(({ responses }) => responses.length === 0)
-    const destroyIncomplete = () => destroyWhere(({ responses }) => responses.every(({ req }) => !req.complete))
-    setTimeout(destroyIncomplete, arrivalGraceMs).unref()
+    for (const connection of connections.values()) drain(connection)
+    setTimeout(() => {
+      for (const connection of connections.values()) abortIncomplete(connection)
+    }, arrivalGraceMs).unref()
     done()
   })
+}
+
+function drain({ socket, session, responses }: Connection): void {
+  if (session !== undefined) session.close()
+  else if (responses.length === 0) socket.destroy()
+  else for (const response of responses) announceClose(response)
 }
 
 /** The connection ends after this response. */
 function announceClose(response: ServerResponse): void {
   if (!response.headersSent) response.setHeader('connection', 'close')
+}
+
+/** Ends the requests that have not arrived. */
+function abortIncomplete({ socket, session, responses }: Connection): void {
+  const incomplete = responses.filter(({ req }) => !hasArrived(req))
+  if (session === undefined && incomplete.length === responses.length) socket.destroy()
+  else for (const { req } of incomplete) streamOf(req)?.close(constants.NGHTTP2_REFUSED_STREAM)
 }

@@ -3,6 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Code, ConnectError } from '@connectrpc/connect'
 import type { FastifyInstance } from 'fastify'
+import { streamOf } from '../http2.ts'
 import { HttpRefusal } from '../problem.ts'
 
 // Node.js takes the first field of these names and drops the others.
@@ -20,6 +21,8 @@ function ambiguityOf(request: IncomingMessage): ConnectError | undefined {
     }
     found.add(name)
   }
+  // The framing of HTTP/2 is unambiguous, and its parser requires `:authority` or `host`.
+  if (streamOf(request) !== undefined) return contradictionOf(request)
   if (request.httpVersion === '1.1' && !found.has('host')) {
     return new ConnectError('The header field `host` is missing.', Code.InvalidArgument)
   }
@@ -29,6 +32,12 @@ function ambiguityOf(request: IncomingMessage): ConnectError | undefined {
     return new ConnectError('`Transfer-Encoding` must be `chunked`, in HTTP/1.1.', Code.InvalidArgument)
   }
   return undefined
+}
+
+/** The error of an HTTP/2 request whose two names of the host differ (RFC 9113, 8.3.1). */
+function contradictionOf({ headers: { ':authority': authority, host } }: IncomingMessage): ConnectError | undefined {
+  if (authority === undefined || authority === host) return undefined
+  return new ConnectError('The header field `host` differs from `:authority`.', Code.InvalidArgument)
 }
 
 /** Requests with an `Expect` other than `100-continue`. */

@@ -11,7 +11,7 @@ import { buildGateway, listen, requireForm } from './gateway.ts'
 
 const bundle = head('GET /docs/static/swagger-ui-bundle.js HTTP/1.1')
 const small = head('GET /nowhere HTTP/1.1')
-const defaults = { max: 10_000, maxPerNetwork: 500, maxPipelined: 32, unreadTimeout: 30_000 }
+const defaults = { max: 10_000, maxPerNetwork: 500, maxPipelined: 32, maxStreams: 100, unreadTimeout: 30_000 }
 
 async function serve(
   t: Test,

@@ -1,11 +1,15 @@
-/** The REST routes by TLS: versions, malformed requests, the limit of connections, replaced certificates under load. */
+/** The REST routes by TLS: versions, hosts, malformed requests, the limit of connections, replaced certificates under load. */
 
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { request } from 'node:https'
 import { connect } from 'node:net'
+import { join } from 'node:path'
 import { connect as connectTls } from 'node:tls'
+import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
-import { createTestCa, replaceFiles } from '#common/testing/certificates.ts'
+import { createTestCa, expired, replaceFiles } from '#common/testing/certificates.ts'
 import { until } from '#common/testing/until.ts'
 import { buildGateway, listen, newSession, workingServices } from './gateway.ts'
 
@@ -42,6 +46,27 @@ t.test('serves TLS 1.2 and 1.3, and refuses TLS 1.1, unknown CAs and plain HTTP'
   await t.rejects(fetch(`http://127.0.0.1:${port}/session`))
 })
 
+t.test('a client that checks the certificate refuses another host and an expired one', async (t) => {
+  const checked = { ca: readFileSync(ca.ca) }
+  t.equal(await status(await serve(t), checked), 200)
+  const elsewhere = await serve(t, ca.issue('elsewhere', ['DNS:elsewhere.example']))
+  t.equal(await status(elsewhere, checked), 'ERR_TLS_CERT_ALTNAME_INVALID')
+  t.equal(await status(await serve(t, ca.issue('old', undefined, expired)), checked), 'CERT_HAS_EXPIRED')
+})
+
+t.test('the commands of docs/operate/tls.md make a CA, and reach the gateway by HTTP/2 and HTTP/1.1', async (t) => {
+  const page = readFileSync(join(import.meta.dirname, '../../docs/operate/tls.md'), 'utf8')
+  const blocks = [...page.matchAll(/^```sh.*\n([\s\S]*?)^```$/gm)].map(([, text = '']) => text)
+  const block = (start: string) => blocks.find((text) => text.startsWith(start)) ?? t.fail(`no block ${start}`)
+  const tls = t.testdir()
+  const run = async (text: unknown) =>
+    (await promisify(execFile)('sh', ['-euc', String(text)], { env: { ...process.env, tls } })).stdout
+  await run(String(block('tls=$(mktemp -d)')).replace('tls=$(mktemp -d)', ''))
+  const port = await serve(t, { cert: join(tls, 'gateway.pem'), key: join(tls, 'gateway.key') })
+  const output = await run(String(block('curl')).replaceAll(':8080', `:${port}`))
+  t.match(output, /"status":401.* by HTTP\/2\n.*"status":401.* by HTTP\/1\.1\n/)
+})
+
 t.test('answers a malformed request with a problem inside TLS', async (t) => {
   const port = await serve(t)
   const socket = connectTls({ host: '127.0.0.1', port, ...trusted })
@@ -53,7 +78,7 @@ t.test('answers a malformed request with a problem inside TLS', async (t) => {
 })
 
 t.test('connections without a handshake count against the limit of their network', async (t) => {
-  const limits = { max: 1000, maxPerNetwork: 3, maxPipelined: 32, unreadTimeout: 30_000 }
+  const limits = { max: 1000, maxPerNetwork: 3, maxPipelined: 32, maxStreams: 100, unreadTimeout: 30_000 }
   const port = await serve(t, undefined, { connections: limits })
   const silent = Array.from({ length: 3 }, () => connect(port, '127.0.0.1').on('error', () => {}))
   t.teardown(() => {

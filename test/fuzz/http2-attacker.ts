@@ -4,16 +4,19 @@ import { readFileSync } from 'node:fs'
 import { connect as connectHttp2 } from 'node:http2'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { connect as connectTls } from 'node:tls'
 import type { Attack } from './http2-attacks.ts'
 
 const maxSendMs = 3000
 const holdMs = 300
-const servedWithinMs = 5000
+const servedWithinMs = 10_000
 
 export interface Target {
   port: number
-  /** The path of a call that needs no credential. */
+  tls: boolean
+  /** The path of a request that needs no credential, and the status of its response. */
   path: string
+  status: number
   pid: number
   connections: number
   count: number
@@ -29,8 +32,12 @@ export interface Outcome {
 
 export async function runAttack(attack: Attack, target: Target): Promise<Outcome> {
   const before = residentBytes(target.pid)
-  const sockets = Array.from({ length: target.connections }, () => connect(target.port, '127.0.0.1'))
-  for (const socket of sockets) socket.on('error', () => {}).pause()
+  const sockets = Array.from({ length: target.connections }, () => open(target))
+  for (const socket of sockets)
+    socket
+      .setMaxListeners(0)
+      .on('error', () => {})
+      .pause()
   let ended = false
   const attacked = Promise.all(sockets.map((socket) => send(socket, attack(target.path, target.count)))).then(() => {
     ended = true
@@ -51,6 +58,11 @@ export async function runAttack(attack: Attack, target: Target): Promise<Outcome
   return { served, notServed: calls.length - served, grewBytes, alive: residentBytes(target.pid) > 0 }
 }
 
+function open({ port, tls }: Target): Socket {
+  const address = { port, host: '127.0.0.1' }
+  return tls ? connectTls({ ...address, rejectUnauthorized: false, ALPNProtocols: ['h2'] }) : connect(address)
+}
+
 /** Sends as much as the server takes, within a time: a server that stops reading is right. */
 async function send(socket: Socket, parts: Generator<Buffer>): Promise<void> {
   const endsAt = performance.now() + maxSendMs
@@ -63,13 +75,13 @@ async function send(socket: Socket, parts: Generator<Buffer>): Promise<void> {
 }
 
 /** A call of another client, over a connection of its own. */
-function isServed({ port, path }: Target): Promise<boolean> {
-  const session = connectHttp2(`http://127.0.0.1:${port}`)
+export function isServed({ port, tls, path, status }: Target): Promise<boolean> {
+  const session = connectHttp2(`${tls ? 'https' : 'http'}://127.0.0.1:${port}`, { rejectUnauthorized: false })
   return new Promise<boolean>((resolve) => {
     const timer = setTimeout(() => resolve(false), servedWithinMs)
     session.on('error', () => resolve(false))
     const stream = session.request({ ':method': 'POST', ':path': path, 'content-type': 'application/json' })
-    stream.on('response', (headers) => resolve(headers[':status'] === 200)).on('error', () => resolve(false))
+    stream.on('response', (headers) => resolve(headers[':status'] === status)).on('error', () => resolve(false))
     stream.on('close', () => clearTimeout(timer)).resume()
     stream.end('{}')
   }).finally(() => session.destroy())
