@@ -4,11 +4,12 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { onStop } from '../../stack/stop-signals.ts'
 import { startTestEngines } from '../engines.ts'
+import { testConformance } from './conformance.ts'
 import type { Part, Row } from './part.ts'
 import { testOperations } from './schemathesis.ts'
 import { measureTimes } from './timing.ts'
 
-const parts: Record<string, Part> = { schemathesis: testOperations, timing: measureTimes }
+const parts: Record<string, Part> = { conformance: testConformance, schemathesis: testOperations, timing: measureTimes }
 
 const root = join(import.meta.dirname, '..', '..')
 process.chdir(root)

@@ -1,14 +1,94 @@
-/** Response times that could show whether an account exists: the row `enumeration` of the bench, with 10,000 samples of each kind. */
+/**
+ * Response times that could show whether an account exists, over all routes and all kinds of failures: interleaved samples, alone and with the
+ * requests of all other routes at the same time. Then once more without decoys, which the measurement must detect.
+ */
 
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import type { Part } from './part.ts'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import type { Part, PartOptions, Row } from './part.ts'
+import { startTimedProduct, type TimedProduct } from './timing/accounts.ts'
+import { costGroup, emailGroups, loginGroup, passwordGroups, tokenGroups } from './timing/groups.ts'
+import { type Comparison, type Group, isSeparable, sampleGroup } from './timing/sampling.ts'
 
-const samples = 10_000
+const samples = Number(process.env.TIMING_SAMPLES ?? 10_000)
+// At a usual cost, a sample takes as long as 20 at the lowest one.
+const costlySamples = Math.max(100, Math.round(samples / 20))
+// The first group is measured alone, and twice with all others.
+const measured = 3
+const brokenSamples = Math.min(300, samples)
+// At the lowest cost, the hash hides the least.
+const [lowestCost, usualCost] = [4, 10]
 
-export const measureTimes: Part = async ({ signal }) => {
-  const args = ['bench/run.ts', '--rows=enumeration', `--samples=${samples}`]
-  const [code] = await once(spawn(process.execPath, args, { stdio: 'inherit', signal }), 'exit')
-  const details = `${samples} samples of each kind, idle and loaded; the rows are above`
-  return [{ name: 'response times', outcome: code === 0 ? 'passed' : 'failed', details }]
+export const measureTimes: Part = async (options) => {
+  options.print(`${samples} samples of each kind, on ${availableParallelism()} cores`)
+  const rows: Row[] = []
+  const cheap = await startTimedProduct(options.t, { cost: lowestCost, accounts: measured * samples + 1000 })
+  rows.push(...(await measure(cheap, samples, await allGroups(cheap, samples), options)))
+  const usual = await startTimedProduct(options.t, { cost: usualCost, accounts: measured * costlySamples + 1000 })
+  rows.push(
+    ...(await measure(usual, costlySamples, [await costGroup({ product: usual, count: costlySamples })], options))
+  )
+  rows.push(...(await detectMissingDecoys(options)))
+  return rows
+}
+
+async function allGroups(product: TimedProduct, count: number): Promise<Group[]> {
+  const preparation = { product, count: measured * (count + 200) }
+  return [
+    await loginGroup(preparation),
+    ...(await passwordGroups(preparation)),
+    ...(await emailGroups(preparation)),
+    ...(await tokenGroups(preparation))
+  ]
+}
+
+async function measure(product: TimedProduct, count: number, groups: Group[], options: PartOptions): Promise<Row[]> {
+  const rows: Row[] = []
+  const sample = (group: Group) => sampleGroup(group, count, product.port, options.signal)
+  for (const group of groups) rows.push(...report('alone', await sample(group), options))
+  const together = await Promise.all([...groups, ...groups.slice(0, 1)].map(sample))
+  rows.push(...together.slice(0, groups.length).flatMap((each) => report('loaded', each, options)))
+  return rows
+}
+
+function report(condition: string, comparisons: Comparison[], { print }: PartOptions): Row[] {
+  return comparisons.map((comparison) => {
+    const details = describe(comparison)
+    const name = `${comparison.group}, ${comparison.kind}, ${condition}`
+    print(`${name}: ${details}`)
+    return { name, outcome: isSeparable(comparison) ? 'failed' : 'passed', details }
+  })
+}
+
+function describe({ against, samples: count, medians, difference, area }: Comparison): string {
+  const [of, to] = medians.map((each) => each.toFixed(2))
+  return `${(100 * difference).toFixed(2)} %, AUC ${area.toFixed(3)} against "${against}" (${of} and ${to} ms, ${count} samples each)`
+}
+
+/** Kinds that must be separable without the decoy of this name. */
+const detected: Record<string, { cost: number; kinds: string[] }> = {
+  hashes: { cost: usualCost, kinds: ['wrong password', 'hash of an older cost'] },
+  costs: { cost: usualCost, kinds: ['hash of an older cost'] },
+  emails: { cost: lowestCost, kinds: ['known'] }
+}
+
+async function detectMissingDecoys(options: PartOptions): Promise<Row[]> {
+  const rows: Row[] = []
+  for (const [decoy, { cost, kinds }] of Object.entries(detected)) {
+    const userSvc = {
+      NODE_OPTIONS: `--import=${join(import.meta.dirname, 'timing', 'without-decoys.ts')}`,
+      DECOYS_REMOVED: decoy
+    }
+    const product = await startTimedProduct(options.t, { cost, accounts: brokenSamples + 1000, userSvc })
+    const preparation = { product, count: brokenSamples }
+    const group = decoy === 'emails' ? (await emailGroups(preparation))[0] : await costGroup(preparation)
+    const comparisons = await sampleGroup(group as Group, brokenSamples, product.port, options.signal)
+    for (const comparison of comparisons.filter(({ kind }) => kinds.includes(kind))) {
+      const details = describe(comparison)
+      const name = `without the decoy of ${decoy}, ${comparison.kind} is separable`
+      options.print(`${name}: ${details}`)
+      rows.push({ name, outcome: isSeparable(comparison) ? 'passed' : 'failed', details })
+    }
+  }
+  return rows
 }

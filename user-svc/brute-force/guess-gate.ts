@@ -77,6 +77,8 @@ const resultWaitMs = 300
 const maxAttempts = 6
 
 const noCount = { release() {}, async succeed() {}, async fail() {}, abandon() {} }
+/** An entry of no row: the statement that records it changes nothing, and takes its time. */
+const refusedEntry = 'refused'
 
 /** A gate that refuses nothing. */
 export const openGate: GuessGate = {
@@ -131,7 +133,8 @@ export function createGuessGate(rows: GuessRows, observer: GuessObserver, clock:
         const ofNetwork = countOf(guesses, 'any', sources.network)
         const isNetworkBound = sources.network !== undefined && ofNetwork >= maxGuessesPerSource
         observer.onRefused(isNetworkBound ? 'network' : 'account')
-        return { ...originOf(guess), user: undefined, isRefused: true, ...noCount }
+        const fail = () => rows.fail(key, refusedEntry, call.signal)
+        return { ...originOf(guess), user: undefined, isRefused: true, ...noCount, fail }
       }
       observer.onAdmitted(classOf(entry))
       return {

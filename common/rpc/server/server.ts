@@ -1,6 +1,6 @@
 /** Serves RPCs over HTTP/2, with or without TLS, as gRPC, gRPC-Web and Connect, with health and reflection beside them. */
 
-import type { DescFile, DescMethod, DescService } from '@bufbuild/protobuf'
+import { createRegistry, type DescFile, type DescMethod, type DescService } from '@bufbuild/protobuf'
 import { type ConnectRouter, createContextValues, type Interceptor } from '@connectrpc/connect'
 import { fastifyConnectPlugin } from '@connectrpc/connect-fastify'
 import type { Registry } from '@prometheus-io/client'
@@ -56,8 +56,8 @@ export function buildRpcServer(options: RpcServerOptions) {
   const isStopping = () => isClosing || readiness.draining()
   app.register(fastifyConnectPlugin, {
     readMaxBytes: calls.readMaxBytes,
-    // A misspelt field in JSON is rejected, not dropped silently.
-    jsonOptions: { ignoreUnknownFields: false },
+    // A misspelt field in JSON is rejected, not dropped silently. The registry names the types in google.protobuf.Any.
+    jsonOptions: { ignoreUnknownFields: false, registry: createRegistry(...options.files) },
     contextValues: (request) => calls.contextValues(request.headers),
     requestGate: (call) => calls.requestGate(call, call.requestHeader.get('authorization') ?? undefined),
     interceptors: calls.interceptors,
@@ -130,8 +130,8 @@ function createApp(rpc: RpcServerOptions['rpc'], unary: UnaryServer) {
   })
   app.setNotFoundHandler((request, reply) => {
     // gRPC clients read the status in the headers; other clients the HTTP status, which Connect maps to `unimplemented`.
-    const isGrpc = String(request.headers['content-type']).startsWith('application/grpc')
-    if (isGrpc) reply.code(200).headers({ 'content-type': 'application/grpc', 'grpc-status': '12' }).send()
+    const [grpc] = /^application\/grpc(-web)?(?![a-z-])/.exec(String(request.headers['content-type'])) ?? []
+    if (grpc) reply.code(200).headers({ 'content-type': grpc, 'grpc-status': '12' }).send()
     else reply.code(404).send({ code: 'unimplemented', message: 'There is no such method.' })
   })
   return app

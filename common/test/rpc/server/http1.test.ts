@@ -44,7 +44,10 @@ function post(port: number, agent: Agent, body = '{}'): Promise<IncomingMessage>
   const headers = { 'content-type': 'application/json', authorization: `Bearer ${testRpc.token}` }
   return new Promise((resolve, reject) => {
     const request = httpRequest({ port, host: '127.0.0.1', path, method: 'POST', headers, agent }, resolve)
-    request.on('error', reject).end(body)
+    request.on('error', reject)
+    // In chunks: a message of a stated length over the limit is rejected unread.
+    request.flushHeaders()
+    request.end(body)
   })
 }
 
@@ -53,11 +56,23 @@ async function statusOf(response: Promise<IncomingMessage>): Promise<number | un
   return statusCode
 }
 
+t.test('serves a further request after a message over the limit', async (t) => {
+  const { port } = await serve(t, { listSessions: () => ({}) })
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+  t.teardown(() => agent.destroy())
+  const tooLong = await post(port, agent, JSON.stringify({ userId: 'x'.repeat(4_000_000) }))
+  t.equal(await statusOf(Promise.resolve(tooLong)), 429)
+  t.equal(await statusOf(post(port, agent)), 200)
+  t.equal(Object.values(agent.sockets).length + Object.values(agent.freeSockets).length, 1, 'on the same connection')
+})
+
 t.test('serves several requests on one HTTP/1.1 connection', async (t) => {
   const { port } = await serve(t, { listSessions: () => ({}) })
   const agent = new Agent({ keepAlive: true, maxSockets: 1 })
   t.teardown(() => agent.destroy())
   for (let request = 0; request < 3; request += 1) t.equal(await statusOf(post(port, agent)), 200)
+  const { headers } = (await post(port, agent)).resume()
+  t.equal(headers['keep-alive'], 'timeout=75', 'longer than a caller reuses it')
   t.equal(await statusOf(post(port, agent, '{"userid":1}')), 400, 'an unknown field')
 })
 

@@ -1,0 +1,228 @@
+/** The kinds of failures whose response times must not show whether an account exists, by route. */
+
+import { randomBytes, randomUUID } from 'node:crypto'
+import { createToken } from '#common/session/session-token.ts'
+import { newAddress, password } from '../../support/product.ts'
+import { emailOf, fromNewNetwork, type State, type TimedProduct, wrongPassword } from './accounts.ts'
+import type { Group, Request } from './sampling.ts'
+
+// Below the 30 guesses of a network in a minute, and the 60 of an account.
+const samplesPerNetwork = 20
+const samplesPerSession = 50
+const overLong = 'x'.repeat(300)
+
+interface Preparation {
+  product: TimedProduct
+  /** The number of samples of a kind, and of those that warm up. */
+  count: number
+}
+
+type Headers = Record<string, string>
+
+const logIn = (email: string, headers: Headers, written = wrongPassword): Request => ({
+  method: 'POST',
+  path: '/auth',
+  body: { email, password: written },
+  headers
+})
+
+/** The request number `number` uses one of a pool. */
+const inTurn = <T>(pool: T[], number: number, each = 1) => pool[Math.floor((number - 1) / each) % pool.length] as T
+
+function poolOf<T>(size: number, make: (index: number) => Promise<T>): Promise<T[]> {
+  return Array.from({ length: Math.max(1, Math.ceil(size)) }).reduce<Promise<T[]>>(
+    async (before, _, index) => [...(await before), await make(index)],
+    Promise.resolve([])
+  )
+}
+
+/** Logins with every kind of wrong credentials. */
+export async function loginGroup({ product, count }: Preparation): Promise<Group> {
+  const of = (state: State) => (number: number) => logIn(emailOf(state, number), fromNewNetwork())
+  const networks = count / samplesPerNetwork
+  const failing = await poolOf(networks, product.failingNetwork)
+  const pairOf = async (email: string) => ({ email, network: await product.exhaustNetwork(email) })
+  const known = await poolOf(networks, (index) => pairOf(emailOf('refused', index + 1)))
+  const unknown = await poolOf(networks, () => pairOf(newAddress()))
+  const accounts = await poolOf(3, product.newSession)
+  const full = { known: accounts.map(({ email }) => email), unknown: [newAddress(), newAddress(), newAddress()] }
+  for (const email of [...full.known, ...full.unknown]) await product.exhaustAccount(email)
+  const refused = (pool: typeof known) => (number: number) => {
+    const { email, network } = inTurn(pool, number, samplesPerNetwork)
+    return logIn(email, network)
+  }
+  return {
+    name: 'POST /auth',
+    status: 401,
+    kinds: {
+      'unknown address': () => logIn(newAddress(), fromNewNetwork()),
+      'wrong password': of('usual'),
+      disabled: of('disabled'),
+      'without a password': of('passwordless'),
+      'imported hash': of('imported'),
+      'over-long password': (number) => logIn(emailOf('taken', number), fromNewNetwork(), overLong),
+      'over-long password, unknown address': () => logIn(newAddress(), fromNewNetwork(), overLong),
+      'failing network': (number) => logIn(newAddress(), inTurn(failing, number, samplesPerNetwork)),
+      'refused network': refused(known),
+      'refused network, unknown address': refused(unknown),
+      'refused account': (number) => logIn(inTurn(full.known, number), fromNewNetwork()),
+      'refused account, unknown address': (number) => logIn(inTurn(full.unknown, number), fromNewNetwork())
+    },
+    against: {
+      'over-long password, unknown address': 'over-long password',
+      'refused network': 'failing network',
+      'refused network, unknown address': 'refused network',
+      'refused account, unknown address': 'refused account'
+    }
+  }
+}
+
+/** Logins at a usual cost of hashes, where the parts of a check for a cheaper hash do not stand out. */
+export async function costGroup({ product }: Preparation): Promise<Group> {
+  const of = (state: State) => (number: number) => logIn(emailOf(state, number), fromNewNetwork())
+  const [full] = await poolOf(1, product.newSession)
+  await product.exhaustAccount(full?.email as string)
+  return {
+    name: 'POST /auth, usual cost',
+    status: 401,
+    kinds: {
+      'unknown address': () => logIn(newAddress(), fromNewNetwork()),
+      'wrong password': of('usual'),
+      'hash of an older cost': of('cheaper'),
+      'refused account': () => logIn(full?.email as string, fromNewNetwork())
+    }
+  }
+}
+
+/** Wrong passwords of logged-in users. */
+export async function passwordGroups({ product, count }: Preparation): Promise<Group[]> {
+  const sessions = await poolOf((3 * count) / samplesPerSession, product.newSession)
+  const refused = await poolOf(3, product.newSession)
+  for (const { email } of refused) await product.exhaustAccount(email)
+  let next = 0
+  const wrong = () => inTurn(sessions, ++next)
+  const change = (session: { authorization: string }, currentPassword = wrongPassword): Request => ({
+    method: 'PUT',
+    path: '/password',
+    body: { currentPassword, newPassword: 'another good password' },
+    headers: { authorization: session.authorization, ...fromNewNetwork() }
+  })
+  const move = (session: { authorization: string }, email: string): Request => ({
+    method: 'PUT',
+    path: '/email',
+    body: { email, password: wrongPassword },
+    headers: { authorization: session.authorization, ...fromNewNetwork() }
+  })
+  return [
+    {
+      name: 'PUT /password',
+      status: 403,
+      kinds: {
+        'wrong password': () => change(wrong()),
+        'over-long password': () => change(wrong(), overLong),
+        'refused account': (number) => change(inTurn(refused, number))
+      }
+    },
+    {
+      name: 'PUT /email, wrong password',
+      status: 403,
+      kinds: {
+        'free address': () => move(wrong(), newAddress()),
+        'taken address': (number) => move(wrong(), emailOf('taken', number)),
+        'refused account': (number) => move(inTurn(refused, number), newAddress())
+      }
+    }
+  ]
+}
+
+/** Requests for emails. */
+export async function emailGroups({ product }: Preparation): Promise<Group[]> {
+  const ask = (email: string): Request => ({
+    method: 'POST',
+    path: '/password/reset',
+    body: { email },
+    headers: fromNewNetwork()
+  })
+  const { authorization } = await product.newSession()
+  const move = (email: string): Request => ({
+    method: 'PUT',
+    path: '/email',
+    body: { email, password },
+    headers: { authorization, ...fromNewNetwork() }
+  })
+  const limited = newAddress()
+  return [
+    {
+      name: 'POST /password/reset',
+      status: 202,
+      kinds: {
+        'unknown address': () => ask(newAddress()),
+        known: (number) => ask(emailOf('usual', number)),
+        disabled: (number) => ask(emailOf('disabled', number))
+      }
+    },
+    {
+      name: 'POST /password/reset, over the limit of the address',
+      status: 202,
+      kinds: { 'unknown address': () => ask(limited), known: () => ask(emailOf('imported', 1)) }
+    },
+    {
+      name: 'PUT /email, correct password',
+      status: 202,
+      kinds: { 'free address': () => move(newAddress()), 'taken address': (number) => move(emailOf('taken', number)) }
+    }
+  ]
+}
+
+/** Forged tokens of emails and sessions. */
+export async function tokenGroups({ product }: Preparation): Promise<Group[]> {
+  const { email, authorization } = await product.newSession()
+  const [user] = await product.sql<{ id: string }[]>`select id from users where email = ${email}`
+  const [sent] = await product.sql<{ id: string }[]>`
+    insert into emails (id, user_id, purpose, recipient, expires_at)
+    values (${randomUUID()}, ${user?.id as string}, 'reset', ${email}, now() + interval '1 day') returning id`
+  const emailed = (id: string) =>
+    Buffer.concat([Buffer.from(id.replaceAll('-', ''), 'hex'), randomBytes(32)]).toString('base64url')
+  const reset = (id: string): Request => ({
+    method: 'PUT',
+    path: '/password/reset',
+    body: { token: emailed(id), newPassword: 'another good password' },
+    headers: fromNewNetwork()
+  })
+  const verify = (id: string): Request => ({
+    method: 'PUT',
+    path: '/email/verification',
+    body: { token: emailed(id) },
+    headers: fromNewNetwork()
+  })
+  const bySession =
+    (method: string, path: string) =>
+    (userId: string): Request => ({
+      method,
+      path,
+      headers: { authorization: `Bearer ${createToken(userId).token}`, ...fromNewNetwork() }
+    })
+  if (authorization === '') throw new Error('the account has no session')
+  const group = (name: string, status: number, use: (id: string) => Request, id: string): Group => ({
+    name: `${name}, forged token`,
+    status,
+    kinds: { 'of none': () => use(randomUUID()), 'of an account': () => use(id) }
+  })
+  return [
+    group('PUT /password/reset', 403, reset, sent?.id as string),
+    group('PUT /email/verification', 403, verify, sent?.id as string),
+    group('GET /session', 401, bySession('GET', '/session'), user?.id as string),
+    group('GET /account', 401, bySession('GET', '/account'), user?.id as string),
+    group(
+      'PUT /password',
+      401,
+      (id) => ({
+        ...bySession('PUT', '/password')(id),
+        body: { currentPassword: wrongPassword, newPassword: password }
+      }),
+      user?.id as string
+    ),
+    group('DELETE /logout', 204, bySession('DELETE', '/logout'), user?.id as string),
+    group('DELETE /delete', 401, bySession('DELETE', '/delete'), user?.id as string)
+  ]
+}
