@@ -1,9 +1,10 @@
 /**
- * Waiting calls in a fair order: classes of callers have shares by weight, and within a class, the networks take turns.
- * A class that has no waiting call leaves its share to the others.
+ * Waiting calls in a fair order: classes of callers have shares by weight, and within a class, the network with the fewest recent
+ * hashes is next; equal ones take turns. A class that has no waiting call leaves its share to the others.
  */
 
 import { blockOf } from '#common/network/addresses.ts'
+import type { RecentStarts } from './recent-starts.ts'
 
 export const callClasses = ['known', 'clean', 'shed', 'failing'] as const
 
@@ -35,6 +36,7 @@ const weights: Record<CallClass, number> = { known: 4, clean: 2, shed: 1, failin
 
 /** The calls of a class. */
 class ClassQueue {
+  readonly #recent: RecentStarts
   /** By network, in the order of their turns; no network is without a call. */
   readonly calls = new Map<string, Set<WaitingCall>>()
   /** Places of waiting calls and of calls that do not wait yet, by network. */
@@ -42,6 +44,10 @@ class ClassQueue {
   placeCount = 0
   /** Grows with each start, by less for a class of greater weight; the class with the smallest value is next. */
   pass = 0
+
+  constructor(recent: RecentStarts) {
+    this.#recent = recent
+  }
 
   changePlaces(network: string, by: 1 | -1): void {
     const places = (this.places.get(network) ?? 0) + by
@@ -52,9 +58,8 @@ class ClassQueue {
 
   /** The next call; its network then waits for the other networks. */
   take(): WaitingCall | undefined {
-    const [first] = this.calls
-    if (first === undefined) return undefined
-    const [network, calls] = first
+    const network = this.#next()
+    const calls = this.calls.get(network) ?? new Set()
     const [call] = calls
     if (call === undefined) return undefined
     calls.delete(call)
@@ -64,24 +69,41 @@ class ClassQueue {
     return call
   }
 
+  /** The network with the fewest recent starts; of equal ones, the first in turn. */
+  #next(): string {
+    let next = ''
+    let fewest = Number.POSITIVE_INFINITY
+    for (const network of this.calls.keys()) {
+      const starts = this.#recent.of(network)
+      if (starts >= fewest) continue
+      next = network
+      fewest = starts
+    }
+    return next
+  }
+
   /** The places that have their turn before the next call of a network. */
   ahead(network: string): number {
     const own = this.places.get(network) ?? 0
+    const starts = this.#recent.of(network) + own
     let ahead = own
-    for (const [other, places] of this.places) if (other !== network) ahead += Math.min(places, own + 1)
+    for (const [other, places] of this.places) {
+      if (other === network) continue
+      ahead += Math.min(places, Math.max(0, starts - this.#recent.of(other) + 1))
+    }
     return ahead
   }
 }
 
 export class FairQueue {
-  readonly #classes: Record<CallClass, ClassQueue> = {
-    known: new ClassQueue(),
-    clean: new ClassQueue(),
-    shed: new ClassQueue(),
-    failing: new ClassQueue()
-  }
+  readonly #classes: Record<CallClass, ClassQueue>
   #length = 0
   #lastPass = 0
+
+  constructor(recent: RecentStarts) {
+    const newClass = () => new ClassQueue(recent)
+    this.#classes = { known: newClass(), clean: newClass(), shed: newClass(), failing: newClass() }
+  }
 
   /** The number of waiting calls. */
   get length(): number {

@@ -1,6 +1,7 @@
 /** The waiting calls of the hash queue, in two lanes that take turns; each is a fair queue. */
 
 import { type CallClass, FairQueue, type Flow, type WaitingCall } from './fair-queue.ts'
+import type { RecentStarts } from './recent-starts.ts'
 
 export const lanes = ['login', 'registration'] as const
 export type Lane = (typeof lanes)[number]
@@ -10,8 +11,12 @@ export function otherLane(lane: Lane): Lane {
 }
 
 export class HashLanes {
-  readonly #waiting: Record<Lane, FairQueue> = { login: new FairQueue(), registration: new FairQueue() }
+  readonly #waiting: Record<Lane, FairQueue>
   #lastStarted: Lane = 'registration'
+
+  constructor(recent: RecentStarts) {
+    this.#waiting = { login: new FairQueue(recent), registration: new FairQueue(recent) }
+  }
 
   length(lane: Lane): number {
     return this.#waiting[lane].length

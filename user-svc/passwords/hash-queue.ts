@@ -12,6 +12,7 @@ import { untilAborted } from '#common/time/deadline.ts'
 import type { CallClass, Flow, WaitingCall } from './fair-queue.ts'
 import { HashEstimate } from './hash-estimate.ts'
 import { HashLanes, type Lane } from './hash-lanes.ts'
+import { RecentStarts } from './recent-starts.ts'
 
 /** Why a call was rejected: its lane was too long for its deadline, or hashing became slower than expected. */
 export type ShedReason = 'hash_queue_full' | 'hash_slow'
@@ -40,7 +41,8 @@ export class HashQueue {
   readonly #observer: HashQueueObserver
   readonly #clock: Clock
   readonly #estimate: HashEstimate
-  readonly #lanes = new HashLanes()
+  readonly #recent: RecentStarts
+  readonly #lanes: HashLanes
   readonly #running = { all: 0, failing: 0 }
 
   /**
@@ -52,6 +54,8 @@ export class HashQueue {
     this.#observer = observer
     this.#clock = clock
     this.#estimate = new HashEstimate(firstHashMs, clock)
+    this.#recent = new RecentStarts(clock)
+    this.#lanes = new HashLanes(this.#recent)
   }
 
   /** Whether a hash could start now. */
@@ -68,7 +72,8 @@ export class HashQueue {
     return isWithinShare && this.hasFreeSlot()
   }
 
-  #takeSlot({ class: callClass }: Flow): void {
+  #takeSlot({ class: callClass, network }: Flow): void {
+    this.#recent.add(network)
     this.#running.all += 1
     if (callClass === 'failing') this.#running.failing += 1
   }

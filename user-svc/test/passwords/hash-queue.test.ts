@@ -215,7 +215,7 @@ t.test('the networks of a class take turns, however many calls one of them has',
   )
   await clock.advance(30_000)
   await Promise.all([...many, ...few])
-  t.equal(order(seen.started).slice(0, 8), 'aabcabca')
+  t.equal(order(seen.started).slice(0, 8), 'abcabcaa')
 })
 
 t.test('classes have shares by weight: known 4, clean 2, failing 1', async (t) => {
@@ -266,6 +266,33 @@ t.test('24 failing networks at their limits do not delay a known device or a cle
     seen.shed.every((each) => each.endsWith('failing')),
     'the attack is shed, and no other class'
   )
+})
+
+t.test('a network with few recent hashes is before those of its class with many, for a minute or two', async (t) => {
+  const { clock, from, hash, seen } = createQueue(1, 100)
+  const logIn = (network: string) => hash('login', network, from('known', network, 5000))
+  // An attacker with accounts of its own logs in from 24 networks.
+  const attack = () => Array.from({ length: 24 }, (_, index) => errorOf(logIn(`x${index}`)))
+  for (let round = 0; round < 3; round += 1) {
+    const calls = attack()
+    await clock.advance(2400)
+    await Promise.all(calls)
+  }
+  const calls = attack()
+  for (const count of [1, 2]) {
+    const owner = logIn('owner')
+    await clock.advance(100)
+    t.equal(seen.started.at(-1), 'login owner', `login ${count} is the next`)
+    await clock.advance(100)
+    t.equal(await owner, 'owner')
+  }
+  await clock.advance(120_000)
+  await Promise.all(calls)
+  const later = ['x0', 'x1', 'owner'].map(logIn)
+  await clock.advance(100)
+  t.equal(seen.started.at(-1), 'login x1', 'the earlier hashes are forgotten')
+  await clock.advance(300)
+  await Promise.all(later)
 })
 
 t.test('a call of an idle class is expected to start next, and does', async (t) => {
