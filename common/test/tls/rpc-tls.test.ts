@@ -19,18 +19,22 @@ const ca = createTestCa(t)
 const other = createTestCa(t, 'other')
 const server = ca.issue('session-svc')
 
-async function serve(t: Pick<Test, 'teardown'>, tls: ServerTls) {
+async function serve(t: Pick<Test, 'teardown'>, tls: ServerTls, atPort = 0) {
   const app = buildSessionServer(
     { validateSession: () => ({ result: { case: 'invalid', value: {} } }) },
     { log: silentLog, registry: new Registry(), readiness: alwaysReady, rpc: { ...testRpc, tls } }
   )
-  await app.listen({ host: '127.0.0.1', port: 0 })
+  await app.listen({ host: '127.0.0.1', port: atPort })
   t.teardown(() => app.close())
   return { app, port: (app.server.address() as { port: number }).port }
 }
 
 function client(port: number, tls: ServerTls = { ca: ca.ca }, host = '127.0.0.1') {
-  const upstream = { name: 'session-svc', urls: [`https://${host}:${port}`], rpc: { ...testRpc, tls } }
+  return clientOf([`https://${host}:${port}`], tls)
+}
+
+function clientOf(urls: string[], tls: ServerTls) {
+  const upstream = { name: 'session-svc', urls, rpc: { ...testRpc, tls } }
   return createClient(SessionService, createRpcTransport(upstream, rpcClientMetrics(new Registry())))
 }
 
@@ -149,5 +153,34 @@ t.test('certificates are replaced under load without a failed call', async (t) =
   })
   isDone = true
   await Promise.all(load)
+  t.same([...outcomes], ['ok'])
+})
+
+t.test('two instances change to TLS one after the other without a failed call', async (t) => {
+  const first = await serve(t, {})
+  const second = await serve(t, {})
+  const urls = [`http://127.0.0.1:${first.port}`, `http://127.0.0.1:${second.port}`]
+  const outcomes = new Set<string>()
+  const use = async (calls: ReturnType<typeof client>) => {
+    for (let count = 0; count < 50; count += 1) outcomes.add(await outcome(calls))
+  }
+  const before = clientOf(urls, { ca: ca.ca })
+  await use(before)
+  const during = use(before)
+  await first.app.close()
+  await serve(t, server, first.port)
+  await during
+  await use(before)
+  const restarted = clientOf([`https://127.0.0.1:${first.port}`, urls[1] as string], { ca: ca.ca })
+  await use(restarted)
+  await second.app.close()
+  await serve(t, server, second.port)
+  await use(restarted)
+  await use(
+    clientOf(
+      [first, second].map(({ port }) => `https://127.0.0.1:${port}`),
+      { ca: ca.ca }
+    )
+  )
   t.same([...outcomes], ['ok'])
 })
