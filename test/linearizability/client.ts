@@ -1,4 +1,4 @@
-/** Sends requests to one of several gateways, over connections that stay open. */
+/** Sends requests to one of several gateways, over connections that stay open, each for a client of another network. */
 
 import { Agent, request } from 'node:http'
 
@@ -20,10 +20,12 @@ export type Send = (method: string, path: string, content?: Content) => Promise<
 
 export function createClient(ports: number[], random: () => number) {
   const agent = new Agent({ keepAlive: true })
+  let requests = 0
 
   const send: Send = (method, path, { token, json } = {}) => {
     const port = ports[Math.floor(random() * ports.length)] ?? 0
     const headers = {
+      'x-forwarded-for': networkAddress(++requests),
       ...(token !== undefined && { authorization: `Bearer ${token}` }),
       ...(json !== undefined && { 'content-type': 'application/json' })
     }
@@ -43,6 +45,11 @@ export function createClient(ports: number[], random: () => number) {
     })
   }
   return { send, close: () => agent.destroy() }
+}
+
+/** An address of 16.0.0.0/5. */
+function networkAddress(number: number): string {
+  return [16 + ((number >> 24) & 7), (number >> 16) & 255, (number >> 8) & 255, number & 255].join('.')
 }
 
 function parsed(bytes: Buffer): unknown {

@@ -39,6 +39,8 @@ export async function startTimedProduct(t: PartOptions['t'], { cost, accounts, u
   const mailKey = `a:${randomBytes(32).toString('base64')}`
   const product = await createProduct(t, {
     ...longBudgets,
+    GATEWAY_BUDGETS_PASSWORD: '20s',
+    GATEWAY_BUDGETS_ACCOUNT: '20s',
     LOG_STDOUT: 'error',
     GATEWAY_RATE_LIMIT_ENABLED: 'true',
     GATEWAY_TRUSTED_PROXIES: '127.0.0.0/8',
