@@ -6,10 +6,10 @@ import { Counter, Gauge, type Registry } from '@prometheus-io/client'
 import type { FastifyInstance } from 'fastify'
 import { tooManyRequests } from '#common/errors/connect-errors.ts'
 import type { Logger } from '#common/logging/logger.ts'
-import { canonicalAddress, networkOf } from '#common/network/addresses.ts'
 import { affordableConnections } from '#common/process/descriptors.ts'
 import { tcpEvent } from '#common/tls/termination.ts'
 import { type Connection, type Connections, connectionOf } from '../connections.ts'
+import { connectionNetworks } from './connection-networks.ts'
 import { type StreamTimeouts, stalledStreams } from './stream-limits.ts'
 
 interface ConnectionLimits extends StreamTimeouts {
@@ -20,7 +20,7 @@ interface ConnectionLimits extends StreamTimeouts {
 }
 
 const reasons = {
-  total: 'rejected connections: gateway.connections.max, or the limit of descriptors, was reached',
+  total: 'ended or rejected connections: gateway.connections.max, or the limit of descriptors, was reached',
   network: 'rejected connections of a network: gateway.connections.maxPerNetwork was reached',
   pipelined: 'ended connections with more pipelined requests than gateway.connections.maxPipelined',
   unread: 'ended responses that were not read within gateway.connections.unreadTimeout',
@@ -30,6 +30,8 @@ type Reason = keyof typeof reasons
 type End = ReturnType<typeof connectionEnds>
 
 const checkEveryMs = 500
+/** At the maximum, this share of the connections ends at once. */
+const freedShare = 100
 const logEveryMs = 60_000
 
 interface Parts {
@@ -55,7 +57,7 @@ export function limitConnections(
   })
   const end = connectionEnds(parts)
   const max = affordableConnections(limits.max)
-  const exceedsNetwork = networkLimit(limits.maxPerNetwork, parts.isTrusted)
+  const networks = connectionNetworks(connections, parts.isTrusted)
   let open = 0
   // With TLS, a connection counts before its handshake.
   app.server.on(tcpEvent(app.server), (socket: Socket) => {
@@ -63,30 +65,15 @@ export function limitConnections(
     socket.once('close', () => {
       open -= 1
     })
-    if (open > max) end(socket, 'total')
-    else if (exceedsNetwork(socket)) end(socket, 'network')
+    if (networks.add(socket) > limits.maxPerNetwork) return end(socket, 'network')
+    if (open <= max) return
+    // A few networks that hold all connections do not keep the others out.
+    const surplus = networks.surplus(Math.ceil(max / freedShare), socket)
+    for (const each of surplus) end(each, 'total')
+    if (surplus.length === 0) end(socket, 'total')
   })
   limitPipelining(app, connections, limits.maxPipelined, end)
   endStalled(app, connections, limits, end)
-}
-
-/** Counts a connection in its network until it closes. @returns whether the network has too many connections */
-function networkLimit(max: number, isTrusted: Parts['isTrusted']): (socket: Socket) => boolean {
-  const byNetwork = new Map<string, number>()
-  return (socket) => {
-    const address = canonicalAddress(socket.remoteAddress ?? '')
-    if (address === undefined || isTrusted(address)) return false
-    const network = networkOf(address)
-    const count = (byNetwork.get(network) ?? 0) + 1
-    if (count > max) return true
-    byNetwork.set(network, count)
-    socket.once('close', () => {
-      const left = (byNetwork.get(network) ?? 1) - 1
-      if (left > 0) byNetwork.set(network, left)
-      else byNetwork.delete(network)
-    })
-    return false
-  }
 }
 
 /** Rejects the first request above the maximum with 429, and ends the connection after that response. */

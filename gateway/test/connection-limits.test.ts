@@ -102,6 +102,25 @@ t.test('limits the connections of a network, but not of a trusted proxy', async 
   await until('the network may open another connection', async () => (await answers('127.0.0.1')) === true)
 })
 
+t.test('a few networks that hold all connections do not keep others out', async (t) => {
+  const { app, port, ended } = await serve(t, { max: 16, maxPerNetwork: 9 })
+  const busy = await open(t, port, bundle.repeat(30), '127.0.8.1')
+  await until('responses are in flight', () => app.requestsInFlight() > 0)
+  const idle: Socket[] = []
+  for (let count = 0; count < 15; count += 1) idle.push(await open(t, port, '', `127.0.8.${1 + (count % 2)}`))
+  for (let count = 1; count <= 7; count += 1) {
+    const other = await open(t, port, small, `127.0.9.${count}`)
+    const answered = await new Promise((resolve) => {
+      other.once('data', () => resolve(true)).once('close', () => resolve(false))
+    })
+    t.equal(answered, true, `client ${count}`)
+    t.equal(await ended('total'), count)
+  }
+  t.equal(busy.closed, false, 'a connection in use does not end')
+  for (const socket of idle) socket.resume()
+  await until('idle connections have ended', () => idle.filter(({ closed }) => closed).length === 7)
+})
+
 t.test('limits all connections, below the limit of descriptors', async (t) => {
   const { port, ended } = await serve(t, { max: 16, maxPerNetwork: 1 }, 75_000, ['127.0.7.0/24'])
   for (let count = 0; count < 16; count += 1) await open(t, port, '', '127.0.7.1')
