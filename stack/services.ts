@@ -3,6 +3,7 @@
 import { join } from 'node:path'
 import type { Config } from './config.ts'
 import { backgroundAfterMs, type Program } from './supervised.ts'
+import type { SystemUser } from './system-user.ts'
 
 /** One service of the product. */
 export interface Service {
@@ -36,13 +37,13 @@ export const services: Service[] = [
 export const stopOrder: Service['section'][] = ['gateway', 'userSvc', 'sessionSvc', 'logSink']
 
 /** The program of one process; it is killed five seconds after its own stop time has passed. */
-export function serviceProgram(instance: Service, config: Config, env: NodeJS.ProcessEnv): Program {
+export function serviceProgram(instance: Service, config: Config, env: NodeJS.ProcessEnv, user?: SystemUser): Program {
   const args = [...instance.heapOptions, join(root, instance.folder, 'server.ts')]
   return {
     name: instance.name,
     ...(instance.isBackground && { yieldsAfterMs: backgroundAfterMs }),
     graceMs: config.shutdown.timeout + config.shutdown.drainDelay + 5000,
-    command: () => ({ file: process.execPath, args, options: { cwd: root, env } })
+    command: () => ({ file: process.execPath, args, options: { cwd: root, env, ...user } })
   }
 }
 

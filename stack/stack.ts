@@ -1,11 +1,12 @@
 /** A run of the stack: takes the data directory, starts the engines and the services, and stops them in order. */
 
-import { chmodSync, mkdirSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { ConfigError } from '#common/config/load.ts'
 import { collectGarbage } from '#common/process/start-garbage.ts'
 import { addressTable } from './address-table.ts'
 import type { Config } from './config.ts'
+import { requireOwnData } from './data-owner.ts'
 import { type Engines, isOwnRedis, startEngines } from './engines.ts'
 import { eventVariables } from './event-key.ts'
 import { type Instance, instanceEnvironment, instancePorts, portKey } from './instances.ts'
@@ -16,6 +17,7 @@ import { findPorts, PortError, type WantedPort } from './port-check.ts'
 import { rpcCredentials } from './rpc-credentials.ts'
 import { type RunLock, takeRunLock } from './run-lock.ts'
 import { rpcUrls, serviceEnvironment } from './service-environment.ts'
+import { type ServiceOwner, serviceOwner } from './service-owner.ts'
 import { untilReady, untilSinkReady } from './service-readiness.ts'
 import { authority, type Service, serviceProgram, stopOrder } from './services.ts'
 import { StartError } from './start-error.ts'
@@ -66,11 +68,12 @@ export async function runStack(config: Config, instances: Instance[]): Promise<n
 function createDirectories(dataDir: string): string {
   const runDir = join(dataDir, 'run')
   try {
+    if (existsSync(dataDir)) requireOwnData(dataDir)
     mkdirSync(runDir, { recursive: true })
     // PostgreSQL may run as a user of its own, which passes through this folder to its data.
     chmodSync(dataDir, 0o711)
   } catch (error) {
-    throw unusable(dataDir, error)
+    throw error instanceof ConfigError ? error : unusable(dataDir, error)
   }
   return runDir
 }
@@ -101,6 +104,7 @@ async function startStack(
   const own = instances.flatMap((instance) => instancePorts(instance, config))
   const ports = await findPorts([...enginePorts(config), ...own])
   const enginePort = (name: string) => ports.get(`stack.${name}Port`) ?? 0
+  const owner = serviceOwner(config, dataDir, print)
   const engines = await startEngines({
     configured: {
       postgresUrl: userSvc.postgres.url,
@@ -116,7 +120,7 @@ async function startStack(
     isKafkaBackground: true,
     kafkaAccess: () => kafkaAccess(config, dataDir)
   })
-  startServices(config, instances, ports, engines, dataDir, supervisor)
+  startServices(config, instances, ports, engines, dataDir, supervisor, await owner)
   await allReady(config, instances, ports, engines, signal)
   print(`started in ${((performance.now() - startedAt) / 1000).toFixed(1)} s\n`)
   print(`${addressTable(config, instances, ports, engines, dataDir)}\n`)
@@ -141,7 +145,8 @@ function startServices(
   ports: ReadonlyMap<string, number>,
   engines: Engines,
   dataDir: string,
-  supervisor: Supervisor
+  supervisor: Supervisor,
+  owner: ServiceOwner | undefined
 ): void {
   const portsOf = (section: Service['section']) =>
     instances.filter((each) => each.section === section).map((each) => ports.get(portKey(each, 'port')) as number)
@@ -157,8 +162,12 @@ function startServices(
   }
   const parts = { config, urls, engines, credentials, deviceKeys, mail }
   for (const instance of instances) {
-    const own = { ...serviceEnvironment(instance.section, parts), ...instanceEnvironment(instance, config, ports) }
-    supervisor.start(serviceProgram(instance, config, own))
+    const own = {
+      ...serviceEnvironment(instance.section, parts),
+      ...instanceEnvironment(instance, config, ports),
+      ...(owner && { NODE_COMPILE_CACHE: owner.compileCache })
+    }
+    supervisor.start(serviceProgram(instance, config, own, owner?.user))
   }
 }
 

@@ -1,11 +1,12 @@
 /** Kafka without Docker: finds or installs Java, and fetches the broker's jars from Maven Central. */
 
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import type { Command } from '../supervised.ts'
 import type { Print } from '../supervisor.ts'
 import { systemEnvironment } from '../system-environment.ts'
+import { isRoot } from '../system-user.ts'
 import { isInstalled, runTool } from '../tool.ts'
 import { installPackages } from './debian-package.ts'
 import { UnavailableError } from './engine.ts'
@@ -25,7 +26,8 @@ const logging = [
 export const heap = '-Xmx256m'
 export const lightCompiler = ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1']
 
-const jarsLink = 'jars'
+/** In the folder of the broker. */
+export const jarsLink = 'jars'
 
 /** The command that runs a class of Kafka in a folder. */
 export type KafkaCommand = (
@@ -42,6 +44,7 @@ export type KafkaCommand = (
 export async function findKafka(directory: string, print: Print, signal: AbortSignal): Promise<KafkaCommand> {
   await requireJava(print, signal)
   const jars = await fetchJars(print, signal)
+  openToUsers(jars)
   const link = join(directory, jarsLink)
   rmSync(link, { force: true })
   symlinkSync(jars, link)
@@ -93,6 +96,13 @@ async function fetchJars(print: Print, signal: AbortSignal): Promise<string> {
     if (!existsSync(folder)) throw new UnavailableError(`Maven could not fetch it: ${(error as Error).message}`)
   }
   return folder
+}
+
+/** The user of the broker reads the jars, whatever the umask of the user who fetched them. */
+function openToUsers(jars: string): void {
+  if (!isRoot()) return
+  chmodSync(jars, 0o755)
+  for (const name of readdirSync(jars)) chmodSync(join(jars, name), 0o644)
 }
 
 /**

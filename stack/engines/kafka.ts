@@ -1,6 +1,6 @@
 /** Kafka: one broker in KRaft mode, as a process or in Docker. */
 
-import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, mkdirSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AclEntry, Admin } from 'kafkajs'
 import type { KafkaConnection } from '#common/kafka/connection.ts'
@@ -11,7 +11,8 @@ import { runTool } from '../tool.ts'
 import { waitUntil } from '../wait.ts'
 import { containerProgram, openToContainer } from './docker.ts'
 import { type EngineOptions, engineGraceMs, engineStartMs } from './engine.ts'
-import { findKafka, heap, type KafkaCommand, lightCompiler } from './kafka-runtime.ts'
+import { engineOwner } from './engine-owner.ts'
+import { findKafka, heap, jarsLink, type KafkaCommand, lightCompiler } from './kafka-runtime.ts'
 import { type KafkaPasswords, listenerSettings } from './kafka-users.ts'
 
 export const kafkaImage = 'apache/kafka:4.3.1'
@@ -108,13 +109,17 @@ function writeSettings(path: string, settings: Record<string, string>): void {
 async function native({ access, ...options }: KafkaOptions): Promise<Program> {
   const { directory, port, print, signal, isBackground = false } = options
   const kafka = await findKafka(directory, print, signal)
+  if (!existsSync(join(directory, logs))) await format(kafka, directory, signal)
+  const owner = await engineOwner('kafka', { directory, print }, [realpathSync(join(directory, jarsLink))])
   async function command() {
     const settings = brokerSettings(port, await findFreePort(), logs)
     const ownListeners = listenerSettings(['CLIENTS'], access?.passwords)
-    writeSettings(join(directory, settingsFile), { ...settings, ...ownListeners })
-    return kafka('kafka.Kafka', settingsFile)
+    const path = join(directory, settingsFile)
+    writeSettings(path, { ...settings, ...ownListeners })
+    if (owner) chownSync(path, owner.uid, owner.gid)
+    const { options, ...program } = kafka('kafka.Kafka', settingsFile)
+    return { ...program, options: { ...options, ...owner } }
   }
-  if (!existsSync(join(directory, logs))) await format(kafka, directory, signal)
   return { name: 'kafka', graceMs: engineGraceMs, command, ...(isBackground && { yieldsAfterMs: backgroundAfterMs }) }
 }
 

@@ -5,12 +5,13 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import type { Command } from '../supervised.ts'
 import { systemEnvironment } from '../system-environment.ts'
+import { isRoot, type SystemUser, systemUser } from '../system-user.ts'
 import { runTool } from '../tool.ts'
 import { UnavailableError } from './engine.ts'
 
 interface Runtime {
   /** The user that runs the programs and owns the data; undefined for the current user. */
-  owner: { uid: number; gid: number } | undefined
+  owner: SystemUser | undefined
   /** The command that runs a program on an existing data directory. */
   command(program: 'initdb' | 'postgres', directory: string, args: string[]): Command
 }
@@ -48,7 +49,7 @@ export async function createCluster(
  */
 export async function findRuntime(directory: string): Promise<Runtime> {
   const native = await findPrograms()
-  const owner = process.getuid?.() === 0 ? await findOwner() : undefined
+  const owner = isRoot() ? await findOwner() : undefined
   const environment = { ...systemEnvironment(), LC_ALL: 'C', TZ: 'UTC' }
   const runtime = (folder: string, dataPath: (directory: string) => string): Runtime => ({
     owner,
@@ -85,19 +86,13 @@ async function findPrograms(): Promise<string> {
   return join(folder, 'native')
 }
 
-async function findOwner(): Promise<{ uid: number; gid: number }> {
-  const id = async (flag: string) => Number(await runTool('id', [flag, 'postgres']))
-  try {
-    await id('-u').catch(() => runTool('useradd', ['--system', '--user-group', '--no-create-home', 'postgres']))
-    return { uid: await id('-u'), gid: await id('-g') }
-  } catch (error) {
-    throw new UnavailableError(
-      `root cannot run it, and the user postgres could not be created: ${(error as Error).message}`
-    )
-  }
+function findOwner(): Promise<SystemUser> {
+  return systemUser('postgres').catch((error: Error) => {
+    throw new UnavailableError(`root cannot run it, and the user postgres could not be created: ${error.message}`)
+  })
 }
 
-function canReach(owner: { uid: number; gid: number }, paths: string[]): Promise<boolean> {
+function canReach(owner: SystemUser, paths: string[]): Promise<boolean> {
   const script = 'for path; do test -r "$path" && test -x "$path" || exit 1; done'
   return runTool('sh', ['-c', script, 'sh', ...paths], { ...owner, cwd: '/' }).then(
     () => true,

@@ -1,6 +1,6 @@
 /** Redis: one server that writes every deletion to disk, with a user for each service, as a process or in Docker. */
 
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createClient } from 'redis'
 import { keptSecret } from '../secret-file.ts'
@@ -11,6 +11,7 @@ import { waitUntil } from '../wait.ts'
 import { installPackages } from './debian-package.ts'
 import { containerProgram, openToContainer } from './docker.ts'
 import { type EngineOptions, engineGraceMs, engineStartMs } from './engine.ts'
+import { engineOwner } from './engine-owner.ts'
 import { redisAdmin, userSettings } from './redis-users.ts'
 
 export const redisImage = 'redis:8.8.0'
@@ -67,7 +68,9 @@ export async function pingRedis(url: string): Promise<void> {
 async function native({ directory, port, print, signal }: EngineOptions, settings: string): Promise<Program> {
   if (!(await isInstalled('redis-server'))) await installPackages(['redis-server'], print, signal)
   chmodSync(directory, 0o700)
+  const owner = await engineOwner('redis', { directory, print })
   writeFileSync(join(directory, usersFile), settings, { mode: 0o600 })
+  if (owner) chownSync(join(directory, usersFile), owner.uid, owner.gid)
   const args = [
     '--aclfile',
     usersFile,
@@ -80,7 +83,7 @@ async function native({ directory, port, print, signal }: EngineOptions, setting
     ...durability
   ]
   // The data go to the working directory: Redis would interpret quotation marks and options in a path.
-  const options = { cwd: directory, env: systemEnvironment() }
+  const options = { cwd: directory, env: systemEnvironment(), ...owner }
   return { name: 'redis', graceMs: engineGraceMs, command: () => ({ file: 'redis-server', args, options }) }
 }
 
