@@ -9,8 +9,8 @@ import { withinMs } from '#common/time/timeout.ts'
 type Attack = (kafka: Kafka) => Promise<void>
 
 const attackMs = 30_000
-const attempts = 5
-const retryMs = 500
+const attempts = 3
+const retryMs = 300
 
 const attacks: Record<string, Attack> = {
   'write a log line': (kafka: Kafka) => produce(kafka, 'logs'),
