@@ -59,8 +59,9 @@ function announceClose(response: ServerResponse): void {
   if (!response.headersSent) response.setHeader('connection', 'close')
 }
 
-/** Ends the requests that have not arrived. */
+/** Ends the requests that have not arrived, and drains a session that began after the others were drained. */
 function abortIncomplete({ socket, session, responses }: Connection): void {
+  session?.close()
   const incomplete = responses.filter(({ req }) => !hasArrived(req))
   if (session === undefined && incomplete.length === responses.length) socket.destroy()
   else for (const { req } of incomplete) streamOf(req)?.close(constants.NGHTTP2_REFUSED_STREAM)
