@@ -124,14 +124,17 @@ t.test('answers 408 to a request that does not arrive, and resets its stream', a
 })
 
 t.test('ends connections that have no request, PINGs or not', async (t) => {
-  const { connections, port } = await serve(t, { keepAliveTimeout: 600, receiveTimeout: 300 })
-  const [unused, used] = [await openSession(t, port), await openSession(t, port)]
-  t.equal((await send(used, 'POST /body', { json: {} })).statusCode, 200)
-  const timer = setInterval(() => {
-    for (const session of [unused, used]) if (!session.destroyed && !session.closed) session.ping(() => {})
-  }, 50)
-  t.teardown(() => clearInterval(timer))
-  const goaways = await Promise.all([unused, used].map((session) => once(session, 'goaway')))
-  for (const [code] of goaways) t.equal(code, 0)
+  const { connections, port } = await serve(t, { keepAliveTimeout: 600, receiveTimeout: 1500 })
+  const open = async () => {
+    const session = await openSession(t, port)
+    const timer = setInterval(() => {
+      if (!session.destroyed && !session.closed) session.ping(() => {})
+    }, 50)
+    t.teardown(() => clearInterval(timer))
+    return { session, goaway: once(session, 'goaway') }
+  }
+  const [used, unused] = [await open(), await open()]
+  t.equal((await send(used.session, 'POST /body', { json: {} })).statusCode, 200)
+  for (const { goaway } of [used, unused]) t.equal((await goaway)[0], 0)
   await until('no connection is open', () => connections.size === 0)
 })
