@@ -35,12 +35,14 @@ const handshakeTimeoutMs = 10_000
 /**
  * Makes a server accept TLS 1.2 and 1.3, with a protocol by ALPN. It reads the files again every two seconds.
  *
+ * @param handshakeMs the time for a handshake, after which its connection ends
  * @throws {PemError} if the files cannot be used
  */
 export function terminateTls(
   server: Server,
   { clientCert = 'none', ...files }: ServerTls,
-  protocols: readonly string[] = ['h2', 'http/1.1']
+  protocols: readonly string[] = ['h2', 'http/1.1'],
+  handshakeMs = handshakeTimeoutMs
 ): Termination {
   const pem = createPemSource(files)
   const requestCert = clientCert !== 'none'
@@ -53,7 +55,6 @@ export function terminateTls(
   const tls = createServer({
     ...contextOptions(pem.current()),
     ALPNProtocols: [...protocols],
-    handshakeTimeout: handshakeTimeoutMs,
     requestCert,
     rejectUnauthorized: clientCert === 'require'
   })
@@ -66,7 +67,14 @@ export function terminateTls(
     if (socket.destroyed) return true
     const key = keyOf(socket)
     handshaking.set(key, socket)
-    socket.once('close', () => handshaking.delete(key))
+    // The handshakeTimeout of Node.js starts anew with each byte, and only reports (event tlsClientError).
+    const timer = setTimeout(() => {
+      if (handshaking.get(key) === socket) socket.destroy()
+    }, handshakeMs).unref()
+    socket.once('close', () => {
+      clearTimeout(timer)
+      if (handshaking.get(key) === socket) handshaking.delete(key)
+    })
     // As https.Server does, or a client that disconnects in its handshake would keep the connection open.
     socket.allowHalfOpen = false
     // Until the handshake has its own listener.
