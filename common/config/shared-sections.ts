@@ -44,7 +44,7 @@ export const log = {
 /** Calls between the services. */
 export const rpc = {
   token: secret(
-    'Credential for every call of the services to each other. Required unless `rpc.callers` and `rpc.ownToken` are set; in production at least 32 characters. `make run` generates one.'
+    'Credential for every call of the services to each other. Required unless `rpc.callers` and `rpc.ownToken` are set, or `rpc.callers` and `rpc.tls.cert`; in production at least 32 characters. `make run` generates one.'
   ),
   previousToken: secret(
     'A second credential that is accepted too, so that `rpc.token` can be changed without an outage: restart session-svc, then user-svc, then gateway with the new `rpc.token` and the old one here.'
@@ -56,10 +56,10 @@ export const rpc = {
     'A second credential of operators that is accepted too, so that `rpc.adminToken` can be changed without an interruption.'
   ),
   callers: callerList(
-    'Credentials of single callers, each with the methods that it may call: `name:token` with the role `gateway`, `user-svc`, `operators` or `validation` as the name, or `name:token:permissions` with roles, methods (`session.v1.SessionService/ValidateSession`) and services (`session.v1.SessionService/*`), separated by `+`. All other methods are denied. A name may have several tokens, so that one can be changed without an outage. `make run` generates one for each service, and one for an application.'
+    'Credentials of single callers, each with the methods that it may call: `name:token` with the role `gateway`, `user-svc`, `operators` or `validation` as the name, or `name:token:permissions` with roles, methods (`session.v1.SessionService/ValidateSession`) and services (`session.v1.SessionService/*`), separated by `+`. All other methods are denied. Instead of a token, an entry may have a name in a client certificate, for `rpc.tls.clientCert`: `gateway:cert-dns=gateway.internal`, `cert-uri=spiffe%3A//…` or `cert-cn=…`. A name may have several tokens and certificates, so that one can be changed without an outage. `make run` generates one for each service, and one for an application.'
   ),
   ownToken: secret(
-    'Credential that this service presents to the services that it calls, whose `rpc.callers` names it. Empty: `rpc.token`.'
+    'Credential that this service presents to the services that it calls, whose `rpc.callers` names it. Empty: `rpc.token`; if that is empty too, the certificate `rpc.tls.cert`.'
   ),
   reflection: flag(
     true,

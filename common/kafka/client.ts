@@ -7,6 +7,7 @@ import kafkajs, { type Kafka, type Message, type Producer } from 'kafkajs'
 import { RecordTooLargeError } from '#common/logging/spool/piece-size.ts'
 import { withinMs } from '#common/time/timeout.ts'
 import { type KafkaConnection, saslOptions, tlsOptions } from './connection.ts'
+import type { KafkaFailure } from './failure-reason.ts'
 
 const { CompressionCodecs, CompressionTypes } = kafkajs
 
@@ -187,20 +188,4 @@ function choosePartition({ message: { key, partition }, partitionMetadata: { len
   let hash = 0x811c9dc5
   for (const byte of Buffer.from(key ?? '')) hash = Math.imul(hash ^ byte, 0x01000193)
   return (hash >>> 0) % length
-}
-
-/** Describes a failure of the brokers to an operator, in a few words. */
-export function describeKafkaFailure(error: unknown, topic: string): string {
-  const { type, code, name, cause, message } = error as KafkaFailure
-  if (type === 'UNKNOWN_TOPIC_OR_PARTITION') return `there is no topic ${topic}`
-  if (cause instanceof Error && (cause as KafkaFailure).name !== name) return describeKafkaFailure(cause, topic)
-  if (type !== undefined) return `the brokers answer ${type}`
-  if (/^connect E|Connection error|Connection timeout|ECONN/.test(message)) return 'no broker is reachable'
-  if (/deadline|in time|timed out/i.test(message)) return 'the brokers do not respond in time'
-  return `no broker is usable (${code ?? name})`
-}
-
-interface KafkaFailure extends Error {
-  type?: string
-  code?: string | number
 }

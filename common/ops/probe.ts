@@ -4,6 +4,7 @@ import { Code } from '@connectrpc/connect'
 import { driverMessage, toConnectError } from '#common/errors/driver-errors.ts'
 import { engineReason } from '#common/errors/engine-reason.ts'
 import { describeError } from '#common/logging/describe-error.ts'
+import { tlsFailure } from '#common/tls/failure.ts'
 
 /** A probe without a result by then counts as failed. */
 export const probeTimeoutMs = 2000
@@ -37,7 +38,13 @@ export function reasonOf(error: unknown): string {
     .map(engineReason)
     .find((reason) => reason !== undefined)
   if (answer !== undefined) return `answers "${answer.message}"${answer.remedy ? `: ${answer.remedy}` : ''}`
+  const codes = causesOf(error).map((each) => (each as { code?: unknown }).code)
+  const tlsCode = codes.find((each) => tlsFailure(each) !== undefined)
+  if (tlsCode !== undefined) return `cannot be used: ${tlsFailure(tlsCode)} (${tlsCode})`
   const { code } = toConnectError(error)
+  const closedCode = codes.find((each) => closedCodes.has(each))
+  if (code === Code.DeadlineExceeded && closedCode !== undefined)
+    return `closes the connection (${closedCode}); by TLS, it may reject the client certificate`
   if (code === Code.DeadlineExceeded) return `gives no answer within ${probeTimeoutMs / 1000} s`
   const { type, code: driverCode, cause } = describeError(error)
   const message = causesOf(error)
@@ -46,6 +53,9 @@ export function reasonOf(error: unknown): string {
   const detail = cause?.code ?? driverCode ?? message ?? type
   return code === Code.Unavailable ? `cannot be reached (${detail})` : `does not work (${detail})`
 }
+
+/** The server ended the connection. With TLS 1.3 the client has connected before the server checks its certificate. */
+const closedCodes = new Set<unknown>(['ERR_HTTP2_STREAM_ERROR', 'ECONNRESET', 'EPIPE'])
 
 function causesOf(error: unknown): unknown[] {
   const chain: unknown[] = []

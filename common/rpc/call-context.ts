@@ -14,6 +14,9 @@ export const logKey = createContextKey<Logger | undefined>(undefined, { descript
 /** The owner of the credential that the call carries. */
 export const callerKey = createContextKey<Caller | undefined>(undefined, { description: 'caller' })
 
+/** Whether the call carries a credential, known or not: a token or a client certificate. */
+export const hasCredentialKey = createContextKey<boolean>(false, { description: 'has credential' })
+
 /** Fields that a handler adds to the log line of its call. */
 export type LineFields = Pick<LogFields, 'count' | 'traceIds' | 'userId'>
 export const lineKey = createContextKey<LineFields>({}, { description: 'line' })

@@ -42,9 +42,12 @@ export interface Caller {
   permits(method: DescMethod): boolean
 }
 
-/** One entry of `rpc.callers`. */
+/** One entry of `rpc.callers`: a caller that presents a token, or a certificate with a name. */
 export interface CallerEntry extends Caller {
+  /** Empty if the caller presents a certificate. */
   token: string
+  /** The name as `certificateNames` writes it. */
+  certificate?: string
 }
 
 /** The full name of a method, as logs and `rpc.callers` write it. */
@@ -64,6 +67,8 @@ const reservedNames = ['services', 'unknown']
 /**
  * Parses an entry `name:token`, with the role of that name, or `name:token:permissions`: roles, methods
  * (`session.v1.SessionService/ValidateSession`) and whole services (`session.v1.SessionService/*`), separated by `+`.
+ * Instead of a token, an entry may have a name of a client certificate: `cert-dns=gateway.internal`, `cert-uri=…` or
+ * `cert-cn=…`, percent-encoded where it contains `:`, `,` or `%`.
  *
  * @throws Error with the mistake, without any text of the entry
  */
@@ -75,7 +80,21 @@ export function parseCaller(entry: string): CallerEntry {
   if (!/^[\x21-\x7e]+$/.test(token)) throw new Error('has no token of visible ASCII characters')
   if (more.length > 0) throw new Error('has more than the three parts name:token:permissions')
   const permitted = new Set(permissions.split('+').flatMap(permittedMethods))
-  return { name, token, permits: (method) => permitted.has(method) }
+  const permits = (method: DescMethod) => permitted.has(method)
+  if (!token.startsWith('cert-')) return { name, token, permits }
+  return { name, token: '', certificate: parseCertificateName(token), permits }
+}
+
+function parseCertificateName(text: string): string {
+  const [, kind, encoded = ''] = /^cert-(cn|dns|uri)=(.+)$/.exec(text) ?? []
+  if (kind === undefined)
+    throw new Error('has a certificate that is none of cert-dns=, cert-uri= and cert-cn= with a name')
+  try {
+    const value = decodeURIComponent(encoded)
+    return `${kind}=${kind === 'dns' ? value.toLowerCase() : value}`
+  } catch {
+    throw new Error('has the name of a certificate with a broken percent-encoding')
+  }
 }
 
 function permittedMethods(permission: string): readonly DescMethod[] {

@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connectRedis, type RedisClient } from '#common/redis/connection.ts'
+import type { PemFiles } from '#common/tls/pem-source.ts'
 import { freePort } from './ports.ts'
 import { silentLog } from './service.ts'
 import { until } from './until.ts'
@@ -16,19 +17,31 @@ type Ending = { teardown: (end: () => unknown) => void }
 export interface RedisServer {
   port: number
   address: string
+  /** The address by TLS, if the server has any. */
+  tlsAddress: string
   /** A connection of the test's own. */
   client: RedisClient
   start(): Promise<void>
   signal(signal: NodeJS.Signals): void
 }
 
-/** Starts a server that keeps every write, with more settings as its configuration file has them. */
-export async function startRedisServer(t: Ending, settings: string[] = [], mode: string[] = []): Promise<RedisServer> {
-  const port = await freePort()
+/**
+ * Starts a server that keeps every write, with more settings as its configuration file has them.
+ *
+ * @param tls its certificate and the CA of its clients, for a second port by TLS
+ */
+export async function startRedisServer(
+  t: Ending,
+  settings: string[] = [],
+  mode: string[] = [],
+  tls?: PemFiles
+): Promise<RedisServer> {
+  const [port, tlsPort] = (await Promise.all([freePort(), freePort()])) as [number, number]
   const directory = mkdtempSync(join(tmpdir(), 'redis-'))
   const file = join(directory, 'redis.conf')
   const durability = mode.length > 0 ? [] : ['appendonly yes', 'save ""', 'repl-diskless-sync-delay 0']
-  writeFileSync(file, [`port ${port}`, 'bind 127.0.0.1', `dir ${directory}`, ...durability, ...settings, ''].join('\n'))
+  const address = [`port ${port}`, 'bind 127.0.0.1', ...(tls ? tlsSettings(tlsPort, tls) : [])]
+  writeFileSync(file, [...address, `dir ${directory}`, ...durability, ...settings, ''].join('\n'))
   let child: ChildProcess | undefined
   const client = connectRedis(`redis://127.0.0.1:${port}`, silentLog)
 
@@ -46,15 +59,24 @@ export async function startRedisServer(t: Ending, settings: string[] = [], mode:
     rmSync(directory, { recursive: true, force: true })
   })
   await start()
-  return { port, address: `127.0.0.1:${port}`, client, start, signal: (signal) => void child?.kill(signal) }
+  const [plain, secure] = [port, tlsPort].map((each) => `127.0.0.1:${each}`) as [string, string]
+  return { port, address: plain, tlsAddress: secure, client, start, signal: (signal) => void child?.kill(signal) }
+}
+
+/** Clients need a certificate; replication and Sentinels use TLS too. */
+function tlsSettings(port: number, { ca, cert, key }: PemFiles): string[] {
+  const files = [`tls-cert-file ${cert}`, `tls-key-file ${key}`, `tls-ca-cert-file ${ca}`]
+  return [`tls-port ${port}`, ...files, 'tls-auth-clients yes', 'tls-replication yes']
 }
 
 /** A cluster of masters without replicas, whose running servers serve their slots while others are down. */
-export async function startRedisCluster(t: Ending, count = 3): Promise<RedisServer[]> {
+export async function startRedisCluster(t: Ending, count = 3, tls?: PemFiles): Promise<RedisServer[]> {
   const busPorts = await Promise.all(Array.from({ length: count }, freePort))
   const settings = ['cluster-enabled yes', 'cluster-node-timeout 1000', 'cluster-require-full-coverage no']
   const servers = await Promise.all(
-    busPorts.map((busPort) => startRedisServer(t, [...settings, `cluster-port ${busPort}`]))
+    busPorts.map((busPort) =>
+      startRedisServer(t, [...settings, `cluster-port ${busPort}`, ...(tls ? ['tls-cluster yes'] : [])], [], tls)
+    )
   )
   for (const [index, { client }] of servers.entries()) {
     const [from, to] = [index, index + 1].map((share) => Math.floor((share * 16_384) / count)) as [number, number]
@@ -78,16 +100,17 @@ function isComplete(info: string, count: number): boolean {
 }
 
 /** A master and its replica, and Sentinels that promote the replica when the master is down for a second. */
-export async function startRedisWithSentinels(t: Ending, sentinelCount = 3) {
-  const master = await startRedisServer(t)
-  const replica = await startRedisServer(t, [`replicaof 127.0.0.1 ${master.port}`])
+export async function startRedisWithSentinels(t: Ending, sentinelCount = 3, tls?: PemFiles) {
+  const master = await startRedisServer(t, [], [], tls)
+  const masterPort = (tls ? master.tlsAddress : master.address).split(':')[1]
+  const replica = await startRedisServer(t, [`replicaof 127.0.0.1 ${masterPort}`], [], tls)
   const settings = [
-    `sentinel monitor main 127.0.0.1 ${master.port} ${Math.floor(sentinelCount / 2) + 1}`,
+    `sentinel monitor main 127.0.0.1 ${masterPort} ${Math.floor(sentinelCount / 2) + 1}`,
     'sentinel down-after-milliseconds main 1000',
     'sentinel failover-timeout main 3000'
   ]
   const sentinels = await Promise.all(
-    Array.from({ length: sentinelCount }, () => startRedisServer(t, settings, ['--sentinel']))
+    Array.from({ length: sentinelCount }, () => startRedisServer(t, settings, ['--sentinel'], tls))
   )
   for (const { client } of sentinels) {
     await until('the Sentinel knows all servers', async () =>

@@ -45,7 +45,7 @@ export async function startOwnPostgres(t: Teardown) {
     if (leader() > 0) signal('SIGCONT')
     await supervisor.stop([])
   })
-  return { url, port, signal }
+  return { url, port, signal, dataDirectory: join(directory, 'data') }
 }
 
 /** A Redis that keeps its data over a crash. */

@@ -70,7 +70,10 @@ function yieldToRequests(): void {
 
 /** Loads the Kafka client only if there are brokers. */
 async function connect() {
-  const { createLineSender, describeKafkaFailure } = await import('#common/kafka/client.ts')
+  const [{ createLineSender }, { describeKafkaFailure }] = await Promise.all([
+    import('#common/kafka/client.ts'),
+    import('#common/kafka/failure-reason.ts')
+  ])
   const sender = createLineSender(kafka, `${service}-log`)
   return { sender, reasonOf: (error: unknown) => describeKafkaFailure(error, kafka.logs.topic) }
 }

@@ -3,7 +3,7 @@
 import { hash, timingSafeEqual } from 'node:crypto'
 import type { DescMethod, DescService } from '@bufbuild/protobuf'
 import { Code, ConnectError, type HandlerContext } from '@connectrpc/connect'
-import { callerKey } from '#common/rpc/call-context.ts'
+import { callerKey, hasCredentialKey } from '#common/rpc/call-context.ts'
 import { type Caller, methodName, parseCallers } from '#common/rpc/callers.ts'
 import { Health } from '#gen/grpc/health/v1/health_pb.ts'
 
@@ -48,7 +48,8 @@ export const neededHeader = 'methods-needed'
 export const deniedHeader = 'methods-denied'
 
 /** The reason for a rejection in `/readyz?verbose` and the log, after the name of the service. */
-export const credentialRejected = 'rejects the credential of this service (`rpc.ownToken`, or `rpc.token` without it)'
+export const credentialRejected =
+  'rejects the credential of this service (`rpc.ownToken`, or `rpc.token` without it, or `rpc.tls.cert` without both)'
 
 /** Finds the owner of the header `authorization`. */
 export type CredentialCheck = (authorization: string | undefined) => Caller | undefined
@@ -78,8 +79,8 @@ type GatedCall = Pick<HandlerContext, 'service' | 'requestHeader' | 'responseHea
 
 /**
  * Rejects calls whose caller may not make them, before their message is read. A health check needs no credential; if it
- * carries one that this service does not know, or that does not permit a method that the caller needs, a response header
- * reports that, so that readiness of the caller fails before its first call.
+ * carries a token or names the methods that the caller needs, a response header reports a credential that this service does
+ * not know or that does not permit such a method, so that readiness of the caller fails before its first call.
  *
  * @param services the services of the server
  * @param onRejected called for each rejected credential
@@ -97,7 +98,7 @@ export function requireCredential(
     const permitted = [...methods].filter(([, method]) => caller?.permits(method))
     if (permitted.length === 0) {
       call.responseHeader.set(rejectedHeader, 'true')
-      onRejected(call, caller ? 'method_not_permitted' : 'unknown_credential', undefined)
+      onRejected(call, rejectionReason(call, caller), undefined)
       return
     }
     const needed = new Set(call.requestHeader.get(neededHeader)?.split(','))
@@ -106,19 +107,25 @@ export function requireCredential(
     if (denied.length > 0) call.responseHeader.set(deniedHeader, denied.map(([name]) => name).join(','))
   }
 
-  return (call: GatedCall, authorization: string | undefined): void => {
+  return (call: GatedCall): void => {
     const caller = call.values.get(callerKey)
     if (isOpenService(call.service.typeName)) {
-      if (call.service === Health && authorization !== undefined) reportToHealthCheck(call, caller)
+      if (call.service === Health && isOfCaller(call.requestHeader)) reportToHealthCheck(call, caller)
       return
     }
     if (caller?.permits(call.method)) return
-    const reason =
-      authorization === undefined ? 'no_credential' : caller ? 'method_not_permitted' : 'unknown_credential'
     const error = caller ? notPermitted(caller, call.method) : unauthenticated(call.method)
-    onRejected(call, reason, error)
+    onRejected(call, rejectionReason(call, caller), error)
     throw error
   }
+}
+
+/** Whether a health check is one of a caller, and not of an orchestrator. */
+const isOfCaller = (header: Headers) => header.has('authorization') || header.has(neededHeader)
+
+function rejectionReason({ values }: GatedCall, caller: Caller | undefined): RejectionReason {
+  if (caller) return 'method_not_permitted'
+  return values.get(hasCredentialKey) ? 'unknown_credential' : 'no_credential'
 }
 
 function notPermitted({ name }: Caller, method: DescMethod): ConnectError {
@@ -128,7 +135,7 @@ function notPermitted({ name }: Caller, method: DescMethod): ConnectError {
 function unauthenticated(method: DescMethod): ConnectError {
   const { keys } = packageCallers.find(({ packages }) => includes(packages, method)) ?? packageCallers[0]
   return new ConnectError(
-    `This call needs the header \`authorization: Bearer <rpc.${keys[0]}>\`, or a credential of \`rpc.callers\` that permits it.`,
+    `This call needs the header \`authorization: Bearer <rpc.${keys[0]}>\`, or a token or client certificate of \`rpc.callers\` that permits it.`,
     Code.Unauthenticated
   )
 }

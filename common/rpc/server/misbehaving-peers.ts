@@ -32,7 +32,7 @@ interface Peer {
 
 /** @returns whether a call may start; a call that may not is refused with REFUSED_STREAM */
 export function guardPeers(
-  hasCredential: (headers: IncomingHttpHeaders) => boolean,
+  hasCredential: (headers: IncomingHttpHeaders, session: ServerHttp2Session) => boolean,
   limits = defaultLimits,
   clock: Pick<Clock, 'now'> = systemClock
 ): (call: { headers: IncomingHttpHeaders; stream: ServerHttp2Stream }) => boolean {
@@ -74,7 +74,7 @@ export function guardPeers(
     // The stream ended before its call started, by an error of its session or by its peer.
     if (session === undefined) return false
     const peer = peerOf(session)
-    peer.hasCredential ||= hasCredential(headers)
+    peer.hasCredential ||= hasCredential(headers, session)
     if (peer.hasCredential) return true
     countStream(peer, stream, session)
     if (peer.openStreams <= limits.openStreams && allOpenStreams <= limits.allOpenStreams) return true

@@ -1,5 +1,6 @@
 /** Serves RPCs over HTTP/2, with or without TLS, as gRPC, gRPC-Web and Connect, with health and reflection beside them. */
 
+import { Http2ServerRequest } from 'node:http2'
 import { createRegistry, type DescFile, type DescMethod, type DescService } from '@bufbuild/protobuf'
 import { type ConnectRouter, createContextValues, type Interceptor } from '@connectrpc/connect'
 import { fastifyConnectPlugin } from '@connectrpc/connect-fastify'
@@ -12,11 +13,12 @@ import type { Readiness } from '#common/ops/readiness.ts'
 import { continueTrace } from '#common/ops/trace.ts'
 import { affordableConnections, boundConnections } from '#common/process/descriptors.ts'
 import { listenOnEveryAddress } from '#common/process/listen.ts'
-import { callerKey, lineKey, logKey, traceKey } from '#common/rpc/call-context.ts'
-import { methodName } from '#common/rpc/callers.ts'
+import { callerKey, hasCredentialKey, lineKey, logKey, traceKey } from '#common/rpc/call-context.ts'
+import { type Caller, methodName } from '#common/rpc/callers.ts'
 import { replaceBrokenAuthority } from '#common/rpc/client/authority.ts'
 import { hasTls, type ServerTls, terminateTls } from '#common/tls/termination.ts'
 import { authzFailures } from './authz-failures.ts'
+import { type CertificateCheck, type Connection, certificateCheck, hasCertificate } from './client-certificate.ts'
 import { type CredentialCheck, type CredentialValues, credentialCheck, requireCredential } from './credential.ts'
 import { capDeadline } from './deadline-cap.ts'
 import { healthRoutes } from './health.ts'
@@ -48,8 +50,8 @@ export interface RpcServerOptions {
 /** Builds the server without listening. */
 export function buildRpcServer(options: RpcServerOptions) {
   const { rpc, readiness } = options
-  const check = credentialCheck(rpc)
-  const calls = callOptions(options, check)
+  const identify = identification(credentialCheck(rpc), certificateCheck(rpc.callers))
+  const calls = callOptions(options, identify)
   const unary = createUnaryServer(calls)
   const app = createApp(rpc, unary)
   let isClosing = false
@@ -58,8 +60,9 @@ export function buildRpcServer(options: RpcServerOptions) {
     readMaxBytes: calls.readMaxBytes,
     // A misspelt field in JSON is rejected, not dropped silently. The registry names the types in google.protobuf.Any.
     jsonOptions: { ignoreUnknownFields: false, registry: createRegistry(...options.files) },
-    contextValues: (request) => calls.contextValues(request.headers),
-    requestGate: (call) => calls.requestGate(call, call.requestHeader.get('authorization') ?? undefined),
+    contextValues: ({ headers, raw }) =>
+      calls.contextValues(headers, raw instanceof Http2ServerRequest ? raw.stream.session : raw.socket),
+    requestGate: calls.requestGate,
     interceptors: calls.interceptors,
     routes: (router) => registerRoutes(options, unary.registering(router), isStopping)
   })
@@ -68,7 +71,7 @@ export function buildRpcServer(options: RpcServerOptions) {
   const http1 = acceptHttp1(app.server)
   limitLinger(app.server)
   boundConnections(app.server, affordableConnections(rpc.connections.max), rpc.connections.maxPerAddress)
-  const admits = guardPeers(({ authorization }) => check(authorization) !== undefined)
+  const admits = guardPeers(({ authorization }, session) => identify(authorization, session) !== undefined)
   handleStreamsFirst(app.server, (stream, headers) => !admits({ headers, stream }) || unary.answer(stream, headers))
   app.server.on('stream', endUnreadRequest)
   app.addHook('preClose', (done) => {
@@ -83,8 +86,16 @@ export function buildRpcServer(options: RpcServerOptions) {
   return Object.assign(app, { callsInFlight: () => streams() + http1.inFlight() })
 }
 
+type Identification = (authorization: string | undefined, connection: Connection) => Caller | undefined
+
+/** A call with a token is a call of its owner; a certificate identifies the caller of a call without one. */
+function identification(byToken: CredentialCheck, byCertificate: CertificateCheck): Identification {
+  return (authorization, connection) =>
+    authorization === undefined ? byCertificate(connection) : byToken(authorization)
+}
+
 /** The context, checks and limits of a call, for all protocols. */
-function callOptions(options: RpcServerOptions, check: CredentialCheck): UnaryServerOptions {
+function callOptions(options: RpcServerOptions, identify: Identification): UnaryServerOptions {
   const { log, rpc } = options
   const metrics = rpcMetrics(options.registry, 'server')
   metrics.initialize(...options.services)
@@ -96,12 +107,13 @@ function callOptions(options: RpcServerOptions, check: CredentialCheck): UnarySe
     audit(values.get(logKey) ?? log, { caller, rpc: methodName(method), ...(code && { code }), reason })
   })
   return {
-    contextValues(headers) {
-      const trace = continueTrace(headers.traceparent as string | undefined)
-      const caller = check(headers.authorization)
+    contextValues({ authorization, traceparent }, connection) {
+      const trace = continueTrace(traceparent as string | undefined)
+      const caller = identify(authorization, connection)
       return createContextValues()
         .set(traceKey, trace)
         .set(callerKey, caller)
+        .set(hasCredentialKey, authorization !== undefined || hasCertificate(connection))
         .set(logKey, tracedLogger(log, trace, caller?.name))
         .set(lineKey, {})
     },

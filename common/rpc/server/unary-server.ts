@@ -25,17 +25,15 @@ import {
 import { intercepted, pathOf, type UnaryCall } from '#common/rpc/client/unary-client.ts'
 import { readBody } from '#common/rpc/unary-exchange.ts'
 import { callerCanceled, deadlineExceeded } from '#common/time/deadline.ts'
+import type { Connection } from './client-certificate.ts'
 import { HandledResponse, ServedCall } from './served-call.ts'
 
 /** The context, checks and limits of a call, shared with connect-fastify. */
 export interface UnaryServerOptions {
   interceptors: Interceptor[]
   /** Throws to reject a call before its message is read. */
-  requestGate: (
-    call: Omit<HandlerContext, 'method'> & { method: DescMethod },
-    authorization: string | undefined
-  ) => void
-  contextValues: (headers: IncomingHttpHeaders) => ContextValues
+  requestGate: (call: Omit<HandlerContext, 'method'> & { method: DescMethod }) => void
+  contextValues: (headers: IncomingHttpHeaders, connection: Connection) => ContextValues
   readMaxBytes: number
   /** The deadline of a call without a shorter one. */
   maxTimeoutMs: number
@@ -112,9 +110,9 @@ async function serve(
   const end = endOfCall(stream, timeoutMs)
   // An unhandled error would end the process; the stream closes after it.
   stream.on('error', () => {})
-  const served = new ServedCall(method, headers, contextValues(headers), end.signal, timeoutMs)
+  const served = new ServedCall(method, headers, contextValues(headers, stream.session), end.signal, timeoutMs)
   try {
-    requestGate(served, headers.authorization)
+    requestGate(served)
     if (timeout.error) throw timeout.error
     served.message = parse(method, await readBody(stream, readMaxBytes, end.signal))
     const { body } = (await call(served)) as HandledResponse

@@ -28,6 +28,10 @@ t.test('an entry permits the methods that it names', (t) => {
   ])
   t.equal(permitted('shop:t:session.v1.SessionService/*').length, SessionService.methods.length)
   t.equal(permitted('gateway:t').includes('session.v1.SessionService/CreateSession'), false)
+  t.match(parseCaller('gateway:cert-uri=spiffe%3A//cluster/gateway'), {
+    token: '',
+    certificate: 'uri=spiffe://cluster/gateway'
+  })
   t.same(
     parseCallers(['', 'shop:t:validation', '']).map(({ name }) => name),
     ['shop']
@@ -48,7 +52,10 @@ t.test('a mistake in an entry is named, without any text of the entry', (t) => {
     ['shop:t:validation+', /permits something/],
     ['shop:t:session.v1.SessionService/Hunter2', /permits something/],
     ['shop:t:validation:hunter2', /more than/],
-    ['shop:t:toString', /permits something/]
+    ['shop:t:toString', /permits something/],
+    ['shop:cert-ip=hunter2:validation', /none of cert-dns=/],
+    ['shop:cert-dns=:validation', /none of cert-dns=/],
+    ['shop:cert-uri=%hunter2:validation', /percent-encoding/]
   ] as const) {
     t.throws(() => parseCaller(entry), { message: problem }, entry)
     t.throws(() => parseCaller(entry), { message: /^(?!.*hunter2)/i })

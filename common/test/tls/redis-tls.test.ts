@@ -1,17 +1,20 @@
-/** Redis by TLS: its host, its CA, client certificates, and certificates that are replaced while connected. */
+/** Redis by TLS: alone, with Sentinels and as a cluster; hosts, CAs, client certificates, and certificates that are replaced. */
 
 import t from 'tap'
 import { connectionFailure, connectRedis } from '#common/redis/connection.ts'
+import type { RedisConfig } from '#common/redis/routing.ts'
+import { openRedis } from '#common/redis/store.ts'
 import { createTestCa, replaceFiles } from '#common/testing/certificates.ts'
-import { freePort } from '#common/testing/ports.ts'
-import { startRedisServer } from '#common/testing/redis.ts'
+import { startRedisCluster, startRedisServer, startRedisWithSentinels } from '#common/testing/redis.ts'
 import { silentLog } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
 import type { PemFiles } from '#common/tls/pem-source.ts'
 
 const ca = createTestCa(t)
 const other = createTestCa(t, 'other')
-const server = ca.issue('redis')
+const server = ca.issue('redis', ['IP:127.0.0.1'])
+
+const unknownCa = /^(SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_\w+)$/
 
 async function outcome(port: number, tls: PemFiles, host = '127.0.0.1'): Promise<string> {
   const client = connectRedis(`rediss://${host}:${port}`, silentLog, undefined, tls)
@@ -24,17 +27,14 @@ async function outcome(port: number, tls: PemFiles, host = '127.0.0.1'): Promise
 }
 
 t.test('checks the server and presents a certificate, also a replaced one', async (t) => {
-  const port = await freePort()
-  await startRedisServer(t, [
-    ...[`tls-port ${port}`, `tls-cert-file ${server.cert}`, `tls-key-file ${server.key}`],
-    ...[`tls-ca-cert-file ${ca.ca}`, 'tls-auth-clients yes']
-  ])
+  const { tlsAddress } = await startRedisServer(t, [], [], { ca: ca.ca, ...server })
+  const port = Number(tlsAddress.split(':')[1])
   const own = ca.issue('session-svc')
   t.equal(await outcome(port, { ca: ca.ca, ...own }), 'ok')
-  t.equal(await outcome(port, { ca: ca.ca, ...own }, 'localhost'), 'ok')
+  t.equal(await outcome(port, { ca: ca.ca, ...own }, 'localhost'), 'ERR_TLS_CERT_ALTNAME_INVALID', 'another host')
   t.not(await outcome(port, { ca: ca.ca }), 'ok', 'no client certificate')
   t.not(await outcome(port, { ca: ca.ca, ...other.issue('session-svc') }), 'ok', 'a client certificate of another CA')
-  t.not(await outcome(port, { ca: other.ca, ...own }), 'ok', 'a server of another CA')
+  t.match(await outcome(port, { ca: other.ca, ...own }), unknownCa, 'a server of another CA')
 
   const files = { cert: ca.file('used.pem'), key: ca.file('used.key') }
   replaceFiles(other.issue('session-svc'), files)
@@ -43,4 +43,48 @@ t.test('checks the server and presents a certificate, also a replaced one', asyn
   await until('the certificate is rejected', () => connectionFailure(client) !== undefined)
   replaceFiles(own, files)
   await until('the replaced certificate is used', () => client.isReady)
+})
+
+/** The reason why a store is unusable; `ok` if it reads a key. */
+async function storeOutcome(config: Partial<RedisConfig>, tls: PemFiles): Promise<string> {
+  const store = openRedis(
+    { topology: 'cluster', url: 'rediss://any', nodes: [], sentinelName: 'main', sentinelPassword: '', ...config, tls },
+    { log: silentLog }
+  )
+  try {
+    await until('the connection is decided', () => store.redis.isReady || store.failure() !== undefined)
+    if (!store.redis.isReady) return (store.failure() as NodeJS.ErrnoException).code ?? 'failed'
+    // Every server answers.
+    const keys = Array.from({ length: 20 }, (_, index) => `{${index}}`)
+    await until('all keys are served', async () =>
+      (await Promise.allSettled(keys.map((key) => store.redis.hKeys(key)))).every(
+        ({ status }) => status === 'fulfilled'
+      )
+    )
+    return 'ok'
+  } finally {
+    store.close()
+  }
+}
+
+t.test('checks the Sentinels and the master, in each connection', async (t) => {
+  const { sentinels } = await startRedisWithSentinels(t, 1, { ca: ca.ca, ...server })
+  const config = { topology: 'sentinel' as const, nodes: sentinels.map(({ tlsAddress }) => tlsAddress) }
+  const own = ca.issue('session-svc')
+  t.equal(await storeOutcome(config, { ca: ca.ca, ...own }), 'ok')
+  t.match(await storeOutcome(config, { ca: other.ca, ...own }), unknownCa)
+  t.not(await storeOutcome(config, { ca: ca.ca }), 'ok', 'no client certificate')
+})
+
+t.test('checks each master of a cluster', async (t) => {
+  const servers = await startRedisCluster(t, 2, { ca: ca.ca, ...server })
+  const config = { topology: 'cluster' as const, nodes: servers.map(({ tlsAddress }) => tlsAddress) }
+  const own = ca.issue('session-svc')
+  t.equal(await storeOutcome(config, { ca: ca.ca, ...own }), 'ok')
+  t.match(await storeOutcome(config, { ca: other.ca, ...own }), unknownCa)
+  t.not(
+    await storeOutcome(config, { ca: ca.ca, ...other.issue('session-svc') }),
+    'ok',
+    'a client certificate of another CA'
+  )
 })
