@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { createKafka, createSender } from '#common/kafka/client.ts'
+import { createSender } from '#common/kafka/client.ts'
 import type { KafkaConnection } from '#common/kafka/connection.ts'
 import { describeKafkaFailure } from '#common/kafka/failure-reason.ts'
 import { createTestCa, expired, replaceFiles } from '#common/testing/certificates.ts'
@@ -19,10 +19,7 @@ const broker = await startSecureBroker(t, ca, { plain: password })
 await broker.alterUser({ name: 'scram', mechanism: 'scram-sha-256', password })
 await broker.alterUser({ name: 'scram', mechanism: 'scram-sha-512', password: `${password}-512` })
 const topic = 'secure'
-const admin = createKafka(broker.admin, 'test').admin()
-await admin.connect()
-await admin.createTopics({ topics: [{ topic, numPartitions: 1 }] })
-await admin.disconnect()
+await broker.createTopics(topic)
 
 type Sasl = NonNullable<KafkaConnection['sasl']>
 const login = (mechanism: Sasl['mechanism'], username: string, secret = password): Sasl => ({

@@ -69,10 +69,14 @@ t.test('refuses another host, another CA and plaintext, and readiness has the re
 t.test('certificates that are replaced on disk are used by the next connection', async (t) => {
   const files = { cert: ca.file('used.pem'), key: ca.file('used.key') }
   replaceFiles(other.issue('certified'), files)
-  const { checkNewConnection } = pool(t, urlOf('certified', { ...verified, sslcert: files.cert, sslkey: files.key }))
-  await t.rejects(checkNewConnection())
+  const { db, checkNewConnection } = pool(
+    t,
+    urlOf('certified', { ...verified, sslcert: files.cert, sslkey: files.key })
+  )
+  const query = () => db.execute(sql`select 1`)
+  await t.rejects(query())
   replaceFiles(ca.issue('certified'), files)
-  await t.resolves(checkNewConnection())
+  await t.resolves(query())
   await replaceCertificate()
   await t.resolves(checkNewConnection())
 })

@@ -139,11 +139,11 @@ function tlsOf(parameters: ReadonlyMap<string, string>): PostgresAddress['ssl'] 
   const mode =
     root === 'system' ? 'verify-full' : requested === 'require' && root !== undefined ? 'verify-ca' : requested
   if (mode === 'verify-ca' && root === undefined) reject('parameter sslmode=verify-ca takes sslrootcert with it')
-  return {
-    ...reread(pemFilesOf(parameters)),
+  // Not a spread, which would read the files once.
+  return Object.assign(reread(pemFilesOf(parameters)), {
     ...((mode === 'require' || mode === 'no-verify') && { rejectUnauthorized: false }),
     ...(mode === 'verify-ca' && { checkServerIdentity: () => undefined })
-  }
+  })
 }
 
 /**

@@ -130,7 +130,8 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
       ...(options.json !== undefined && { 'content-type': 'application/json' })
     }
     const body = options.json === undefined ? null : JSON.stringify(options.json)
-    const response = await fetch(`http://127.0.0.1:${rest}${path}`, { method, headers, body })
+    const origin = env.GATEWAY_TLS_CERT ? `https://localhost:${rest}` : `http://127.0.0.1:${rest}`
+    const response = await fetch(`${origin}${path}`, { method, headers, body })
     const text = await response.text()
     return { status: response.status, headers: response.headers, body: text === '' ? undefined : JSON.parse(text) }
   }

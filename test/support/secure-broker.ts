@@ -2,6 +2,7 @@
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Admin } from 'kafkajs'
 import type { Test } from 'tap'
 import { createKafka } from '#common/kafka/client.ts'
 import type { TestCa, TestCertificate } from '#common/testing/certificates.ts'
@@ -41,7 +42,7 @@ export async function startSecureBroker(t: Pick<Test, 'teardown'>, ca: TestCa, p
     writeFileSync(join(directory, name), Buffer.concat([readFileSync(key), readFileSync(cert)]))
     return name
   }
-  const issue = () => writeKeystore(ca.issue('broker', [`DNS:${brokerHost}`]))
+  const issue = (by: TestCa) => writeKeystore(by.issue('broker', [`DNS:${brokerHost}`]))
   const users = Object.entries(plainUsers).map(([name, password]) => `user_${name}="${password}"`)
   const settings = {
     'process.roles': 'broker,controller',
@@ -58,7 +59,7 @@ export async function startSecureBroker(t: Pick<Test, 'teardown'>, ca: TestCa, p
     'listener.name.sasl.scram-sha-512.sasl.jaas.config': scram,
     'listener.name.certificate.ssl.client.auth': 'required',
     'ssl.keystore.type': 'PEM',
-    'ssl.keystore.location': issue(),
+    'ssl.keystore.location': issue(ca),
     'ssl.truststore.type': 'PEM',
     'ssl.truststore.location': ca.ca,
     'log.dirs': 'logs',
@@ -75,30 +76,31 @@ export async function startSecureBroker(t: Pick<Test, 'teardown'>, ca: TestCa, p
   const own = { brokers: [`127.0.0.1:${admin}`] }
   await waitUntil(() => pingKafka(own), 60_000, signal)
 
+  async function asAdmin<T>(use: (client: Admin) => Promise<T>): Promise<T> {
+    const client = createKafka(own, 'test').admin()
+    await client.connect()
+    return use(client).finally(() => client.disconnect())
+  }
+
   return {
     /** The addresses by their names in the certificate. */
     sasl: `${brokerHost}:${sasl}`,
     certificate: `${brokerHost}:${certificate}`,
     /** Without TLS and SASL, for the test itself. */
     admin: own,
+    async createTopics(...topics: string[]): Promise<void> {
+      await asAdmin((client) => client.createTopics({ topics: topics.map((topic) => ({ topic, numPartitions: 1 })) }))
+    },
     alterUser: (user: ScramUser) => alterScramUser(admin, user),
-    /** Replaces the certificate of the broker by another one of the CA. */
-    async replaceCertificate(): Promise<void> {
-      const location = issue()
+    /** Replaces the certificate of the broker. */
+    async replaceCertificate(by = ca): Promise<void> {
+      const location = issue(by)
       const configEntries = ['sasl', 'certificate'].flatMap((listener) => [
         { name: `listener.name.${listener}.ssl.keystore.type`, value: 'PEM' },
         { name: `listener.name.${listener}.ssl.keystore.location`, value: location }
       ])
-      const client = createKafka(own, 'test').admin()
-      await client.connect()
-      try {
-        await client.alterConfigs({
-          validateOnly: false,
-          resources: [{ type: brokerResource, name: '1', configEntries }]
-        })
-      } finally {
-        await client.disconnect()
-      }
+      const resources = [{ type: brokerResource, name: '1', configEntries }]
+      await asAdmin((client) => client.alterConfigs({ validateOnly: false, resources }))
     }
   }
 }

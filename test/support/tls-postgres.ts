@@ -36,9 +36,9 @@ export async function startTlsPostgres(t: Pick<Test, 'teardown'>, ca: TestCa) {
       return now?.at > before?.at
     })
   }
-  const issue = () => ca.issue('postgres', [`DNS:${postgresHost}`])
+  const issue = (by: TestCa) => by.issue('postgres', [`DNS:${postgresHost}`])
 
-  installCertificate(issue())
+  installCertificate(issue(ca))
   install(ca.ca, 'root.crt')
   writeFileSync(
     join(dataDirectory, 'pg_hba.conf'),
@@ -62,9 +62,14 @@ export async function startTlsPostgres(t: Pick<Test, 'teardown'>, ca: TestCa) {
     /** The URL of a database for a role, by the name in the certificate. */
     urlOf: (user: 'password' | 'certified', parameters: Record<string, string>, host = postgresHost) =>
       `postgres://${user}${user === 'password' ? `:${password}` : ''}@${host}:${port}/secure?${new URLSearchParams(parameters)}`,
-    /** Replaces the certificate of the server by another one of the CA. */
-    async replaceCertificate(): Promise<void> {
-      installCertificate(issue())
+    /** Replaces the certificate of the server. */
+    async replaceCertificate(by = ca): Promise<void> {
+      installCertificate(issue(by))
+      await reload()
+    },
+    /** Replaces the CAs of the clients. */
+    async replaceTrust(file: string): Promise<void> {
+      install(file, 'root.crt')
       await reload()
     }
   }

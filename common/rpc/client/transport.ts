@@ -145,7 +145,8 @@ function authorized(token: string, needs: readonly DescMethod[]): Interceptor {
   return (next) => (request) => {
     // Without a token, the client certificate identifies this service.
     if (token !== '') request.header.set('authorization', `Bearer ${token}`)
-    if (request.method === Health.method.check && needed !== '') request.header.set(neededHeader, needed)
+    // Also without a needed method: it distinguishes a caller without a token from an orchestrator.
+    if (request.method === Health.method.check) request.header.set(neededHeader, needed)
     return next(request)
   }
 }

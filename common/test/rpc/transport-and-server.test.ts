@@ -202,7 +202,8 @@ t.test('reports a credential that the upstream rejects', async (t) => {
         t.teardown(readiness.stop)
         await until('it is probed', () => readiness.states()[0]?.reason !== 'not probed yet')
         t.equal(readiness.ready(), !isRejected, `${required}: ${token}`)
-        const reason = 'rejects the credential of this service (`rpc.ownToken`, or `rpc.token` without it)'
+        const reason =
+          'rejects the credential of this service (`rpc.ownToken`, or `rpc.token` without it, or `rpc.tls.cert` without both)'
         t.equal(readiness.states()[0]?.reason, isRejected ? reason : undefined)
         if (isRejected) t.match(lines.join(''), reason)
       }
