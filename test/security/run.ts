@@ -7,9 +7,14 @@ import { startTestEngines } from '../engines.ts'
 import { testConformance } from './conformance.ts'
 import type { Part, Row } from './part.ts'
 import { testOperations } from './schemathesis.ts'
-import { measureTimes } from './timing.ts'
+import { detectMissingDecoys, measureTimes } from './timing.ts'
 
-const parts: Record<string, Part> = { conformance: testConformance, schemathesis: testOperations, timing: measureTimes }
+const parts: Record<string, Part> = {
+  conformance: testConformance,
+  schemathesis: testOperations,
+  timing: measureTimes,
+  decoys: detectMissingDecoys
+}
 
 const root = join(import.meta.dirname, '..', '..')
 process.chdir(root)
