@@ -63,7 +63,7 @@ const post = (path: string) =>
 const header = (text: string) => Buffer.from(text, 'latin1')
 
 t.test('ends the responses of a client that reads nothing at all, and its connection', async (t) => {
-  const limits = { unreadTimeout: 300, keepAliveTimeout: 500, receiveTimeout: 300 }
+  const limits = { unreadTimeout: 300, keepAliveTimeout: 500, receiveTimeout: 1000 }
   const { app, connections, port, ended } = await serve(t, limits)
   const socket = await openRaw(t, port)
   const wide = Buffer.from('\0\x04\x3f\xff\xff\xff', 'latin1')
@@ -110,7 +110,7 @@ t.test('ends a connection that resets many streams, but not that of a trusted pr
 })
 
 t.test('answers 408 to a request that does not arrive, and resets its stream', async (t) => {
-  const { app, port } = await serve(t, { receiveTimeout: 300 })
+  const { app, port } = await serve(t, { receiveTimeout: 1000 })
   const session = await openSession(t, port)
   const type = { 'content-type': 'application/json' }
   const late = [start(session, 'POST /body', { headers: type }), start(session, 'POST /body', { headers: type })]
