@@ -4,6 +4,8 @@ import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
 
+const weakPassword = 'hunter2'
+
 function run(variables: Record<string, string>): { status: number | null; lines: string[] } {
   const env = { PATH: process.env.PATH, CONFIG_FILE: '/dev/null', NODE_ENV: 'production', ...variables }
   const { status, stderr } = spawnSync(process.execPath, ['user-svc/migrate.ts'], { env, encoding: 'utf8' })
@@ -14,7 +16,7 @@ t.test('production refuses plaintext, weak passwords and repeated keys', async (
   const key = `a:${randomBytes(32).toString('base64')}`
   const { status, lines } = run({
     USER_SVC_POSTGRES_URL: 'postgres://auth_service@db.example.org/auth',
-    USER_SVC_POSTGRES_MIGRATION_URL: 'postgres://auth_owner:hunter2@db.example.org/auth',
+    USER_SVC_POSTGRES_MIGRATION_URL: `postgres://auth_owner:${weakPassword}@db.example.org/auth`,
     USER_SVC_EVENT_KEYS: key,
     USER_SVC_PASSWORD_PEPPERS: key
   })
@@ -28,7 +30,7 @@ t.test('production refuses plaintext, weak passwords and repeated keys', async (
 })
 
 t.test('without a migration URL, userSvc.postgres.url is checked', async (t) => {
-  const { status, lines } = run({ USER_SVC_POSTGRES_URL: 'postgres://auth:hunter2@127.0.0.1/auth' })
+  const { status, lines } = run({ USER_SVC_POSTGRES_URL: `postgres://auth:${weakPassword}@127.0.0.1/auth` })
   t.equal(status, 1)
   t.match(lines, [/^user-svc: userSvc\.postgres\.url: has a password of fewer than 12 characters/])
 })
