@@ -28,10 +28,11 @@ async function issuerOf(port: number, certificate?: TestCertificate): Promise<st
     ...own
   })
   try {
-    const signal = AbortSignal.timeout(5000)
-    await once(socket, 'secureConnect', { signal })
+    const closed = once(socket, 'close').then(() => Promise.reject(new Error('closed')))
+    closed.catch(() => {})
+    await Promise.race([once(socket, 'secureConnect'), closed])
     // The settings of HTTP/2; by TLS 1.3, a server refuses a client after the client has connected.
-    if (certificate) await once(socket, 'data', { signal })
+    if (certificate) await Promise.race([once(socket, 'data'), closed])
     return String(socket.getPeerCertificate().issuer.CN)
   } catch {
     return 'refused'
