@@ -34,7 +34,8 @@ interface Pair {
   unknown: (number: number) => Request
 }
 
-export const measureEnumeration: Part = async ({ product, stores, quick, samples = quick ? 200 : 1000, dataDir }) => {
+export const measureEnumeration: Part = async ({ product, stores, quick, dataDir }) => {
+  const samples = quick ? 200 : 1000
   // The cheapest hash: it hides the least.
   const cheap = await startBeside(product, join(dataDir, 'cost-4'), { USER_SVC_PASSWORD_COST: '4' })
   const agent = new Agent({ keepAlive: true, maxSockets: 1 })

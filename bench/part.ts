@@ -9,8 +9,6 @@ export interface Bench {
   stores: Stores
   /** Shorter and less reliable. */
   quick: boolean
-  /** Samples of each kind, for rows that compare kinds of requests; undefined: the default of the row. */
-  samples?: number | undefined
   /** A folder for temporary data. */
   dataDir: string
 }

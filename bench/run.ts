@@ -67,12 +67,10 @@ process.chdir(root)
 const { values } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
-    rows: { type: 'string', default: '' },
-    samples: { type: 'string' }
+    rows: { type: 'string', default: '' }
   }
 })
 const { quick } = values
-const samples = values.samples === undefined ? undefined : Number(values.samples)
 const defaults = Object.keys(parts).filter((name) => !(quick && slow.includes(name)))
 const chosen = values.rows === '' ? defaults : values.rows.split(',')
 const unknown = chosen.filter((name) => !(name in parts))
@@ -100,7 +98,7 @@ async function run(): Promise<number> {
   try {
     for (const [name, measure] of Object.entries(parts)) {
       if (!chosen.includes(name)) continue
-      const { measured, cost } = await runPart(name, measure, { product, stores, quick, samples, dataDir })
+      const { measured, cost } = await runPart(name, measure, { product, stores, quick, dataDir })
       rows.push(...measured)
       took[name] = cost
     }

@@ -53,12 +53,12 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
   const isTrusted = networks(options.trustedProxies)
   const { app, connections } = createFastify(log, errors, options, isTrusted)
   const clientOf = clientFinder(isTrusted, log)
-  // Hooks run in this order.
   const limits = {
     ...options.connections,
     keepAliveTimeout: options.keepAliveTimeout,
     receiveTimeout: receiveTimeoutMs
   }
+  // Hooks run in this order.
   limitConnections(app, connections, limits, { registry, log, isTrusted })
   addCommonHeaders(app)
   await answerCors(app, options.origins)

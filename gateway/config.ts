@@ -1,7 +1,7 @@
 /** The gateway's sections of the configuration. */
 
 import { isIP } from 'node:net'
-import { requirePresentedToken } from '#common/config/caller-credentials.ts'
+import { requirePresentedCredential } from '#common/config/caller-credentials.ts'
 import { keyPaths } from '#common/config/catalogue.ts'
 import { duration, flag, host, integer, list, port } from '#common/config/keys.ts'
 import { ConfigError, loadConfig, type Values } from '#common/config/load.ts'
@@ -61,10 +61,14 @@ export const gateway = {
       min: 1,
       max: 10_000
     }),
-    unreadTimeout: duration('30s', 'Time for a client to read a response; then its connection is closed.', {
-      min: '1s',
-      max: '10m'
-    })
+    unreadTimeout: duration(
+      '30s',
+      'Time for a client to read a response; then its connection is closed, or with HTTP/2 its stream is reset.',
+      {
+        min: '1s',
+        max: '10m'
+      }
+    )
   },
   budgets: {
     session: budget('1s', '`GET /session`'),
@@ -128,7 +132,7 @@ export const schema = { gateway, rpc, redis, kafka, mail, log, security, shutdow
 /** The configuration of the gateway, or a ConfigError. */
 export function load() {
   const config = loadConfig(schema, process.env, { otherKeys: keyPaths })
-  requirePresentedToken(config.rpc)
+  requirePresentedCredential(config.rpc)
   requireDistinctTopics(config.kafka)
   requireRedis(config.redis)
   // The gateway reads the directory of emails only.

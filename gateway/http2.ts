@@ -87,7 +87,7 @@ function createHttp2Server(
   return http2
 }
 
-/** Adds to a request and its response what the HTTP/1.1 parser provides, for Fastify and hooks. */
+/** Adds the properties that the HTTP/1.1 parser provides to a request and its response, for Fastify and hooks. */
 function presentAsHttp1(request: IncomingMessage, response: ServerResponse): void {
   const { headers } = request
   const stream = streamOf(request) as ServerHttp2Stream

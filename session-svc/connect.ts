@@ -39,8 +39,8 @@ export function serveSessions(router: ConnectRouter, { sessions, metrics, log }:
       const { token, session, ended } = await sessions.createSession(request.userId, request.epoch, origin, call.signal)
       metrics.created.inc()
       call.log.info({ event: 'session_created', userId: session.userId, sessionId: session.id }, 'created a session')
-      for (const { userId, id } of ended) {
-        const line = { event: 'session_ended', userId, sessionId: id, reason: 'replaced' }
+      for (const { userId, id, reason } of ended) {
+        const line = { event: 'session_ended', userId, sessionId: id, reason }
         call.log.info(line, 'ended a session in favour of a new one')
       }
       return { session: sessionMessage(session), token }

@@ -20,6 +20,9 @@ const malformed: ValidationResult = { kind: 'invalid', reason: InvalidReason.MAL
 const unknown: ValidationResult = { kind: 'unknown' }
 
 /** What a client's request adds to its session. */
+/** Why a login ended an earlier session: it replaces that session, or the account had too many. */
+type EndReason = 'replaced' | 'too_many'
+
 interface SessionOrigin {
   /** The token of a session that ends when the new one is created. */
   replaced?: ParsedToken | undefined
@@ -72,9 +75,10 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
     const [first, expiresAt, ...hashes] = reply as [createdAtOrLowestEpoch: number, expiresAt?: number, ...string[]]
     if (expiresAt === undefined) throw epochRaised(first)
     const createdAt = first
-    const ended = hashes.map((each) => ({ userId, id: sessionId(each) }))
+    const reasonOf = (each: string): EndReason => (isSameUser && each === replaced.hash ? 'replaced' : 'too_many')
+    const ended = hashes.map((each) => ({ userId, id: sessionId(each), reason: reasonOf(each) }))
     if (replaced && !isSameUser && (await endReplaced(replaced, { userId, hash }, signal))) {
-      ended.push({ userId: replaced.userId, id: sessionId(replaced.hash) })
+      ended.push({ userId: replaced.userId, id: sessionId(replaced.hash), reason: 'replaced' })
     }
     return {
       token,

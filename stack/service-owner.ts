@@ -3,6 +3,7 @@
 import { existsSync, mkdirSync, statSync } from 'node:fs'
 import { join, resolve, sep } from 'node:path'
 import { mailDirectory } from '#common/config/mail-section.ts'
+import { postgresPemFiles } from '../user-svc/postgres-url.ts'
 import type { Config } from './config.ts'
 import { logDirectories } from './log-directories.ts'
 import { mailUrl } from './mail-settings.ts'
@@ -72,10 +73,9 @@ function configuredFiles(config: Config): string[] {
     const { ca = '', cert = '', key = '', crl = '' } = tls as Record<string, string | undefined>
     return [ca, cert, key, crl]
   })
-  const ofUrls = [userSvc.postgres.url, userSvc.postgres.migrationUrl].flatMap((url) => {
-    const parameters = new URLSearchParams(url.split('?')[1] ?? '')
-    return ['sslrootcert', 'sslcert', 'sslkey'].map((name) => parameters.get(name) ?? '')
-  })
+  const ofUrls = [userSvc.postgres.url, userSvc.postgres.migrationUrl].flatMap((url) =>
+    Object.values(postgresPemFiles(url))
+  )
   const ofVariables = Object.entries(process.env)
     .filter(([name]) => /_FILE$|^NODE_EXTRA_CA_CERTS$/.test(name))
     .map(([, path]) => path ?? '')

@@ -148,7 +148,7 @@ t.test('the rotation of every secret loses no request and ends no session', asyn
   const operator = keepCalling(rotation.operators[0], administering)
 
   await Promise.all([redis.add(), database.add()])
-  await restart(steps.learn)
+  await restart(steps.accept)
   application.change(rotation.application[1])
   otherCaller.change(rotation.shared[1])
   operator.change(rotation.operators[1])

@@ -1,7 +1,7 @@
 /** The sections of the configuration that user-svc reads. */
 
 import { resolve } from 'node:path'
-import { requireAcceptedCallers, requirePresentedToken } from '#common/config/caller-credentials.ts'
+import { requireAcceptedCallers, requirePresentedCredential } from '#common/config/caller-credentials.ts'
 import { keyPaths } from '#common/config/catalogue.ts'
 import { choice, duration, flag, host, integer, list, port, secretList, text } from '#common/config/keys.ts'
 import { ConfigError, loadConfig, requireAddress, type Values } from '#common/config/load.ts'
@@ -119,7 +119,7 @@ export const schema = { userSvc, rpc, kafka, mail, log, security, shutdown }
 /** The configuration of user-svc, or a ConfigError; `mail` is undefined without `mail.url`. */
 export function load() {
   const config = loadConfig(schema, process.env, { otherKeys: keyPaths })
-  requirePresentedToken(config.rpc)
+  requirePresentedCredential(config.rpc)
   requireAcceptedCallers(config.rpc)
   requireTrustedCa(config.rpc.tls)
   requireStrongAdminToken(config.rpc)

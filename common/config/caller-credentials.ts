@@ -11,7 +11,7 @@ type Accepted = Tokens & AdminTokens & { callers: readonly string[]; tls?: { cli
 const isProduction = (environment: NodeJS.ProcessEnv) => environment.NODE_ENV === 'production'
 
 /** Requires a credential to present: `rpc.ownToken`, `rpc.token`, or a certificate. In production a strong one. */
-export function requirePresentedToken(
+export function requirePresentedCredential(
   rpc: Tokens & { ownToken: string; tls?: { cert: string } },
   environment = process.env
 ): void {

@@ -84,7 +84,7 @@ export const keyPaths: readonly string[] = [
   'rpc.maxMessageBytes',
   'rpc.maxTimeout',
   'rpc.connections.max',
-  'rpc.connections.maxPerAddress',
+  'rpc.connections.maxPerNetwork',
   'rpc.connections.maxStreams',
   'redis.topology',
   'redis.url',

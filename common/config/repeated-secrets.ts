@@ -18,9 +18,11 @@ export function repeatedSecrets(
   const keysOf = (files: TlsKeyFiles['server']) =>
     Object.entries(files).map(([path, file]): [string, string | undefined] => [path, file ? secretPart(file) : ''])
   const identities = keysOf(identity)
-  const shared = identities.filter(([, value], index) => identities.findIndex((other) => other[1] === value) === index)
+  const distinct = identities.filter(
+    ([, value], index) => identities.findIndex((other) => other[1] === value) === index
+  )
   const owners = new Map<string, string>()
-  return [...secrets, ...keysOf(server), ...shared].flatMap(([path, value]) => {
+  return [...secrets, ...keysOf(server), ...distinct].flatMap(([path, value]) => {
     if (!value) return []
     const owner = owners.get(value)
     owners.set(value, path)

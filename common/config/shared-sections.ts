@@ -88,7 +88,7 @@ export const rpc = {
       'Maximum number of open connections of an RPC port. Lowered to the limit of file descriptors minus 192.',
       { min: 16, max: 1_000_000 }
     ),
-    maxPerAddress: integer(
+    maxPerNetwork: integer(
       1000,
       'Maximum number of open connections of one IPv4 address, or one IPv6 /64 network, to an RPC port.',
       { min: 1, max: 1_000_000 }

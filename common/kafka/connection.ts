@@ -1,9 +1,8 @@
 /** TLS and SASL of the connections to the brokers, as kafkajs takes them. */
 
-import { isIP } from 'node:net'
 import { connect } from 'node:tls'
 import type { KafkaConfig, SASLOptions } from 'kafkajs'
-import { clientTls } from '#common/tls/client-options.ts'
+import { clientTls, tlsHost } from '#common/tls/client-options.ts'
 import type { PemFiles } from '#common/tls/pem-source.ts'
 
 export interface KafkaConnection {
@@ -29,8 +28,7 @@ export function tlsOptions(tls: KafkaConnection['tls']): Pick<KafkaConfig, 'ssl'
   return {
     ssl: true,
     socketFactory({ host, port, onConnect }) {
-      const servername = isIP(host) === 0 ? { servername: host } : {}
-      const socket = connect({ ...options(), host, port, ...servername }, onConnect)
+      const socket = connect({ ...options(), ...tlsHost(host), port }, onConnect)
       return socket.setKeepAlive(true, keepAliveMs)
     }
   }

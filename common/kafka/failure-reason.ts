@@ -11,7 +11,7 @@ export interface KafkaFailure extends Error {
 export function describeKafkaFailure(error: unknown, topic: string): string {
   const { type, code, name, cause, message } = error as KafkaFailure
   if (type === 'UNKNOWN_TOPIC_OR_PARTITION') return `there is no topic ${topic}`
-  if (type !== undefined && authorizationFailures.has(type)) return `the brokers deny this user its work (${type})`
+  if (type !== undefined && authorizationFailures.has(type)) return `the brokers do not authorize this user (${type})`
   if (cause instanceof Error && (cause as KafkaFailure).name !== name) return describeKafkaFailure(cause, topic)
   if (name === 'KafkaJSSASLAuthenticationError') return saslFailure(message)
   if (type !== undefined) return `the brokers answer ${type}`

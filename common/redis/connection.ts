@@ -1,12 +1,11 @@
 /** The connection to one Redis server: rejects commands while it is down, detects an unresponsive server, reconnects for ever. */
 
-import { isIP } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 // In package.json this is `@redis/client`: `redis` adds commands of Redis Stack, which the product does not use.
 import { createClient, type RedisScripts, SocketTimeoutError } from 'redis'
 import type { Logger } from '#common/logging/logger.ts'
 import { backoffMs } from '#common/time/backoff.ts'
-import { clientTls } from '#common/tls/client-options.ts'
+import { clientTls, tlsHost } from '#common/tls/client-options.ts'
 import type { PemFiles } from '#common/tls/pem-source.ts'
 
 const pingEveryMs = 1000
@@ -126,10 +125,12 @@ function redisTls(url: string, tls: PemFiles | undefined) {
     for (const kind of kinds) arrays[kind].splice(0, 1, current[kind] as Buffer)
   }
   refresh()
-  const host = new URL(url).hostname.replaceAll(/[[\]]/g, '')
-  const servername = isIP(host) === 0 ? { servername: host } : {}
+  const { servername } = tlsHost(new URL(url).hostname)
   const files = Object.fromEntries(kinds.map((kind) => [kind, arrays[kind]]))
-  return { options: { tls: true as const, minVersion: 'TLSv1.2' as const, ...servername, ...files }, refresh }
+  return {
+    options: { tls: true as const, minVersion: 'TLSv1.2' as const, ...(servername && { servername }), ...files },
+    refresh
+  }
 }
 
 /** The last error of a connection that is not ready, such as a rejected password or connection, if there was one. */

@@ -50,7 +50,7 @@ export const testRpc = {
   reflection: true,
   maxMessageBytes: 65_536,
   maxTimeout: 10_000,
-  connections: { max: 10_000, maxPerAddress: 1000, maxStreams: 10_000 }
+  connections: { max: 10_000, maxPerNetwork: 1000, maxStreams: 10_000 }
 }
 
 /** A gRPC client's transport that carries the credential of the servers under test, or another one. */

@@ -109,15 +109,22 @@ function parse<T>(name: string, kind: string, parsed: () => T): T {
 
 const pemBlock = /-----BEGIN (?:CERTIFICATE|X509 CRL)-----[^-]+-----END (?:CERTIFICATE|X509 CRL)-----/g
 
-/** When each file expires: of a chain, its own certificate; of several CAs or lists, the last one. */
+/**
+ * When each file expires: of a chain, its own certificate; of several CAs the last one, because a new CA is added beside the
+ * old one; of several lists the first one, because an expired list rejects all certificates of its CA.
+ */
 export function expiries({ cert, ca, crl }: Pem): { file: 'cert' | 'ca' | 'crl'; expiresAt: Date }[] {
-  const last = (dates: (Date | undefined)[]) => new Date(Math.max(...dates.map((date) => date?.getTime() ?? Infinity)))
   const blocks = (pem: Buffer) => pem.toString('latin1').match(pemBlock) ?? []
+  // A list without a next update does not expire.
+  const firstUpdate = crl && earliest(blocks(crl).flatMap((pem) => nextUpdateOf(pem) ?? []))
   return [
     ...(cert ? [{ file: 'cert' as const, expiresAt: new X509Certificate(cert).validToDate }] : []),
     ...(ca
-      ? [{ file: 'ca' as const, expiresAt: last(blocks(ca).map((pem) => new X509Certificate(pem).validToDate)) }]
+      ? [{ file: 'ca' as const, expiresAt: latest(blocks(ca).map((pem) => new X509Certificate(pem).validToDate)) }]
       : []),
-    ...(crl ? [{ file: 'crl' as const, expiresAt: last(blocks(crl).map(nextUpdateOf)) }] : [])
+    ...(firstUpdate ? [{ file: 'crl' as const, expiresAt: firstUpdate }] : [])
   ]
 }
+
+const earliest = (dates: Date[]) => (dates.length === 0 ? undefined : new Date(Math.min(...dates.map(Number))))
+const latest = (dates: Date[]) => new Date(Math.max(...dates.map(Number)))

@@ -29,7 +29,8 @@ export interface Termination {
 
 const terminated = new WeakSet<Server>()
 /** The same for a TCP connection and its TLS socket. */
-const keyOf = ({ remoteAddress, remotePort, localAddress }: Socket) => [remoteAddress, remotePort, localAddress].join()
+export const connectionKey = ({ remoteAddress, remotePort, localAddress }: Socket) =>
+  [remoteAddress, remotePort, localAddress].join()
 const handshakeTimeoutMs = 10_000
 
 /**
@@ -65,7 +66,7 @@ export function terminateTls(
   function startHandshake(socket: Socket): boolean {
     emit('tcpConnection', socket)
     if (socket.destroyed) return true
-    const key = keyOf(socket)
+    const key = connectionKey(socket)
     handshaking.set(key, socket)
     // The handshakeTimeout of Node.js starts anew with each byte, and only reports (event tlsClientError).
     const timer = setTimeout(() => {
@@ -82,7 +83,7 @@ export function terminateTls(
     return tls.emit('connection', socket)
   }
   tls.on('secureConnection', (socket: TLSSocket) => {
-    handshaking.delete(keyOf(socket))
+    handshaking.delete(connectionKey(socket))
     if (requestCert && !socket.authorized && socket.getPeerX509Certificate()) socket.destroy()
     else emit('connection', socket)
   })

@@ -2,10 +2,8 @@
 
 import type { Socket } from 'node:net'
 import { canonicalAddress, networkOf } from '#common/network/addresses.ts'
+import { connectionKey } from '#common/tls/termination.ts'
 import type { Connections } from '../connections.ts'
-
-/** With TLS, a connection has two sockets with the same addresses. */
-const endsOf = ({ remoteAddress, remotePort, localAddress }: Socket) => [remoteAddress, remotePort, localAddress].join()
 
 /** @param isTrusted proxies have no network: their connections carry the requests of many clients */
 export function connectionNetworks(connections: Connections, isTrusted: (address: string) => boolean) {
@@ -46,8 +44,8 @@ export function connectionNetworks(connections: Connections, isTrusted: (address
       const sockets = largest()
       const own = byNetwork.get(networkOfSocket(forSocket) ?? '')?.size ?? 0
       const inUse = [...connections.values()].filter(({ responses }) => responses.length > 0)
-      const isInUse = new Set(inUse.map(({ socket }) => endsOf(socket)))
-      const idle = [...sockets].filter((socket) => socket !== forSocket && !isInUse.has(endsOf(socket)))
+      const isInUse = new Set(inUse.map(({ socket }) => connectionKey(socket)))
+      const idle = [...sockets].filter((socket) => socket !== forSocket && !isInUse.has(connectionKey(socket)))
       return idle.slice(0, Math.max(0, Math.min(count, sockets.size - own)))
     }
   }

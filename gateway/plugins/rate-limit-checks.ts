@@ -1,7 +1,7 @@
 /**
- * The limits of each policy, counted by @fastify/rate-limit. The plugin finds the key of a request, draws from its store and
- * decides whether the limit is exceeded. The store has the sliding windows, and gives units back after the response, which
- * the plugin cannot: it knows counts that grow, and one count for each request.
+ * The limits of each policy. @fastify/rate-limit draws from its store with the key of a request, and compares the count with
+ * the limit. The store counts in sliding windows, and gives units back after the response, which the stores of the plugin
+ * cannot: they know counts that grow, and one count for each request.
  */
 
 import rateLimit from '@fastify/rate-limit'

@@ -97,7 +97,7 @@ export async function createLimiter(app: FastifyInstance, options: RateLimitOpti
       return tooManyRequests(seconds)
     },
 
-    /** Gives the larger part of the units of a request that has succeeded back. */
+    /** Gives back three of the four units of a request that has succeeded. */
     giveBack
   }
 }

@@ -1,6 +1,6 @@
 /**
  * Decides when the requests of a client count, by policy: before its body is read, and an attempt once more when it is valid.
- * @fastify/rate-limit counts them (rate-limit-checks.ts). docs/security/brute-force.md has the arithmetic of the limits.
+ * @fastify/rate-limit compares the counts with the limits (rate-limit-checks.ts). docs/security/brute-force.md has the arithmetic of the limits.
  */
 
 import type { FastifyInstance, FastifyRequest, onRequestHookHandler, preHandlerAsyncHookHandler } from 'fastify'

@@ -18,7 +18,7 @@ export interface StreamTimeouts {
 
 /**
  * @param recordUnread counts a response that was not read
- * @returns checks a session; the times of its streams begin with the first check that finds them
+ * @returns a function that checks a session; the times of its streams begin with the first check that finds them
  */
 export function stalledStreams(timeouts: StreamTimeouts, recordUnread: () => void) {
   const openSince = new WeakMap<ServerResponse, number>()

@@ -110,7 +110,7 @@ t.test('ends a connection that resets many streams, but not that of a trusted pr
 })
 
 t.test('answers 408 to a request that does not arrive, and resets its stream', async (t) => {
-  const { app, port } = await serve(t, { receiveTimeout: 1000 })
+  const { app, port } = await serve(t, { receiveTimeout: 3000 })
   const session = await openSession(t, port)
   const type = { 'content-type': 'application/json' }
   const late = [start(session, 'POST /body', { headers: type }), start(session, 'POST /body', { headers: type })]
@@ -124,7 +124,7 @@ t.test('answers 408 to a request that does not arrive, and resets its stream', a
 })
 
 t.test('ends connections that have no request, PINGs or not', async (t) => {
-  const { connections, port } = await serve(t, { keepAliveTimeout: 600, receiveTimeout: 1500 })
+  const { connections, port } = await serve(t, { keepAliveTimeout: 600, receiveTimeout: 3000 })
   const open = async () => {
     const session = await openSession(t, port)
     const timer = setInterval(() => {

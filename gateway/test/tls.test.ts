@@ -80,16 +80,16 @@ t.test('answers a malformed request with a problem inside TLS', async (t) => {
 t.test('connections without a handshake count against the limit of their network', async (t) => {
   const limits = { max: 1000, maxPerNetwork: 3, maxPipelined: 32, maxStreams: 100, unreadTimeout: 30_000 }
   const port = await serve(t, undefined, { connections: limits })
-  const silent = Array.from({ length: 3 }, () => connect(port, '127.0.0.1').on('error', () => {}))
+  const incomplete = Array.from({ length: 3 }, () => connect(port, '127.0.0.1').on('error', () => {}))
   t.teardown(() => {
-    for (const socket of silent) socket.destroy()
+    for (const socket of incomplete) socket.destroy()
   })
-  await Promise.all(silent.map((socket) => once(socket, 'connect')))
+  await Promise.all(incomplete.map((socket) => once(socket, 'connect')))
   await until(
     'a further connection is rejected',
     async () => (await status(port, { ...trusted, host: '127.0.0.1' })) !== 200
   )
-  for (const socket of silent) socket.destroy()
+  for (const socket of incomplete) socket.destroy()
   await until('a connection is accepted', async () => (await status(port, { ...trusted, host: '127.0.0.1' })) === 200)
 })
 

@@ -188,9 +188,9 @@ t.test('each session that a new one ends has an audit line', async (t) => {
   const ended = lines.map((line) => JSON.parse(line)).filter(({ event }) => event === 'session_ended')
   t.match(ended, [
     { userId, sessionId: first.id, reason: 'replaced' },
-    { userId, sessionId: second.id },
-    { userId: otherId, sessionId: third.id },
-    { userId: otherId, sessionId: other.id }
+    { userId, sessionId: second.id, reason: 'replaced' },
+    { userId: otherId, sessionId: third.id, reason: 'replaced' },
+    { userId: otherId, sessionId: other.id, reason: 'too_many' }
   ])
   t.equal(ended.length, 4, 'a token without a session ends none')
   t.equal(await outcome(oldest.token), 'session')

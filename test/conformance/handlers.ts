@@ -1,4 +1,4 @@
-/** connectrpc.conformance.v1.ConformanceService: each response is what the request defines, and echoes the request. */
+/** connectrpc.conformance.v1.ConformanceService: the request defines its response, which echoes the request. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { create, type DescService, type Message } from '@bufbuild/protobuf'

@@ -34,7 +34,7 @@ const app = buildRpcServer({
     ...testRpc,
     reflection: false,
     // The runner has a connection for each case.
-    connections: { max: 50_000, maxPerAddress: 50_000, maxStreams: 10_000 },
+    connections: { max: 50_000, maxPerNetwork: 50_000, maxStreams: 10_000 },
     maxMessageBytes: messageReceiveLimit || noLimitBytes,
     maxTimeout: serverTimeoutMs,
     ...(useTls && { tls: tlsFiles() })

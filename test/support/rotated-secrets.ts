@@ -1,4 +1,4 @@
-/** Two values of each secret that a rotation replaces, and the settings of its three steps: learn, present, remove. */
+/** Two values of each secret that a rotation replaces, and the settings of its three steps: accept, present, remove. */
 
 import { randomBytes } from 'node:crypto'
 import postgres from 'postgres'
@@ -70,7 +70,7 @@ export async function createRotation(t: Pick<Test, 'teardown'>) {
     },
     gateway: { RPC_OWN_TOKEN: gateway[0], RPC_TOKEN: '', REDIS_URL: redis.urls[0] }
   }
-  const learn: RotationStep = {
+  const accept: RotationStep = {
     'session-svc': { RPC_CALLERS: both.sessions, ...sharedTokens(1, 0) },
     'user-svc': {
       RPC_CALLERS: both.users,
@@ -103,7 +103,7 @@ export async function createRotation(t: Pick<Test, 'teardown'>) {
       USER_SVC_EVENT_KEYS: eventKey[1]
     }
   }
-  return { steps: { start, learn, present, remove }, application, shared, operators, database, redis }
+  return { steps: { start, accept, present, remove }, application, shared, operators, database, redis }
 }
 
 /** A role that owns the database, and a second role that acts as the first one. */

@@ -7,7 +7,7 @@ import { tooManyRequests } from '#common/errors/connect-errors.ts'
 import type { Call } from '#common/rpc/call-context.ts'
 import { isDeviceOf } from '../brute-force/device-tokens.ts'
 import type { Guess, ReservedGuess } from '../brute-force/guess-gate.ts'
-import { type Flow, turnOf } from '../passwords/fair-queue.ts'
+import { type Flow, fairNetworkOf } from '../passwords/fair-queue.ts'
 import { noPassword } from '../passwords/stored-hash.ts'
 import { accountDisabled, wrongPassword } from './account-errors.ts'
 import type { AccountParts, ClientOrigin, DeviceSession, OpenedSession, User } from './account-parts.ts'
@@ -67,7 +67,7 @@ function flowOf(
   { caller }: Call
 ): Flow {
   if (network === undefined) return { class: isKnownDevice ? 'known' : 'clean', network: `caller ${caller}` }
-  return { class: isKnownDevice ? 'known' : networks.classOf(network), network: turnOf(network) }
+  return { class: isKnownDevice ? 'known' : networks.classOf(network), network: fairNetworkOf(network) }
 }
 
 /**

@@ -4,7 +4,7 @@
  */
 
 import { type Clock, systemClock } from '#common/time/clock.ts'
-import { type CallClass, type Flow, turnOf } from '../passwords/fair-queue.ts'
+import { type CallClass, type Flow, fairNetworkOf } from '../passwords/fair-queue.ts'
 
 const failingMs = 10 * 60_000
 const knownMs = 60 * 60_000
@@ -35,7 +35,7 @@ export class NetworkHistory {
 
   /**
    * Records that the queue has shed a call. Otherwise an attacker whose calls are shed would keep the place of an untried
-   * network. The call of a known device says nothing about its network.
+   * network. A known device or network keeps its class.
    */
   recordShed({ class: callClass, network }: Flow): void {
     if (callClass !== 'known') this.#set(network, 'shedAt')
@@ -52,10 +52,10 @@ export class NetworkHistory {
   /** A success does not outweigh a failure: otherwise an attacker with an account would get the share of known callers. */
   classOf(network: string): CallClass {
     const { succeededAt, failedAt } = this.#outcomes.get(network) ?? {}
-    const { shedAt } = this.#outcomes.get(turnOf(network)) ?? {}
+    const { shedAt } = this.#outcomes.get(fairNetworkOf(network)) ?? {}
     if (this.#isWithin(failingMs, failedAt)) return 'failing'
-    if (this.#isWithin(shedMs, shedAt)) return 'shed'
-    return this.#isWithin(knownMs, succeededAt) ? 'known' : 'clean'
+    if (this.#isWithin(knownMs, succeededAt)) return 'known'
+    return this.#isWithin(shedMs, shedAt) ? 'shed' : 'clean'
   }
 
   #isWithin(ms: number, at = Number.NEGATIVE_INFINITY): boolean {

@@ -22,7 +22,7 @@ export interface Flow {
 }
 
 /** An IPv6 /48 takes turns as one network: a subscriber that has all of its 65,536 networks has one turn. */
-export function turnOf(network: string): string {
+export function fairNetworkOf(network: string): string {
   const block = blockOf(network)
   return block.endsWith('/48') ? block : network
 }

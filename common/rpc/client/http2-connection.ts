@@ -1,11 +1,10 @@
 /** The HTTP/2 connection to an instance, replaceable while calls are in flight on it. */
 
 import type { ClientHttp2Session, ClientHttp2Stream, SecureClientSessionOptions } from 'node:http2'
-import { isIP } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { Code, ConnectError } from '@connectrpc/connect'
 import { type ConnectTransportOptions, Http2SessionManager } from '@connectrpc/connect-node'
-import { clientTls } from '#common/tls/client-options.ts'
+import { clientTls, tlsHost } from '#common/tls/client-options.ts'
 import type { PemFiles } from '#common/tls/pem-source.ts'
 import { authorityHeader } from './authority.ts'
 import { isUnprocessed } from './http2-guard.ts'
@@ -51,9 +50,7 @@ function sessionOptions(tls: PemFiles | undefined): SecureClientSessionOptions {
   const options = clientTls(tls)
   return {
     createConnection({ hostname, port }) {
-      const host = hostname.replaceAll(/[[\]]/g, '')
-      const servername = isIP(host) === 0 ? { servername: host } : {}
-      return connectTls({ ...options(), ...servername, host, port: Number(port || 443), ALPNProtocols: ['h2'] })
+      return connectTls({ ...options(), ...tlsHost(hostname), port: Number(port || 443), ALPNProtocols: ['h2'] })
     }
   }
 }

@@ -145,7 +145,7 @@ function authorized(token: string, needs: readonly DescMethod[]): Interceptor {
   return (next) => (request) => {
     // Without a token, the client certificate identifies this service.
     if (token !== '') request.header.set('authorization', `Bearer ${token}`)
-    // Also without a needed method: it distinguishes a caller without a token from an orchestrator.
+    // The header distinguishes a caller without a token from an orchestrator, so it is sent even when it is empty.
     if (request.method === Health.method.check) request.header.set(neededHeader, needed)
     return next(request)
   }

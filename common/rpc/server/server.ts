@@ -37,7 +37,7 @@ export interface RpcServerOptions {
     reflection: boolean
     maxMessageBytes: number
     maxTimeout: number
-    connections: { max: number; maxPerAddress: number; maxStreams: number }
+    connections: { max: number; maxPerNetwork: number; maxStreams: number }
     tls?: ServerTls
   }
   services: DescService[]
@@ -58,7 +58,8 @@ export function buildRpcServer(options: RpcServerOptions) {
   const isStopping = () => isClosing || readiness.draining()
   app.register(fastifyConnectPlugin, {
     readMaxBytes: calls.readMaxBytes,
-    // A misspelt field in JSON is rejected, not dropped silently. The registry names the types in google.protobuf.Any.
+    // A misspelt field in JSON is rejected, not dropped silently. The registry is for connectconformance, whose messages have a
+    // google.protobuf.Any.
     jsonOptions: { ignoreUnknownFields: false, registry: createRegistry(...options.files) },
     contextValues: ({ headers, raw }) =>
       calls.contextValues(headers, raw instanceof Http2ServerRequest ? raw.stream.session : raw.socket),
@@ -70,7 +71,7 @@ export function buildRpcServer(options: RpcServerOptions) {
   const tls = hasTls(rpc.tls) ? terminateTls(app.server, rpc.tls as ServerTls) : undefined
   const http1 = acceptHttp1(app.server)
   limitLinger(app.server)
-  boundConnections(app.server, affordableConnections(rpc.connections.max), rpc.connections.maxPerAddress)
+  boundConnections(app.server, affordableConnections(rpc.connections.max), rpc.connections.maxPerNetwork)
   const admits = guardPeers(({ authorization }, session) => identify(authorization, session) !== undefined)
   handleStreamsFirst(app.server, (stream, headers) => !admits({ headers, stream }) || unary.answer(stream, headers))
   app.server.on('stream', endUnreadRequest)

@@ -63,7 +63,7 @@ export function endUnreadRequest(stream: ServerHttp2Stream): void {
 /**
  * Sends GOAWAY on each session when the server closes, so that it waits for streams, but not for idle sessions.
  *
- * @returns does the same without closing the server: clients connect again
+ * @returns a function that closes the sessions but not the server, so that clients connect again
  */
 export function closeSessions(
   app: { server: { on(event: 'session', listener: (session: Http2Session) => void): unknown } } & {

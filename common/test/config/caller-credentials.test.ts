@@ -1,7 +1,7 @@
 /** The credentials that a service presents and accepts: which must be set, and which values production refuses. */
 
 import t from 'tap'
-import { requireAcceptedCallers, requirePresentedToken } from '#common/config/caller-credentials.ts'
+import { requireAcceptedCallers, requirePresentedCredential } from '#common/config/caller-credentials.ts'
 
 const strong = ['q7Xc2LrV9ZkTt3WmE8nB5yHgUj4PsDfA', 'Zk8vRw3QyLp6XnTb2MdCf9HsGj5VaEuK'] as const
 const none = { token: '', previousToken: '', ownToken: '', callers: [] as string[] }
@@ -17,7 +17,7 @@ function messageOf(check: () => void): string {
 
 t.test('a service presents rpc.ownToken, or else rpc.token, or else its certificate', (t) => {
   const problem = (rpc: Partial<typeof none> & { tls?: { cert: string } }, NODE_ENV = 'production') =>
-    messageOf(() => requirePresentedToken({ ...none, ...rpc }, { NODE_ENV }))
+    messageOf(() => requirePresentedCredential({ ...none, ...rpc }, { NODE_ENV }))
   t.equal(problem({ ownToken: strong[0] }), '')
   t.equal(problem({ token: strong[0] }), '')
   t.equal(problem({ tls: { cert: '/tls.crt' } }), '')

@@ -10,7 +10,7 @@ import { until } from '#common/testing/until.ts'
 import { terminateTls } from '#common/tls/termination.ts'
 
 const server = createServer((_, response) => response.end('served'))
-terminateTls(server, createTestCa(t).issue('server'), ['http/1.1'], 300)
+terminateTls(server, createTestCa(t).issue('server'), ['http/1.1'], 2000)
 server.listen(0, '127.0.0.1')
 await once(server, 'listening')
 const { port } = server.address() as AddressInfo
@@ -34,7 +34,7 @@ t.test('an incomplete handshake ends its connection', async (t) => {
   const timer = setInterval(() => dripping.write(Buffer.alloc(1)), 50)
   t.teardown(() => clearInterval(timer))
   const sockets = [open(), open(start), dripping]
-  await until('the connections have ended', () => sockets.every(({ closed }) => closed), 5000)
+  await until('the connections have ended', () => sockets.every(({ closed }) => closed), 15_000)
   complete.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
   t.match(String((await once(complete, 'data'))[0]), /served/, 'a complete handshake has no such limit')
 })

@@ -42,7 +42,7 @@ function logIn(email: string, network = newNetwork(), written = wrong): Promise<
   return rejection(client.authenticateAndLogin({ email, password: written, client: { network } }))
 }
 
-/** What a call did, in order, and what it answered; `answer` leaves out the texts that name no reason. */
+/** The work of a call, in order, and its response; `answer` leaves out the texts that name no reason. */
 async function workOf(call: () => Promise<ConnectError | object>) {
   statements.length = 0
   const before = { hashes: await hashes(), checks: sessions.checks }

@@ -3,7 +3,7 @@
 import t from 'tap'
 import { createTestClock } from '#common/testing/test-clock.ts'
 import { NetworkHistory } from '../../brute-force/network-history.ts'
-import { turnOf } from '../../passwords/fair-queue.ts'
+import { fairNetworkOf } from '../../passwords/fair-queue.ts'
 
 const minuteMs = 60_000
 
@@ -25,7 +25,8 @@ t.test('a failure outweighs successes for ten minutes, a success counts for an h
 t.test('a network whose call was shed has the place of an untried one again after a minute', async (t) => {
   const clock = createTestClock()
   const history = new NetworkHistory(clock)
-  const shed = (network: string) => history.recordShed({ class: history.classOf(network), network: turnOf(network) })
+  const shed = (network: string) =>
+    history.recordShed({ class: history.classOf(network), network: fairNetworkOf(network) })
   shed('a')
   t.equal(history.classOf('a'), 'shed')
   history.record('a', false)
@@ -36,12 +37,13 @@ t.test('a network whose call was shed has the place of an untried one again afte
   shed('c')
   await clock.advance(minuteMs)
   t.equal(history.classOf('c'), 'clean')
+  history.record('2001:db8:1:4::/64', true)
   shed('2001:db8:1:2::/64')
-  const networks = ['2001:db8:1:3::/64', '2001:db8:2:2::/64', '192.0.2.1']
+  const networks = ['2001:db8:1:3::/64', '2001:db8:1:4::/64', '2001:db8:2:2::/64', '192.0.2.1']
   t.same(
     networks.map((network) => history.classOf(network)),
-    ['shed', 'clean', 'clean'],
-    'an IPv6 /48 is one network of the queue'
+    ['shed', 'known', 'clean', 'clean'],
+    'an IPv6 /48 is one network of the queue, and its known networks stay known'
   )
 })
 

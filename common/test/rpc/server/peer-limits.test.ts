@@ -73,7 +73,7 @@ t.test('announces the maximum of open calls of a connection', async (t) => {
 })
 
 t.test('rejects connections above the maximum of an address', async (t) => {
-  const { port } = await serve(t, { maxPerAddress: 3 })
+  const { port } = await serve(t, { maxPerNetwork: 3 })
   /** @returns the socket, and whether the server answers to the start of HTTP/2 */
   function dial(localAddress: string) {
     const socket = connectTcp({ port, host: '127.0.0.1', localAddress }).on('error', () => {})
