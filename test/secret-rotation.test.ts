@@ -18,7 +18,7 @@ import { startTraffic, summary } from './support/traffic.ts'
 t.setTimeout(600_000)
 
 const rotation = await createRotation(t)
-const { steps, database, redis } = rotation
+const { steps, database, redis, kafka } = rotation
 const mailDirectory = join(process.cwd(), '.data', 'test', `mail-${process.pid}`)
 const shared = {
   ...longBudgets,
@@ -147,7 +147,7 @@ t.test('the rotation of every secret loses no request and ends no session', asyn
   const otherCaller = keepCalling(rotation.shared[0], validating)
   const operator = keepCalling(rotation.operators[0], administering)
 
-  await Promise.all([redis.add(), database.add()])
+  await Promise.all([redis.add(), database.add(), kafka.add()])
   await restart(steps.accept)
   application.change(rotation.application[1])
   otherCaller.change(rotation.shared[1])
@@ -156,7 +156,7 @@ t.test('the rotation of every secret loses no request and ends no session', asyn
   const json = { token: oldToken, newPassword: `${password} again` }
   t.equal((await call('PUT', '/password/reset', { json })).status, 204, 'a token under the old mail key is valid')
   await restart(steps.remove)
-  await Promise.all([redis.remove(), database.remove()])
+  await Promise.all([redis.remove(), database.remove(), kafka.remove()])
   // With the old values gone everywhere.
   const login = { json: { email: kept.email, password } }
   t.equal((await call('POST', '/auth', login)).status, 200, 'a password under the old pepper is valid')
@@ -168,7 +168,11 @@ t.test('the rotation of every secret loses no request and ends no session', asyn
   t.same(failed, [], `each of ${outcomes.length} requests succeeded`)
   await Promise.all([application.end(), otherCaller.end(), operator.end()])
   t.equal((await call('GET', '/session', { token: kept.token })).status, 200, 'the session of before is valid')
-  for (const { output } of instances) t.notMatch(output(), /rejects the credential|denies this service|authz_fail/)
+  for (const { output, ops } of instances) {
+    t.notMatch(output(), /rejects the credential|denies this service|authz_fail|reject the user or the password/)
+    for (const name of ['session-svc', 'user-svc', 'gateway'] as const)
+      t.match(await (await ops(name, '/readyz?verbose')).text(), /^\[\+\] kafka/m, 'the log reaches Kafka')
+  }
 
   const old = createClient(SessionService, transportTo('session-svc', urlsOf('sessions'), rotation.application[0]))
   await t.rejects(old.validateSession({ token: newAddress() }), { message: /rejects the credential/ })

@@ -4,7 +4,9 @@ import { randomBytes } from 'node:crypto'
 import postgres from 'postgres'
 import { createClient } from 'redis'
 import type { Test } from 'tap'
+import { createTestCa } from '#common/testing/certificates.ts'
 import { createTestDatabase, engineAddress } from '#common/testing/service.ts'
+import { startSecureBroker } from './secure-broker.ts'
 
 /** The environment that a step changes, by service. */
 export interface RotationStep {
@@ -30,6 +32,7 @@ export async function createRotation(t: Pick<Test, 'teardown'>) {
   const [pepper, mailKey, deviceKey, eventKey] = [keys(), keys(), keys(), keys()]
   const database = await createRoles(t)
   const redis = await createRedisUser(t)
+  const kafka = await createKafkaUsers(t)
 
   const callersOf = (lists: [name: string, tokens: string[]][]) =>
     lists.flatMap(([name, tokens]) => tokens.map((each) => `${name.replace('*', each)}`)).join(',')
@@ -56,8 +59,9 @@ export async function createRotation(t: Pick<Test, 'teardown'>) {
   })
 
   const start: RotationStep = {
-    'session-svc': { RPC_CALLERS: old.sessions, ...sharedTokens(0), REDIS_URL: redis.urls[0] },
+    'session-svc': { RPC_CALLERS: old.sessions, ...sharedTokens(0), REDIS_URL: redis.urls[0], ...kafka.logins[0] },
     'user-svc': {
+      ...kafka.logins[0],
       RPC_CALLERS: old.users,
       RPC_OWN_TOKEN: userSvc[0],
       ...sharedTokens(0),
@@ -68,7 +72,7 @@ export async function createRotation(t: Pick<Test, 'teardown'>) {
       USER_SVC_EVENT_KEYS: eventKey[0],
       USER_SVC_POSTGRES_URL: database.urls[0]
     },
-    gateway: { RPC_OWN_TOKEN: gateway[0], RPC_TOKEN: '', REDIS_URL: redis.urls[0] }
+    gateway: { RPC_OWN_TOKEN: gateway[0], RPC_TOKEN: '', REDIS_URL: redis.urls[0], ...kafka.logins[0] }
   }
   const accept: RotationStep = {
     'session-svc': { RPC_CALLERS: both.sessions, ...sharedTokens(1, 0) },
@@ -83,6 +87,7 @@ export async function createRotation(t: Pick<Test, 'teardown'>) {
   }
   const present: RotationStep = {
     'user-svc': {
+      ...kafka.logins[1],
       RPC_OWN_TOKEN: userSvc[1],
       USER_SVC_PASSWORD_PEPPERS: pepper.toReversed().join(','),
       MAIL_KEYS: mailKey.toReversed().join(','),
@@ -90,10 +95,10 @@ export async function createRotation(t: Pick<Test, 'teardown'>) {
       USER_SVC_EVENT_KEYS: eventKey.toReversed().join(','),
       USER_SVC_POSTGRES_URL: database.urls[1]
     },
-    gateway: { RPC_OWN_TOKEN: gateway[1], REDIS_URL: redis.urls[1] }
+    gateway: { RPC_OWN_TOKEN: gateway[1], REDIS_URL: redis.urls[1], ...kafka.logins[1] }
   }
   const remove: RotationStep = {
-    'session-svc': { RPC_CALLERS: fresh.sessions, ...sharedTokens(1), REDIS_URL: redis.urls[1] },
+    'session-svc': { RPC_CALLERS: fresh.sessions, ...sharedTokens(1), REDIS_URL: redis.urls[1], ...kafka.logins[1] },
     'user-svc': {
       RPC_CALLERS: fresh.users,
       ...sharedTokens(1),
@@ -103,7 +108,7 @@ export async function createRotation(t: Pick<Test, 'teardown'>) {
       USER_SVC_EVENT_KEYS: eventKey[1]
     }
   }
-  return { steps: { start, accept, present, remove }, application, shared, operators, database, redis }
+  return { steps: { start, accept, present, remove }, application, shared, operators, database, redis, kafka }
 }
 
 /** A role that owns the database, and a second role that acts as the first one. */
@@ -147,5 +152,32 @@ async function createRedisUser(t: Pick<Test, 'teardown'>) {
     urls: [urlOf(passwords[0]), urlOf(passwords[1])] as const,
     add: async () => void (await admin.aclSetUser(name, [`>${passwords[1]}`])),
     remove: async () => void (await admin.aclSetUser(name, [`<${passwords[0]}`]))
+  }
+}
+
+/** A broker that accepts two users, one after the other, by TLS. */
+async function createKafkaUsers(t: Pick<Test, 'teardown'>) {
+  const ca = createTestCa(t)
+  const broker = await startSecureBroker(t, ca, {})
+  await broker.createTopics('logs', 'account-events')
+  const users = pair(token).map((password, index) => ({
+    name: `user-${index}`,
+    mechanism: 'scram-sha-512' as const,
+    password
+  }))
+  const [first, second] = users as [(typeof users)[0], (typeof users)[0]]
+  await broker.alterUser(first)
+  const loginOf = ({ name, mechanism, password }: typeof first) => ({
+    KAFKA_BROKERS: broker.sasl,
+    KAFKA_TLS_ENABLED: 'true',
+    KAFKA_TLS_CA: ca.ca,
+    KAFKA_SASL_MECHANISM: mechanism,
+    KAFKA_SASL_USERNAME: name,
+    KAFKA_SASL_PASSWORD: password
+  })
+  return {
+    logins: [loginOf(first), loginOf(second)] as const,
+    add: () => broker.alterUser(second),
+    remove: () => broker.alterUser({ name: first.name, mechanism: first.mechanism })
   }
 }
