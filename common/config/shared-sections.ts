@@ -95,7 +95,7 @@ export const rpc = {
     ),
     maxStreams: integer(
       10_000,
-      'Maximum number of open calls of one connection, which HTTP/2 announces. Without a credential, a connection may have 100, and all connections together 1000.',
+      'Maximum number of open calls of one connection, which HTTP/2 announces. Without a credential, a connection may have 100, and all connections together 1000, besides one for each.',
       { min: 100, max: 1_000_000 }
     )
   }

@@ -118,6 +118,9 @@ if (!hasNginx) {
       [[`a=b; ${sessionCookie}; c=d; e=f`], 'a=b; c=d; e=f'],
       [['a=b', sessionCookie, 'c=d'], 'a=b; c=d'],
       [[`x__Host-session=y; ${sessionCookie}`], 'x__Host-session=y'],
+      [[`__Host-device=d; a=b; ${sessionCookie}`], 'a=b'],
+      [[`a=b; ${sessionCookie}; __Host-device=d; c=d`], 'a=b; c=d'],
+      [[`${sessionCookie}; __Host-device=d`], undefined],
       [[`a=__Host-session=y; ${sessionCookie}; b=__Host-session=z`], 'a=__Host-session=y; b=__Host-session=z']
     ]
     for (const [cookies, forwarded] of rows) {

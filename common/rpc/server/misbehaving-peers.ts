@@ -17,7 +17,7 @@ interface PeerLimits {
   resetBurst: number
   resetsPerSecond: number
   openStreams: number
-  /** Of all connections without the credential together. */
+  /** Of all connections without the credential together, the first stream of each excepted. */
   allOpenStreams: number
 }
 
@@ -77,7 +77,9 @@ export function guardPeers(
     peer.hasCredential ||= hasCredential(headers, session)
     if (peer.hasCredential) return true
     countStream(peer, stream, session)
-    if (peer.openStreams <= limits.openStreams && allOpenStreams <= limits.allOpenStreams) return true
+    // A connection may always have one stream, so that a few peers cannot keep the health probes of an orchestrator out.
+    const isWithinTotal = allOpenStreams <= limits.allOpenStreams || peer.openStreams === 1
+    if (peer.openStreams <= limits.openStreams && isWithinTotal) return true
     stream.close(refusedStream)
     return false
   }
