@@ -57,12 +57,13 @@ return reply`,
 )
 
 /**
- * Keys: s e agents. Replies with createdAt, expiresAt and the digests of the live sessions that ended (the replaced one, and
- * the oldest above the limit), or with the lowest valid epoch alone if that is above the given one.
+ * Keys: s e agents. Replies with createdAt, expiresAt and a list of the digests of the live sessions that ended (the replaced
+ * one, and the oldest above the limit), or with the lowest valid epoch alone if that is above the given one. A list of its
+ * own, because `unpack` fails with 8,000 values.
  */
 const createScript = luaScript<
   [epoch: string, lifetimeMs: string, idleMs: string, hash: string, max: string, replaces: string, agent: string],
-  [createdAt: number, expiresAt: number, ...ended: string[]] | [lowestEpoch: number]
+  [createdAt: number, expiresAt: number, ended: string[]] | [lowestEpoch: number]
 >(
   `#!lua
 ${nowLua}${storedSessionLua}${userAgentsLua}${hasEndedLua}${extendKeysLua}
@@ -98,7 +99,7 @@ local session = {
 redis.call('HSET', KEYS[1], ARGV[4], encode(session))
 if ARGV[7] ~= '' then redis.call('HSET', KEYS[3], ARGV[4], ARGV[7]) end
 extendKeys(KEYS[1], KEYS[3], idle, lifetime)
-return {now, session.expires, unpack(ended)}`
+return {now, session.expires, ended}`
 )
 
 /** Keys: s agents. Records a use at a time that the server gave, and the latest end by the rules of the instance; neither moves back. */

@@ -19,10 +19,10 @@ const longestLifetimeMs = 400 * 86_400_000
 const malformed: ValidationResult = { kind: 'invalid', reason: InvalidReason.MALFORMED }
 const unknown: ValidationResult = { kind: 'unknown' }
 
-/** What a client's request adds to its session. */
 /** Why a login ended an earlier session: it replaces that session, or the account had too many. */
 type EndReason = 'replaced' | 'too_many'
 
+/** The parts of a session that come from the request of its client. */
 interface SessionOrigin {
   /** The token of a session that ends when the new one is created. */
   replaced?: ParsedToken | undefined
@@ -72,7 +72,8 @@ export function createSessions(redis: SessionRedis, rules: SessionRules, log: Lo
       // replaced session has one.
       isSameUser
     )
-    const [first, expiresAt, ...hashes] = reply as [createdAtOrLowestEpoch: number, expiresAt?: number, ...string[]]
+    // The previous release's script, which tests run, has no list.
+    const [first, expiresAt, hashes = []] = reply as [createdAtOrLowestEpoch: number, expiresAt?: number, string[]?]
     if (expiresAt === undefined) throw epochRaised(first)
     const createdAt = first
     const reasonOf = (each: string): EndReason => (isSameUser && each === replaced.hash ? 'replaced' : 'too_many')

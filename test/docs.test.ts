@@ -40,6 +40,7 @@ t.test('a block that is not run states the reason in the line before it', async 
 
 const product = await createProduct(t, longBudgets)
 Object.assign(product.env, {
+  POSTGRES_ADMIN_URL: product.env.USER_SVC_POSTGRES_URL,
   MAIL_URL: `file:${join(product.dataDir, 'mail')}`,
   MAIL_FROM: 'auth@example.org',
   MAIL_LINKS_VERIFY: 'https://app.example.org/confirm#token={token}',

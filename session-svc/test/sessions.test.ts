@@ -12,7 +12,15 @@ import { until } from '#common/testing/until.ts'
 import { InvalidReason } from '#gen/session/v1/session_pb.ts'
 import { keepMs } from '../scripts.ts'
 import { createSessions } from '../sessions.ts'
-import { ageSession, createAged, epochKey, sessionsKey, storedSession, storeValue } from './aged-session.ts'
+import {
+  ageSession,
+  createAged,
+  epochKey,
+  sessionsKey,
+  storedSession,
+  storedValue,
+  storeValue
+} from './aged-session.ts'
 import { newUser, rules, startSessionSvc } from './service.ts'
 
 const service = await startSessionSvc(t)
@@ -209,6 +217,21 @@ t.test('a session above the limit of the account ends the oldest one, ended sess
   await storeValue(service, tokens[3] ?? '', '0 1 1 1')
   await narrow.createSession({ userId })
   t.same(await Promise.all(tokens.map((token) => outcome(token))), ['NOT_FOUND', 'session', 'session', 'NOT_FOUND'])
+})
+
+t.test('a lowered limit ends all surplus sessions of an account at its next login', async (t) => {
+  const userId = newUser()
+  const { token } = await create(userId)
+  const value = String(await storedValue(service, token))
+  const hashes = Array.from({ length: 10_000 }, (_, index) => String(index).padStart(43, '0'))
+  await Promise.all(hashes.map((hash) => redis.hSet(sessionsKey(userId), hash, value)))
+  const lines: string[] = []
+  const log = createLogger('session-svc', 'info', { write: (line) => void lines.push(line) })
+  const { client: narrow } = await startSessionSvc(t, { maxPerUser: 100 }, log)
+  const created = await narrow.createSession({ userId })
+  t.equal(await outcome(created.token), 'session')
+  t.equal(await redis.hLen(sessionsKey(userId)), 100)
+  t.equal(lines.filter((line) => line.includes('too_many')).length, 9902)
 })
 
 t.test('ended sessions are swept when the number of sessions doubles', async (t) => {
