@@ -2,8 +2,8 @@
 
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { createSecureContext } from 'node:tls'
-import { nextUpdateOf } from './revocation-list.ts'
+import { createSecureContext, type SecureContextOptions } from 'node:tls'
+import { issuerOf, nextUpdateOf } from './revocation-list.ts'
 
 /** How often a process reads the files again. */
 export const refreshMs = 2000
@@ -13,7 +13,7 @@ export interface PemFiles {
   ca?: string
   cert?: string
   key?: string
-  /** Certificate revocation lists. */
+  /** Certificate revocation lists, one of each CA. */
   crl?: string
 }
 
@@ -87,8 +87,8 @@ function read(path: string, name: string): Buffer {
 function requireUsable({ ca, cert, key, crl }: Pem, nameOf: NameOf): void {
   if (cert && !key) throw new PemError(`${nameOf('key')}: is missing; takes the private key of ${nameOf('cert')}`)
   if (key && !cert) throw new PemError(`${nameOf('cert')}: is missing; takes the certificate of ${nameOf('key')}`)
-  if (ca) parse(nameOf('ca'), 'certificate', () => new X509Certificate(ca))
-  if (crl) parse(nameOf('crl'), 'list of revoked certificates', () => createSecureContext({ crl }))
+  if (ca) requireBlocks(nameOf('ca'), 'certificate', ca, (block) => new X509Certificate(block))
+  if (crl) requireLists(nameOf('crl'), crl)
   if (!cert || !key) return
   const certificate = parse(nameOf('cert'), 'certificate', () => new X509Certificate(cert))
   const privateKey = parse(nameOf('key'), 'private key without a passphrase', () => createPrivateKey(key))
@@ -96,6 +96,26 @@ function requireUsable({ ca, cert, key, crl }: Pem, nameOf: NameOf): void {
     throw new PemError(`${nameOf('cert')}: does not belong to the key in ${nameOf('key')}`)
   }
   parse(nameOf('cert'), 'certificate with a usable chain', () => createSecureContext({ cert, key }))
+}
+
+function requireLists(name: string, crl: Buffer): void {
+  const issuers = requireBlocks(name, 'list of revoked certificates', crl, (block) => {
+    createSecureContext({ crl: block })
+    nextUpdateOf(block)
+    return issuerOf(block)
+  })
+  // OpenSSL uses one of them, so that a certificate of the other one is not revoked.
+  if (new Set(issuers).size < issuers.length) {
+    throw new PemError(`${name}: has two lists of one issuer; takes one list of revoked certificates for each CA`)
+  }
+}
+
+function requireBlocks<T>(name: string, kind: string, pem: Buffer, parsed: (block: string) => T): T[] {
+  const found = blocksOf(pem)
+  if (found.length === 0) throw new PemError(`${name}: is no ${kind} in PEM format`)
+  return found.map((block, index) =>
+    parse(index === 0 ? name : `${name}: block ${index + 1}`, kind, () => parsed(block))
+  )
 }
 
 function parse<T>(name: string, kind: string, parsed: () => T): T {
@@ -107,20 +127,28 @@ function parse<T>(name: string, kind: string, parsed: () => T): T {
   }
 }
 
-const pemBlock = /-----BEGIN (?:CERTIFICATE|X509 CRL)-----[^-]+-----END (?:CERTIFICATE|X509 CRL)-----/g
+/** The blocks of a file, each with the text before it: a damaged block is then one that cannot be parsed. */
+function blocksOf(pem: Buffer): string[] {
+  const parts = pem.toString('latin1').split(/(?<=-----END [^-\r\n]*-----)/)
+  return parts.filter((part) => /-----(?:BEGIN|END) /.test(part))
+}
+
+/** The options of a secure context. Node.js reads the first list of a file only, but each one of an array. */
+export function secureContextOptions({ crl, ...pem }: Pem): SecureContextOptions {
+  return { ...pem, ...(crl && { crl: blocksOf(crl) }) }
+}
 
 /**
  * When each file expires: of a chain, its own certificate; of several CAs the last one, because a new CA is added beside the
  * old one; of several lists the first one, because an expired list rejects all certificates of its CA.
  */
 export function expiries({ cert, ca, crl }: Pem): { file: 'cert' | 'ca' | 'crl'; expiresAt: Date }[] {
-  const blocks = (pem: Buffer) => pem.toString('latin1').match(pemBlock) ?? []
   // A list without a next update does not expire.
-  const firstUpdate = crl && earliest(blocks(crl).flatMap((pem) => nextUpdateOf(pem) ?? []))
+  const firstUpdate = crl && earliest(blocksOf(crl).flatMap((pem) => nextUpdateOf(pem) ?? []))
   return [
     ...(cert ? [{ file: 'cert' as const, expiresAt: new X509Certificate(cert).validToDate }] : []),
     ...(ca
-      ? [{ file: 'ca' as const, expiresAt: latest(blocks(ca).map((pem) => new X509Certificate(pem).validToDate)) }]
+      ? [{ file: 'ca' as const, expiresAt: latest(blocksOf(ca).map((pem) => new X509Certificate(pem).validToDate)) }]
       : []),
     ...(firstUpdate ? [{ file: 'crl' as const, expiresAt: firstUpdate }] : [])
   ]

@@ -1,4 +1,4 @@
-/** Reads the time of the next update from a list of revoked certificates (RFC 5280, 5.1), which Node.js cannot. */
+/** Reads the issuer and the next update of a list of revoked certificates (RFC 5280, 5.1), which Node.js cannot. */
 
 /** One element of DER: its tag, and where its content begins and ends. */
 interface Element {
@@ -16,7 +16,7 @@ function elementAt(der: Buffer, offset: number): Element {
   return { tag, start, end: start + length }
 }
 
-const [utcTime, generalizedTime] = [0x17, 0x18]
+const [sequence, utcTime, generalizedTime] = [0x30, 0x17, 0x18]
 
 function timeOf(der: Buffer, { tag, start, end }: Element): Date | undefined {
   const text = der.toString('latin1', start, end)
@@ -33,14 +33,35 @@ function timeOf(der: Buffer, { tag, start, end }: Element): Date | undefined {
 
 /** The time after which OpenSSL rejects every certificate that the list is about; undefined if the list names none. */
 export function nextUpdateOf(pem: string): Date | undefined {
-  const der = Buffer.from(pem.replaceAll(/-----[^-]+-----|\s/g, ''), 'base64')
-  const signed = elementAt(der, elementAt(der, 0).start)
+  const der = derOf(pem)
   const times: (Date | undefined)[] = []
-  for (let offset = signed.start; offset < signed.end && times.length < 2; ) {
-    const element = elementAt(der, offset)
+  for (const element of signedElements(der)) {
     if (element.tag === utcTime || element.tag === generalizedTime) times.push(timeOf(der, element))
     else if (times.length === 1) return undefined
-    offset = element.end
+    if (times.length === 2) break
   }
   return times[1]
+}
+
+/** The encoded name of the CA that has signed the list. */
+export function issuerOf(pem: string): string {
+  const der = derOf(pem)
+  // The first sequence is the algorithm of the signature.
+  const [, issuer] = [...signedElements(der)].filter(({ tag }) => tag === sequence)
+  const { start, end } = issuer as Element
+  return der.toString('hex', start, end)
+}
+
+function derOf(pem: string): Buffer {
+  const [, encoded = ''] = /-----BEGIN X509 CRL-----([^-]+)-----END/.exec(pem) ?? []
+  return Buffer.from(encoded, 'base64')
+}
+
+function* signedElements(der: Buffer): Generator<Element> {
+  const signed = elementAt(der, elementAt(der, 0).start)
+  for (let offset = signed.start; offset < signed.end; ) {
+    const element = elementAt(der, offset)
+    yield element
+    offset = element.end
+  }
 }

@@ -3,7 +3,14 @@
 import { constants } from 'node:crypto'
 import type { Server, Socket } from 'node:net'
 import { createServer, TLSSocket } from 'node:tls'
-import { createPemSource, type Pem, type PemFiles, refreshIfUsable, refreshMs } from './pem-source.ts'
+import {
+  createPemSource,
+  type Pem,
+  type PemFiles,
+  refreshIfUsable,
+  refreshMs,
+  secureContextOptions
+} from './pem-source.ts'
 
 export interface ServerTls extends PemFiles {
   /** Whether clients present a certificate of `ca`. An invalid one is always rejected. */
@@ -48,7 +55,7 @@ export function terminateTls(
   const pem = createPemSource(files)
   const requestCert = clientCert !== 'none'
   const contextOptions = (current: Pem) => ({
-    ...current,
+    ...secureContextOptions(current),
     minVersion: 'TLSv1.2' as const,
     // A resumed session would skip the check of the client's certificate.
     ...(requestCert && { secureOptions: constants.SSL_OP_NO_TICKET })
@@ -100,14 +107,18 @@ export function terminateTls(
     if (now === before) return
     tls.setSecureContext(contextOptions(now))
     const isSame = (kind: 'ca' | 'crl') => before[kind]?.equals(now[kind] as Buffer) ?? now[kind] === undefined
-    if (!isSame('ca') || !isSame('crl')) for (const listener of listeners) listener()
+    if (isSame('ca') && isSame('crl')) return
+    // A handshake that has begun uses the previous files.
+    abortHandshakes()
+    for (const listener of listeners) listener()
+  }
+  function abortHandshakes(): void {
+    for (const socket of handshaking.values()) socket.destroy()
   }
   const timer = setInterval(refresh, refreshMs).unref()
   server.once('close', () => clearInterval(timer))
   return {
     onTrustChange: (listener) => void listeners.push(listener),
-    abortHandshakes() {
-      for (const socket of handshaking.values()) socket.destroy()
-    }
+    abortHandshakes
   }
 }

@@ -20,6 +20,8 @@ const keepAliveTimeoutMs = 75_000
 interface Http1 {
   /** The number of requests without a complete response. */
   inFlight(): number
+  /** Closes the connections without a request now, and the others after their response; accepts new ones. */
+  closeConnections(): void
   /** Closes idle connections now, and the others after their response. */
   close(): void
 }
@@ -30,7 +32,9 @@ interface Http1 {
  * @param firstBytesMs the timeout for the first bytes of a connection
  */
 export function acceptHttp1(server: Http2Server, firstBytesMs = headersTimeoutMs): Http1 {
-  const open = new Set<http.ServerResponse>()
+  const open = new Map<http.ServerResponse, Socket>()
+  const sockets = new Set<Socket>()
+  const closing = new WeakSet<Socket>()
   const http1 = http.createServer(
     {
       headersTimeout: headersTimeoutMs,
@@ -39,8 +43,10 @@ export function acceptHttp1(server: Http2Server, firstBytesMs = headersTimeoutMs
       noDelay: true
     },
     (request, response) => {
+      // A pipelined request gets no response.
+      if (closing.has(request.socket)) return
       discardUnread(request)
-      open.add(response)
+      open.set(response, request.socket)
       response.once('close', () => open.delete(response))
       server.emit('request', request, response)
     }
@@ -50,8 +56,12 @@ export function acceptHttp1(server: Http2Server, firstBytesMs = headersTimeoutMs
   const others = server.listeners('connection')
   server.removeAllListeners('connection')
   function serve(socket: Socket, isHttp2: boolean): void {
-    if (!isHttp2) http1.emit('connection', socket)
-    else for (const other of others) other.call(server, socket)
+    if (isHttp2) for (const other of others) other.call(server, socket)
+    else {
+      sockets.add(socket)
+      socket.once('close', () => sockets.delete(socket))
+      http1.emit('connection', socket)
+    }
   }
   server.on('connection', (socket: Socket) => {
     if (socket instanceof TLSSocket) serve(socket, socket.alpnProtocol === 'h2')
@@ -59,11 +69,26 @@ export function acceptHttp1(server: Http2Server, firstBytesMs = headersTimeoutMs
   })
   return {
     inFlight: () => open.size,
+    closeConnections() {
+      // The last response of each.
+      const responses = new Map([...open].map(([response, socket]) => [socket, response]))
+      for (const socket of sockets) {
+        closing.add(socket)
+        const response = responses.get(socket)
+        if (response) closeAfter(response, socket)
+        else socket.destroy()
+      }
+    },
     close() {
       http1.close()
-      for (const response of open) if (!response.headersSent) response.setHeader('connection', 'close')
+      for (const response of open.keys()) if (!response.headersSent) response.setHeader('connection', 'close')
     }
   }
+}
+
+function closeAfter(response: http.ServerResponse, socket: Socket): void {
+  if (!response.headersSent) response.setHeader('connection', 'close')
+  response.once('close', () => socket.destroySoon())
 }
 
 /**

@@ -82,7 +82,10 @@ export function buildRpcServer(options: RpcServerOptions) {
     done()
   })
   const closeAll = closeSessions(app)
-  tls?.onTrustChange(closeAll)
+  tls?.onTrustChange(() => {
+    closeAll()
+    http1.closeConnections()
+  })
   const streams = countStreams(app.server)
   return Object.assign(app, { callsInFlight: () => streams() + http1.inFlight() })
 }

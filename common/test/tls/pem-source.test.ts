@@ -1,6 +1,6 @@
 /** PEM files: what is rejected, what is read again, when they expire. */
 
-import { copyFileSync, mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { createTestCa, expired, replaceFiles } from '#common/testing/certificates.ts'
@@ -9,6 +9,7 @@ import { createPemSource, expiries, PemError } from '#common/tls/pem-source.ts'
 const ca = createTestCa(t)
 const first = ca.issue('first')
 const second = ca.issue('second')
+const other = createTestCa(t, 'other')
 const nameOf = (kind: string) => `rpc.tls.${kind}`
 
 t.test('rejects files that cannot be used, by their names', async (t) => {
@@ -28,6 +29,41 @@ t.test('rejects files that cannot be used, by their names', async (t) => {
     t.throws(() => createPemSource(files, nameOf), new PemError(message), message)
   }
   t.same(createPemSource({ ca: '', cert: '' }).current(), {})
+})
+
+t.test('checks each block of a file with several CAs or lists', async (t) => {
+  const [ownCa, otherCa, ownList, otherList] = [ca.ca, other.ca, ca.list(), other.list()].map((path) =>
+    readFileSync(path, 'utf8')
+  ) as [string, string, string, string]
+  const cases = [
+    ['ca', otherCa.replaceAll('M', '*'), 'rpc.tls.ca: block 2: is no certificate in PEM format'],
+    ['ca', otherCa.replace('-----BEGIN', '----BEGIN'), 'rpc.tls.ca: block 2: is no certificate in PEM format'],
+    ['ca', otherCa.slice(0, 200), 'rpc.tls.ca: block 2: is no certificate in PEM format'],
+    ['ca', otherList, 'rpc.tls.ca: block 2: is no certificate in PEM format'],
+    ['crl', otherList.replaceAll('M', '*'), 'rpc.tls.crl: block 2: is no list of revoked certificates in PEM format'],
+    [
+      'crl',
+      readFileSync(ca.list(first), 'utf8'),
+      'rpc.tls.crl: has two lists of one issuer; takes one list of revoked certificates for each CA'
+    ]
+  ] as const
+  const path = ca.file('several.pem')
+  for (const [kind, second, message] of cases) {
+    writeFileSync(path, `# First - one\n${kind === 'ca' ? ownCa : ownList}# Second - one\n${second}`)
+    t.throws(() => createPemSource({ [kind]: path }, nameOf), new PemError(message), message)
+  }
+  const crl = ca.file('lists.pem')
+  writeFileSync(path, `${ownCa}\n# Other - one\r\n${otherCa.replaceAll('\n', '\r\n')}\n`)
+  other.openssl('ca', '-config', 'ca.cnf', '-gencrl', '-crldays', '3', '-out', 'short.pem')
+  writeFileSync(crl, `${ownList}# Other - one\n${readFileSync(other.file('short.pem'), 'utf8')}\n`)
+  const pem = createPemSource({ ca: path, crl }).current()
+  t.same(
+    expiries(pem).map(({ file, expiresAt }) => [file, Math.round((expiresAt.getTime() - Date.now()) / 86_400_000)]),
+    [
+      ['ca', 30],
+      ['crl', 3]
+    ]
+  )
 })
 
 t.test('reads replaced files, and keeps the previous ones while the new ones cannot be used', async (t) => {
