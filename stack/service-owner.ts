@@ -8,7 +8,7 @@ import type { Config } from './config.ts'
 import { logDirectories } from './log-directories.ts'
 import { mailUrl } from './mail-settings.ts'
 import type { Print } from './supervisor.ts'
-import { handOver, isRoot, type SystemUser, serviceUser, systemUser, unreachablePath } from './system-user.ts'
+import { handOver, isRoot, type SystemUser, serviceUser, systemUser, takeBack, unreachablePath } from './system-user.ts'
 
 const root = join(import.meta.dirname, '..')
 const firstOpenPort = 1024
@@ -49,6 +49,7 @@ export async function serviceOwner(config: Config, dataDir: string, print: Print
     return { user, compileCache }
   } catch (error) {
     print(`the services run as root: ${(error as Error).message}`)
+    for (const directory of directories(config)) if (directory.startsWith(dataDir + sep)) await takeBack(directory)
     return undefined
   }
 }

@@ -1,6 +1,7 @@
 /** System users: when root starts the stack, the programs run as other users where possible. */
 
-import { chmodSync, mkdirSync, statSync } from 'node:fs'
+import { closeSync, constants, fchmodSync, fchownSync, fstatSync, lstatSync, mkdirSync, openSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { runTool } from './tool.ts'
 
@@ -51,9 +52,42 @@ export async function unreachablePath(user: SystemUser, paths: readonly string[]
 
 /** Gives a directory with its content to a user. Of a directory that is already theirs, nothing is changed. */
 export async function handOver(directory: string, { uid, gid }: SystemUser): Promise<void> {
+  // The user creates the directory, and could replace it by a link.
+  if (isBelow(directory, uid)) return
   mkdirSync(directory, { recursive: true, mode: 0o700 })
-  // chown changes a directory after its content: a killed one has not changed the directory itself.
-  if (statSync(directory).uid === uid) return
-  chmodSync(directory, 0o700)
-  await runTool('chown', ['-hR', `${uid}:${gid}`, directory])
+  const isTheirs = withDirectory(directory, (file) => {
+    // chown changes a directory after its content: a killed one has not changed the directory itself.
+    if (fstatSync(file).uid === uid) return true
+    fchmodSync(file, 0o700)
+    return false
+  })
+  if (!isTheirs) await runTool('chown', ['-hR', `${uid}:${gid}`, directory])
+}
+
+/** Gives a directory that a user may own to root, and deletes the links in it, which a program of root would follow. */
+export async function takeBack(directory: string): Promise<void> {
+  if (!lstatSync(directory, { throwIfNoEntry: false })?.isDirectory()) return
+  withDirectory(directory, (file) => {
+    fchownSync(file, 0, 0)
+    fchmodSync(file, 0o700)
+  })
+  await runTool('chown', ['-hR', '0:0', directory])
+  await runTool('find', [directory, '-type', 'l', '-delete'])
+}
+
+/** Whether a user owns a directory above this one. */
+function isBelow(directory: string, uid: number): boolean {
+  const parent = dirname(directory)
+  if (parent === directory) return false
+  return lstatSync(parent, { throwIfNoEntry: false })?.uid === uid || isBelow(parent, uid)
+}
+
+/** @throws {Error} if the path is a link or a file */
+function withDirectory<T>(path: string, use: (file: number) => T): T {
+  const file = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
+  try {
+    return use(file)
+  } finally {
+    closeSync(file)
+  }
 }

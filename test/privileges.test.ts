@@ -1,17 +1,32 @@
 /** Privileges under `make run`: each process has the secrets and the rights that it needs, and no others. */
 
 import { spawnSync } from 'node:child_process'
-import { readFileSync, statSync } from 'node:fs'
+import {
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync
+} from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import postgres from 'postgres'
 import { createClient } from 'redis'
 import t from 'tap'
+import { engineUser, systemUser } from '../stack/system-user.ts'
+import { runTool } from '../stack/tool.ts'
 import { attackKafka, kafkaAttacks } from './support/kafka-attacks.ts'
 import { newAddress, password } from './support/product.ts'
 import { descendants, startStack, temporaryDataDir } from './support/stack-run.ts'
 
 t.setTimeout(300_000)
 const dataDir = temporaryDataDir(t)
+const isRoot = process.getuid?.() === 0
+const targets = isRoot ? await plantLinks() : ''
 const pepper = `a:${Buffer.alloc(32, 'pepper').toString('base64')}`
 const stack = startStack(t, dataDir, {
   GATEWAY_RATE_LIMIT_ENABLED: 'true',
@@ -89,7 +104,7 @@ t.test('the environment of a process has only the secrets that it uses', async (
   for (const engine of ['postgres -D', 'redis-server', 'kafka.Kafka']) t.same(secretsIn(engine), [], engine)
 })
 
-t.test('no service and no engine runs as root', { skip: process.getuid?.() !== 0 }, async (t) => {
+t.test('no service and no engine runs as root', { skip: !isRoot }, async (t) => {
   const userOf = (command: string) => {
     const [pid] = descendants(stack.pid).find(([, line]) => line.includes(command)) ?? []
     return spawnSync('ps', ['-o', 'user:40=', '-p', `${pid}`], { encoding: 'utf8' }).stdout.trim()
@@ -99,11 +114,55 @@ t.test('no service and no engine runs as root', { skip: process.getuid?.() !== 0
   for (const engine of ['redis-server', 'kafka.Kafka']) t.equal(userOf(engine), 'auth-backend-engines', engine)
   t.equal(userOf('postgres -D'), 'postgres')
   const { uid } = statSync(join(dataDir, 'spool'))
-  const files = ['kafka/server.properties', 'redis/users.acl', 'rpc-token', 'kafka-password']
+  const files = ['kafka-settings/server.properties', 'redis-settings/users.acl', 'rpc-token', 'kafka-password']
   const script = 'for path; do test -r "$path" && echo "$path"; done'
   const readable = spawnSync('sh', ['-c', script, 'sh', ...files.map((name) => join(dataDir, name))], { uid, cwd: '/' })
   t.equal(`${readable.stdout}`, '', 'the user of the services cannot read the passwords of the engines')
   t.notMatch(stack.lines.join('\n'), /as root/)
+})
+
+/** Replaces each file of an earlier version in the folders of the engines by a link of their user to a file of root. */
+async function plantLinks(): Promise<string> {
+  const user = await systemUser(engineUser)
+  const folder = mkdtempSync(join(tmpdir(), 'targets-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  const links = {
+    kafka: ['server.properties', 'format.properties', 'server.properties.new', 'logs.new', 'jars'],
+    redis: ['users.acl', 'users.acl.new']
+  }
+  for (const [engine, names] of Object.entries(links)) {
+    mkdirSync(join(dataDir, engine))
+    for (const name of names) {
+      writeFileSync(join(folder, name), 'of root', { mode: 0o640 })
+      symlinkSync(join(folder, name), join(dataDir, engine, name))
+    }
+    await runTool('chown', ['-hR', `${user.uid}:${user.gid}`, join(dataDir, engine)])
+  }
+  return folder
+}
+
+t.test('root writes nothing into the folder of an engine', { skip: !isRoot }, async (t) => {
+  for (const name of readdirSync(targets)) {
+    const { uid, mode } = statSync(join(targets, name))
+    t.same([uid, mode & 0o777, readFileSync(join(targets, name), 'utf8')], [0, 0o640, 'of root'], name)
+  }
+  for (const engine of ['kafka', 'redis', 'postgres']) {
+    const { uid } = statSync(join(dataDir, engine))
+    const entries = readdirSync(join(dataDir, engine), { recursive: true }).map(String)
+    // An engine deletes files meanwhile.
+    const ownerOf = (name: string) => lstatSync(join(dataDir, engine, name), { throwIfNoEntry: false })?.uid ?? uid
+    const ofOthers = entries.filter((name) => ownerOf(name) !== uid)
+    t.same(ofOthers, [], engine)
+  }
+  for (const [path, mode] of [
+    ['kafka-settings', 0o750],
+    ['kafka-settings/server.properties', 0o640],
+    ['redis-settings', 0o750],
+    ['redis-settings/users.acl', 0o640]
+  ] as const) {
+    const found = statSync(join(dataDir, path))
+    t.same([found.uid, found.mode & 0o777], [0, mode], path)
+  }
 })
 
 t.test('the role of user-svc reads and writes the rows of its tables, and nothing else', async (t) => {
@@ -247,7 +306,7 @@ t.test('a client of Kafka can do what its user needs, and nothing else', async (
     ...Object.entries(permitted).map(async ([user, attacks]) => t.same((await as(user)).succeeded, attacks, user))
   ])
 
-  const settings = fileContent('kafka/server.properties')
+  const settings = fileContent('kafka-settings/server.properties')
   const [, controller] = /CONTROLLER:\/\/(127\.0\.0\.1:\d+)/.exec(settings) ?? []
   const sasl = { mechanism: 'plain' as const, username: 'admin', password: fileContent('kafka-password') }
   const { refusals } = await attackKafka({ brokers: [controller as string], sasl })

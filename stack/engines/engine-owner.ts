@@ -1,7 +1,7 @@
 /** The user that runs Redis and Kafka as processes. */
 
 import { dirname } from 'node:path'
-import { engineUser, handOver, isRoot, type SystemUser, systemUser, unreachablePath } from '../system-user.ts'
+import { engineUser, handOver, isRoot, type SystemUser, systemUser, takeBack, unreachablePath } from '../system-user.ts'
 import type { EngineOptions } from './engine.ts'
 
 /**
@@ -27,6 +27,7 @@ export async function engineOwner(
     return user
   } catch (error) {
     print(`${name} runs as root: ${(error as Error).message}`)
+    await takeBack(directory)
     return undefined
   }
 }

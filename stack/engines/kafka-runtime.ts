@@ -26,7 +26,7 @@ const logging = [
 export const heap = '-Xmx256m'
 export const lightCompiler = ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1']
 
-/** In the folder of the broker. */
+/** In the folder of the settings. */
 export const jarsLink = 'jars'
 
 /** The command that runs a class of Kafka in a folder. */

@@ -1,12 +1,13 @@
 /** Kafka: one broker in KRaft mode, as a process or in Docker. */
 
-import { chmodSync, chownSync, existsSync, mkdirSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, realpathSync, rmSync } from 'node:fs'
+import { join, relative } from 'node:path'
 import type { AclEntry, Admin } from 'kafkajs'
 import type { KafkaConnection } from '#common/kafka/connection.ts'
 import { grantAccess } from '../kafka-access.ts'
 import { findFreePort } from '../port-check.ts'
 import { backgroundAfterMs, type Program } from '../supervised.ts'
+import type { SystemUser } from '../system-user.ts'
 import { runTool } from '../tool.ts'
 import { waitUntil } from '../wait.ts'
 import { containerProgram, openToContainer } from './docker.ts'
@@ -14,6 +15,7 @@ import { type EngineOptions, engineGraceMs, engineStartMs } from './engine.ts'
 import { engineOwner } from './engine-owner.ts'
 import { findKafka, heap, jarsLink, type KafkaCommand, lightCompiler } from './kafka-runtime.ts'
 import { type KafkaPasswords, listenerSettings } from './kafka-users.ts'
+import { createSettingsFolder, openSettingsFolder, writeSettingsFile } from './settings-folder.ts'
 
 export const kafkaImage = 'apache/kafka:4.3.1'
 
@@ -95,47 +97,57 @@ function brokerSettings(port: number, controllerPort: number, logs: string): Rec
   }
 }
 
-// Relative to the working directory of the broker.
 const [logs, settingsFile] = ['logs', 'server.properties']
 
-function writeSettings(path: string, settings: Record<string, string>): void {
-  const lines = Object.entries(settings).map(([key, value]) => `${key}=${value}\n`)
-  // With passwords, and readable for its owner only, also if an earlier version wrote it.
-  writeFileSync(path, '', { mode: 0o600 })
-  chmodSync(path, 0o600)
-  writeFileSync(path, lines.join(''))
-}
+const propertyLines = (settings: Record<string, string>) =>
+  Object.entries(settings)
+    .map(([key, value]) => `${key}=${value}\n`)
+    .join('')
 
 async function native({ access, ...options }: KafkaOptions): Promise<Program> {
   const { directory, port, print, signal, isBackground = false } = options
-  const kafka = await findKafka(directory, print, signal)
-  if (!existsSync(join(directory, logs))) await format(kafka, directory, signal)
-  const owner = await engineOwner('kafka', { directory, print }, [realpathSync(join(directory, jarsLink))])
+  const folder = createSettingsFolder(directory)
+  const kafka = await findKafka(folder, print, signal)
+  const owner = await engineOwner('kafka', { directory, print }, [realpathSync(join(folder, jarsLink))])
+  openSettingsFolder(folder, owner)
+  await removeLeftovers(directory, owner)
+  if (!existsSync(join(directory, logs))) await format(kafka, { directory, folder, signal }, owner)
   async function command() {
-    const settings = brokerSettings(port, await findFreePort(), logs)
+    const settings = brokerSettings(port, await findFreePort(), join(relative(folder, directory), logs))
     const ownListeners = listenerSettings(['CLIENTS'], access?.passwords)
-    const path = join(directory, settingsFile)
-    writeSettings(path, { ...settings, ...ownListeners })
-    if (owner) chownSync(path, owner.uid, owner.gid)
+    // With passwords.
+    writeSettingsFile(join(folder, settingsFile), propertyLines({ ...settings, ...ownListeners }), owner)
     const { options, ...program } = kafka('kafka.Kafka', settingsFile)
     return { ...program, options: { ...options, ...owner } }
   }
   return { name: 'kafka', graceMs: engineGraceMs, command, ...(isBackground && { yieldsAfterMs: backgroundAfterMs }) }
 }
 
-/** Formats the log folder in one step: a killed attempt leaves only a draft. */
-async function format(kafka: KafkaCommand, directory: string, signal: AbortSignal): Promise<void> {
-  const [draft, file] = [`${logs}.new`, 'format.properties']
-  rmSync(join(directory, draft), { recursive: true, force: true })
-  writeSettings(join(directory, file), {
-    ...brokerSettings(9092, 9093, draft),
+const draft = `${logs}.new`
+
+/** Removes the draft of a killed attempt, and the files of an earlier version, which had the settings beside the logs. */
+async function removeLeftovers(directory: string, owner: SystemUser | undefined): Promise<void> {
+  const names = [draft, settingsFile, 'format.properties', jarsLink]
+  await runTool('rm', ['-rf', ...names], { cwd: directory, ...owner })
+}
+
+/** Formats the log folder in one step, as the user of the broker: a killed attempt leaves only a draft. */
+async function format(
+  kafka: KafkaCommand,
+  { directory, folder, signal }: { directory: string; folder: string; signal: AbortSignal },
+  owner: SystemUser | undefined
+): Promise<void> {
+  const file = 'format.properties'
+  const settings = {
+    ...brokerSettings(9092, 9093, join(relative(folder, directory), draft)),
     ...listenerSettings(['CLIENTS'], undefined)
-  })
+  }
+  writeSettingsFile(join(folder, file), propertyLines(settings), owner)
   const clusterId = 'c2VsZi1ob3N0ZWQtYXV0aA'
   const tool = kafka('kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', file)
-  await runTool(tool.file, tool.args, { ...(tool.options as object), signal })
-  rmSync(join(directory, file))
-  renameSync(join(directory, draft), join(directory, logs))
+  await runTool(tool.file, tool.args, { ...(tool.options as object), ...owner, signal })
+  rmSync(join(folder, file))
+  await runTool('mv', [draft, logs], { cwd: directory, ...owner })
 }
 
 /** The environment variable of the image for a broker setting. */

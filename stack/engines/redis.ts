@@ -1,18 +1,19 @@
 /** Redis: one server that writes every deletion to disk, with a user for each service, as a process or in Docker. */
 
-import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { chmodSync, mkdirSync } from 'node:fs'
+import { join, relative } from 'node:path'
 import { createClient } from 'redis'
 import { keptSecret } from '../secret-file.ts'
 import type { Program } from '../supervised.ts'
 import { systemEnvironment } from '../system-environment.ts'
-import { isInstalled } from '../tool.ts'
+import { isInstalled, runTool } from '../tool.ts'
 import { waitUntil } from '../wait.ts'
 import { installPackages } from './debian-package.ts'
 import { containerProgram, openToContainer } from './docker.ts'
 import { type EngineOptions, engineGraceMs, engineStartMs } from './engine.ts'
 import { engineOwner } from './engine-owner.ts'
 import { redisAdmin, userSettings } from './redis-users.ts'
+import { createSettingsFolder, openSettingsFolder, writeSettingsFile } from './settings-folder.ts'
 
 export const redisImage = 'redis:8.8.0'
 
@@ -67,13 +68,17 @@ export async function pingRedis(url: string): Promise<void> {
 
 async function native({ directory, port, print, signal }: EngineOptions, settings: string): Promise<Program> {
   if (!(await isInstalled('redis-server'))) await installPackages(['redis-server'], print, signal)
-  chmodSync(directory, 0o700)
   const owner = await engineOwner('redis', { directory, print })
-  writeFileSync(join(directory, usersFile), settings, { mode: 0o600 })
-  if (owner) chownSync(join(directory, usersFile), owner.uid, owner.gid)
+  if (!owner) chmodSync(directory, 0o700)
+  const folder = createSettingsFolder(directory)
+  openSettingsFolder(folder, owner)
+  const users = join(folder, usersFile)
+  writeSettingsFile(users, settings, owner)
+  // Of an earlier version.
+  await runTool('rm', ['-f', usersFile], { cwd: directory, ...owner })
   const args = [
     '--aclfile',
-    usersFile,
+    relative(directory, users),
     '--port',
     String(port),
     '--bind',
@@ -91,11 +96,8 @@ function contained({ docker, directory, port }: EngineOptions, users: string): P
   openToContainer(directory)
   // Not in the data folder: the entrypoint gives that one to its own user, and the next start could not write there without
   // root. Redis can read the file; the folder is closed to other users.
-  const folder = `${directory}-settings`
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
-  chmodSync(folder, 0o700)
-  const settings = join(folder, usersFile)
-  writeFileSync(settings, users)
+  const settings = join(createSettingsFolder(directory), usersFile)
+  writeSettingsFile(settings, users, undefined)
   chmodSync(settings, 0o644)
   return containerProgram(docker as NonNullable<typeof docker>, {
     name: 'redis',

@@ -32,7 +32,7 @@ export async function startBroker(t: Teardown) {
   await ready
   /** The process of the broker, found by its working directory; it changes with each start. */
   function pid(): number {
-    const isBroker = ([pid]: [number, string]) => workingDirectory(pid) === join(directory, 'kafka')
+    const isBroker = ([pid]: [number, string]) => workingDirectory(pid) === join(directory, 'kafka-settings')
     const [found] = descendants(process.pid).find(isBroker) ?? []
     if (found === undefined) throw new Error('no broker runs')
     return found
