@@ -25,7 +25,7 @@ import { limitRates } from './plugins/rate-limits.ts'
 import { measureRequests } from './plugins/request-metrics.ts'
 import { requireSession } from './plugins/session-check.ts'
 import { loadCookies } from './plugins/session-cookie.ts'
-import { rejectAmbiguous } from './plugins/strict-http.ts'
+import { rejectAmbiguous, rejectContradictory } from './plugins/strict-http.ts'
 import { shedUnderPressure } from './plugins/under-pressure.ts'
 import { answerUnknownRoutes } from './plugins/unknown-routes.ts'
 import { addCommonHeaders } from './request-context.ts'
@@ -70,6 +70,7 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
   await measureRequests(app, registry)
   await shedUnderPressure(app, registry)
   await limitRates(app, options.rateLimit, { ...parts, clientOf })
+  rejectContradictory(app)
   rejectCrossOrigin(app, options.origins)
   await loadCookies(app)
   for (const schema of sharedSchemas) app.addSchema(schema)

@@ -7,7 +7,7 @@ import type { Logger } from '#common/logging/logger.ts'
 import { listenOnEveryAddress } from '#common/process/listen.ts'
 import { hasTls, type ServerTls, terminateTls } from '#common/tls/termination.ts'
 import { type Connections, isAnswered, setSession, trackConnections } from './connections.ts'
-import { acceptHttp2 } from './http2.ts'
+import { acceptHttp2, endConnection } from './http2.ts'
 import { answerClientError, answerMalformed } from './plugins/client-errors.ts'
 import type { ErrorHandling } from './plugins/error-responses.ts'
 import { traceOf } from './request-context.ts'
@@ -39,7 +39,11 @@ export function createFastify(
     return503OnClosing: false,
     clientErrorHandler: (error, socket) =>
       answerClientError(error, socket, isAnswered(connections.get(socket)), errors),
-    frameworkErrors: (error, request, reply) => void errors.handle(error, request, reply)
+    // No hook has counted these requests, such as one whose path cannot be decoded: each costs its client a connection.
+    frameworkErrors: (error, request, reply) => {
+      endConnection(request, reply)
+      errors.handle(error, request, reply)
+    }
   })
   app.setErrorHandler(errors.handle)
   const connections: Connections = trackConnections(app)

@@ -4,11 +4,17 @@
  */
 
 import { type IncomingMessage, METHODS, type Server, type ServerResponse } from 'node:http'
-import { createServer, type Http2Server, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
+import {
+  createServer,
+  type Http2Server,
+  type Http2Session,
+  type ServerHttp2Session,
+  type ServerHttp2Stream
+} from 'node:http2'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { Code } from '@connectrpc/connect'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { errorMeaning } from '#common/errors/codes.ts'
 import { canonicalAddress } from '#common/network/addresses.ts'
 import { unlimitedResets } from '#common/rpc/server/misbehaving-peers.ts'
@@ -33,6 +39,21 @@ export function streamOf(message: IncomingMessage | ServerResponse): ServerHttp2
   return (message as { stream?: ServerHttp2Stream }).stream
 }
 
+/** Their sessions carry the requests of many clients. */
+const sessionsOfProxies = new WeakSet<Http2Session>()
+
+/** The client needs another connection for its next request. Sessions of trusted proxies continue. */
+function endAfterResponse({ session }: ServerHttp2Stream): void {
+  if (session && !session.destroyed && !sessionsOfProxies.has(session)) session.close()
+}
+
+/** Ends the connection of a refused request after its response, by either protocol. */
+export function endConnection({ raw }: FastifyRequest, reply: FastifyReply): void {
+  const stream = streamOf(raw)
+  if (stream === undefined) reply.header('connection', 'close')
+  else endAfterResponse(stream)
+}
+
 /** Makes a server whose connections are TLS sockets serve those that have negotiated `h2`. */
 export function acceptHttp2(app: FastifyInstance, options: Http2Options): void {
   const { server } = app
@@ -46,8 +67,12 @@ export function acceptHttp2(app: FastifyInstance, options: Http2Options): void {
   server.on('connection', (socket: TLSSocket) => {
     if (socket.alpnProtocol !== 'h2') return serveHttp1.call(server, socket)
     const address = canonicalAddress(socket.remoteAddress ?? '')
-    const http2 = address !== undefined && isTrusted(address) ? proxies : clients
-    http2.once('session', (session) => onSession(session, socket))
+    const isProxy = address !== undefined && isTrusted(address)
+    const http2 = isProxy ? proxies : clients
+    http2.once('session', (session) => {
+      if (isProxy) sessionsOfProxies.add(session)
+      onSession(session, socket)
+    })
     http2.emit('connection', socket)
   })
   app.addHook('preValidation', ({ raw }, _reply, done) => {
@@ -71,13 +96,19 @@ function createHttp2Server(
   for (const event of ['request', 'checkContinue', 'checkExpectation'] as const) {
     http2.on(event, (...messages: unknown[]) => {
       const [request, response] = messages as [IncomingMessage, ServerResponse]
-      if (!METHODS.includes(request.method as string)) return answerMalformed(response)
+      if (!METHODS.includes(request.method as string)) {
+        endAfterResponse(streamOf(request) as ServerHttp2Stream)
+        return answerMalformed(response)
+      }
       presentAsHttp1(request, response)
       server.emit(event, request, response)
     })
   }
   // As with HTTP/1.1, there is no tunnel and no response.
-  http2.on('connect', (_request, { stream }) => stream.destroy())
+  http2.on('connect', (_request, { stream }) => {
+    endAfterResponse(stream)
+    stream.destroy()
+  })
   handleStreamsFirst(http2, (stream) => {
     // Without a listener, the error of a stream that has ended would end the process.
     stream.on('error', () => {})

@@ -2,8 +2,8 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Code, ConnectError } from '@connectrpc/connect'
-import type { FastifyInstance } from 'fastify'
-import { streamOf } from '../http2.ts'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { endConnection, streamOf } from '../http2.ts'
 import { HttpRefusal } from '../problem.ts'
 
 // Node.js takes the first field of these names and drops the others.
@@ -21,7 +21,6 @@ function ambiguityOf(request: IncomingMessage): ConnectError | undefined {
     }
     found.add(name)
   }
-  // The framing of HTTP/2 is unambiguous, and its parser requires `:authority` or `host`.
   if (streamOf(request) !== undefined) return contradictionOf(request)
   if (request.httpVersion === '1.1' && !found.has('host')) {
     return new ConnectError('The header field `host` is missing.', Code.InvalidArgument)
@@ -43,7 +42,12 @@ function contradictionOf({ headers: { ':authority': authority, host } }: Incomin
 /** Requests with an `Expect` other than `100-continue`. */
 const unexpected = new WeakSet<IncomingMessage>()
 
-/** @param maxBodyBytes the gateway rejects a larger body before it sends `100 Continue` */
+/**
+ * An ambiguous HTTP/1.1 request ends its connection, with no further work. The framing of HTTP/2 is unambiguous, and its
+ * parser requires `:authority` or `host`: `rejectContradictory` rejects such a request after the rate limit has counted it.
+ *
+ * @param maxBodyBytes the gateway rejects a larger body before it sends `100 Continue`
+ */
 export function rejectAmbiguous(app: FastifyInstance, maxBodyBytes: number): void {
   app.server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
     if (Number(request.headers['content-length'] ?? 0) <= maxBodyBytes) response.writeContinue()
@@ -53,10 +57,21 @@ export function rejectAmbiguous(app: FastifyInstance, maxBodyBytes: number): voi
     unexpected.add(request)
     app.server.emit('request', request, response)
   })
-  app.addHook('onRequest', ({ raw }, reply, done) => {
-    const error = unexpected.has(raw) ? new HttpRefusal(417) : ambiguityOf(raw)
-    // The bytes after an ambiguous request are ambiguous too.
-    if (error !== undefined) reply.header('connection', 'close')
-    done(error)
+  app.addHook('onRequest', (request, reply, done) => {
+    done(streamOf(request.raw) === undefined ? refusalOf(request, reply) : undefined)
   })
+}
+
+/** Rejects HTTP/2 requests with two values of a field that has one, and with an unknown `Expect`. */
+export function rejectContradictory(app: FastifyInstance): void {
+  app.addHook('onRequest', (request, reply, done) => {
+    done(streamOf(request.raw) === undefined ? undefined : refusalOf(request, reply))
+  })
+}
+
+function refusalOf(request: FastifyRequest, reply: FastifyReply): Error | undefined {
+  const error = unexpected.has(request.raw) ? new HttpRefusal(417) : ambiguityOf(request.raw)
+  // The bytes after an ambiguous request are ambiguous too.
+  if (error !== undefined) endConnection(request, reply)
+  return error
 }

@@ -7,7 +7,17 @@ import t from 'tap'
 import { createTestCa } from '#common/testing/certificates.ts'
 import { until } from '#common/testing/until.ts'
 import { requestOf, routes } from './all-routes.ts'
-import { buildGateway, credentials, listen, loginAnswer, newSession, requireForm, workingServices } from './gateway.ts'
+import {
+  buildGateway,
+  credentials,
+  limitsOf,
+  listen,
+  loginAnswer,
+  newAddress,
+  newSession,
+  requireForm,
+  workingServices
+} from './gateway.ts'
 import { answerOf, openSession, send, start } from './http2-client.ts'
 import { requestTls } from './tls-client.ts'
 
@@ -29,10 +39,11 @@ const getAccount: typeof services.users.getAccount = async (request, context) =>
   }
   return services.users.getAccount?.(request, context) as never
 }
+const tls = createTestCa(t).issue('gateway')
 const { app, lines, registry } = await buildGateway(t, {
   ...services,
   users: { ...services.users, registerAndLogin, getAccount },
-  options: { tls: createTestCa(t).issue('gateway') }
+  options: { tls }
 })
 const port = await listen(app)
 const hsts = { 'strict-transport-security': 'max-age=31536000' }
@@ -90,13 +101,13 @@ t.test('answers malformed and ambiguous HTTP/2 requests by a problem', async (t)
   ]
   for (const [route, status, message] of requests) {
     const what = `${route.slice(0, 40)} ${JSON.stringify(message ?? {}).slice(0, 80)}`
-    const answer = await send(session, route, message)
+    const answer = await send(await openSession(t, port), route, message)
     requireForm(t, answer, status, what)
     t.match(answer.headers, hsts, what)
     t.equal(answer.headers.connection, undefined)
   }
   t.equal(calls, before)
-  await t.rejects(send(session, 'CONNECT localhost:80'), 'a tunnel')
+  await t.rejects(send(await openSession(t, port), 'CONNECT localhost:80'), 'a tunnel')
   await until('no request is open', () => app.requestsInFlight() === 0)
   const methods = [...(await registry.metrics()).matchAll(/http_request_duration_seconds_count\{method="([^"]+)"/g)]
   t.notOk(
@@ -104,6 +115,39 @@ t.test('answers malformed and ambiguous HTTP/2 requests by a problem', async (t)
     'an unknown method is no label'
   )
   t.notMatch(lines.join(''), /FOO|xxxx/)
+})
+
+const uncounted = [['FOO /session'], ['CONNECT localhost:80'], ['GET /%zz']] as const
+const contradictory = [
+  ['DELETE /logout', { headers: { ':authority': 'a.example', host: 'b.example' } }],
+  ['POST /auth', { headers: { expect: 'nonsense' } }]
+] as const
+
+t.test('a malformed or ambiguous request ends the connection', async (t) => {
+  for (const [route, message] of [...uncounted, ...contradictory]) {
+    const refused = await openSession(t, port)
+    const goaway = once(refused, 'goaway')
+    await send(refused, route, message).catch(() => {})
+    t.equal((await goaway)[0], 0, route)
+    await until('the connection is closed', () => refused.destroyed)
+  }
+})
+
+t.test('the connection of a trusted proxy stays open, and its contradictory requests count', async (t) => {
+  const rateLimit = limitsOf({ max: 5 })
+  const { app: behind } = await buildGateway(t, {
+    options: { tls, rateLimit, trustedProxies: ['127.0.0.0/8', '::1/128'] }
+  })
+  const proxy = await openSession(t, await listen(behind))
+  for (const [route, { headers }] of contradictory) {
+    const message = { headers: { ...headers, 'x-forwarded-for': newAddress() } }
+    const statuses = []
+    for (let count = 0; count < 7; count += 1) statuses.push((await send(proxy, route, message)).statusCode)
+    const refused = 'expect' in headers ? 417 : 400
+    t.same(statuses, [...Array(5).fill(refused), 429, 429])
+  }
+  for (const [route] of uncounted) await send(proxy, route).catch(() => {})
+  t.equal((await send(proxy, 'GET /nowhere', { headers: { 'x-forwarded-for': newAddress() } })).statusCode, 404)
 })
 
 t.test('a body of unknown length is read to its end, and a reset in the middle makes no call', async (t) => {

@@ -58,6 +58,14 @@ t.test('answers a malformed or ambiguous request by one problem', async (t) => {
   t.equal(calls, 0)
 })
 
+t.test('a request that no hook counts ends its connection', async (t) => {
+  for (const path of ['/%zz', '/session%ff']) {
+    const answer = await send(head(`GET ${path} HTTP/1.1`) + head('GET /session HTTP/1.1', authorization.trim()), 300)
+    t.equal(answersIn(answer).length, 1, path.slice(0, 20))
+    t.match(firstAnswer(answer), { statusCode: 400, headers: { connection: 'close' } })
+  }
+})
+
 t.test('ignores the content type of a request without a body', async (t) => {
   const requests: [request: string, status: number][] = [
     ['DELETE /logout', 204],
