@@ -41,7 +41,7 @@ export async function createEngineProcesses(t: Pick<Test, 'teardown'>, kafkaAdve
   async function launch({ name, command, stopSignal = 'SIGTERM' }: Program): Promise<void> {
     const { file, args, options } = await command()
     const own =
-      name === 'kafka' ? ['--override', `advertised.listeners=PLAINTEXT://127.0.0.1:${kafkaAdvertisedPort}`] : []
+      name === 'kafka' ? ['--override', `advertised.listeners=CLIENTS://127.0.0.1:${kafkaAdvertisedPort}`] : []
     const child = spawn(file, [...args, ...own], { ...options, detached: true, stdio: 'ignore' })
     children.set(name, child)
     const { pid } = child
