@@ -7,7 +7,7 @@ import type { Values } from '#common/config/load.ts'
 import type { Logger } from '#common/logging/logger.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
-import { clientFinder, networks } from './client-address.ts'
+import { clientFinder, networks, requireClient } from './client-address.ts'
 import type { gateway } from './config.ts'
 import { createFastify, maxBodyBytes, receiveTimeoutMs } from './fastify.ts'
 import { withJsonNames } from './field-names.ts'
@@ -69,6 +69,7 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
   logRequests(app, log)
   await measureRequests(app, registry)
   await shedUnderPressure(app, registry)
+  requireClient(app, clientOf)
   await limitRates(app, options.rateLimit, { ...parts, clientOf })
   rejectContradictory(app)
   rejectCrossOrigin(app, options.origins)

@@ -3,11 +3,19 @@
 import { createHash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { BlockList, isIP } from 'node:net'
+import type { FastifyInstance } from 'fastify'
 import type { Logger } from '#common/logging/logger.ts'
 import { canonicalAddress } from '#common/network/addresses.ts'
+import { clientClosed } from './problem.ts'
 
-/** The client of a request; undefined if the connection was reset, so that its peer is not known. */
-export type ClientOf = (request: Pick<IncomingMessage, 'headers' | 'socket'>) => string | undefined
+const clientSlot = Symbol('client')
+type ClientRequest = Pick<IncomingMessage, 'headers' | 'socket'> & { [clientSlot]?: string | undefined }
+
+/**
+ * The client of a request, as its first call has found it: a connection that is reset loses its address. Undefined if it was
+ * reset before.
+ */
+export type ClientOf = (request: ClientRequest) => string | undefined
 
 /** @returns whether an address is in one of the networks (CIDR notation) */
 export function networks(cidrs: readonly string[]): (address: string) => boolean {
@@ -30,7 +38,7 @@ export function clientFinder(isTrusted: (address: string) => boolean, log: Logge
     warned.add(event)
     log.warn({ event }, message)
   }
-  return ({ headers, socket }) => {
+  function find({ headers, socket }: ClientRequest): string | undefined {
     let client = canonicalAddress(socket.remoteAddress ?? '')
     const field = headers['x-forwarded-for']
     if (client === undefined || field === undefined) return client
@@ -53,6 +61,18 @@ export function clientFinder(isTrusted: (address: string) => boolean, log: Logge
     }
     return client
   }
+  return (request) => {
+    if (!(clientSlot in request)) request[clientSlot] = find(request)
+    return request[clientSlot]
+  }
+}
+
+/** Rejects a request whose connection was reset before its client was known. */
+export function requireClient(app: FastifyInstance, clientOf: ClientOf): void {
+  app.addHook('onRequest', (request, _reply, done) => {
+    if (clientOf(request.raw) === undefined) done(clientClosed())
+    else done()
+  })
 }
 
 /** The address of a hop, which can have quotes, brackets and a port. */

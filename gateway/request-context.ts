@@ -7,6 +7,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { continueTrace, type Trace, traceparent } from '#common/ops/trace.ts'
 import { propagate } from '#common/rpc/call-context.ts'
 import { deadlineExceeded } from '#common/time/deadline.ts'
+import { streamOf } from './http2.ts'
 import { clientClosed } from './problem.ts'
 import { browserHeaders, transportHeaders } from './response-headers.ts'
 
@@ -79,6 +80,10 @@ export function callOptions(request: FastifyRequest, reply: FastifyReply): CallO
 
 function endSignal(endsAt: number, reply: FastifyReply): AbortSignal {
   const end = new AbortController()
+  if ((streamOf(reply.raw) ?? reply.raw).destroyed) {
+    end.abort(clientClosed())
+    return end.signal
+  }
   const timer = setTimeout(() => end.abort(deadlineExceeded()), Math.max(0, endsAt - performance.now()))
   reply.raw.once('close', () => {
     clearTimeout(timer)

@@ -4,7 +4,6 @@
  */
 
 import type { FastifyInstance, FastifyRequest, onRequestHookHandler, preHandlerAsyncHookHandler } from 'fastify'
-import { clientClosed } from '../problem.ts'
 import { deviceTokenOf, requireDevice } from './device-token.ts'
 import { isAttempt, type RateLimitPolicy } from './rate-limit-checks.ts'
 import { createLimiter, limitedCounter, type RateLimitOptions, type RateLimitParts } from './rate-limiter.ts'
@@ -43,8 +42,6 @@ export async function limitRates(
   const limiter = await createLimiter(app, options, { ...parts, limited })
 
   const countRequest: onRequestHookHandler = (request, reply, done) => {
-    // The address of a connection that was reset is not known any more.
-    if (request.raw.socket.remoteAddress === undefined) return done(clientClosed())
     const policy = policyOf(request)
     const early = isAttempt(policy) ? 'default' : policy
     const checked = isAttempt(policy) && !isWithDevice(request) ? [policy, early] : [early]

@@ -1,7 +1,9 @@
 /** The deadline of a request: it and the trace reach each upstream call, and it ends calls without a reply. */
 
+import { once } from 'node:events'
 import { request as httpRequest } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
 import { until } from '#common/testing/until.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
@@ -113,4 +115,26 @@ t.test('cancels the upstream call when the client disconnects, and counts no ser
   await until('both requests have ended', () => app.requestsInFlight() === 0)
   t.notMatch(lines.join(''), /"level":"error"/)
   t.notMatch(await registry.metrics(), /request_errors_total\{error_class="server",code="\w+"\} [1-9]/)
+})
+
+t.test('makes no upstream call for a client that has disconnected before it', async (t) => {
+  let calls = 0
+  const authenticateAndLogin = () => {
+    calls += 1
+    return loginAnswer()
+  }
+  const { app } = await buildGateway(t, { users: { authenticateAndLogin } })
+  const codes: unknown[] = []
+  app.addHook('preHandler', async (_request, reply) => {
+    client.destroy()
+    await once(reply.raw, 'close')
+  })
+  app.addHook('onError', async (_request, _reply, error) => void codes.push(ConnectError.from(error).code))
+  const port = await listen(app)
+  const json = { 'content-type': 'application/json' }
+  const client = httpRequest({ port, method: 'POST', path: '/auth', headers: json })
+  client.on('error', () => {}).end(JSON.stringify(credentials))
+  await until('the request fails', () => codes.length === 1)
+  t.same(codes, [Code.Canceled])
+  t.equal(calls, 0)
 })

@@ -47,6 +47,10 @@ fieldCase(t, 27, 'each client behind two proxies has its own limits, with and wi
   t.equal(clientOf(request('10.9.9.9', ' , 203.0.113.1 , ,')), '203.0.113.1', 'empty hops')
   t.equal(clientOf(request('10.9.9.9', '10.0.0.1:1, 10.0.0.2')), '10.0.0.1', 'every hop is trusted')
   t.equal(clientOf(request(undefined, '10.0.0.1')), undefined)
+  const reset = request('203.0.113.9')
+  t.equal(clientOf(reset), '203.0.113.9')
+  Object.assign(reset, request(undefined))
+  t.equal(clientOf(reset), '203.0.113.9', 'the client of a connection that was reset meanwhile')
 
   const proxies = [newAddress(), newAddress()] as const
   const { app } = await buildGateway(t, {
