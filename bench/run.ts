@@ -4,7 +4,6 @@ import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { measureEnumeration } from './enumeration.ts'
 import { measureGrowth } from './growth.ts'
 import { measureGuessing } from './guessing.ts'
 import { measureImports } from './imports.ts'
@@ -37,7 +36,6 @@ const parts: Record<string, Part> = {
   'login-cost': measureLoginCost,
   registrations: measureRegistrations,
   logouts: measureLogouts,
-  enumeration: measureEnumeration,
   guessing: measureGuessing,
   sessions: measureSessions,
   'open-loop': measureOpenLoop,
@@ -50,17 +48,7 @@ const parts: Record<string, Part> = {
 }
 
 // Not in a quick run unless ROWS names them.
-const slow = [
-  'service-memory',
-  'logins-10',
-  'login-cost',
-  'registrations',
-  'enumeration',
-  'guessing',
-  'sink',
-  'log-cost',
-  'growth'
-]
+const slow = ['service-memory', 'logins-10', 'login-cost', 'registrations', 'guessing', 'sink', 'log-cost', 'growth']
 
 const root = join(import.meta.dirname, '..')
 process.chdir(root)

@@ -14,6 +14,8 @@ export interface PartOptions {
   t: Pick<Test, 'teardown'>
   print: (line: string) => void
   signal: AbortSignal
+  /** Of each kind of response whose time is measured. */
+  samples: number
 }
 
 /** A part of `make test-security`, on the engines of the test runner. */

@@ -18,7 +18,11 @@ const parts: Record<string, Part> = {
 
 const root = join(import.meta.dirname, '..', '..')
 process.chdir(root)
-const { values } = parseArgs({ options: { parts: { type: 'string', default: '' } } })
+const { values } = parseArgs({
+  options: { parts: { type: 'string', default: '' }, samples: { type: 'string', default: '10000' } }
+})
+const samples = Number(values.samples)
+if (!(Number.isInteger(samples) && samples >= 100)) throw new Error('SAMPLES must be a whole number of at least 100')
 const chosen = values.parts === '' ? Object.keys(parts) : values.parts.split(',')
 const print = (line: string) => console.log(line)
 const stopped = new AbortController()
@@ -57,7 +61,7 @@ async function runPart(name: string): Promise<Row[]> {
   const ends: (() => unknown)[] = []
   const t = { teardown: (end: () => unknown) => void ends.unshift(end) } as never
   try {
-    return await part({ t, print, signal: stopped.signal })
+    return await part({ t, print, signal: stopped.signal, samples })
   } catch (error) {
     stopped.signal.throwIfAborted()
     return [{ name, outcome: 'failed', details: String(error) }]

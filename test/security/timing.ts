@@ -10,9 +10,6 @@ import { startTimedProduct, type TimedProduct } from './timing/accounts.ts'
 import { costGroup, emailGroups, loginGroup, passwordGroups, tokenGroups } from './timing/groups.ts'
 import { type Comparison, type Group, isSeparable, sampleGroup } from './timing/sampling.ts'
 
-const samples = Number(process.env.TIMING_SAMPLES ?? 10_000)
-// At a usual cost, a sample takes as long as 20 at the lowest one.
-const costlySamples = Math.max(100, Math.round(samples / 20))
 // The first group is measured alone, and twice with all others.
 const measured = 3
 const [brokenSamples, brokenEmailSamples] = [200, 2000]
@@ -22,6 +19,9 @@ const brokenCost = 8
 const [lowestCost, usualCost] = [4, 10]
 
 export const measureTimes: Part = async (options) => {
+  const { samples } = options
+  // At a usual cost, a sample takes as long as 20 at the lowest one.
+  const costlySamples = Math.max(100, Math.round(samples / 20))
   options.print(`${samples} samples of each kind, on ${availableParallelism()} cores`)
   const rows: Row[] = []
   const cheap = await startTimedProduct(options.t, { cost: lowestCost, accounts: measured * samples + 1000 })
