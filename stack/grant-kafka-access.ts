@@ -19,7 +19,7 @@ try {
   requireProduction(config)
   await grantWithin(deadlineMs, config)
 } catch (error) {
-  const text = error instanceof ConfigError ? error.message : describeKafkaFailure(error, 'of ACLs')
+  const text = error instanceof ConfigError ? error.message : describeKafkaFailure(error)
   console.error(`kafka-access: ${text}`)
   process.exitCode = 1
 }

@@ -8,9 +8,9 @@ export interface KafkaFailure extends Error {
   code?: string | number
 }
 
-export function describeKafkaFailure(error: unknown, topic: string): string {
+export function describeKafkaFailure(error: unknown, topic?: string): string {
   const { type, code, name, cause, message } = error as KafkaFailure
-  if (type === 'UNKNOWN_TOPIC_OR_PARTITION') return `there is no topic ${topic}`
+  if (type === 'UNKNOWN_TOPIC_OR_PARTITION') return `there is no topic ${topic ?? 'of this name'}`
   if (type !== undefined && authorizationFailures.has(type)) return `the brokers do not authorize this user (${type})`
   if (cause instanceof Error && (cause as KafkaFailure).name !== name) return describeKafkaFailure(cause, topic)
   if (name === 'KafkaJSSASLAuthenticationError') return saslFailure(message)

@@ -43,8 +43,11 @@ export async function startKafka(options: KafkaOptions): Promise<StartedKafka> {
   supervisor.start(options.docker ? contained(options) : await native(options))
   const address = `127.0.0.1:${port}`
   const connection = { brokers: [address], ...(access && { sasl: kafkaLogin('admin', access.passwords) }) }
-  const grant = access && ((admin: Admin) => grantAccess(admin, access.rules))
-  const ready = waitUntil(() => pingKafka(connection, grant), engineStartMs, signal)
+  const prepare = async (admin: Admin) => {
+    await admin.describeCluster()
+    if (access) await grantAccess(admin, access.rules)
+  }
+  const ready = waitUntil(() => withKafkaAdmin(connection, prepare), engineStartMs, signal)
   ready.catch(() => {})
   return { address, ready }
 }
@@ -55,14 +58,17 @@ export function kafkaLogin(username: keyof KafkaPasswords, passwords: KafkaPassw
 }
 
 /** Resolves if a Kafka broker answers at one of the addresses, and rejects otherwise. */
-export async function pingKafka(connection: KafkaConnection, use?: (admin: Admin) => Promise<void>): Promise<void> {
+export async function pingKafka(connection: KafkaConnection): Promise<void> {
+  await withKafkaAdmin(connection, (admin) => admin.describeCluster())
+}
+
+async function withKafkaAdmin<T>(connection: KafkaConnection, use: (admin: Admin) => Promise<T>): Promise<T> {
   // Imported on demand: the import takes a tenth of a second.
   const { createKafka } = await import('#common/kafka/client.ts')
   const admin = createKafka(connection, 'stack').admin()
   try {
     await admin.connect()
-    await admin.describeCluster()
-    await use?.(admin)
+    return await use(admin)
   } finally {
     await admin.disconnect().catch(() => {})
   }

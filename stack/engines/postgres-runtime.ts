@@ -5,7 +5,7 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import type { Command } from '../supervised.ts'
 import { systemEnvironment } from '../system-environment.ts'
-import { isRoot, type SystemUser, systemUser } from '../system-user.ts'
+import { isRoot, type SystemUser, systemUser, unreachablePath } from '../system-user.ts'
 import { runTool } from '../tool.ts'
 import { UnavailableError } from './engine.ts'
 
@@ -69,7 +69,7 @@ export async function findRuntime(directory: string): Promise<Runtime> {
   })
   mkdirSync(dirname(directory), { recursive: true })
   const needed = [join(native, 'bin', 'postgres'), dirname(directory)]
-  if (!owner || (await canReach(owner, needed))) return runtime(native, (path) => path)
+  if (!owner || (await unreachablePath(owner, needed)) === undefined) return runtime(native, (path) => path)
   if (process.platform !== 'linux') throw new UnavailableError(`the user postgres cannot reach ${native}`)
   // The project is in a folder that other users cannot enter, such as /root. The user runs a copy of the programs, and reaches
   // the data through the working directory, which root sets before it changes the user.
@@ -98,14 +98,6 @@ function findOwner(): Promise<SystemUser> {
   return systemUser('postgres').catch((error: Error) => {
     throw new UnavailableError(`root cannot run it, and the user postgres could not be created: ${error.message}`)
   })
-}
-
-function canReach(owner: SystemUser, paths: string[]): Promise<boolean> {
-  const script = 'for path; do test -r "$path" && test -x "$path" || exit 1; done'
-  return runTool('sh', ['-c', script, 'sh', ...paths], { ...owner, cwd: '/' }).then(
-    () => true,
-    () => false
-  )
 }
 
 async function copyOf(native: string): Promise<string> {
