@@ -13,7 +13,7 @@ import { comparePage, readAnswers, writePage } from './field-cases-page.ts'
 import { installGrpcurl } from './grpcurl.ts'
 import { installNginx } from './nginx.ts'
 import { installPgbouncer } from './pgbouncer.ts'
-import type { Counts } from './tap-report.ts'
+import { type Counts, sum } from './tap-report.ts'
 import { runTap } from './tap-run.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -44,15 +44,10 @@ if (counts)
 process.exit(stopped.signal.aborted ? 130 : counts?.failed === 0 ? 0 : 1)
 
 async function run(): Promise<Counts> {
-  const counts = { passed: 0, failed: 0, skipped: 0 }
-  const add = ({ passed, failed, skipped }: Counts) => {
-    counts.passed += passed
-    counts.failed += failed
-    counts.skipped += skipped
-  }
-  if (files.length === 0) add(await step('static checks', check))
-  if (!checksOnly) add(await step('tests', test))
-  return counts
+  const counts: Counts[] = []
+  if (files.length === 0) counts.push(await step('static checks', check))
+  if (!checksOnly) counts.push(await step('tests', test))
+  return sum(counts)
 }
 
 async function check(): Promise<Counts> {

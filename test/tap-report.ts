@@ -7,6 +7,11 @@ export interface Counts {
   skipped: number
 }
 
+export function sum(counts: readonly Counts[]): Counts {
+  const of = (kind: keyof Counts) => counts.reduce((total, each) => total + each[kind], 0)
+  return { passed: of('passed'), failed: of('failed'), skipped: of('skipped') }
+}
+
 const pointPattern = /^( *)(not )?ok \d+(?: - (.*?))?(?: # (?:time=([\d.]+)ms|(SKIP|TODO)\b.*))?$/i
 const subtestPattern = /^( *)# Subtest: (.*)$/
 

@@ -4,22 +4,43 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { globSync } from 'node:fs'
 import { createInterface } from 'node:readline'
-import { type Counts, reportTap } from './tap-report.ts'
+import { type Counts, reportTap, sum } from './tap-report.ts'
 
-const patterns = [
-  '{common,gateway,user-svc,session-svc,log-sink,log-viewer,stack,bench}/test/**/*.test.ts',
-  'test/**/*.test.ts'
-]
+interface Phase {
+  files: string[]
+  /** Files at a time. */
+  jobs: number
+}
+
+/** The tests of parts, which wait often, then those of the whole product: two products fill the cores of a small machine. */
+function phasesOf(named: string[]): Phase[] {
+  if (named.length > 0) return [{ files: named, jobs: 2 }]
+  const parts = '{common,gateway,user-svc,session-svc,log-sink,log-viewer,stack,bench}/test/**/*.test.ts'
+  return [
+    { files: globSync(parts).sort(), jobs: 3 },
+    { files: globSync('test/**/*.test.ts').sort(), jobs: 2 }
+  ]
+}
 
 /** Runs the named files, or all. A run that fails without a failed test counts as one failure. */
 export async function runTap(
-  files: string[],
+  named: string[],
   env: NodeJS.ProcessEnv,
   print: (text: string) => void,
   signal: AbortSignal
 ): Promise<Counts> {
-  const chosen = files.length > 0 ? files : globSync(patterns).sort()
-  const child = spawn('tap', ['run', '--reporter=tap', ...chosen], {
+  const counts: Counts[] = []
+  for (const phase of phasesOf(named)) counts.push(await runPhase(phase, env, print, signal))
+  return sum(counts)
+}
+
+async function runPhase(
+  { files, jobs }: Phase,
+  env: NodeJS.ProcessEnv,
+  print: (text: string) => void,
+  signal: AbortSignal
+): Promise<Counts> {
+  const child = spawn('tap', ['run', '--reporter=tap', `--jobs=${jobs}`, ...files], {
     env,
     stdio: ['ignore', 'pipe', 'inherit'],
     signal

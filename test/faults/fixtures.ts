@@ -34,7 +34,7 @@ export async function createFixtures(ledger: Ledger, mail: MailServer): Promise<
     requestReset(ledger, resetting)
   ])
   if (ended) await logOut(ledger, ended)
-  if (!toLogOut || !toEndById || ended?.state !== 'ended') throw new Error('the product does not work')
+  if (!toLogOut || !toEndById || ended?.state !== 'ended') throw productFailure(ledger)
   const toReset = { token: await mail.tokenTo(resetting.email, 'reset'), account: resetting, state: 'valid' as const }
   const toVerify = { token: await mail.tokenTo(verifying.email, 'verify'), account: verifying, state: 'valid' as const }
   return {
@@ -42,9 +42,14 @@ export async function createFixtures(ledger: Ledger, mail: MailServer): Promise<
     ...{ toDelete: firstSession(other), toChangePassword: firstSession(changing), toReset, toVerify },
     ...{ toChangeAddress: firstSession(moving), toEndOthers: firstSession(revoking) }
   }
+
+  function firstSession({ sessions: [session] }: Account): Session {
+    if (session === undefined) throw productFailure(ledger)
+    return session
+  }
 }
 
-function firstSession({ sessions: [session] }: Account): Session {
-  if (session === undefined) throw new Error('the product does not work')
-  return session
+function productFailure({ journal }: Ledger): Error {
+  const failed = journal.filter(({ status }) => status === 0 || status >= 500).slice(-3)
+  return new Error(`the product does not work: ${JSON.stringify(failed)}`)
 }
