@@ -77,7 +77,12 @@ async function test(): Promise<Counts> {
     const path = [join(root, '.tools', 'bin'), process.env.PATH].join(delimiter)
     // A `make` that a test starts must not read the command line of `make test`.
     const { MAKEFLAGS, MFLAGS, MAKEOVERRIDES, ...inherited } = process.env
-    const environment = { ...inherited, ...engines.environment, PATH: path, FIELD_CASES_DIR: answersFolder }
+    // Node.js then compiles a module once, and not in each of a thousand processes: their start takes 0.7 instead of 1.1 s of CPU.
+    const compileCache = join(root, '.tools', 'compile-cache')
+    const environment = {
+      ...{ ...inherited, ...engines.environment, PATH: path },
+      ...{ FIELD_CASES_DIR: answersFolder, NODE_COMPILE_CACHE: compileCache }
+    }
     const counts = await runTap(files, environment, print, stopped.signal)
     if (files.length > 0 || counts.failed > 0) return counts
     const answers = readAnswers(answersFolder)

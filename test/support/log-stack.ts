@@ -10,6 +10,7 @@ import type { Test } from 'tap'
 import { freePort } from '#common/testing/ports.ts'
 import { startKafka } from '../../stack/engines/kafka.ts'
 import { createSupervisor } from '../../stack/supervisor.ts'
+import { inheritedVariables } from './inherited-variables.ts'
 import { descendants } from './stack-run.ts'
 
 type Teardown = Pick<Test, 'teardown'>
@@ -51,7 +52,7 @@ function workingDirectory(pid: number): string | undefined {
 /** A process of the product, which is killed when the test ends. */
 export function startProcess(t: Teardown, args: string[], env: Record<string, string>) {
   const child: ChildProcess = spawn(process.execPath, args, {
-    env: { PATH: process.env.PATH ?? '', ...env },
+    env: { ...inheritedVariables(), ...env },
     stdio: ['ignore', 'pipe', 'pipe']
   })
   let output = ''

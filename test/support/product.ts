@@ -9,6 +9,7 @@ import type { Test } from 'tap'
 import { freePort } from '#common/testing/ports.ts'
 import { createTestDatabase, engineAddress } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
+import { inheritedVariables } from './inherited-variables.ts'
 
 /** How long a process may take from its start to readiness: on a busy machine the broker delays log-sink's group. */
 export const startWithinMs = 90_000
@@ -52,7 +53,7 @@ export async function createProduct(t: Pick<Test, 'teardown'>, overrides: Record
   ]
   const callers = callersOf(overrides.RPC_TOKEN ?? rpcToken)
   const env: Record<string, string> = {
-    PATH: process.env.PATH ?? '',
+    ...inheritedVariables(),
     USER_SVC_POSTGRES_URL: overrides.USER_SVC_POSTGRES_URL ?? (await createTestDatabase(t)),
     REDIS_URL: overrides.REDIS_URL ?? engineAddress('TEST_REDIS_URL'),
     RPC_TOKEN: rpcToken,
