@@ -10,10 +10,7 @@ import { overloaded } from '#common/errors/connect-errors.ts'
  * shortest of all. Above it, no validation is answered in time.
  */
 const maxEventLoopDelayMs = 1000
-/**
- * Longer than the default of 1 s: the plugin reports an infinite delay for an interval without a sample, and the start of
- * the process or a pause of a busy machine can fill a second.
- */
+/** Longer than the default of 1 s: the plugin reports an infinite delay for an interval without a sample, such as a pause. */
 const sampleIntervalMs = 5000
 
 export async function shedUnderPressure(app: FastifyInstance, registry: Registry): Promise<void> {
@@ -24,11 +21,18 @@ export async function shedUnderPressure(app: FastifyInstance, registry: Registry
     registers: [registry]
   })
   shed.inc({ reason: 'event_loop' }, 0)
+  let measuredFrom = 0
+  // The plugin uses the delay of an interval until the end of the next one. The start compiles all schemas in one turn: on a busy
+  // machine, its delay would reject the first requests of a ready gateway.
+  app.addHook('onListen', async () => {
+    measuredFrom = performance.now() + 2 * sampleIntervalMs
+  })
   await app.register(underPressure, {
     maxEventLoopDelay: maxEventLoopDelayMs,
     sampleInterval: sampleIntervalMs,
     exposeStatusRoute: false,
     pressureHandler: async () => {
+      if (performance.now() < measuredFrom) return
       shed.inc({ reason: 'event_loop' })
       throw overloaded(sampleIntervalMs / 1000)
     }

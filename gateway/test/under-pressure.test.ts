@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { until } from '#common/testing/until.ts'
-import { buildGateway, credentials, requireForm, workingServices } from './gateway.ts'
+import { buildGateway, credentials, listen, requireForm, workingServices } from './gateway.ts'
 
 const blockMs = 1300
 
@@ -13,6 +13,7 @@ function blockEventLoop(): void {
 
 t.test('answers 503 with Retry-After while each turn of the event loop takes longer than a second', async (t) => {
   const { app, registry, lines } = await buildGateway(t, workingServices())
+  const starting = await buildGateway(t)
   const register = () => app.inject({ method: 'POST', url: '/reg', payload: credentials })
   requireForm(t, await register(), 201)
   t.match(await registry.metrics(), /^auth_shed_total\{reason="event_loop"\} 0$/m)
@@ -25,6 +26,9 @@ t.test('answers 503 with Retry-After while each turn of the event loop takes lon
   t.equal(problem.type, 'urn:problem-type:unavailable')
   t.match(shed.headers['retry-after'], /^\d+$/)
   clearInterval(blocking)
+  requireForm(t, await starting.app.inject('/nowhere'), 503)
+  const port = await listen(starting.app)
+  t.equal((await fetch(`http://127.0.0.1:${port}/nowhere`)).status, 404, 'the delays of the start do not count')
 
   await until('the gateway accepts requests', async () => (await register()).statusCode === 201)
   t.match(await registry.metrics(), /^auth_shed_total\{reason="event_loop"\} (\d{2,}|[2-9])$/m)
