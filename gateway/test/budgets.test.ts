@@ -123,7 +123,8 @@ t.test('makes no upstream call for a client that has disconnected before it', as
     calls += 1
     return loginAnswer()
   }
-  const { app } = await buildGateway(t, { users: { authenticateAndLogin } })
+  const { parts } = await serveUpstreams(t, { users: { authenticateAndLogin } })
+  const { app } = await buildGateway(t, { parts })
   const codes: unknown[] = []
   app.addHook('preHandler', async (_request, reply) => {
     client.destroy()

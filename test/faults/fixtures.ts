@@ -26,7 +26,7 @@ export async function createFixtures(ledger: Ledger, mail: MailServer): Promise<
   const [account, other, changing, resetting, verifying, moving, revoking] = registered.map((each) => each.account)
   if (!account || !other || !changing || !resetting || !verifying || !moving || !revoking)
     throw new Error('unreachable')
-  const [{ session: toLogOut }, { session: ended }, { session: toEndById }] = await Promise.all([
+  const [{ session: toLogOut }, { session: ended }, { session: toEndById }, , requested] = await Promise.all([
     logIn(ledger, account),
     logIn(ledger, account),
     logIn(ledger, account),
@@ -34,7 +34,7 @@ export async function createFixtures(ledger: Ledger, mail: MailServer): Promise<
     requestReset(ledger, resetting)
   ])
   if (ended) await logOut(ledger, ended)
-  if (!toLogOut || !toEndById || ended?.state !== 'ended') throw productFailure(ledger)
+  if (!toLogOut || !toEndById || ended?.state !== 'ended' || requested.status !== 202) throw productFailure(ledger)
   const toReset = { token: await mail.tokenTo(resetting.email, 'reset'), account: resetting, state: 'valid' as const }
   const toVerify = { token: await mail.tokenTo(verifying.email, 'verify'), account: verifying, state: 'valid' as const }
   return {
