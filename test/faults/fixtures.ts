@@ -33,6 +33,8 @@ export async function createFixtures(ledger: Ledger, mail: MailServer): Promise<
     logIn(ledger, revoking),
     requestReset(ledger, resetting)
   ])
+  // An email for an address without an account is never sent.
+  for (const each of [resetting, verifying]) firstSession(each)
   if (ended) await logOut(ledger, ended)
   if (!toLogOut || !toEndById || ended?.state !== 'ended' || requested.status !== 202) throw productFailure(ledger)
   const toReset = { token: await mail.tokenTo(resetting.email, 'reset'), account: resetting, state: 'valid' as const }

@@ -1,4 +1,4 @@
-/** Estimates how long the next hash takes: a moving average, or the age of a running hash that already exceeds it. */
+/** Estimates how long the next hash takes: a moving average, in which a running hash that already exceeds it counts as finished. */
 
 import type { Clock } from '#common/time/clock.ts'
 
@@ -21,9 +21,16 @@ export class HashEstimate {
     return this.#averageMs
   }
 
+  /**
+   * One hash that waits for a core on a busy machine says little about the next ones: with its age as the estimate, 21
+   * registrations right after a start were rejected that take a second together.
+   */
   expectedMs(): number {
-    const [oldest] = this.#running
-    return oldest ? Math.max(this.#averageMs, this.#clock.now() - oldest.startedAt) : this.#averageMs
+    let averageMs = this.#averageMs
+    for (const { startedAt } of this.#running) {
+      averageMs += weight * Math.max(0, this.#clock.now() - startedAt - averageMs)
+    }
+    return averageMs
   }
 
   async measure<T>(hash: () => Promise<T>): Promise<T> {

@@ -207,6 +207,16 @@ t.test('the expected time follows the measured hashes', async (t) => {
 /** The first letters of the started calls: the class or network of each. */
 const order = (started: string[]) => started.map((each) => each.replace('login ', '')[0]).join('')
 
+t.test('two hashes that wait for a core reject no burst that could be served in time', async (t) => {
+  const { clock, hash, caller, seen } = createQueue(2, 1)
+  const slow = [hash('login', 'a', caller(), 250), hash('login', 'b', caller(), 250)]
+  await clock.advance(240)
+  const burst = Array.from({ length: 19 }, (_, index) => hash('login', `${index}`, caller(5000)))
+  await clock.advance(100)
+  await Promise.all([...slow, ...burst])
+  t.same(seen.shed, [])
+})
+
 t.test('the networks of a class take turns, however many calls one of them has', async (t) => {
   const { clock, from, hash, seen } = createQueue(1)
   const many = Array.from({ length: 20 }, (_, index) => hash('login', `a${index}`, from('clean', 'a', 600_000)))
