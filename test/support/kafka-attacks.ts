@@ -78,7 +78,12 @@ async function outcomeOf(attack: Attack, connection: KafkaConnection): Promise<s
 }
 
 function reasonOf(error: Error & { type?: string; errors?: Error[]; groups?: { error?: Error }[] }): string {
-  const [inner] = [...(error.errors ?? []), ...(error.groups ?? []).map((group) => group.error)]
+  const nested = [
+    ...(error.errors ?? []),
+    ...(error.groups ?? []).map((group) => group.error),
+    error.cause as Error | undefined
+  ]
+  const inner = nested.find((each) => each !== undefined)
   return error.type ?? (inner ? reasonOf(inner) : error.name)
 }
 
