@@ -17,6 +17,7 @@ import { join } from 'node:path'
 import postgres from 'postgres'
 import { createClient } from 'redis'
 import t from 'tap'
+import { until } from '#common/testing/until.ts'
 import { engineUser, systemUser } from '../stack/system-user.ts'
 import { runTool } from '../stack/tool.ts'
 import { attackKafka, kafkaAttacks } from './support/kafka-attacks.ts'
@@ -288,8 +289,8 @@ t.test('the product works', async (t) => {
 
 t.test('a client of Kafka can do what its user needs, and nothing else', async (t) => {
   const brokers = [await stack.address('kafka', /Kafka/)]
-  const as = (username: string, file = `kafka-${username}-password`) =>
-    attackKafka({ brokers, sasl: { mechanism: 'plain', username, password: fileContent(file) } })
+  const as = (username: string, file = `kafka-${username}-password`, names = kafkaAttacks) =>
+    attackKafka({ brokers, sasl: { mechanism: 'plain', username, password: fileContent(file) } }, names)
   const write = ['write a log line']
   const permitted = {
     gateway: write,
@@ -298,6 +299,11 @@ t.test('a client of Kafka can do what its user needs, and nothing else', async (
     'log-sink': [...write, 'join the group of log-sink'],
     consumer: ['read events']
   }
+  // user-svc creates the topic; before that, a consumer is refused, since it may not create it.
+  await until('the topic of events exists', async () => {
+    const { succeeded } = await as('consumer', undefined, ['read events'])
+    return succeeded.length === 1
+  })
   await Promise.all([
     attackKafka({ brokers }).then(({ succeeded }) => t.same(succeeded, [], 'anonymous')),
     as('gateway', 'kafka-consumer-password').then(({ refusals }) =>
