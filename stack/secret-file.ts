@@ -22,7 +22,7 @@ export function keptSecret(path: string): string {
   )
 }
 
-/** As `keptSecret`, but replaces a short secret: a configured one that is no longer configured. */
+/** As `keptSecret`, but replaces a short secret, which an earlier configuration has left. */
 export function keptToken(path: string): string {
   const kept = readSecret(path)
   return kept !== undefined && kept.length >= minLength ? kept : newSecret(path)

@@ -127,7 +127,7 @@ function parse<T>(name: string, kind: string, parsed: () => T): T {
   }
 }
 
-/** The blocks of a file, each with the text before it: a damaged block is then one that cannot be parsed. */
+/** The blocks of a file, each with the text before it: so a damaged block is not skipped and cannot be parsed. */
 function blocksOf(pem: Buffer): string[] {
   const parts = pem.toString('latin1').split(/(?<=-----END [^-\r\n]*-----)/)
   return parts.filter((part) => /-----(?:BEGIN|END) /.test(part))

@@ -13,7 +13,7 @@ import { type Clock, systemClock } from '#common/time/clock.ts'
 import { withinMs } from '#common/time/timeout.ts'
 import { type Limit, localWindows, slotsPerWindow, type Taken } from './local-windows.ts'
 
-/** The units of a request, and the units that a success gives back: four logins that succeed count as one that fails. */
+/** The units of a request, and the units that a success gives back: four successful logins count as one failed login. */
 const unitsOfRequest = 4
 const unitsGivenBack = 3
 

@@ -22,8 +22,9 @@ export class HashEstimate {
   }
 
   /**
-   * One hash that waits for a core on a busy machine says little about the next ones: with its age as the estimate, 21
-   * registrations right after a start were rejected that take a second together.
+   * A hash that waits for a core on a busy machine says little about the next ones: with its age as the estimate, up to 6 of 21
+   * registrations right after a start were rejected; all 21 take two seconds. The price: after a sudden slowdown, more calls wait
+   * until their deadline.
    */
   expectedMs(): number {
     let averageMs = this.#averageMs
