@@ -3,8 +3,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Testbed } from './testbed.ts'
 
-// A sender that was killed keeps its lease for 75 s, and an email that failed several times waits for up to five minutes more.
-const deliveryTimeoutMs = 400_000
+// A sender that was killed keeps its lease for 75 s, and an email that failed several times waits for up to five minutes.
+const deliveryTimeoutMs = 300_000
 
 export interface MailFigures {
   /** Emails that were due. */
