@@ -137,7 +137,7 @@ export function load() {
   requireRedis(config.redis)
   // The gateway reads the directory of emails only.
   const { mail: _mail, ...connections } = config
-  requireProduction(connections)
+  requireProduction(connections, { schema, role: 'gateway' })
   requirePrivatePages(config.gateway)
   requireFewProxies(config.gateway.trustedProxies)
   return config

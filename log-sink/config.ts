@@ -40,7 +40,7 @@ export const schema = { logSink, kafka, log, security, shutdown }
 export function load() {
   const config = loadConfig(schema, process.env, { otherKeys: keyPaths })
   requireDistinctTopics(config.kafka)
-  requireProduction(config)
+  requireProduction(config, { schema })
   const { directory: collected, name } = config.logSink
   makeWritable('logSink.directory', collected, join(collected, name))
   return config

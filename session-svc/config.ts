@@ -45,7 +45,7 @@ export function load() {
   requireTrustedCa(config.rpc.tls)
   requireDistinctTopics(config.kafka)
   requireRedis(config.redis)
-  requireProduction(config)
+  requireProduction(config, { schema })
   requireHiddenReflection(config.rpc.reflection, config.sessionSvc.host)
   return config
 }

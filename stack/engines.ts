@@ -17,7 +17,6 @@ interface EnginesOptions {
   /** The configured addresses. An empty address starts the engine; `undefined` runs without Kafka. */
   configured: {
     postgresUrl: string
-    postgresMigrationUrl?: string
     redis: Pick<RedisConfig, 'topology' | 'url'>
     kafka: KafkaConnection | undefined
   }
@@ -35,7 +34,7 @@ interface EnginesOptions {
 }
 
 /**
- * The addresses of the engines; `postgres.migration` is empty if no role of its own migrates. `kafkaBrokers` is empty without
+ * The addresses of the engines; `postgres.owner` is empty for a configured PostgreSQL. `kafkaBrokers` is empty without
  * Kafka; otherwise `kafkaReady` settles when the broker answers. A Kafka with users of its own has their passwords.
  */
 export interface Engines {
@@ -69,8 +68,8 @@ export async function startEngines(options: EnginesOptions): Promise<Engines> {
 
   async function postgres(): Promise<PostgresUrls> {
     const url = configured.postgresUrl
-    const own = { admin: url, migration: configured.postgresMigrationUrl ?? '', service: url }
-    if (url !== '') return reach('userSvc.postgres.url', () => pingPostgres(url), own)
+    if (url !== '')
+      return reach('userSvc.postgres.url', () => pingPostgres(url), { admin: url, owner: '', service: url })
     const runtime = await chooseRuntime('postgres', postgresImage, options.ports.postgres)
     return startPostgres({ ...runtime, secretsDirectory: options.dataDir, settings: options.postgresSettings ?? {} })
   }
@@ -148,7 +147,7 @@ function startError(name: keyof typeof remedies, error: unknown): StartError {
 }
 
 /** A reason without an address: the messages of drivers and engines quote it, or parts of it. */
-function failureName(error: unknown): string {
+export function failureName(error: unknown): string {
   if (error instanceof TimeoutError) return 'timed out'
   const { message = '', code, name } = error as NodeJS.ErrnoException
   const engineWord = /^(?:[A-Z]{4,}\b|The server does not support SSL connections$)/.exec(message)?.[0]

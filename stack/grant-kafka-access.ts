@@ -16,7 +16,7 @@ const retryMs = 1000
 
 try {
   const config = loadConfig(schema, process.env, { otherKeys: keyPaths })
-  requireProduction(config)
+  requireProduction(config, { schema })
   await grantWithin(deadlineMs, config)
 } catch (error) {
   const text = error instanceof ConfigError ? error.message : describeKafkaFailure(error)

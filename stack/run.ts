@@ -3,6 +3,7 @@
 import { join } from 'node:path'
 import { requireCallers } from '#common/config/caller-credentials.ts'
 import { ConfigError, loadConfig } from '#common/config/load.ts'
+import { requireProduction } from '#common/config/production.ts'
 import { dropDriverVariables } from '#common/config/runtime-variables.ts'
 import { requireTlsInUrl } from '../user-svc/postgres-url.ts'
 import { schema } from './config.ts'
@@ -22,7 +23,10 @@ process.stderr.on('error', () => {})
 try {
   if (process.argv.includes('--from-make')) requireKnownMakeVariables(runVariables)
   const config = loadConfig(schema, process.env, { commandVariables: runVariables })
-  requireTlsInUrl(config.userSvc.postgres.url, process.env)
+  const { url, migrationUrl } = config.userSvc.postgres
+  for (const each of [url, migrationUrl]) requireTlsInUrl(each, process.env)
+  // user-svc, which checks all other secrets, does not get it.
+  requireProduction({ security: config.security, userSvc: { postgres: { url: '', migrationUrl } } }, { schema })
   requireMail(config)
   requireCallers(config.rpc)
   dropDriverVariables()

@@ -20,6 +20,8 @@ export interface StackParts {
   config: Config
   urls: Record<'userSvc' | 'sessionSvc', string>
   engines: Engines
+  /** Whether `make run` has migrated the database. */
+  isMigrated: boolean
   credentials: RpcCredentials
   /** The keys of device tokens. */
   deviceKeys: string
@@ -71,7 +73,9 @@ const ownVariables: Record<Service['section'], (parts: StackParts) => NodeJS.Pro
     ...acceptedVariables('userSvc', parts.credentials),
     USER_SVC_BRUTE_FORCE_DEVICE_KEYS: parts.deviceKeys,
     USER_SVC_POSTGRES_URL: parts.engines.postgres.service,
-    USER_SVC_POSTGRES_MIGRATION_URL: parts.engines.postgres.migration,
+    // The owner of the tables has migrated; user-svc runs without that role.
+    USER_SVC_POSTGRES_MIGRATION_URL: '',
+    ...(parts.isMigrated && { USER_SVC_POSTGRES_MIGRATE: 'false' }),
     ...parts.mail
   }),
   sessionSvc: (parts) => ({

@@ -12,11 +12,12 @@ import { eventVariables } from './event-key.ts'
 import { type Instance, instanceEnvironment, instancePorts, portKey } from './instances.ts'
 import { kafkaAccess } from './kafka-credentials.ts'
 import { generatedKey, mailVariables } from './mail-settings.ts'
+import { migrateAsOwner } from './migration.ts'
 import { playgroundUrl } from './playground-url.ts'
 import { findPorts, PortError, type WantedPort } from './port-check.ts'
 import { rpcCredentials } from './rpc-credentials.ts'
 import { type RunLock, takeRunLock } from './run-lock.ts'
-import { rpcUrls, serviceEnvironment } from './service-environment.ts'
+import { rpcUrls, type StackParts, serviceEnvironment } from './service-environment.ts'
 import { type ServiceOwner, serviceOwner } from './service-owner.ts'
 import { untilReady, untilSinkReady } from './service-readiness.ts'
 import { authority, type Service, serviceProgram, stopOrder } from './services.ts'
@@ -108,7 +109,6 @@ async function startStack(
   const engines = await startEngines({
     configured: {
       postgresUrl: userSvc.postgres.url,
-      postgresMigrationUrl: userSvc.postgres.migrationUrl,
       redis,
       kafka: kafka.enabled ? kafka : undefined
     },
@@ -120,7 +120,8 @@ async function startStack(
     isKafkaBackground: true,
     kafkaAccess: () => kafkaAccess(config, dataDir)
   })
-  startServices(config, instances, ports, engines, dataDir, supervisor, await owner)
+  const isMigrated = await migrateAsOwner(config, engines, print, signal)
+  startServices(config, instances, ports, { engines, isMigrated }, dataDir, supervisor, await owner)
   await allReady(config, instances, ports, engines, signal)
   print(`started in ${((performance.now() - startedAt) / 1000).toFixed(1)} s\n`)
   print(`${addressTable(config, instances, ports, engines, dataDir)}\n`)
@@ -143,7 +144,7 @@ function startServices(
   config: Config,
   instances: Instance[],
   ports: ReadonlyMap<string, number>,
-  engines: Engines,
+  backends: Pick<StackParts, 'engines' | 'isMigrated'>,
   dataDir: string,
   supervisor: Supervisor,
   owner: ServiceOwner | undefined
@@ -160,7 +161,7 @@ function startServices(
     ...mailVariables(config, join(dataDir, 'mail-key'), playgroundUrl(config, portsOf('gateway')[0])),
     ...eventVariables(config, dataDir)
   }
-  const parts = { config, urls, engines, credentials, deviceKeys, mail }
+  const parts = { config, urls, ...backends, credentials, deviceKeys, mail }
   for (const instance of instances) {
     const own = {
       ...serviceEnvironment(instance.section, parts),

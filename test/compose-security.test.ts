@@ -1,20 +1,28 @@
 /** compose.yaml: permissions, published ports, networks, environments and secrets. */
 
-import { existsSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { parse as parseYaml } from 'yaml'
 import { keyPaths } from '#common/config/catalogue.ts'
+import type { ProductionConfig } from '#common/config/connections.ts'
 import { loadConfig, type Schema } from '#common/config/load.ts'
+import { requireProduction } from '#common/config/production.ts'
+import type { Role } from '#common/rpc/callers.ts'
 import { schema as gateway } from '../gateway/config.ts'
 import { schema as logSink } from '../log-sink/config.ts'
 import { schema as sessionSvc } from '../session-svc/config.ts'
 import { schema as whole } from '../stack/config.ts'
 import { kafkaUsers } from '../stack/engines/kafka-users.ts'
 import { schema as userSvc } from '../user-svc/config.ts'
+import { productionWarnings } from '../user-svc/production-warnings.ts'
 import { allKeys, compose, interpolate, jobs, keysByName, ours, read, root, services } from './support/compose-file.ts'
 
 const megabytes = (limit: string) => Number.parseInt(limit, 10) * (limit.endsWith('g') ? 1024 : 1)
+
+type Warned = Parameters<typeof productionWarnings>[0]
 
 const kafkaVariable = (user: string) => `KAFKA_${user.replaceAll('-', '_').toUpperCase()}_PASSWORD`
 
@@ -89,6 +97,31 @@ t.test('the environment of each service has only keys that it reads', async (t) 
   }
 })
 
+t.test('production accepts the secrets that the command of env.example makes', async (t) => {
+  const [, command = ''] = /^# +(\(umask 077; .+> \.env\))$/m.exec(read('ops/env.example')) ?? []
+  const folder = mkdtempSync(join(tmpdir(), 'compose-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const made = spawnSync('sh', ['-c', command], { cwd: folder, encoding: 'utf8' })
+  t.equal(made.status, 0, made.stderr)
+  t.equal(statSync(join(folder, '.env')).mode & 0o777, 0o600, 'only its owner can read it')
+  const lines = readFileSync(join(folder, '.env'), 'utf8').trim().split('\n')
+  const variables = Object.fromEntries(lines.map((line) => [line.split('=', 1)[0], line.slice(line.indexOf('=') + 1)]))
+  const roles: Record<string, Role> = { gateway: 'gateway', 'user-svc': 'user-svc' }
+  for (const [name, { environment = {} }] of ours) {
+    const schema = schemas[name] as Schema
+    const texts = Object.entries(environment).map(([variable, value]) => [variable, interpolate(value, variables)])
+    const env: NodeJS.ProcessEnv = { ...Object.fromEntries(texts), NODE_ENV: 'production', CONFIG_FILE: '/dev/null' }
+    // Of it, the job needs the user name only.
+    if (name === 'migrate') env.USER_SVC_POSTGRES_URL = ''
+    const config = loadConfig(schema, env, { otherKeys: keyPaths }) as unknown as ProductionConfig & Warned
+    const role = roles[name]
+    t.doesNotThrow(() => requireProduction(config, { schema, ...(role && { role }), environment: env }), name)
+    if (name !== 'user-svc') continue
+    const events = productionWarnings(config, env).map(({ event }) => event)
+    t.same(events, ['short_passwords_accepted'], 'devices get tokens, and events are signed')
+  }
+})
+
 t.test('each container has only its own secrets', async (t) => {
   const secretsOf = (name: string) => {
     const text = JSON.stringify(compose.services[name]?.environment ?? {})
@@ -112,7 +145,14 @@ t.test('each container has only its own secrets', async (t) => {
       'RPC_GATEWAY_TOKEN',
       'RPC_USER_SVC_TOKEN'
     ],
-    'user-svc': ['KAFKA_USER_SVC_PASSWORD', 'POSTGRES_SERVICE_PASSWORD', 'RPC_GATEWAY_TOKEN', 'RPC_USER_SVC_TOKEN']
+    'user-svc': [
+      'KAFKA_USER_SVC_PASSWORD',
+      'POSTGRES_SERVICE_PASSWORD',
+      'RPC_GATEWAY_TOKEN',
+      'RPC_USER_SVC_TOKEN',
+      'USER_SVC_BRUTE_FORCE_DEVICE_KEYS',
+      'USER_SVC_EVENT_KEYS'
+    ]
   }
   t.same(Object.fromEntries(services.map(([name]) => [name, secretsOf(name)])), expected)
   for (const [name, { command = [] }] of services)

@@ -40,6 +40,9 @@ await stack.printed(/^ready$/)
 
 const fileContent = (name: string) => readFileSync(join(dataDir, name), 'utf8').trim()
 
+/** A generated key, as configuration writes it. */
+const keyOf = (name: string) => Buffer.from(fileContent(name), 'base64url').toString('base64')
+
 /** The environment of a process, as the system shows it. */
 function environmentOf(command: string): Record<string, string> {
   const [pid] = descendants(stack.pid).find(([, line]) => line.includes(command)) ?? []
@@ -69,7 +72,9 @@ t.test('the environment of a process has only the secrets that it uses', async (
     'Kafka of session-svc': fileContent('kafka-session-svc-password'),
     'Kafka of log-sink': fileContent('kafka-log-sink-password'),
     'consumer of events': fileContent('kafka-consumer-password'),
-    'mail key': Buffer.from(fileContent('mail-key'), 'base64url').toString('base64'),
+    'mail key': keyOf('mail-key'),
+    'device key': keyOf('device-key'),
+    'event key': keyOf('event-key'),
     pepper,
     'previous token': 'previous-token',
     'previous admin token': 'previous-admin-token',
@@ -90,7 +95,6 @@ t.test('the environment of a process has only the secrets that it uses', async (
     'previous token'
   ])
   const ofUserSvc = [
-    'owner of the tables',
     'PostgreSQL password',
     'rpc token',
     'gateway token',
@@ -98,6 +102,8 @@ t.test('the environment of a process has only the secrets that it uses', async (
     'admin token',
     'Kafka of user-svc',
     'mail key',
+    'device key',
+    'event key',
     'pepper'
   ]
   t.same(secretsIn('user-svc/server.ts'), [...ofUserSvc, 'previous token', 'previous admin token'])
@@ -168,6 +174,7 @@ t.test('root writes nothing into the folder of an engine', { skip: !isRoot }, as
 
 t.test('the role of user-svc reads and writes the rows of its tables, and nothing else', async (t) => {
   const { USER_SVC_POSTGRES_URL, USER_SVC_POSTGRES_MIGRATION_URL } = environmentOf('user-svc/server.ts')
+  t.equal(USER_SVC_POSTGRES_MIGRATION_URL, '', 'user-svc has no role with DDL')
   const service = postgres(USER_SVC_POSTGRES_URL as string, { max: 1, onnotice: () => {} })
   t.teardown(() => service.end())
   t.match(await service`select current_user as name, (select count(*)::int from users) as n`, [
@@ -190,6 +197,9 @@ t.test('the role of user-svc reads and writes the rows of its tables, and nothin
     'drop table outbox',
     'truncate users',
     'create index mine on users (email)',
+    'select lo_create(0)',
+    'select lo_creat(-1)',
+    "select lo_from_bytea(0, 'mine')",
     'delete from drizzle.__drizzle_migrations',
     'set role auth_owner',
     'set role auth'
@@ -197,7 +207,18 @@ t.test('the role of user-svc reads and writes the rows of its tables, and nothin
   for (const statement of refused)
     await t.rejects(service.unsafe(statement), /permission denied|must be owner/, statement)
 
-  const owner = postgres(USER_SVC_POSTGRES_MIGRATION_URL as string, { max: 1, onnotice: () => {} })
+  const others = ['postgres', 'template1'].map((database) => {
+    return Object.assign(new URL(USER_SVC_POSTGRES_URL as string), { pathname: `/${database}` })
+  })
+  for (const { href, pathname } of others) {
+    const other = postgres(href, { max: 1, onnotice: () => {} })
+    await t.rejects(other`select 1`, /permission denied for database/, `a connection to ${pathname}`)
+    await other.end()
+  }
+
+  const login = { username: 'auth_owner', password: fileContent('postgres-owner-password') }
+  const ownerUrl = Object.assign(new URL(USER_SVC_POSTGRES_URL as string), login).href
+  const owner = postgres(ownerUrl, { max: 1, onnotice: () => {} })
   t.teardown(() => owner.end())
   t.match(await owner`select distinct tableowner from pg_tables where schemaname in ('public', 'drizzle')`, [
     { tableowner: 'auth_owner' }

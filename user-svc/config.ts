@@ -4,7 +4,7 @@ import { resolve } from 'node:path'
 import { requireAcceptedCallers, requirePresentedCredential } from '#common/config/caller-credentials.ts'
 import { keyPaths } from '#common/config/catalogue.ts'
 import { choice, duration, flag, host, integer, list, port, secretList, text } from '#common/config/keys.ts'
-import { ConfigError, loadConfig, requireAddress, type Values } from '#common/config/load.ts'
+import { ConfigError, loadConfig, requireAddress } from '#common/config/load.ts'
 import { mail, mailOptions } from '#common/config/mail-section.ts'
 import { requireHiddenReflection, requireProduction } from '#common/config/production.ts'
 import {
@@ -134,12 +134,7 @@ export function load() {
   if (maxCost < cost) {
     throw new ConfigError(`userSvc.password.maxCost: got ${maxCost}, takes userSvc.password.cost (${cost}) or more`)
   }
-  const { url, migrationUrl } = config.userSvc.postgres
-  requireProduction({
-    ...config,
-    ...ownSecrets(config),
-    postgresUrls: { 'userSvc.postgres.url': url, 'userSvc.postgres.migrationUrl': migrationUrl }
-  })
+  requireProduction(config, { schema, role: 'user-svc' })
   requireHiddenReflection(config.rpc.reflection, config.userSvc.host)
   requireBreachList(config.userSvc.password.breachList)
   const mail = mailOptions(config.mail)
@@ -161,20 +156,8 @@ export function loadMigration() {
   const { url, migrationUrl } = config.userSvc.postgres
   requireAddress('userSvc.postgres.url', url)
   for (const each of [url, migrationUrl]) requireTlsInUrl(each, process.env)
-  requireProduction({
-    security: config.security,
-    ...ownSecrets(config),
-    postgresUrls: migrationUrl ? { 'userSvc.postgres.migrationUrl': migrationUrl } : { 'userSvc.postgres.url': url }
-  })
+  const { security, userSvc } = config
+  const postgres = { ...userSvc.postgres, url: migrationUrl === '' ? url : '' }
+  requireProduction({ security, userSvc: { ...userSvc, postgres } }, { schema })
   return config
-}
-
-function ownSecrets({ userSvc }: Pick<Values<typeof schema>, 'userSvc'>) {
-  return {
-    keys: {
-      'userSvc.password.peppers': userSvc.password.peppers,
-      'userSvc.bruteForce.deviceKeys': userSvc.bruteForce.deviceKeys,
-      'userSvc.eventKeys': userSvc.eventKeys
-    }
-  }
 }

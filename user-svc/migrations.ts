@@ -51,12 +51,17 @@ export interface DatabaseUrls {
   migrationUrl?: string
 }
 
+/** Reports the connections whose locks a migration waits for. */
+interface WaitLog {
+  warn(fields: { event: string; reason: string }, text: string): void
+}
+
 /**
  * Applies the missing migrations in one transaction, under an advisory lock that ends with the transaction: behind a
  * pooler, a lock of the session would outlive the client. While another connection holds a lock, one log line names it.
  * With a migration URL, its role migrates, and the role of the service gets its rights on the rows.
  */
-export async function migrateDatabase({ url, migrationUrl }: DatabaseUrls, log?: Logger): Promise<void> {
+export async function migrateDatabase({ url, migrationUrl }: DatabaseUrls, log?: WaitLog): Promise<void> {
   const client = new pg.Client({
     application_name: 'user-svc migrations',
     ...postgresAddress(migrationUrl || url),

@@ -23,20 +23,13 @@ import { startRelay } from './outbox/relay.ts'
 import { prepareHashThreads } from './passwords/hash-threads.ts'
 import { watchStoredCosts } from './passwords/stored-costs.ts'
 import { pemParameter, postgresPemFiles } from './postgres-url.ts'
+import { productionWarnings } from './production-warnings.ts'
 import { createSessionClient } from './session-client.ts'
 
 await runService('user-svc', load, async (config, { log, registry, logDependencies, certificates }) => {
   await prepareHashThreads(hashesAtATime(config.userSvc.password), log)
   const { postgres, host, port, opsHost, opsPort } = config.userSvc
-  if (process.env.NODE_ENV === 'production' && config.userSvc.password.minLength < 15) {
-    log.warn(
-      { event: 'short_passwords_accepted' },
-      'userSvc.password.minLength is below 15, as NIST SP 800-63B-4 requires'
-    )
-  }
-  if (process.env.NODE_ENV === 'production' && !config.userSvc.bruteForce.enabled) {
-    log.warn({ event: 'brute_force_off' }, 'userSvc.bruteForce.enabled is false in production')
-  }
+  for (const { event, text } of productionWarnings(config)) log.warn({ event }, text)
   certificates.add(
     'postgres',
     postgresPemFiles(postgres.url),

@@ -2,6 +2,15 @@
 
 import { isIP } from 'node:net'
 
+/** The secrets in a value of a sensitive key; production refuses each that is weak or that another key has. */
+export interface SecretsOf {
+  kind: 'token' | 'password' | 'key'
+  in(value: unknown): string[]
+}
+
+/** For keys whose values are not printed and contain no secret. */
+export const noSecrets: SecretsOf = { kind: 'password', in: () => [] }
+
 /** One configuration key whose value has the type `T`. */
 export interface Key<T> {
   format: keyof typeof coercions
@@ -11,6 +20,8 @@ export interface Key<T> {
   doc: string
   /** Its value is never printed. */
   sensitive?: boolean
+  /** Every sensitive key has it. */
+  secrets?: SecretsOf
   /** The accepted values, for error messages and the reference. */
   accepts: string
   /** Checks a coerced value. It may throw instead, with a message that contains nothing of the value. */
@@ -106,11 +117,21 @@ export function host(value: string, doc: string): Key<string> {
   return { format: 'text', default: value, doc, accepts, isValid }
 }
 
-/** A secret: never printed. Empty means that none is set. */
+/** A token: never printed. Empty means that none is set. */
 export function secret(doc: string): Key<string> {
   const key = text('', doc, 'a text of visible ASCII characters without spaces', /^[\x21-\x7e]*$/)
-  return { ...key, sensitive: true }
+  return { ...key, sensitive: true, secrets: { kind: 'token', in: (value) => nonEmpty([value as string]) } }
 }
+
+/** A password of an engine: never printed. Empty means that none is set. */
+export function password(doc: string): Key<string> {
+  const key = secret(doc)
+  return { ...key, secrets: { ...(key.secrets as SecretsOf), kind: 'password' } }
+}
+
+const nonEmpty = (values: (string | undefined)[]) =>
+  values.filter((value) => value !== undefined && value !== '') as string[]
+const secondPart = (entry: string) => entry.split(':')[1]
 
 /** A list of texts; in the environment, separated by commas. */
 export function list(doc: string, accepts: string, isItem: (text: string) => boolean): Key<string[]> {
@@ -122,12 +143,16 @@ export function list(doc: string, accepts: string, isItem: (text: string) => boo
   return { format: 'list', default: [], doc, accepts: `a list of ${accepts}`, isValid, wrongItem }
 }
 
+// An entry of a caller may have the name in a certificate instead.
+const isToken = (text: string) => !text.startsWith('cert-')
+
 /** The credentials of callers, with the permissions of each; never printed. In the environment, separated by commas. */
 export function callerList(doc: string): Key<string[]> {
   const key = list(doc, 'callers as name:token or name:token:permissions', (item) =>
     /^$|^[^:]+:[^:]+(:[^:]+)?$/.test(item)
   )
-  return { ...key, sensitive: true }
+  const tokens = (entries: unknown) => nonEmpty((entries as string[]).map(secondPart)).filter(isToken)
+  return { ...key, sensitive: true, secrets: { kind: 'token', in: tokens } }
 }
 
 /** Named secrets, `name:base64`, the newest first; never printed. In the environment, separated by commas. */
@@ -141,5 +166,6 @@ export function secretList(doc: string): Key<string[]> {
   const namesOf = (items: string[]) => new Set(items.map((item) => item.split(':')[0]))
   const isValid = (items: unknown) =>
     key.isValid(items) && namesOf(items as string[]).size === (items as string[]).length
-  return { ...key, sensitive: true, isValid }
+  const keys = (entries: unknown) => nonEmpty((entries as string[]).map(secondPart))
+  return { ...key, sensitive: true, secrets: { kind: 'key', in: keys }, isValid }
 }

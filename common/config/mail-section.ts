@@ -2,7 +2,7 @@
 
 import { flag, type Key, secretList, text } from './keys.ts'
 import { ConfigError, environmentName, type Values } from './load.ts'
-import { encodingRule, isAuthority, urlParts } from './url-keys.ts'
+import { encodingRule, isAuthority, urlParts, urlPassword } from './url-keys.ts'
 
 const placeholder = '{token}'
 
@@ -91,7 +91,7 @@ function mailUrl(doc: string): Key<string> {
     return isServer && (user === '') === (password === '')
   }
   const accepts = `file:<directory>, or a URL that starts with smtp:// or smtps:// and names one host without a path, ${encodingRule}`
-  return { format: 'text', default: '', doc, sensitive: true, accepts, isValid }
+  return { format: 'text', default: '', doc, sensitive: true, secrets: urlPassword, accepts, isValid }
 }
 
 /** A page whose fragment has the token: browsers send no fragment to a server, and so no log of a server has it. */

@@ -1,6 +1,6 @@
 /** The sections of `config.yml` that several services share, and the keys that every service's own section has. */
 
-import { callerList, choice, directory, duration, flag, host, integer, port, secret, text } from './keys.ts'
+import { callerList, choice, directory, duration, flag, host, integer, password, port, secret, text } from './keys.ts'
 import { ConfigError, requireAddress, type Values } from './load.ts'
 import { sampleProblem } from './secret-samples.ts'
 import { clientTlsKeys, kafkaSasl, kafkaTls, rpcTls } from './tls-keys.ts'
@@ -118,7 +118,7 @@ export const redis = {
     '127.0.0.1:6379'
   ),
   sentinelName: text('', 'Name of the master at the Sentinels.'),
-  sentinelPassword: secret('Password of the Sentinels, if they have one.'),
+  sentinelPassword: password('Password of the Sentinels, if they have one.'),
   tls: clientTlsKeys('Redis'),
   durability: choice(
     ['check', 'assured'],
@@ -200,7 +200,7 @@ export function activeBrokers({ enabled, brokers }: Pick<Values<typeof kafka>, '
 export const security = {
   allowPlaintext: flag(
     false,
-    'With `NODE_ENV=production`, accept connections to other hosts without TLS: to PostgreSQL, Redis, Kafka, the mail server and the services. For a network that only these machines reach, such as that of `compose.yaml`.'
+    'With `NODE_ENV=production`, accept connections to other hosts without TLS, to PostgreSQL, Redis, Kafka, the mail server and the services, and without a login at Kafka and Sentinels. For a network that only these machines reach, such as that of `compose.yaml`.'
   )
 }
 

@@ -1,6 +1,6 @@
 /** The keys of TLS and SASL that several sections share. */
 
-import { choice, flag, secret, text } from './keys.ts'
+import { choice, flag, password, text } from './keys.ts'
 import { ConfigError } from './load.ts'
 
 /** A file in PEM format, or none. */
@@ -62,5 +62,5 @@ export const kafkaSasl = {
     'SASL mechanism of the login at the brokers.'
   ),
   username: text('', 'User of the login at the brokers.'),
-  password: secret('Password of the login at the brokers.')
+  password: password('Password of the login at the brokers.')
 }

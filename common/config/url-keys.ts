@@ -1,7 +1,6 @@
 /** The keys for addresses. An address may contain a password, so no part of the value is ever printed. */
 
-import type { Key } from './keys.ts'
-import { list } from './keys.ts'
+import { type Key, list, noSecrets, type SecretsOf } from './keys.ts'
 
 /** The parts of a URL, still percent-encoded. */
 export interface UrlParts {
@@ -42,6 +41,16 @@ export function urlParts(written: string): UrlParts | undefined {
   return { scheme: scheme.toLowerCase(), user, password, hosts, path, query }
 }
 
+/** The password of a URL, before its host or as a parameter. */
+export const urlPassword: SecretsOf = {
+  kind: 'password',
+  in(url) {
+    const { password = '', query = '' } = urlParts(url as string) ?? {}
+    const found = decodeURIComponent(password) || new URLSearchParams(query).get('password')
+    return found ? [found] : []
+  }
+}
+
 const hostPattern = '(?:[A-Za-z0-9_](?:[\\w.-]*[\\w.])?|\\[[0-9A-Fa-f:.]+(?:%25[\\w.-]+)?\\])'
 const authority = new RegExp(`^${hostPattern}(?::(\\d{1,5}))?$`)
 
@@ -76,7 +85,7 @@ export function url(
   }
   const starts = schemes.map((scheme) => `${scheme}://`).join(' or ')
   const accepts = `a URL that starts with ${starts}, ${encodingRule}`
-  return { format: 'text', default: '', doc, sensitive: true, accepts, isValid }
+  return { format: 'text', default: '', doc, sensitive: true, secrets: urlPassword, accepts, isValid }
 }
 
 /** Whether a URL of Redis has one host, and nothing else but the number of a database. */
@@ -98,6 +107,7 @@ export function urlList(value: string, doc: string): Key<string[]> {
     default: value,
     doc,
     sensitive: true,
+    secrets: noSecrets,
     accepts:
       'one URL that starts with http:// or https://, or several without paths, separated by commas or as a list; without user and password',
     isValid: (urls) => Array.isArray(urls) && urls.length > 0 && urls.every(isOrigin)
@@ -107,7 +117,7 @@ export function urlList(value: string, doc: string): Key<string[]> {
 /** A list of `host:port`. */
 export function addressList(doc: string, example: string): Key<string[]> {
   const accepts = `addresses such as ${example}, without scheme, user and password`
-  return { ...list(doc, accepts, isAddress), sensitive: true }
+  return { ...list(doc, accepts, isAddress), sensitive: true, secrets: noSecrets }
 }
 
 function isAddress(text: string): boolean {

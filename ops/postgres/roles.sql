@@ -5,6 +5,9 @@
 -- auth.owner_password and auth.service_password:
 --
 --   PGOPTIONS='-c auth.owner_password=... -c auth.service_password=...' psql -f roles.sql auth
+--
+-- With the setting auth.own_server=on, for a server that has no other database, the two roles may connect to this database only:
+-- the databases `postgres` and `template1` then admit no role but superusers and those that a later grant names.
 do $$
 declare
   object record;
@@ -27,6 +30,30 @@ begin
   execute format('grant connect on database %I to auth_service', current_database());
   grant usage, create on schema public to auth_owner;
   grant usage on schema public to auth_service;
+  -- A database of PostgreSQL 14 or older keeps this right after an upgrade of the server.
+  if has_schema_privilege('public', 'public', 'create') then
+    revoke create on schema public from public;
+  end if;
+
+  -- The product has no large objects. Only a superuser can withdraw functions of PostgreSQL itself.
+  if (select rolsuper from pg_roles where rolname = current_user) then
+    for object in
+      select oid::regprocedure as name from pg_proc
+      where pronamespace = 'pg_catalog'::regnamespace and proname in ('lo_creat', 'lo_create', 'lo_from_bytea')
+        and has_function_privilege('public', oid, 'execute')
+    loop
+      execute format('revoke execute on function %s from public', object.name);
+    end loop;
+  end if;
+
+  if current_setting('auth.own_server', true) = 'on' then
+    for object in
+      select datname as name from pg_database
+      where datname in ('postgres', 'template1') and has_database_privilege('public', oid, 'connect')
+    loop
+      execute format('revoke all on database %I from public', object.name);
+    end loop;
+  end if;
 
   for object in
     select format('schema %I', nspname) as name from pg_namespace

@@ -17,7 +17,7 @@ export const postgresImage = 'postgres:18.6-bookworm'
 /** The URLs of one database: as superuser, as the role that owns the tables, and as the role of user-svc. */
 export interface PostgresUrls {
   admin: string
-  migration: string
+  owner: string
   service: string
 }
 
@@ -44,20 +44,29 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresU
   supervisor.start(options.docker ? contained(options, passwords.admin) : await native(options, passwords.admin))
   const admin = url('auth', passwords.admin)
   await waitUntil(() => createDatabase(url('auth', passwords.admin, 'postgres')), engineStartMs, signal)
-  await waitUntil(() => createRoles(admin, passwords), engineStartMs, signal)
+  await waitUntil(() => createRoles(admin, passwords, 'on'), engineStartMs, signal)
   return {
     admin,
-    migration: url('auth_owner', passwords.owner),
+    owner: url('auth_owner', passwords.owner),
     service: url('auth_service', passwords.service)
   }
 }
 
-/** Creates or updates the roles of user-svc. It also converts the data of an earlier version, whose superuser owns the tables. */
-export function createRoles(admin: string, passwords: { owner: string; service: string }): Promise<void> {
+/**
+ * Creates or updates the roles of user-svc. It also converts the data of an earlier version, whose superuser owns the tables.
+ *
+ * @param ownServer whether the server has no other database: the roles may then connect to no other one
+ */
+export function createRoles(
+  admin: string,
+  passwords: { owner: string; service: string },
+  ownServer: 'on' | 'off' = 'off'
+): Promise<void> {
   const statement = readFileSync(rolesFile, 'utf8')
   return withConnection(admin, async (client) => {
-    const settings = "set_config('auth.owner_password', $1, false), set_config('auth.service_password', $2, false)"
-    await client.query(`select ${settings}`, [passwords.owner, passwords.service])
+    const names = ['owner_password', 'service_password', 'own_server']
+    const settings = names.map((name, index) => `set_config('auth.${name}', $${index + 1}, false)`)
+    await client.query(`select ${settings}`, [passwords.owner, passwords.service, ownServer])
     await client.query(statement)
   })
 }

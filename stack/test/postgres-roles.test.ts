@@ -24,6 +24,12 @@ t.test('existing tables belong to the owner, and the service reads and writes th
       where schemaname in ('public', 'drizzle') and tableowner <> 'auth_owner'`
     t.same(others, [], `${round} start`)
   }
+  await earlier`grant create on schema public to public`
+  await createRoles(admin, passwords)
+  const publicRights = await earlier`select has_schema_privilege('public', 'public', 'create') as create,
+    has_function_privilege('public', 'lo_create(oid)', 'execute') as large_objects`
+  t.same(publicRights, [{ create: false, large_objects: false }])
+
   const service = postgres(urls.url, { max: 1, onnotice: () => {} })
   t.teardown(() => service.end())
   t.same(await service`select name from topics`, [{ name: 'logs' }], 'the rows are kept')

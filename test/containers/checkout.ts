@@ -10,10 +10,16 @@ import type { Answer } from '../support/product.ts'
 import { type Daemon, outputOf } from './daemon.ts'
 import { privateCheckout } from './product-image.ts'
 
-// Those that the command in ops/env.example generates.
-const secrets = (/for name in ([A-Z_ ]+);/.exec(readFileSync('ops/env.example', 'utf8'))?.[1] ?? '').split(' ')
+// Those that the command in ops/env.example generates: tokens and passwords, then keys.
+const [secrets = [], keys = []] = [...readFileSync('ops/env.example', 'utf8').matchAll(/for name in ([A-Z_ ]+);/g)].map(
+  ([, names = '']) => names.split(' ')
+)
 
-const secretLines = () => secrets.map((name) => `${name}=${randomBytes(32).toString('hex')}\n`).join('')
+const secretLines = () =>
+  [
+    ...secrets.map((name) => `${name}=${randomBytes(32).toString('hex')}\n`),
+    ...keys.map((name) => `${name}=a:${randomBytes(32).toString('base64')}\n`)
+  ].join('')
 
 // Room for a busy machine, and for tests of many requests from one address.
 const patient = {

@@ -50,10 +50,13 @@ export const ours = services.filter(([, { image }]) => image === ourImage)
 /** The services that end when their work is done. */
 export const jobs: ReadonlySet<string> = new Set(['kafka-access', 'migrate', 'postgres-roles'])
 
-/** Replaces `${NAME:?message}` by a secret and `${NAME:-default}` by its default, as Compose does. */
-export function interpolate(value: string | number, secret = 'dummy'): string {
+const sampleKey = `a:${Buffer.alloc(32, 'sample of a key').toString('base64')}`
+
+/** Replaces `${NAME:?message}` by the value of `.env` or a sample, and `${NAME:-default}` by its default, as Compose does. */
+export function interpolate(value: string | number, variables: Record<string, string> = {}): string {
+  const sample = (name: string) => (name.endsWith('_KEYS') ? sampleKey : 'dummy')
   return String(value)
-    .replaceAll(/\$\{\w+:\?[^}]*\}/g, secret)
+    .replaceAll(/\$\{(\w+):\?[^}]*\}/g, (_, name: string) => variables[name] ?? sample(name))
     .replaceAll(/\$\{\w+:-([^}]*)\}/g, '$1')
 }
 

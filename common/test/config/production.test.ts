@@ -3,23 +3,38 @@
 import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import t from 'tap'
-import { type ProductionConfig, requireHiddenReflection, requireProduction } from '#common/config/production.ts'
+import type { ProductionConfig } from '#common/config/connections.ts'
+import { password, secret, secretList } from '#common/config/keys.ts'
+import { requireHiddenReflection, requireProduction } from '#common/config/production.ts'
 import { keyProblem, sampleProblem } from '#common/config/secret-samples.ts'
+import { url } from '#common/config/url-keys.ts'
 import { messageOf } from './example.ts'
 
 const production = { NODE_ENV: 'production' }
 const hex = () => randomBytes(32).toString('hex')
 const key = (bytes: Buffer = randomBytes(32)) => `a:${bytes.toString('base64')}`
 const none: ProductionConfig = { security: { allowPlaintext: false } }
-const problem = (config: Partial<ProductionConfig>, environment: NodeJS.ProcessEnv = production) =>
-  messageOf(() => requireProduction({ ...none, ...config }, environment))
+// Sections that a configuration lacks are not checked.
+const schema = {
+  rpc: { token: secret(''), adminToken: secret('') },
+  redis: { url: url(['redis', 'rediss'], ''), sentinelPassword: password('') },
+  kafka: { sasl: { password: password('') } },
+  mail: { url: url(['smtp'], ''), keys: secretList('') },
+  userSvc: {
+    password: { peppers: secretList('') },
+    eventKeys: secretList(''),
+    postgres: { url: url(['postgres'], '') }
+  }
+}
+const problem = (config: object, environment: NodeJS.ProcessEnv = production) =>
+  messageOf(() => requireProduction({ ...none, ...config }, { schema, environment }))
 const redis = (url: string, rest = {}) => ({
   redis: { topology: 'single', url, nodes: [], sentinelPassword: '', ...rest }
 })
-const kafka = (broker: string, tls = false, password = '') => {
-  return { kafka: { enabled: true, brokers: [broker], tls: { enabled: tls }, sasl: { password } } }
+const kafka = (broker: string, tls = false, password = hex(), mechanism = 'plain') => {
+  return { kafka: { enabled: true, brokers: [broker], tls: { enabled: tls }, sasl: { mechanism, password } } }
 }
-const postgres = (url: string) => ({ postgresUrls: { 'userSvc.postgres.url': url } })
+const postgres = (url: string) => ({ userSvc: { postgres: { url, migrationUrl: '' } } })
 const mail = (url: string, requireTls = true) => ({ mail: { url, requireTls, keys: [] } })
 
 t.test('samples are no secrets, and random values are none of them', async (t) => {
@@ -69,8 +84,34 @@ t.test('passwords of engines are set and no samples', async (t) => {
   t.notMatch(problem({ ...redis('redis://:hunter2@127.0.0.1'), ...kafka('h:1', false, 'hunter2') }), /hunter2/)
 })
 
+t.test('Kafka and Sentinels on another host need a login, unless plaintext is allowed', async (t) => {
+  const url = `rediss://:${hex()}@127.0.0.1`
+  const sentinels = (nodes: string[], rest = {}) => redis(url, { topology: 'sentinel', nodes, ...rest })
+  t.match(
+    problem(kafka('kafka:9092', true, '', 'none')),
+    /^kafka\.sasl\.mechanism: is none for brokers on another host/
+  )
+  t.match(problem(kafka('kafka:9092', true, '')), /^kafka\.sasl\.password: has no password/)
+  t.match(problem(sentinels(['127.0.0.1:1', 'sentinel:1'])), /^redis\.sentinelPassword: is missing for Sentinels/)
+  const anonymous = kafka('kafka:9092', true, '', 'none')
+  const certificate = { kafka: { ...anonymous.kafka, tls: { enabled: true, cert: '/kafka.crt' } } }
+  for (const config of [
+    certificate,
+    kafka('127.0.0.1:9092', false, '', 'none'),
+    { kafka: { ...anonymous.kafka, enabled: false } },
+    { ...anonymous, ...sentinels(['sentinel:1']), security: { allowPlaintext: true } },
+    sentinels(['localhost:1']),
+    sentinels(['sentinel:1'], { sentinelPassword: hex() }),
+    sentinels(['sentinel:1'], { tls: { cert: '/redis.crt' } })
+  ]) {
+    t.equal(problem(config), '')
+  }
+})
+
 t.test('keys are random bytes, and no secret has two purposes', async (t) => {
-  const peppers = (...keys: string[]) => ({ keys: { 'userSvc.password.peppers': keys } })
+  const peppers = (...keys: string[]) => ({
+    userSvc: { postgres: { url: '', migrationUrl: '' }, password: { peppers: keys } }
+  })
   t.match(problem(peppers(key(Buffer.alloc(32)))), /^userSvc\.password\.peppers: the key a is no random key/)
   t.equal(problem(peppers(key())), '')
   const shared = key()
@@ -94,7 +135,7 @@ t.test('the private key of a certificate has one purpose', async (t) => {
   const folder = t.testdir({ 'a.pem': pem(privateKey), 'b.pem': pem(privateKey), 'c.pem': pem(other) })
   const file = (name: string) => ({ key: join(folder, name) })
   const eventKey = Buffer.from(privateKey.export({ format: 'jwk' }).d as string, 'base64url').toString('base64')
-  const events = { keys: { 'userSvc.eventKeys': [`a:${eventKey}`] } }
+  const events = { userSvc: { postgres: { url: '', migrationUrl: '' }, eventKeys: [`a:${eventKey}`] } }
   t.match(problem({ ...events, rpc: { tls: file('a.pem') } }), /^rpc\.tls\.key: has the secret of userSvc\.eventKeys/)
   const gateway = { gateway: { tls: file('a.pem') } }
   t.match(problem({ ...gateway, rpc: { tls: file('b.pem') } }), /^rpc\.tls\.key: has the secret of gateway\.tls\.key/)
@@ -107,7 +148,7 @@ t.test('the private key of a certificate has one purpose', async (t) => {
 
 t.test('connections to other hosts need TLS, unless plaintext is allowed', async (t) => {
   const password = hex()
-  const plaintext: Record<string, Partial<ProductionConfig>> = {
+  const plaintext: Record<string, object> = {
     'redis.url': redis(`redis://:${password}@10.0.0.1`),
     'kafka.brokers': kafka('kafka.example.org:9092'),
     'rpc.userSvcUrl': { rpc: { userSvcUrl: ['http://127.0.0.1:1', 'http://user-svc:1'] } },
@@ -125,7 +166,7 @@ t.test('connections to other hosts need TLS, unless plaintext is allowed', async
   }
   const nodes = { topology: 'cluster', nodes: ['127.0.0.1:1', '10.0.0.1:1'] }
   t.match(problem(redis(`redis://:${password}@127.0.0.1`, nodes)), /^redis\.url: is a plaintext/)
-  const encrypted: Partial<ProductionConfig>[] = [
+  const encrypted = [
     redis(`rediss://:${password}@10.0.0.1`),
     redis(`redis://:${password}@[::1]:6379`),
     kafka('kafka.example.org:9092', true),
