@@ -58,21 +58,21 @@ async function fill(kafka: KafkaConnection, topic: string, lines: number): Promi
   for (let sent = 0; sent < lines; sent += batchLines) {
     const source = (sent / batchLines) % sources
     const count = Math.min(batchLines, lines - sent)
-    const bytes = Buffer.from(Array.from({ length: count }, sampleLine).join(''))
+    const bytes = Buffer.from(Array.from({ length: count }, () => sampleLine(`host-${source}`)).join(''))
     await sender.send(`session-svc/host-${source}`, { position: positions[source], bytes }, source % 6)
     positions[source] += count
   }
   await sender.close()
 }
 
-function sampleLine(): string {
+function sampleLine(instance: string): string {
   const ids = randomBytes(24).toString('hex')
   const fields = {
     level: 'info',
     time: new Date().toISOString(),
     service: 'session-svc',
     version: '0.1.0',
-    instance: 'host-1a2b3c4d',
+    instance,
     traceId: ids.slice(0, 32),
     spanId: ids.slice(32),
     event: 'rpc_served',

@@ -8,7 +8,7 @@ import type { GroupHandler } from './group-handler.ts'
 import { createNameClock } from './line-file.ts'
 import type { SinkMetrics } from './metrics.ts'
 import { createProgress } from './progress.ts'
-import type { BatchCounts } from './record-batch.ts'
+import { type BatchCounts, refusals } from './record-batch.ts'
 
 interface CollectorOptions extends PartitionsOptions {
   metrics: SinkMetrics
@@ -38,12 +38,12 @@ export function createCollector(options: CollectorOptions, stop: AbortSignal): C
   function onCollected(partition: number, counts: BatchCounts): void {
     for (const name of ['written', 'missing', 'duplicates', 'deadLetters'] as const) metrics[name].inc(counts[name])
     const { missing, deadLetters, refused } = counts
-    for (const reason of ['batch', 'position'] as const) metrics.refused.inc({ reason }, refused[reason])
+    for (const reason of refusals) metrics.refused.inc({ reason }, refused[reason])
     const place = { topic, partition }
     if (missing > 0) log.warn({ event: 'log_lines_missing', ...place, count: missing }, 'gap in log positions')
     if (deadLetters > 0) log.warn({ event: 'log_dead_letters', ...place, count: deadLetters }, 'wrote dead letters')
-    const refusals = refused.batch + refused.position
-    if (refusals > 0) log.error({ event: 'log_records_refused', ...place, count: refusals }, 'refused log records')
+    const count = refusals.reduce((sum, reason) => sum + refused[reason], 0)
+    if (count > 0) log.error({ event: 'log_records_refused', ...place, count }, 'refused log records')
   }
 
   return {

@@ -1,6 +1,7 @@
 /** The metrics of log-sink; each series starts at zero. */
 
 import { Counter, Gauge, type Registry } from '@prometheus-io/client'
+import { refusals } from './record-batch.ts'
 
 export type SinkMetrics = ReturnType<typeof sinkMetrics>
 
@@ -21,7 +22,7 @@ export function sinkMetrics(registry: Registry, lagSeconds: () => number) {
     labelNames: ['reason'],
     registers
   })
-  for (const reason of ['batch', 'position', 'member']) refused.inc({ reason }, 0)
+  for (const reason of [...refusals, 'member']) refused.inc({ reason }, 0)
   return {
     refused,
     written: new Counter({ name: 'log_sink_written_total', help: 'Log lines collected', registers }),

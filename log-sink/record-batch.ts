@@ -26,8 +26,10 @@ export interface BatchCounts {
  * Why a record was refused; it is in the dead-letter file.
  * - `batch`: its batch is malformed or outside the limits
  * - `position`: its position is too far ahead
+ * - `source`: a line names another service or instance than the key
  */
-export type Refusal = 'batch' | 'position'
+export const refusals = ['batch', 'position', 'source'] as const
+export type Refusal = (typeof refusals)[number]
 
 const lineEnd = Buffer.from('\n')
 
@@ -40,7 +42,7 @@ export function readRecordBatch(
   const tracker = trackPositions(positions)
   const lines: Buffer[] = []
   const letters = createDeadLetters(place)
-  const refused = { batch: 0, position: 0 }
+  const refused = { batch: 0, position: 0, source: 0 }
   let written = 0
   for (const record of records) {
     const outcome = readRecord(record, tracker, lines, letters)
@@ -70,7 +72,11 @@ function readRecord(
     return 0
   }
   const { source, position, value } = origin
-  const { count, isValid, lines: linesOfRecord } = linesOf(value)
+  const { count, isValid, isForeign, lines: linesOfRecord } = linesOf(value, source)
+  if (isForeign) {
+    letters.add(offset, 'a line names another source than the key', value, { source, position })
+    return 'source'
+  }
   const known = tracker.take(source, position, count)
   if (known === undefined) {
     letters.add(offset, 'the position is too far ahead of its source', value, { source, position })

@@ -55,8 +55,10 @@ const minLineLength = 64
 const maxLineLength = 3 * 65_536
 const timePattern = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/
 
-/** The reason why a line is not a LogLine (`log.v1`); undefined if it is one. */
-function faultOf(line: string): string | undefined {
+const foreignFault = 'the line names another source than its record'
+
+/** The reason why a line is not a LogLine (`log.v1`) of a source; undefined if it is one. */
+function faultOf(line: string, source: string): string | undefined {
   if (line.length < minLineLength) return 'the line is shorter than any log line'
   if (line.length > maxLineLength) return 'the line is longer than any log line'
   let fields: Record<string, unknown> | null
@@ -66,12 +68,12 @@ function faultOf(line: string): string | undefined {
     return 'the line is not JSON'
   }
   if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) return 'the line is not a JSON object'
-  const { time, level, service, msg } = fields
+  const { time, level, service, instance, msg } = fields
   if (typeof time !== 'string' || !timePattern.test(time)) return 'time is not an RFC 3339 time'
   if (!levels.has(level)) return `level is none of ${logLevels.join(', ')}`
   if (typeof service !== 'string' || service === '') return 'service is not a string'
   if (typeof msg !== 'string') return 'msg is not a string'
-  return undefined
+  return `${service}/${instance}` === source ? undefined : foreignFault
 }
 
 /** One line of a record. */
@@ -81,18 +83,29 @@ export interface Line {
   fault: string | undefined
 }
 
-/** The lines of a record. If `isValid`, each is a LogLine with a line end, and the value can be appended unchanged. */
-export function linesOf(value: Buffer): { count: number; isValid: boolean; lines: () => Line[] } {
+interface RecordLines {
+  count: number
+  /** Each line is a LogLine with a line end: the value can be appended unchanged. */
+  isValid: boolean
+  /** A line is a LogLine of another source. No service of the product writes such a record. */
+  isForeign: boolean
+  lines: () => Line[]
+}
+
+/** The lines of a record of a source. */
+export function linesOf(value: Buffer, source: string): RecordLines {
   const hasLineEnd = value.at(-1) === lineEnd
   const texts = (hasLineEnd ? value.subarray(0, -1) : value).toString('utf8').split('\n')
   const isText = isUtf8(value)
+  const faults = texts.map((text) => faultOf(text, source))
   return {
     count: texts.length,
-    isValid: hasLineEnd && isText && texts.every((text) => faultOf(text) === undefined),
+    isValid: hasLineEnd && isText && faults.every((fault) => fault === undefined),
+    isForeign: faults.includes(foreignFault),
     lines: () =>
       splitLines(value).map((bytes, index) => ({
         bytes,
-        fault: isText || isUtf8(bytes) ? faultOf(texts[index] ?? '') : 'the line is not UTF-8'
+        fault: isText || isUtf8(bytes) ? faults[index] : 'the line is not UTF-8'
       }))
   }
 }

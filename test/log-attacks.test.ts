@@ -25,8 +25,11 @@ CompressionCodecs[CompressionTypes.LZ4] = () => ({
   decompress: () => Promise.reject(new Error('not called'))
 })
 
-/** A line that is valid, and was never logged. */
-const forged = `${JSON.stringify({ time: '2026-11-24T08:00:00Z', level: 'info', service: 'producer', msg: 'forged' })}\n`
+/** A line that is valid, and that its source has never logged. */
+function forgedLine(source: string): string {
+  const [service, instance] = source.split('/')
+  return `${JSON.stringify({ time: '2026-11-24T08:00:00Z', level: 'info', service, instance, msg: 'forged' })}\n`
+}
 
 /** A sink and a live source in the partition that is attacked. */
 async function start(t: Test) {
@@ -54,7 +57,7 @@ async function start(t: Test) {
   await producer.connect()
   t.teardown(() => producer.disconnect())
   const send = (compression: number, message: Partial<Parameters<typeof producer.send>[0]['messages'][number]>) =>
-    producer.send({ topic, compression, messages: [{ key: source, value: forged, partition, ...message }] })
+    producer.send({ topic, compression, messages: [{ key: source, value: forgedLine(source), partition, ...message }] })
   const deadLetters = () => collectedLines(env.LOG_SINK_DIRECTORY, 'dead-letters') as unknown as { reason: string }[]
   return { env, sink, live, collected, source, send, deadLetters }
 }
@@ -123,6 +126,36 @@ t.test('a forged position neither hides a live source nor counts as missing line
   await live.end('SIGTERM')
 })
 
+t.test('a record whose lines name another source than its key is refused, and hides no line', async (t) => {
+  const { env, sink, live, collected, send, deadLetters, source } = await start(t)
+  const [service = '', instance = ''] = source.split('/')
+  // The live source reaches this position while the sink reads.
+  const ahead = { position: String(collected().length + 100) }
+  const forgeries = [
+    { key: source, headers: ahead, value: forgedLine(`gateway/${instance}`).repeat(1000) },
+    { key: source, headers: ahead, value: forgedLine(`${service}/other`).repeat(1000) },
+    { key: source, headers: ahead, value: forgedLine(source) + forgedLine('gateway/other') },
+    { key: 'gateway/other', headers: { position: '1' }, value: forgedLine(source) }
+  ]
+  for (const forgery of forgeries) await send(CompressionTypes.None, forgery)
+  const at = collected().length
+  await until('lines behind the forged records are collected', () => collected().length > at + 500, 30_000)
+  const counts = collected().map(({ count }) => Number(count))
+  t.ok(
+    counts.every((count, index) => count === index + 1),
+    'the lines of the live source are complete'
+  )
+  t.notOk(collectedLines(env.LOG_SINK_DIRECTORY).some(({ msg }) => msg === 'forged'))
+  t.equal(await sink.metric('log_sink_refused_total{reason="source"}'), forgeries.length)
+  t.equal(await sink.metric('log_sink_missing_total'), 0)
+  t.equal(await sink.metric('log_sink_duplicates_total'), 0)
+  t.match(
+    deadLetters().map(({ reason }) => reason),
+    Array(forgeries.length).fill('a line names another source than the key')
+  )
+  await live.end('SIGTERM')
+})
+
 t.test('a foreign member of the group gets no partitions, and a transaction does not hold back lines', async (t) => {
   const { env, sink, live, collected } = await start(t)
   const thief = createKafka(testKafka(), 'thief').consumer({ groupId: env.LOG_SINK_GROUP, sessionTimeout: 6000 })
@@ -148,7 +181,10 @@ t.test('a foreign member of the group gets no partitions, and a transaction does
     return transaction !== undefined
   })
   t.teardown(() => transaction?.abort())
-  await transaction?.send({ topic: env.KAFKA_LOGS_TOPIC, messages: [{ key: 'x/y', value: forged, partition }] })
+  await transaction?.send({
+    topic: env.KAFKA_LOGS_TOPIC,
+    messages: [{ key: 'x/y', value: forgedLine('x/y'), partition }]
+  })
   const at = collected().length
   await until('lines are collected', () => collected().length > at + 300, 30_000)
   t.equal(await sink.metric('log_sink_partitions'), await sink.metric('log_sink_topic_partitions'))

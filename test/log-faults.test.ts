@@ -130,7 +130,14 @@ t.test('writes invalid records to the dead-letter file with reason, topic, parti
   const producer = createKafka(testKafka(), 'test').producer({ allowAutoTopicCreation: false })
   await producer.connect()
   t.teardown(() => producer.disconnect())
-  const good = { level: 'info', time: new Date().toISOString(), service: 'else', event: 'numbered', msg: 'good' }
+  const good = {
+    level: 'info',
+    time: new Date().toISOString(),
+    service: 'else',
+    instance: 'one',
+    event: 'numbered',
+    msg: 'good'
+  }
   const messages = [
     { value: 'no key', partition: 2 },
     { key: 'else/one', value: 'no position', partition: 2 },

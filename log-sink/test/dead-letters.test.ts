@@ -26,7 +26,13 @@ t.test('writes invalid lines and records to the dead-letter file, and keeps the 
     { offset: 10, key: Buffer.from('svc/a'), value: null, headers: { position: Buffer.from('9') } }
   ]
   const collected = await log.collect([mixed, ...invalid, record(11, 9, 'four')], 12, commit)
-  t.same(collected, { written: 3, missing: 0, duplicates: 0, deadLetters: 9, refused: { batch: 0, position: 0 } })
+  t.same(collected, {
+    written: 3,
+    missing: 0,
+    duplicates: 0,
+    deadLetters: 9,
+    refused: { batch: 0, position: 0, source: 0 }
+  })
   t.same(messages('a'), ['one', 'two', 'four'])
   const short = 'the line is shorter than any log line'
   const letters = texts('a', 'dead-letters')
@@ -49,3 +55,24 @@ t.test('writes invalid lines and records to the dead-letter file, and keeps the 
   await open('a')
   t.equal(texts('a', 'dead-letters').length, 9, 'a dead letter that was not committed is removed')
 })
+
+t.test(
+  'refuses a record of which a line names another service or instance, and does not move its positions',
+  async (t) => {
+    const { open, commit, messages, texts } = newPartition(t)
+    const log = await open('a')
+    const forged = ['"service":"other"', '"instance":"b"'].map((field, index) => {
+      const own = index === 0 ? '"service":"svc"' : '"instance":"a"'
+      const value = Buffer.from(`${line('two')}\n${line('forged').replace(own, field)}\n`)
+      return { ...record(index + 1, 2, ''), value }
+    })
+    const collected = await log.collect([record(0, 1, 'one'), ...forged, record(3, 2, 'two')], 4, commit)
+    t.match(collected, { written: 2, missing: 0, duplicates: 0, deadLetters: 2, refused: { source: 2 } })
+    t.same(messages('a'), ['one', 'two'])
+    t.match(texts('a', 'dead-letters')[0], {
+      offset: 1,
+      source: 'svc/a',
+      reason: 'a line names another source than the key'
+    })
+  }
+)

@@ -44,8 +44,12 @@ t.test('keeps the newest lines within maxBytes, over all partitions', async (t) 
   // One record for each file: a file is replaced before the next batch of its partition.
   for (let index = 0; index < records; index += 1) {
     const { key, value, headers } = record(0, Math.floor(index / 2) + 1, `${index} ${incompressible()}`)
-    const source = Buffer.from(`${key}-${index % 2}`)
-    const message = { key: source, value, headers: headers as { position: Buffer }, partition: index % 2 }
+    const message = {
+      key: `${key}-${index % 2}`,
+      value: String(value).replace('"instance":"a"', `"instance":"a-${index % 2}"`),
+      headers: headers as { position: Buffer },
+      partition: index % 2
+    }
     await producer.send({ topic, messages: [message] })
     await until('the record is collected', async () => (await metric('log_sink_written_total')) === index + 1)
   }

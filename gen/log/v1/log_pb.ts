@@ -3,7 +3,8 @@
 // Lines are sent to the Kafka topic `logs` (`kafka.logs.topic`). The value of a
 // record is one or more lines, each a LogLine in JSON, each ended by LF; its
 // compression is `kafka.compression`. The key of a record is the source of
-// its lines: the service and the instance, with a slash between them. The header
+// its lines: the service and the instance, with a slash between them; each line names both.
+// A consumer refuses a record of which a line names another source. The header
 // `position` is the position of the record's first line in its source, as
 // decimal digits: the lines of a source are numbered from 1, without gaps, in
 // the order in which they were written. Lines of a source are in one partition,
