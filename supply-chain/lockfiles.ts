@@ -1,4 +1,4 @@
-/** The lockfiles of npm: their packages, and the checks that each one has a checksum and no known advisory. */
+/** The lockfiles of npm and pip: the checks that each package has a checksum, and those of npm no known advisory. */
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,6 +13,9 @@ export const lockfiles = [
   'stack/node/package-lock.json',
   'test/clients/typescript/package-lock.json'
 ]
+
+/** Every file of requirements of pip. `pip install --require-hashes` checks them. */
+export const requirementFiles = ['test/security/schemathesis/requirements.txt', 'test/clients/python/requirements.txt']
 
 /** A package of a lockfile. */
 export interface LockedPackage {
@@ -43,6 +46,15 @@ export function requireChecksums(packages: readonly LockedPackage[]): void {
     ({ name, integrity }) => !integrity?.startsWith('sha512-') && !withoutChecksum.test(name)
   )
   if (missing.length > 0) throw new Error(`without a SHA-512: ${missing.map(({ name }) => name).join(', ')}`)
+}
+
+const lockedRequirement = /^[\w.-]+==[\w.]+( +--hash=sha256:[0-9a-f]{64})+$/
+
+/** @throws Error that names the requirements of pip without an exact version or a SHA-256 */
+export function requireHashes(requirements: string): void {
+  const lines = requirements.replaceAll(/^#.*$/gm, '').replaceAll('\\\n', '').split('\n')
+  const unlocked = lines.filter((line) => line.trim() !== '' && !lockedRequirement.test(line))
+  if (unlocked.length > 0) throw new Error(`without a version and a SHA-256: ${unlocked.join(', ')}`)
 }
 
 interface Advisory {

@@ -4,8 +4,16 @@ import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { runTool, ToolError } from '../stack/tool.ts'
-import { lockfiles, packagesOf, requireChecksums, requireNoAdvisory } from '../supply-chain/lockfiles.ts'
+import {
+  lockfiles,
+  packagesOf,
+  requireChecksums,
+  requireHashes,
+  requirementFiles,
+  requireNoAdvisory
+} from '../supply-chain/lockfiles.ts'
 import { billOfMaterials } from '../supply-chain/sbom.ts'
+import { requireNoSecrets } from '../supply-chain/secret-scan.ts'
 
 interface CheckResult {
   name: string
@@ -30,7 +38,10 @@ const checks: Record<string, Check> = {
   'generated pages': tool(process.execPath, 'docs/generate/run.ts', '--check'),
   'compose files': tool('dclint', 'compose.yaml', 'compose.two.yaml'),
   secrets: findSecrets,
-  'checksums of packages': async () => requireChecksums(lockedPackages()),
+  'checksums of packages': async () => {
+    requireChecksums(lockedPackages())
+    for (const file of requirementFiles) requireHashes(readFileSync(file, 'utf8'))
+  },
   'advisories of packages': async () => requireNoAdvisory(lockedPackages()),
   'bill of materials': billOfMaterials
 }
@@ -41,7 +52,7 @@ const lockedPackages = () => lockfiles.flatMap(packagesOf)
 async function findSecrets(signal: AbortSignal): Promise<void> {
   const listed = await runTool('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { signal })
   const files = listed.split('\n').filter((file) => existsSync(file) && !/^gen\/|package-lock\.json$/.test(file))
-  await runTool('secretlint', ['--secretlintrc', 'supply-chain/secretlint.json', ...files], { signal })
+  await requireNoSecrets(files, signal)
 }
 
 /** Runs all checks at once. */

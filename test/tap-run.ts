@@ -15,7 +15,7 @@ interface Phase {
 /** The tests of parts, which wait often, then those of the whole product: two products fill the cores of a small machine. */
 function phasesOf(named: string[]): Phase[] {
   if (named.length > 0) return [{ files: named, jobs: 2 }]
-  const parts = '{common,gateway,user-svc,session-svc,log-sink,log-viewer,stack,bench}/test/**/*.test.ts'
+  const parts = '{common,gateway,user-svc,session-svc,log-sink,log-viewer,stack,supply-chain,bench}/test/**/*.test.ts'
   return [
     { files: globSync(parts).sort(), jobs: 3 },
     { files: globSync('test/**/*.test.ts').sort(), jobs: 2 }

@@ -36,7 +36,7 @@ export const log = {
     maxBytes: integer(
       2 ** 30,
       'The maximum size of the disk buffer of one process, in bytes. Beyond it, the oldest lines are dropped and counted.',
-      { min: 2 ** 20, max: 2 ** 50 }
+      { min: 2 ** 23, max: 2 ** 50 }
     )
   }
 }

@@ -22,7 +22,7 @@ interface Measure {
 /**
  * A table for each section of docs/security/measures.yml.
  *
- * @throws Error for a file, a title of a test or a heading that does not exist
+ * @throws Error for a file, a test, a named check or a heading that does not exist
  */
 export function measureTables(): string {
   const sections = parse(readFileSync(join(root, 'docs/security/measures.yml'), 'utf8')) as Record<string, Measure[]>
@@ -45,7 +45,7 @@ function row(section: string, { requirement, id = '', held, tests = {}, leftOut 
   }
   if (held !== undefined) requireText(held, '')
   const cells = Object.entries(tests).map(([file, title]) => {
-    requireText(file, title)
+    requireTest(file, title)
     return `${link(file)}: ${title}`
   })
   if (leftOut !== undefined) {
@@ -60,6 +60,28 @@ function row(section: string, { requirement, id = '', held, tests = {}, leftOut 
 }
 
 const link = (file: string) => `[${file}](../../${file})`
+
+// A title is a literal, or a constant that is one.
+const title = /(?:\.test|\bfieldCase)\(\s*(?:\w+,\s*\d+,\s*)?(?:(['"`])((?:\\.|(?!\1)[^\\])*)\1|(\w+))/g
+/** Programs whose named checks are the keys of an object. */
+const programs = ['test/checks.ts', 'test/security/run.ts']
+
+function requireTest(file: string, part: string): void {
+  requireText(file, '')
+  const source = readFileSync(join(root, file), 'utf8')
+  if (programs.includes(file)) {
+    if (new RegExp(`^  (?:'${part}'|${part}): `, 'm').test(source)) return
+  } else if (titlesOf(source).some((each) => each.includes(part))) return
+  throw new Error(`docs/security/measures.yml: ${file} has no test "${part}"`)
+}
+
+function titlesOf(source: string): string[] {
+  return [...source.matchAll(title)].map(([, , literal, name]) => {
+    if (literal !== undefined) return literal.replaceAll(/\\(.)/g, '$1')
+    const [, constant = ''] = new RegExp(`\\bconst ${name} =\\s*['"\`](.*)['"\`]\n`).exec(source) ?? []
+    return constant
+  })
+}
 
 function requireText(file: string, text: string): void {
   const path = join(root, file)

@@ -155,22 +155,34 @@ t.test('accepts only JSON in UTF-8 without a content coding', async (t) => {
   t.equal(calls, 0)
 })
 
-t.test('validates a body of every content type (CVE-2022-39288, CVE-2025-32442, CVE-2026-25223)', async (t) => {
-  const odd = [
-    `${json}\t`,
-    `${json}\ta`,
-    `${json} `,
-    `${json};`,
-    `${json};;`,
-    `${json} a`,
-    ` ${json}`,
-    `${json};\u0020\t`
-  ]
-  odd.push('APPLICATION/JSON\t;', `${json}\t;charset=utf-8`, `${json}; a=b`, `${json}; =`, `${json};charset`)
-  for (const type of odd) {
-    const answer = await post('/reg', '{"email":1,"password":["x"],"admin":true}', type)
-    t.ok([400, 415].includes(answer.statusCode), `${JSON.stringify(type)}: ${answer.statusCode}`)
-    requireForm(t, answer, answer.statusCode, JSON.stringify(type))
+t.test(
+  'validates a body of every content type (CVE-2022-39288, CVE-2025-32442, CVE-2026-25223, CVE-2026-3419)',
+  async (t) => {
+    const odd = [
+      `${json}\t`,
+      `${json}\ta`,
+      `${json} `,
+      `${json};`,
+      `${json};;`,
+      `${json} a`,
+      ` ${json}`,
+      `${json};\u0020\t`
+    ]
+    odd.push('APPLICATION/JSON\t;', `${json}\t;charset=utf-8`, `${json}; a=b`, `${json}; =`, `${json};charset`)
+    for (const type of odd) {
+      const answer = await post('/reg', '{"email":1,"password":["x"],"admin":true}', type)
+      t.ok([400, 415].includes(answer.statusCode), `${JSON.stringify(type)}: ${answer.statusCode}`)
+      requireForm(t, answer, answer.statusCode, JSON.stringify(type))
+    }
+    t.equal(calls, 0)
+  }
+)
+
+t.test('rejects the content types that a page may send without a preflight (CVE-2022-41919)', async (t) => {
+  const essences = ['text/plain', 'multipart/form-data', 'application/x-www-form-urlencoded']
+  const disguises = ['', `;${json}`, `; a=${json}`, `; charset=utf-8; ${json}`, `,${json}`, ` ${json}`]
+  for (const type of essences.flatMap((essence) => disguises.map((disguise) => essence + disguise))) {
+    for (const each of [type, type.toUpperCase()]) requireForm(t, await post('/reg', valid, each), 415, each)
   }
   t.equal(calls, 0)
 })
@@ -198,6 +210,12 @@ t.test('answers 404 to an unknown path, and 405 with Allow to a wrong method', a
   }
   requireForm(t, await app.inject({ method: 'POST', url: '/openapi.json' }), 405)
   t.equal(calls, 0)
+})
+
+t.test('answers 404 to the paths of the ops port', async (t) => {
+  for (const url of ['/metrics', '/livez', '/readyz', '/readyz?verbose']) {
+    requireForm(t, await app.inject({ method: 'GET', url }), 404, url)
+  }
 })
 
 t.test('answers 400 to a URL with an invalid percent-encoding', async (t) => {

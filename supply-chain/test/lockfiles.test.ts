@@ -5,7 +5,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { requireChecksums as requireJarChecksums } from '../../stack/engines/kafka-runtime.ts'
-import { lockfiles, packagesOf, requireChecksums, requireNoAdvisory, withoutChecksum } from '../lockfiles.ts'
+import {
+  lockfiles,
+  packagesOf,
+  requireChecksums,
+  requireHashes,
+  requirementFiles,
+  requireNoAdvisory,
+  withoutChecksum
+} from '../lockfiles.ts'
 
 const read = (file: string) => readFileSync(join(import.meta.dirname, '../..', file), 'utf8')
 
@@ -22,6 +30,17 @@ t.test('a package without a checksum, or with a weak one, is named', async (t) =
   const locked = { name: 'fastify', version: '5.12.8' }
   t.throws(() => requireChecksums([{ ...locked, integrity: undefined }]), { message: 'without a SHA-512: fastify' })
   t.throws(() => requireChecksums([{ ...locked, integrity: 'sha1-abc' }]), { message: 'without a SHA-512: fastify' })
+})
+
+t.test('every Python package has an exact version and a checksum, and pip requires them', async (t) => {
+  for (const file of requirementFiles) t.doesNotThrow(() => requireHashes(read(file)), file)
+  const hash = `--hash=sha256:${'0'.repeat(64)}`
+  t.throws(() => requireHashes(`a==1.0 \\\n    ${hash}\nb==2.0\n`), {
+    message: 'without a version and a SHA-256: b==2.0'
+  })
+  t.throws(() => requireHashes(`a>=1.0 ${hash}\n`), { message: /a>=1\.0/ })
+  for (const file of ['test/security/schemathesis.ts', 'test/clients/install.ts'])
+    t.match(read(file), '--require-hashes')
 })
 
 t.test('the exceptions are the packages of other platforms, and only while they have no checksum', async (t) => {

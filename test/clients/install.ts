@@ -59,6 +59,6 @@ async function installPython(folder: string, signal: AbortSignal, print: Print) 
   )
   await runTool('python3', ['-m', 'venv', folder], { signal })
   const requirements = join(sources, 'python', 'requirements.txt')
-  const options = ['--quiet', '--no-deps', '--disable-pip-version-check', '--no-input']
+  const options = ['--quiet', '--no-deps', '--require-hashes', '--disable-pip-version-check', '--no-input']
   await runTool(join(folder, 'bin', 'pip'), ['install', ...options, '-r', requirements], { signal })
 }

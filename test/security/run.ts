@@ -39,6 +39,7 @@ const rows = await run().catch((error) => {
   return undefined
 })
 for (const { name, outcome, details } of rows ?? []) print(`${outcome.padEnd(8)} ${name.padEnd(44)} ${details}`)
+if (rows) print(counts(rows))
 process.exit(rows?.every(({ outcome }) => outcome !== 'failed') ? 0 : 1)
 
 async function run(): Promise<Row[]> {
@@ -51,6 +52,14 @@ async function run(): Promise<Row[]> {
   } finally {
     await engines.stop()
   }
+}
+
+/** The last line. A part whose tool is missing fails nothing, but must be seen. */
+function counts(rows: Row[]): string {
+  const named = (outcome: Row['outcome']) => rows.filter((row) => row.outcome === outcome).map(({ name }) => name)
+  const [failed, skipped] = [named('failed'), named('skipped')]
+  const total = `${named('passed').length} passed, ${failed.length} failed, ${skipped.length} skipped`
+  return skipped.length === 0 ? total : `${total}: NOT TESTED for lack of a tool: ${skipped.join(', ')}`
 }
 
 /** A part that throws is a failed row, so that the other parts run. */

@@ -4,11 +4,11 @@
  */
 
 import { availableParallelism } from 'node:os'
-import { join } from 'node:path'
 import type { Part, PartOptions, Row } from './part.ts'
-import { startTimedProduct, type TimedProduct } from './timing/accounts.ts'
-import { costGroup, emailGroups, loginGroup, passwordGroups, tokenGroups } from './timing/groups.ts'
-import { type Comparison, type Group, isSeparable, sampleGroup } from './timing/sampling.ts'
+import { startTimedProduct, type TimedProduct, withoutDecoys } from './timing/accounts.ts'
+import { costGroup, emailGroups, loginGroup, passwordGroups } from './timing/groups.ts'
+import { type Comparison, describe, type Group, isSeparable, sampleGroup } from './timing/sampling.ts'
+import { tokenGroups } from './timing/token-groups.ts'
 
 // The first group is measured alone, and twice with all others.
 const measured = 3
@@ -20,16 +20,12 @@ const [lowestCost, usualCost] = [4, 10]
 
 export const measureTimes: Part = async (options) => {
   const { samples } = options
-  // At a usual cost, a sample takes as long as 20 at the lowest one.
-  const costlySamples = Math.max(100, Math.round(samples / 20))
   options.print(`${samples} samples of each kind, on ${availableParallelism()} cores`)
   const rows: Row[] = []
   const cheap = await startTimedProduct(options.t, { cost: lowestCost, accounts: measured * samples + 1000 })
   rows.push(...(await measure(cheap, samples, await allGroups(cheap, samples), options)))
-  const usual = await startTimedProduct(options.t, { cost: usualCost, accounts: measured * costlySamples + 1000 })
-  rows.push(
-    ...(await measure(usual, costlySamples, [await costGroup({ product: usual, count: costlySamples })], options))
-  )
+  const usual = await startTimedProduct(options.t, { cost: usualCost, accounts: measured * samples + 1000 })
+  rows.push(...(await measure(usual, samples, [costGroup()], options)))
   return rows
 }
 
@@ -45,7 +41,7 @@ async function allGroups(product: TimedProduct, count: number): Promise<Group[]>
 
 async function measure(product: TimedProduct, count: number, groups: Group[], options: PartOptions): Promise<Row[]> {
   const rows: Row[] = []
-  const sample = (group: Group) => sampleGroup(group, count, product.port, options.signal)
+  const sample = (group: Group) => sampleGroup(group, { count, port: product.port, signal: options.signal })
   for (const group of groups) rows.push(...report('alone', await sample(group), options))
   const together = await Promise.all([...groups, ...groups.slice(0, 1)].map(sample))
   rows.push(...together.slice(0, groups.length).flatMap((each) => report('loaded', each, options)))
@@ -61,11 +57,6 @@ function report(condition: string, comparisons: Comparison[], { print }: PartOpt
   })
 }
 
-function describe({ against, samples: count, medians, difference, area }: Comparison): string {
-  const [of, to] = medians.map((each) => each.toFixed(2))
-  return `${(100 * difference).toFixed(2)} %, AUC ${area.toFixed(3)} against "${against}" (${of} and ${to} ms, ${count} samples each)`
-}
-
 /** Kinds that must be separable without the decoy of this name. */
 const detected: Record<string, { cost: number; kinds: string[] }> = {
   hashes: { cost: brokenCost, kinds: ['wrong password', 'hash of an older cost'] },
@@ -76,15 +67,10 @@ const detected: Record<string, { cost: number; kinds: string[] }> = {
 export const detectMissingDecoys: Part = async (options) => {
   const rows: Row[] = []
   for (const [decoy, { cost, kinds }] of Object.entries(detected)) {
-    const userSvc = {
-      NODE_OPTIONS: `--import=${join(import.meta.dirname, 'timing', 'without-decoys.ts')}`,
-      DECOYS_REMOVED: decoy
-    }
     const count = decoy === 'emails' ? brokenEmailSamples : brokenSamples
-    const product = await startTimedProduct(options.t, { cost, accounts: count + 1000, userSvc })
-    const preparation = { product, count }
-    const group = decoy === 'emails' ? (await emailGroups(preparation))[0] : await costGroup(preparation)
-    const comparisons = await sampleGroup(group as Group, count, product.port, options.signal)
+    const product = await startTimedProduct(options.t, { cost, accounts: count + 1000, userSvc: withoutDecoys(decoy) })
+    const group = decoy === 'emails' ? (await emailGroups({ product, count }))[0] : costGroup()
+    const comparisons = await sampleGroup(group as Group, { count, port: product.port, signal: options.signal })
     for (const comparison of comparisons.filter(({ kind }) => kinds.includes(kind))) {
       const details = describe(comparison)
       const name = `without the decoy of ${decoy}, ${comparison.kind} is separable`

@@ -25,6 +25,12 @@ export function fromNewNetwork(): Record<string, string> {
   return { 'x-forwarded-for': bytes.join('.') }
 }
 
+/** Variables of user-svc that remove decoys. @param names see without-decoys.ts */
+export const withoutDecoys = (...names: string[]): Record<string, string> => ({
+  NODE_OPTIONS: `--import=${join(import.meta.dirname, 'without-decoys.ts')}`,
+  DECOYS_REMOVED: names.join(',')
+})
+
 interface Options {
   /** bcrypt cost of new hashes. */
   cost: number
@@ -82,13 +88,21 @@ export async function startTimedProduct(t: PartOptions['t'], { cost, accounts, u
     sql,
     port: product.ports.rest,
 
+    /** Restarts user-svc with further variables. */
+    async restartUserSvc(variables: Record<string, string>): Promise<void> {
+      await product.stop('user-svc')
+      product.settings.set('user-svc', variables)
+      product.start('user-svc')
+      for (const name of ['user-svc', 'gateway'] as const) await product.untilReady(name)
+    },
+
     /** A session of a new account, as the header of a request. */
-    async newSession(): Promise<{ email: string; authorization: string }> {
+    async newSession(): Promise<{ email: string; authorization: string; id: string }> {
       const credentials = { email: newAddress(), password }
       const { session } = (await (await send('/reg', credentials, fromNewNetwork())).json()) as {
-        session: { token: string }
+        session: { token: string; id: string }
       }
-      return { email: credentials.email, authorization: `Bearer ${session.token}` }
+      return { email: credentials.email, authorization: `Bearer ${session.token}`, id: session.id }
     },
 
     /** @returns a network whose next guess at the address is refused */

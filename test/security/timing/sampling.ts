@@ -39,23 +39,31 @@ export interface Comparison {
 const warmUpSamples = 100
 const [maxAttempts, shedPauseMs] = [20, 200]
 
-/** Measures the kinds of a group. @param port the port of the gateway */
+interface Sampling {
+  /** Samples of each kind. */
+  count: number
+  /** Further samples, which do not count. */
+  warmUp?: number
+  /** Of the gateway. */
+  port: number
+  signal?: AbortSignal
+}
+
+/** Measures the kinds of a group. */
 export async function sampleGroup(
   group: Group,
-  count: number,
-  port: number,
-  signal: AbortSignal
+  { count, warmUp = warmUpSamples, port, signal }: Sampling
 ): Promise<Comparison[]> {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 })
   const times = new Map(Object.keys(group.kinds).map((kind) => [kind, [] as number[]]))
   try {
-    for (let round = 0; round < count + warmUpSamples; round += 1) {
-      signal.throwIfAborted()
+    for (let round = 0; round < count + warmUp; round += 1) {
+      signal?.throwIfAborted()
       for (const kind of shuffled(Object.keys(group.kinds))) {
         const make = group.kinds[kind] as (number: number) => Request
         const next = () => timed(make(numberOf(group, kind)), group.status, { port, agent }, `${group.name}, ${kind}`)
         const taken = await served(next)
-        if (round >= warmUpSamples) times.get(kind)?.push(taken)
+        if (round >= warmUp) times.get(kind)?.push(taken)
       }
     }
   } finally {
@@ -95,6 +103,12 @@ function compare({ name, kinds, against }: Group, times: Map<string, number[]>):
 export function isSeparable({ difference, area }: Comparison): boolean {
   const [lowest, highest] = separabilityBounds
   return Math.abs(difference) >= maxMedianDifference || area < lowest || area > highest
+}
+
+/** The comparison as text. */
+export function describe({ against, samples, medians, difference, area }: Comparison): string {
+  const [of, to] = medians.map((each) => each.toFixed(2))
+  return `${(100 * difference).toFixed(2)} %, AUC ${area.toFixed(3)} against "${against}" (${of} and ${to} ms, ${samples} samples each)`
 }
 
 function shuffled<T>(values: T[]): T[] {

@@ -32,6 +32,11 @@ t.test('requires a length in code points, and well-formed Unicode', async (t) =>
   ])
 })
 
+t.test('has no rules on the kinds of characters', async (t) => {
+  const kinds = ['meadowlarkquilt', 'MEADOWLARKQUILT', '8305917462', '~}?{%)@_+;', '        quilt', 'лугоптицаодеяло']
+  for (const written of kinds) t.equal(await problem(written), undefined, written)
+})
+
 t.test('rejects the most common passwords in any spelling', async (t) => {
   const file = join(import.meta.dirname, '../../passwords/common-passwords.txt.gz')
   const all = gunzipSync(readFileSync(file)).toString().trim().split('\n')

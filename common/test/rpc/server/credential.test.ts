@@ -1,13 +1,14 @@
 /** Credentials of an RPC server: each permits its packages only, and calls of administration are logged with their caller. */
 
-import { randomBytes } from 'node:crypto'
+import crypto, { randomBytes } from 'node:crypto'
+import { syncBuiltinESMExports } from 'node:module'
 import { Code, ConnectError, createClient } from '@connectrpc/connect'
 import { createConnectTransport } from '@connectrpc/connect-node'
 import { Registry } from '@prometheus-io/client'
 import t, { type Test } from 'tap'
 import { createLogger } from '#common/logging/logger.ts'
 import { lineKey } from '#common/rpc/call-context.ts'
-import { rejectedHeader } from '#common/rpc/server/credential.ts'
+import { credentialCheck, rejectedHeader } from '#common/rpc/server/credential.ts'
 import { buildRpcServer } from '#common/rpc/server/server.ts'
 import { alwaysReady, testRpc, testTransport } from '#common/testing/service.ts'
 import { AdminService, file_admin_v1_admin } from '#gen/admin/v1/admin_pb.ts'
@@ -80,6 +81,43 @@ const codeOf = (call: Promise<unknown>) =>
     () => 'ok',
     (error) => ConnectError.from(error)
   )
+
+t.test('a credential is compared with every accepted one, as digests in constant time', async (t) => {
+  const { timingSafeEqual } = crypto
+  const compared: number[][] = []
+  crypto.timingSafeEqual = (a, b) => {
+    compared.push([a.byteLength, b.byteLength])
+    return timingSafeEqual(a, b)
+  }
+  syncBuiltinESMExports()
+  t.teardown(() => {
+    Object.assign(crypto, { timingSafeEqual })
+    syncBuiltinESMExports()
+  })
+  const own = randomBytes(24).toString('hex')
+  const other = randomBytes(24).toString('hex')
+  const values = {
+    token: own,
+    previousToken: other,
+    adminToken: '',
+    previousAdminToken: '',
+    callers: [`gateway:${own}x`]
+  }
+  const find = credentialCheck(values)
+  const presented = [
+    `Bearer ${own}`,
+    `Bearer ${other}`,
+    `Bearer ${own.slice(1)}`,
+    'Bearer ',
+    'x'.repeat(5000),
+    undefined
+  ]
+  for (const authorization of presented) {
+    compared.length = 0
+    t.equal(find(authorization)?.name, presented.indexOf(authorization) < 2 ? 'services' : undefined)
+    t.same(compared, Array(3).fill([32, 32]), 'no comparison is left out, and no length matters')
+  }
+})
 
 t.test('a credential permits the packages of its row and no other', async (t) => {
   const { served, transports } = await serve(t, { previousAdminToken })
