@@ -9,7 +9,7 @@ import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { UserService } from '#gen/user/v1/user_pb.ts'
 import { clientFinder, networks, requireClient } from './client-address.ts'
 import type { gateway } from './config.ts'
-import { createFastify, maxBodyBytes, receiveTimeoutMs } from './fastify.ts'
+import { createFastify, maxBodyBytes } from './fastify.ts'
 import { withJsonNames } from './field-names.ts'
 import { logRequests } from './plugins/access-log.ts'
 import { limitConnections } from './plugins/connection-limits.ts'
@@ -53,11 +53,7 @@ export async function buildApp(parts: GatewayParts, options: Values<typeof gatew
   const isTrusted = networks(options.trustedProxies)
   const { app, connections } = createFastify(log, errors, options, isTrusted)
   const clientOf = clientFinder(isTrusted, log)
-  const limits = {
-    ...options.connections,
-    keepAliveTimeout: options.keepAliveTimeout,
-    receiveTimeout: receiveTimeoutMs
-  }
+  const limits = { ...options.connections, keepAliveTimeout: options.keepAliveTimeout }
   // Hooks run in this order.
   limitConnections(app, connections, limits, { registry, log, isTrusted })
   addCommonHeaders(app)

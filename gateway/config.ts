@@ -61,6 +61,11 @@ export const gateway = {
       min: 1,
       max: 10_000
     }),
+    receiveTimeout: duration(
+      '10s',
+      'Time for the header of a request to arrive, and for the whole request; then the answer is 408. Checked every second.',
+      { min: '1s', max: '10m' }
+    ),
     unreadTimeout: duration(
       '30s',
       'Time for a client to read a response; then its connection is closed, or with HTTP/2 its stream is reset.',

@@ -14,25 +14,24 @@ import { traceOf } from './request-context.ts'
 import { violationsOf } from './schema-errors.ts'
 
 export const maxBodyBytes = 16 * 1024
-/** A client must send its request within this time. The budget of the route bounds the response. */
-export const receiveTimeoutMs = 10_000
 
 interface FastifyOptions {
   keepAliveTimeout: number
   /** With a certificate, the gateway serves HTTP/2 and HTTP/1.1 over TLS; otherwise plain HTTP/1.1. */
   tls?: ServerTls
-  connections: { maxStreams: number }
+  /** `receiveTimeout`: for the header of a request, and for the whole request. The budget of the route bounds the response. */
+  connections: { maxStreams: number; receiveTimeout: number }
 }
 
 export function createFastify(
   log: Logger,
   errors: ErrorHandling,
-  { keepAliveTimeout, tls = {}, connections: { maxStreams } }: FastifyOptions,
+  { keepAliveTimeout, tls = {}, connections: { maxStreams, receiveTimeout } }: FastifyOptions,
   isTrusted: (address: string) => boolean
 ) {
   const app: FastifyInstance = Fastify({
     ...logging(log),
-    ...httpLimits,
+    ...httpLimits(receiveTimeout),
     ...bodyValidation,
     keepAliveTimeout,
     // The gateway finishes accepted requests while it closes.
@@ -72,18 +71,20 @@ function logging(log: Logger) {
   } satisfies FastifyHttpOptions<Server>
 }
 
-const httpLimits = {
-  bodyLimit: maxBodyBytes,
-  requestTimeout: receiveTimeoutMs,
-  http: {
-    headersTimeout: receiveTimeoutMs,
-    connectionsCheckingInterval: 1000,
-    // plugins/strict-http.ts rejects such requests with a problem.
-    requireHostHeader: false,
-    // A tenth of the work of a request without a body.
-    optimizeEmptyRequests: true
-  }
-} satisfies FastifyHttpOptions<Server>
+function httpLimits(receiveTimeoutMs: number) {
+  return {
+    bodyLimit: maxBodyBytes,
+    requestTimeout: receiveTimeoutMs,
+    http: {
+      headersTimeout: receiveTimeoutMs,
+      connectionsCheckingInterval: 1000,
+      // plugins/strict-http.ts rejects such requests with a problem.
+      requireHostHeader: false,
+      // A tenth of the work of a request without a body.
+      optimizeEmptyRequests: true
+    }
+  } satisfies FastifyHttpOptions<Server>
+}
 
 /** Validates bodies as they are: no coercion, no defaults, no dropped fields, and every error. */
 const bodyValidation = {

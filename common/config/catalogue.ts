@@ -13,6 +13,7 @@ export const keyPaths: readonly string[] = [
   'gateway.connections.maxPerNetwork',
   'gateway.connections.maxPipelined',
   'gateway.connections.maxStreams',
+  'gateway.connections.receiveTimeout',
   'gateway.connections.unreadTimeout',
   'gateway.budgets.session',
   'gateway.budgets.logout',

@@ -24,7 +24,7 @@ const reasons = {
   network: 'rejected connections of a network: gateway.connections.maxPerNetwork was reached',
   pipelined: 'ended connections with more pipelined requests than gateway.connections.maxPipelined',
   unread: 'ended responses that were not read within gateway.connections.unreadTimeout',
-  idle: 'ended connections that sent bytes, but no request, 10 s after gateway.keepAliveTimeout'
+  idle: 'ended connections that sent bytes, but no request, gateway.connections.receiveTimeout after gateway.keepAliveTimeout'
 } as const
 type Reason = keyof typeof reasons
 type End = ReturnType<typeof connectionEnds>

@@ -11,7 +11,14 @@ import { buildGateway, listen, requireForm } from './gateway.ts'
 
 const bundle = head('GET /docs/static/swagger-ui-bundle.js HTTP/1.1')
 const small = head('GET /nowhere HTTP/1.1')
-const defaults = { max: 10_000, maxPerNetwork: 500, maxPipelined: 32, maxStreams: 100, unreadTimeout: 30_000 }
+const defaults = {
+  max: 10_000,
+  maxPerNetwork: 500,
+  maxPipelined: 32,
+  maxStreams: 100,
+  receiveTimeout: 10_000,
+  unreadTimeout: 30_000
+}
 
 async function serve(
   t: Test,
@@ -153,7 +160,7 @@ fieldCase(
 )
 
 fieldCase(t, 28, 'blank lines do not keep an idle connection open', async (t) => {
-  const { port, ended } = await serve(t, {}, 1000)
+  const { port, ended } = await serve(t, { receiveTimeout: 1000 }, 1000)
   const socket = await open(t, port, small)
   const timer = setInterval(() => socket.write('\r\n'), 100)
   t.teardown(() => clearInterval(timer))
