@@ -1,62 +1,9 @@
 /** Record batches are decoded within bounds; what exceeds them becomes one record with a fault, at the last offset. */
 
-import { createRequire } from 'node:module'
 import { constants, gzipSync, zstdCompressSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { decodeRecordSet, decodingLimits } from '#common/kafka/record-batches.ts'
-
-interface Encoder {
-  buffer: Buffer
-}
-
-const require = createRequire(import.meta.url)
-const KafkaEncoder = require('kafkajs/src/protocol/encoder.js')
-const encodeRecord = require('kafkajs/src/protocol/recordBatch/record/v0/index.js')
-const types = { none: 0, gzip: 1, snappy: 2, lz4: 3, zstd: 4 } as const
-
-interface Record {
-  key?: string | null
-  value?: Buffer | string | null
-  headers?: { [name: string]: string | string[] }
-}
-
-/** The records of a batch, encoded by kafkajs. */
-function encodeRecords(records: Record[]): Buffer {
-  return Buffer.concat(
-    records.map((record, offsetDelta) => {
-      const { buffer }: Encoder = encodeRecord({ offsetDelta, timestampDelta: 1, key: null, value: null, ...record })
-      return buffer
-    })
-  )
-}
-
-interface BatchOptions {
-  offset?: number
-  type?: keyof typeof types
-  count?: number
-  magic?: number
-  flags?: number
-}
-
-/** A batch with these bytes as its records. */
-function batchOf(content: Buffer, options: BatchOptions = {}): Buffer {
-  const { offset = 100, type = 'none', count = 1, magic = 2, flags = 0 } = options
-  const body: Encoder = new KafkaEncoder()
-    .writeInt32(0)
-    .writeInt8(magic)
-    .writeInt32(0)
-    .writeInt16(types[type] + flags)
-    .writeInt32(count - 1)
-    .writeInt64(1000)
-    .writeInt64(2000)
-    .writeInt64(7)
-    .writeInt16(0)
-    .writeInt32(0)
-    .writeInt32(count)
-  const length = body.buffer.length + content.length
-  const { buffer }: Encoder = new KafkaEncoder().writeInt64(offset).writeInt32(length)
-  return Buffer.concat([buffer, body.buffer, content])
-}
+import { batchOf, encodeRecords } from './encoded-batches.ts'
 
 const budget = () => ({ left: decodingLimits.responseBytes })
 const decode = (...batches: Buffer[]) => decodeRecordSet(Buffer.concat(batches), budget())
