@@ -143,6 +143,7 @@ const responses = [
   }),
   response('UserId', 'The account, by its id alone.', { id: userId }),
   response('LoggedIn', 'The account and its new session.', { user: ref('User'), session: ref('NewSession') }),
+  response('RegistrationAccepted', 'An accepted registration, without any data of the account.', {}),
   response('CurrentSession', 'The valid session and its account.', { user: ref('UserId'), session: ref('Session') }),
   response('Account', 'The account.', { user: ref('User') }),
   response('PasswordChanged', 'The session that replaces all others of the account.', { session: ref('NewSession') }),

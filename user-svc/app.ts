@@ -47,6 +47,7 @@ interface UserAppOptions {
   password: PasswordOptions
   bruteForce: BruteForceOptions
   requireVerifiedEmail: boolean
+  registration: { concealTaken: boolean }
   mail: MailParts | undefined
   rpc: RpcServerOptions['rpc']
 }
@@ -57,7 +58,7 @@ export function hashesAtATime(configured: PasswordOptions): number {
 }
 
 export function buildApp(parts: UserAppParts, options: UserAppOptions) {
-  const { password, bruteForce, requireVerifiedEmail, mail, rpc } = options
+  const { password, bruteForce, requireVerifiedEmail, registration, mail, rpc } = options
   const { db, sessionClient, metrics, readiness, log } = parts
   const networks = new NetworkHistory()
   const hashQueue: HashQueueObserver = {
@@ -81,6 +82,7 @@ export function buildApp(parts: UserAppParts, options: UserAppOptions) {
     guesses: bruteForce.enabled ? createGuessGate(createGuessRows(db), metrics.guesses) : openGate,
     passwordRules: createPasswordRules({ ...password, breachList: openBreachList(password.breachList, log) }),
     requireVerifiedEmail,
+    concealTaken: registration.concealTaken,
     mail
   }
   const importParts = { maxIdleMs: rpc.maxTimeout, isDraining: () => readiness.draining() }

@@ -4,7 +4,7 @@ import { resolve } from 'node:path'
 import { requireAcceptedCallers, requirePresentedCredential } from '#common/config/caller-credentials.ts'
 import { keyPaths } from '#common/config/catalogue.ts'
 import { choice, duration, flag, host, integer, list, port, secretList, text } from '#common/config/keys.ts'
-import { ConfigError, loadConfig, requireAddress } from '#common/config/load.ts'
+import { ConfigError, loadConfig, requireAddress, type Values } from '#common/config/load.ts'
 import { mail, mailOptions } from '#common/config/mail-section.ts'
 import { requireHiddenReflection, requireProduction } from '#common/config/production.ts'
 import {
@@ -100,8 +100,14 @@ export const userSvc = {
   ),
   requireVerifiedEmail: flag(
     false,
-    'A login needs a verified address: until then, a correct password is 403 `email-not-verified`. Registration still creates a session.'
+    'A login needs a verified address: until then, a correct password is 403 `email-not-verified`. Registration still creates a session, unless `userSvc.registration.concealTaken` is set.'
   ),
+  registration: {
+    concealTaken: flag(
+      false,
+      'No response shows whether an address is taken: `POST /reg` answers 202 without a session in both cases, and the owner of a taken address gets an email. A login of an account that is not verified is then 401. Needs `mail.url` and `userSvc.requireVerifiedEmail`. Turn it on when all gateways have this version.'
+    )
+  },
   bruteForce: {
     enabled: flag(
       true,
@@ -138,6 +144,7 @@ export function load() {
   requireHiddenReflection(config.rpc.reflection, config.userSvc.host)
   requireBreachList(config.userSvc.password.breachList)
   const mail = mailOptions(config.mail)
+  requireConcealable(config.userSvc, mail)
   if (mail) {
     loadTemplates(mail.templates)
     if ('directory' in mail.target) makeWritable('mail.url', mail.target.directory, resolve(mail.target.directory))
@@ -160,4 +167,12 @@ export function loadMigration() {
   const postgres = { ...userSvc.postgres, url: migrationUrl === '' ? url : '' }
   requireProduction({ security, userSvc: { ...userSvc, postgres } }, { schema })
   return config
+}
+
+/** @throws {ConfigError} if another response would reveal a taken address, or if its owner would get no email */
+function requireConcealable({ registration, requireVerifiedEmail }: Values<typeof schema>['userSvc'], mail: unknown) {
+  if (!registration.concealTaken || (mail !== undefined && requireVerifiedEmail)) return
+  throw new ConfigError(
+    'userSvc.registration.concealTaken: got true, takes it only with mail.url and userSvc.requireVerifiedEmail: true; otherwise a login after the registration reveals a taken address'
+  )
 }

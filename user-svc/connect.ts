@@ -4,7 +4,7 @@ import { timestampFromDate } from '@bufbuild/protobuf/wkt'
 import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect'
 import type { Logger } from '#common/logging/logger.ts'
 import { type Call, callOf } from '#common/rpc/call-context.ts'
-import { UserService } from '#gen/user/v1/user_pb.ts'
+import { type RegisterAndLoginRequest, UserService } from '#gen/user/v1/user_pb.ts'
 import type { AccountParts, DeviceSession, LoggedIn, ShownUser } from './accounts/account-parts.ts'
 import { changeEmail } from './accounts/change-email.ts'
 import { changePassword } from './accounts/change-password.ts'
@@ -15,6 +15,7 @@ import { getAccount } from './accounts/get-account.ts'
 import { logIn } from './accounts/log-in.ts'
 import { logOut } from './accounts/log-out.ts'
 import { register } from './accounts/register.ts'
+import { registerConcealed } from './accounts/register-concealed.ts'
 import { requestEmailVerification } from './accounts/request-email-verification.ts'
 import { requestPasswordReset } from './accounts/request-password-reset.ts'
 import { resetPassword } from './accounts/reset-password.ts'
@@ -29,9 +30,17 @@ export function userRoutes(router: ConnectRouter, parts: AccountParts, metrics: 
     call.log.info(line, 'received a request for an email')
   }
 
+  async function acceptRegistration(request: RegisterAndLoginRequest, call: Call) {
+    const accepted = await countResult(metrics.registrations, registerConcealed(parts, request, call))
+    if ('notice' in accepted) recordEmailRequest('registration-notice', accepted.notice, call)
+    else call.log.info({ event: 'user_created', userId: accepted.createdId }, 'created an account')
+    return { acceptedWithoutSession: true }
+  }
+
   router.service(UserService, {
     async registerAndLogin(request, context) {
       const call = callOf(context, log)
+      if (parts.concealTaken) return acceptRegistration(request, call)
       const loggedIn = await countResult(metrics.registrations, register(parts, request, call))
       const { user, session } = loggedIn
       call.log.info({ event: 'user_created', userId: user.id, sessionId: session.id }, 'created an account')

@@ -28,7 +28,7 @@ export function accountMetrics(registry: Registry) {
     labelNames: ['purpose', 'outcome'] as const,
     registers
   })
-  for (const purpose of ['verify', 'change', 'reset']) {
+  for (const purpose of ['verify', 'change', 'reset', 'registration-notice']) {
     for (const outcome of emailRequestOutcomes) emailRequests.inc({ purpose, outcome }, 0)
   }
   const queueLength = new Gauge({

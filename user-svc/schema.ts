@@ -75,7 +75,7 @@ export const emails = pgTable(
     /** UUID version 7. */
     id: uuid().primaryKey(),
     userId: uuid('user_id').references(() => users.id, { onDelete: 'cascade' }),
-    /** `verify`, `change`, `reset`, or a notice without a token: `change-notice`. Selects the template. */
+    /** `verify`, `change`, `reset`, or a notice without a token: `change-notice`, `registration-notice`. Selects the template. */
     purpose: text().notNull(),
     /** The address that gets the email, in its normalised form; null in a decoy. For `change`, it is the new address. */
     recipient: text(),

@@ -72,10 +72,10 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
     log,
     registry
   )
-  const { password, bruteForce, requireVerifiedEmail } = config.userSvc
+  const { password, bruteForce, requireVerifiedEmail, registration } = config.userSvc
   const app = buildApp(
     { db, sessionClient, metrics: accounts, readiness, registry, log, storedCosts },
-    { password, bruteForce, requireVerifiedEmail, mail: config.mail, rpc: config.rpc }
+    { password, bruteForce, requireVerifiedEmail, registration, mail: config.mail, rpc: config.rpc }
   )
   const guessCounts = keepDeletingExpired(createGuessRows(db), log)
   const events =

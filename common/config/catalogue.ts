@@ -51,6 +51,7 @@ export const keyPaths: readonly string[] = [
   'userSvc.password.peppers',
   'userSvc.eventKeys',
   'userSvc.requireVerifiedEmail',
+  'userSvc.registration.concealTaken',
   'userSvc.bruteForce.enabled',
   'userSvc.bruteForce.deviceKeys',
   'sessionSvc.host',

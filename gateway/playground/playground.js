@@ -39,8 +39,12 @@ onSubmit('credentials', async ({ email, password, mode }, form, action) => {
     byCookie: usesCookie
   })
   if (answer.status >= 300 || answer.status === 0) return reportProblem(answer, form)
-  setToken(answer.body.session.token)
   form.elements.namedItem('password').value = ''
+  if (answer.status === 202) {
+    report('Accepted. An email to the address has the next step.')
+    return expectEmails()
+  }
+  setToken(answer.body.session.token)
   report(action === 'register' ? 'Registered and logged in.' : 'Logged in.')
   if (action === 'register') expectEmails()
   await refresh()

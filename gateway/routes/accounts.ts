@@ -38,12 +38,14 @@ export function accountRoutes(app: FastifyInstance, options: AccountRoutes): voi
       schema: {
         operationId: 'register',
         summary: 'Register',
-        description: 'Creates an account and logs it in.',
+        description:
+          'Creates an account and logs it in. If the operator conceals taken addresses (`userSvc.registration.concealTaken`), the response is 202 for free and taken addresses alike, and an email to the address has the next step.',
         tags: ['account'],
         headers: deviceTokenHeader,
         body: ref('Credentials'),
         response: {
           201: answers('LoggedIn', 'Registered and logged in.', 'Set-Cookie', 'X-Device-Token'),
+          202: answers('RegistrationAccepted', 'Accepted without a session: the address was free or taken.'),
           ...problems(400, 409, 413, 415, 429, 503, 504),
           ...forbidden('cross-origin')
         }
@@ -52,7 +54,11 @@ export function accountRoutes(app: FastifyInstance, options: AccountRoutes): voi
     async (request, reply) => {
       const { email, password, cookie: asCookie = false } = request.body
       const account = { email, password, ...userAgentOf(request), ...describeClient(request) }
-      const { user, ...created } = await users.registerAndLogin(account, callOptions(request, reply))
+      const { user, acceptedWithoutSession, ...created } = await users.registerAndLogin(
+        account,
+        callOptions(request, reply)
+      )
+      if (acceptedWithoutSession) return reply.code(202).send({})
       const body = { user: userBody(user), session: newSessionBody(created) }
       const session = deliverSession(body.session, { reply, asCookie, replacesCookie: false })
       deliverDevice(created, { reply, asCookie })

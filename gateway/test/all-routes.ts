@@ -86,7 +86,8 @@ async function registeredRoutes(): Promise<RouteOptions[]> {
 function routeOf({ method, url: pattern, config, schema, onRequest }: RouteOptions): Route {
   if (schema === undefined) throw new Error(`${method} ${pattern} has no schema`)
   const declared = Object.keys(schema?.response ?? {}).map(Number)
-  const [success = 0, ...problems] = declared.filter((status) => status > 0)
+  const [success = 0] = declared.filter((status) => status > 0)
+  const problems = declared.filter((status) => status >= 400)
   const { $ref } = (schema.body ?? {}) as { $ref?: string }
   const body = sharedSchemas.find(({ $id }) => `${$id}#` === $ref)
   const { properties = {} } = (schema.params ?? {}) as Partial<SharedSchema>

@@ -97,8 +97,8 @@ t.test('declares every route of the product, with the problems that its kind can
       t.match(status, /^([1-5]\d\d|[1-5]XX|default)$/, `${name}: a status or a range as the standard writes it`)
       t.ok(response.description, `${name} ${status}`)
       const types = Object.keys(response.content ?? {})
-      if (status.startsWith('2'))
-        t.same(types, ['202', '204'].includes(status) ? [] : ['application/json'], `${name} ${status}`)
+      const isEmpty = status === '204' || (status === '202' && path !== '/reg')
+      if (status.startsWith('2')) t.same(types, isEmpty ? [] : ['application/json'], `${name} ${status}`)
       else t.same(types, ['application/problem+json'], `${name} ${status}`)
     }
   }

@@ -23,6 +23,8 @@ export interface AccountParts {
   passwordRules: PasswordRules
   /** A login needs a verified address. */
   requireVerifiedEmail: boolean
+  /** No response shows whether an address is taken; needs `requireVerifiedEmail` and `mail`. */
+  concealTaken: boolean
   /** Missing if the service sends no email. */
   mail?: MailParts | undefined
 }

@@ -23,21 +23,23 @@ interface LoginRequest {
 
 /**
  * @throws ConnectError `unauthenticated` CREDENTIALS_REJECTED for a wrong address and a wrong password alike;
- *   `permission_denied` ACCOUNT_DISABLED or EMAIL_NOT_VERIFIED after a correct password
+ *   `permission_denied` ACCOUNT_DISABLED or EMAIL_NOT_VERIFIED after a correct password. With `concealTaken`, an account that
+ *   is not verified counts as unknown: its password would show a registration that the same client has sent
  */
 export async function logIn(parts: AccountParts, request: LoginRequest, call: Call): Promise<LoggedIn> {
   const { db, hashQueue, guesses, sessionClient } = parts
   const startedAt = performance.now()
   const [email] = requireFields({ field: 'email', value: normalizeEmail(request.email), description: emailRule })
-  const { user, guess } = await hashQueue.prepare('login', inQueue(parts, call, request.client), async () => {
-    const [user] = await Promise.all([findUser(db, email, call), sessionClient.requireAvailable(call)])
-    return { user, guess: await guesses.reserve(guessOf(parts, { email, user }, request.client), call) }
+  const { found, user, guess } = await hashQueue.prepare('login', inQueue(parts, call, request.client), async () => {
+    const [found] = await Promise.all([findUser(db, email, call), sessionClient.requireAvailable(call)])
+    const user = parts.concealTaken && found?.emailVerifiedAt === null ? undefined : found
+    return { found, user, guess: await guesses.reserve(guessOf(parts, { email, user }, request.client), call) }
   })
   const { matches, stale } = await checkPassword(parts, guess, request.password, call)
   if (user === undefined || !matches) {
     // While no session can be created, every login is 503, also with a wrong password.
     await sessionClient.requireAvailable(call, performance.now() - startedAt)
-    const line = { event: 'authn_login_fail', ...(user && { userId: user.id }), ...refusal(guess) }
+    const line = { event: 'authn_login_fail', ...(found && { userId: found.id }), ...refusal(guess) }
     call.log.info(line, 'rejected a login')
     throw credentialsRejected()
   }

@@ -18,7 +18,7 @@ import { createSession } from './open-session.ts'
 
 const discardTimeoutMs = 3000
 
-interface Registration {
+export interface Registration {
   email: string
   password: string
   userAgent?: string | undefined
@@ -78,7 +78,8 @@ function verificationOf(mail: MailParts, address: string) {
     emailed as (${insertEmail('verify', row)})`
 }
 
-async function requireValid(request: Registration, { passwordRules }: Pick<AccountParts, 'passwordRules'>) {
+/** @throws ConnectError `invalid_argument` */
+export async function requireValid(request: Registration, { passwordRules }: Pick<AccountParts, 'passwordRules'>) {
   const address = normalizeEmail(request.email)
   const [email, password] = requireFields(
     { field: 'email', value: address, description: emailRule },

@@ -9,7 +9,13 @@ import { emailLimits, emails } from '../schema.ts'
 import type { EmailPurpose } from './email-purposes.ts'
 import { keyBytes } from './email-token.ts'
 
-const validHours: Record<EmailPurpose, number> = { verify: 24, change: 24, reset: 1, 'change-notice': 24 }
+const validHours: Record<EmailPurpose, number> = {
+  verify: 24,
+  change: 24,
+  reset: 1,
+  'change-notice': 24,
+  'registration-notice': 24
+}
 const maxPerDay = 5
 
 /** The key of a limit: an HMAC, so that the table holds no address. */

@@ -4,7 +4,7 @@ import { callEngine } from '#common/time/engine-call.ts'
 import type { Database } from '../database.ts'
 import { and, eq, sql } from '../drizzle.ts'
 import { emailLimits, emails } from '../schema.ts'
-import { emailPurposes } from './email-purposes.ts'
+import { emailPurposes, noticePurposes } from './email-purposes.ts'
 
 /** An email that is leased to a sender. */
 export type DueEmail = Awaited<ReturnType<ReturnType<typeof createEmailRows>['claim']>>[number]
@@ -18,11 +18,13 @@ const deadRetention = sql`interval '7 days'`
 
 const isPending = sql`emails.sent_at is null and emails.dead_at is null`
 const isUnleased = sql`(emails.claimed_until is null or emails.claimed_until < now())`
-// A notice has no token, so it stays true after a change of the account.
+// A notice has no token, so it stays true after a change of the password. That of a change also stays true for a disabled
+// account, and goes to its old address.
 const isValid = sql`
   emails.recipient is not null and emails.used_at is null
-  and (emails.purpose = 'change-notice' or (users.session_epoch = emails.session_epoch and users.disabled_at is null))
-  and (emails.purpose not in ('verify', 'reset') or users.email = emails.recipient)`
+  and (emails.purpose in ${[...noticePurposes]} or users.session_epoch = emails.session_epoch)
+  and (emails.purpose = 'change-notice' or users.disabled_at is null)
+  and (emails.purpose not in ('verify', 'reset', 'registration-notice') or users.email = emails.recipient)`
 const afterSeconds = (seconds: unknown) => sql`now() + make_interval(secs => ${seconds})`
 
 export type EmailRows = ReturnType<typeof createEmailRows>

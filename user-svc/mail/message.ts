@@ -3,7 +3,7 @@
 import MailComposer from 'nodemailer/lib/mail-composer'
 import type { MailOptions } from '#common/config/mail-section.ts'
 import { normalizeEmail } from '../email.ts'
-import type { EmailPurpose } from './email-purposes.ts'
+import { type EmailPurpose, noticePurposes } from './email-purposes.ts'
 import type { DueEmail } from './email-rows.ts'
 import { emailToken } from './email-token.ts'
 import { MailError } from './mail-error.ts'
@@ -31,7 +31,7 @@ export function createComposer(options: Pick<MailOptions, 'from' | 'links' | 'ke
   const domain = from.address.slice(from.address.lastIndexOf('@') + 1)
 
   function valuesOf(row: DueEmail): TemplateValues {
-    if (row.purpose === 'change-notice') return { link: '', validFor: '' }
+    if (noticePurposes.includes(row.purpose)) return { link: '', validFor: '' }
     const page = row.purpose === 'reset' ? links.reset : links.verify
     const validMs = row.expiresAt.getTime() - row.createdAt.getTime()
     return { link: page.replace('{token}', emailToken(row, keys)), validFor: describeMs(validMs) }

@@ -3,7 +3,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { ConfigError } from '#common/config/load.ts'
-import { type EmailPurpose, emailPurposes } from './email-purposes.ts'
+import { type EmailPurpose, emailPurposes, noticePurposes } from './email-purposes.ts'
 
 /** The content of an email. */
 export interface EmailContent {
@@ -81,7 +81,7 @@ function readTemplate(directory: string, file: string, purpose: EmailPurpose): s
     return readFileSync(path)
   })
   const written = attempt(file, () => new TextDecoder('utf-8', { fatal: true }).decode(bytes))
-  const accepted: readonly string[] = purpose === 'change-notice' ? [] : placeholders
+  const accepted: readonly string[] = noticePurposes.includes(purpose) ? [] : placeholders
   const found = [...written.matchAll(/\{\{(.*?)\}\}/gs)].map(([, name = '']) => name)
   const takes = accepted.length === 0 ? 'no placeholder' : accepted.map((name) => `{{${name}}}`).join(', ')
   const unknown = found.find((name) => !accepted.includes(name))

@@ -102,6 +102,8 @@ export function sessionTransport(double: SessionsDouble) {
 
 interface TestOptions {
   requireVerifiedEmail?: boolean
+  /** Also requires verified addresses. */
+  concealTaken?: boolean
   bruteForce?: boolean
   deviceKeys?: string[]
   /** The database of another instance. */
@@ -128,7 +130,8 @@ const password = {
 
 /** Starts user-svc with the cheapest bcrypt cost; it ends with the test. */
 export async function startUserSvc(t: Pick<Test, 'teardown'>, options: TestOptions = {}) {
-  const { requireVerifiedEmail = false, bruteForce = true, transport, log = silentLog } = options
+  const { concealTaken = false, requireVerifiedEmail = concealTaken } = options
+  const { bruteForce = true, transport, log = silentLog } = options
   const mail = 'mail' in options ? options.mail : { keys: [mailKey('test')] }
   const url = options.url ?? (await createTestDatabase(t))
   await migrateDatabase({ url })
@@ -151,6 +154,7 @@ export async function startUserSvc(t: Pick<Test, 'teardown'>, options: TestOptio
       password,
       bruteForce: { enabled: bruteForce, deviceKeys: options.deviceKeys ?? [] },
       requireVerifiedEmail,
+      registration: { concealTaken },
       mail,
       rpc: testRpc
     }

@@ -28,7 +28,9 @@ export async function lifecycle({ baseUrl, email, nextEmail, tokenOf }: Product)
   const problem: Problem = problemOf(weak, 400)
   require(problem.errors?.[0]?.code === 'too_short', 'an error of a field has a code')
 
-  const registered = dataOf(await client.POST('/reg', { body: { email, password } }))
+  const registration = await client.POST('/reg', { body: { email, password } })
+  require(registration.response.status === 201, 'a registration that opens a session')
+  const registered = dataOf(registration) as components['schemas']['LoggedIn']
   const first = bearer(registered.session.token)
   done(await client.POST('/email/verification', first), 202)
   const verification = await tokenOf(email, 'Confirm your email address')

@@ -1,26 +1,18 @@
 /**
- * The work of failed calls, which decides their response time: hashes, SQL statements and health checks, counted. Kinds of failures that must not be
+ * The work of failed calls, which decides their response time. Kinds of failures that must not be
  * separable do the same work in the same order. `make test-security PARTS=timing` measures the times.
  */
 
 import { randomUUID } from 'node:crypto'
 import type { ConnectError } from '@connectrpc/connect'
 import { hashSync } from '@node-rs/bcrypt'
-import pg from 'pg'
 import t from 'tap'
-import { codeName } from '#common/errors/codes.ts'
 import { newAddress, password, rejection, startAccountTests } from './account-tests.ts'
+import { recordWork } from './equal-work.ts'
 
-const statements: string[] = []
-const { query } = pg.Client.prototype
-pg.Client.prototype.query = function record(this: pg.Client, ...args: unknown[]) {
-  const [config] = args as [string | { text: string }]
-  statements.push(typeof config === 'string' ? config : config.text)
-  return (query as (...args: unknown[]) => unknown).apply(this, args)
-} as typeof query
-t.teardown(() => Object.assign(pg.Client.prototype, { query }))
-
-const { client, sql, sessions, hashes } = await startAccountTests(t)
+const service = await startAccountTests(t)
+const { client, sql } = service
+const sameWork = recordWork(t, service)
 const wrong = 'wrong password 1'
 let networks = 0
 const newNetwork = () => `network ${++networks}`
@@ -40,35 +32,6 @@ async function exhaust(email: string, network: string): Promise<void> {
 
 function logIn(email: string, network = newNetwork(), written = wrong): Promise<ConnectError> {
   return rejection(client.authenticateAndLogin({ email, password: written, client: { network } }))
-}
-
-/** The work of a call, in order, and its response; `answer` leaves out the texts that name no reason. */
-async function workOf(call: () => Promise<ConnectError | object>) {
-  statements.length = 0
-  const before = { hashes: await hashes(), checks: sessions.checks }
-  const result = await call()
-  const answer = 'rawMessage' in result ? [codeName(result.code), result.rawMessage, result.details] : result
-  return {
-    answer,
-    statements: [...statements],
-    hashes: (await hashes()) - before.hashes,
-    checks: sessions.checks - before.checks
-  }
-}
-
-/** Requires the same work of all kinds. */
-async function sameWork(
-  t: { same: typeof import('tap').default.same },
-  kinds: Record<string, () => Promise<ConnectError | object>>
-) {
-  const [[, first], ...others] = Object.entries(kinds) as [
-    [string, () => Promise<object>],
-    ...[string, () => Promise<object>][]
-  ]
-  await first()
-  const expected = await workOf(first)
-  for (const [name, call] of others) t.same(await workOf(call), expected, name)
-  return expected
 }
 
 t.test('a login fails with the same work, whatever the reason', async (t) => {

@@ -113,7 +113,8 @@ t.test('drops emails that became invalid, without sending them', async (t) => {
   await rows.dropObsolete()
   t.equal(await count('true'), 0, 'a decoy')
   const { id: userId } = await insertUser()
-  for (const purpose of ['verify', 'reset'] as const) await insert({ userId, recipient: 'old@example.org', purpose })
+  for (const purpose of ['verify', 'reset', 'registration-notice'] as const)
+    await insert({ userId, recipient: 'old@example.org', purpose })
   t.same(await rows.claim(9), [], 'the address has changed')
   await rows.dropObsolete()
   t.equal(await count('true'), 0, 'the address has changed')
@@ -130,6 +131,21 @@ t.test('sends the email to a new address, and the notice to an old one whatever 
   await rows.dropObsolete()
   t.match(await rows.claim(9), [{ recipient: 'old@example.org' }])
 })
+
+t.test(
+  'sends the notice of a registration after a change of the password, but not to a disabled account',
+  async (t) => {
+    const { db, rows, insert, insertUser } = await createEmails(t)
+    const { id: userId, email: recipient } = await insertUser()
+    const id = await insert({ userId, recipient, purpose: 'registration-notice' })
+    await db.execute(sql`update users set session_epoch = 9`)
+    await rows.dropObsolete()
+    t.match(await rows.claim(9), [{ id }])
+    await insert({ userId, recipient, purpose: 'registration-notice' })
+    await db.execute(sql`update users set disabled_at = now()`)
+    t.same(await rows.claim(9), [])
+  }
+)
 
 t.test('leaves emails in flight, and those of purposes that a newer version sends', async (t) => {
   const { db, rows, insert, count } = await createEmails(t)

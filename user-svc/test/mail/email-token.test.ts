@@ -12,7 +12,7 @@ const older = key('older')
 const rows: fc.Arbitrary<EmailTokenRow> = fc.record({
   id: fc.uuid({ version: 7 }),
   userId: fc.option(fc.uuid({ version: 7 })),
-  purpose: fc.constantFrom('verify', 'change', 'reset', 'change-notice'),
+  purpose: fc.constantFrom('verify', 'change', 'reset', 'change-notice', 'registration-notice'),
   recipient: fc.option(fc.emailAddress()),
   sessionEpoch: fc.bigInt({ min: 0n, max: 2n ** 53n }),
   expiresAt: fc.date({ min: new Date(0), max: new Date('9999-12-31'), noInvalidDate: true })

@@ -68,6 +68,9 @@ t.test('the link of each purpose has the token in its fragment', async (t) => {
   const notice = parseEmail((await compose(row({ purpose: 'change-notice' }))).content)
   t.same(notice.links, [])
   t.match(notice, { subject: /about to change/, text: /to another address was requested/ })
+  const taken = parseEmail((await compose(row({ purpose: 'registration-notice' }))).content)
+  t.same(taken.links, [])
+  t.match(taken, { subject: /has an account already/, text: /request a new password where you log in/ })
 })
 
 t.test('states for how long a link is valid', async (t) => {
