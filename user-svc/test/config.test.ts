@@ -1,12 +1,11 @@
 /** The configuration of user-svc: keys that need others. */
 
 import t from 'tap'
-import { ConfigError } from '#common/config/load.ts'
 import { load } from '../config.ts'
 
 const base = {
   CONFIG_FILE: '/dev/null',
-  RPC_TOKEN: 'a token of the tests, of 32 characters',
+  RPC_TOKEN: 'a-token-of-the-tests-of-32-characters',
   USER_SVC_POSTGRES_URL: 'postgres://user:password@127.0.0.1/database',
   USER_SVC_REGISTRATION_CONCEAL_TAKEN: 'true'
 }
@@ -30,13 +29,9 @@ function loadWith(environment: Record<string, string>) {
 }
 
 t.test('taken addresses are concealed only with emails and verified addresses', async (t) => {
+  const message = /^userSvc\.registration\.concealTaken: .*mail\.url and userSvc\.requireVerifiedEmail/
   for (const missing of [{}, mail, verified]) {
-    t.throws(
-      () => loadWith({ ...base, ...missing }),
-      (error: Error) =>
-        error instanceof ConfigError &&
-        /^userSvc\.registration\.concealTaken: .*mail\.url and userSvc\.requireVerifiedEmail/.test(error.message)
-    )
+    t.throws(() => loadWith({ ...base, ...missing }), { name: 'ConfigError', message })
   }
   const { userSvc } = loadWith({ ...base, ...mail, ...verified })
   t.ok(userSvc.registration.concealTaken)
