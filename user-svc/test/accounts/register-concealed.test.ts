@@ -1,7 +1,9 @@
 /** Registration with `userSvc.registration.concealTaken`: one answer and one work for free and taken addresses. */
 
+import { randomUUID } from 'node:crypto'
 import { toBinary } from '@bufbuild/protobuf'
 import { Code } from '@connectrpc/connect'
+import type { TransactionSql } from 'postgres'
 import t from 'tap'
 import { createLogger } from '#common/logging/logger.ts'
 import { until } from '#common/testing/until.ts'
@@ -111,18 +113,34 @@ t.test('of concurrent registrations of one free address one creates the account,
   t.equal(sessions.live.size, 0)
 })
 
-t.test('a registration waits for a deletion of the account, and then creates a new one', async (t) => {
-  const { email, userId } = await newAccount()
+/** Sends a registration while a transaction has a lock on its address; it waits until the commit. */
+async function registerDuring(email: string, change: (transaction: TransactionSql) => Promise<unknown>) {
   let registration: Promise<unknown> = Promise.resolve()
-  await sql.begin(async (deletion) => {
-    await deletion`delete from users where id = ${userId}`
+  await sql.begin(async (transaction) => {
+    await change(transaction)
     registration = register(email)
-    const waiting = () => deletion`
+    const waiting = () => transaction`
       select from pg_locks where not granted and pid in (
         select pid from pg_locks join pg_database on pg_database.oid = pg_locks.database where datname = current_database())`
-    await until('the registration waits for the deletion', async () => (await waiting()).length > 0)
+    await until('the registration waits for the transaction', async () => (await waiting()).length > 0)
   })
-  await registration
+  return registration
+}
+
+t.test('a registration that loses a race changes nothing, and gets the same answer', async (t) => {
+  const email = newAddress()
+  const id = randomUUID()
+  const answer = await registerDuring(
+    email,
+    (other) => other`insert into users (id, email, password_hash, session_epoch) values (${id}, ${email}, 'none', 0)`
+  )
+  t.same(answer, await register(newAddress()))
+  t.match(await rowOf(email), { id, password_hash: 'none' })
+})
+
+t.test('a registration waits for a deletion of the account, and then creates a new one', async (t) => {
+  const { email, userId } = await newAccount()
+  await registerDuring(email, (deletion) => deletion`delete from users where id = ${userId}`)
   const created = await rowOf(email)
   t.ok(created && created.id !== userId)
 })
