@@ -1,33 +1,44 @@
 /** Every secret is replaced under traffic, in the order of docs/operate/rotate.md: no request is lost, and no session ends. */
 
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createClient } from '@connectrpc/connect'
-import { Registry } from '@prometheus-io/client'
 import t from 'tap'
-import { newestEmails } from '#common/mail/mail-files.ts'
-import { rpcClientMetrics } from '#common/ops/metrics.ts'
-import { probeHealth } from '#common/rpc/client/health-probe.ts'
-import { createRpcTransport } from '#common/rpc/client/transport.ts'
+import { environmentName } from '#common/config/load.ts'
+import { createKafka } from '#common/kafka/client.ts'
 import { until } from '#common/testing/until.ts'
 import { AdminService } from '#gen/admin/v1/admin_pb.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
+import { authenticEvent } from '../docs/samples/verify-event.ts'
+import { publicEventKey } from '../user-svc/outbox/event-signature.ts'
+import { collectedLines } from './support/log-stack.ts'
 import { createProduct, longBudgets, newAddress, password, type ServiceName } from './support/product.ts'
 import { createRotation, type RotationStep } from './support/rotated-secrets.ts'
+import { privateKeys, secretKeys } from './support/secret-names.ts'
+import { keepCalling, transportTo, withHealth } from './support/steady-calls.ts'
 import { startTraffic, summary } from './support/traffic.ts'
 
 t.setTimeout(600_000)
 
 const rotation = await createRotation(t)
-const { steps, database, redis, kafka } = rotation
-const mailDirectory = join(process.cwd(), '.data', 'test', `mail-${process.pid}`)
+const { steps, engines, kafka, mail } = rotation
+const services = ['session-svc', 'user-svc', 'gateway'] as const
+const many = '100000'
 const shared = {
   ...longBudgets,
   SHUTDOWN_DRAIN_DELAY: '1s',
   LOG_STDOUT: 'info',
   // The services get their own from the steps.
   RPC_CALLERS: '',
-  USER_SVC_POSTGRES_URL: database.urls[0],
-  MAIL_URL: `file:${mailDirectory}`,
+  // Of the steps; otherwise each product creates a database.
+  USER_SVC_POSTGRES_URL: String(steps.start['user-svc']?.USER_SVC_POSTGRES_URL),
+  // The gateway calls Redis for each request.
+  GATEWAY_RATE_LIMIT_ENABLED: 'true',
+  GATEWAY_RATE_LIMIT_MAX: many,
+  GATEWAY_RATE_LIMIT_CREDENTIALS_MAX: many,
+  GATEWAY_RATE_LIMIT_REGISTRATIONS_MAX: many,
+  GATEWAY_RATE_LIMIT_EMAILS_MAX: many,
+  MAIL_REQUIRE_TLS: 'false',
   MAIL_FROM: 'auth@example.org',
   MAIL_LINKS_VERIFY: 'https://app.example.org/confirm#token={token}',
   MAIL_LINKS_RESET: 'https://app.example.org/reset#token={token}'
@@ -53,9 +64,11 @@ const call: typeof first.call = (...request) => serving.call(...request)
 /** Restarts the services that a step changes, one instance after the other. */
 async function restart(step: RotationStep): Promise<void> {
   apply(step)
-  const names = Object.keys(step) as ServiceName[]
+  const changed = Object.keys(step) as ServiceName[]
   for (const product of instances) {
     serving = product === first ? second : first
+    // One log-sink runs.
+    const names = changed.filter((name) => name !== 'log-sink' || product === first)
     await Promise.all(
       names.map(async (name) => {
         t.equal(await product.stop(name), 0, `${name} ends by itself`)
@@ -66,68 +79,73 @@ async function restart(step: RotationStep): Promise<void> {
   }
 }
 
-/** Calls in a loop with the present credential, until `end`. */
-function keepCalling(credential: string, create: (credential: string) => () => Promise<unknown>) {
-  let send = create(credential)
-  let isOver = false
-  let count = 0
-  const failures: unknown[] = []
-  async function run(): Promise<void> {
-    while (!isOver) {
-      await send().catch((error) => failures.push(error))
-      count += 1
-      await new Promise((resolve) => setTimeout(resolve, 100))
-    }
-  }
-  const running = run()
-  t.teardown(() => {
-    isOver = true
-  })
-  return {
-    change(next: string): void {
-      send = create(next)
-    },
-    async end(): Promise<void> {
-      isOver = true
-      await running
-      t.same(failures, [], `each of ${count} calls succeeded`)
-    }
-  }
-}
-
-function transportTo(name: string, urls: string[], token: string) {
-  const rpc = { token, ownToken: '', maxMessageBytes: 65_536, maxTimeout: 10_000 }
-  return createRpcTransport({ name, urls, rpc }, rpcClientMetrics(new Registry()))
-}
-
-/** A call after a health check, so that it goes to an instance that serves: an instance that starts is not ready yet. */
-function withHealth(transport: ReturnType<typeof transportTo>, send: () => Promise<unknown>): () => Promise<unknown> {
-  const probe = probeHealth(transport)
-  return async () => {
-    await probe()
-    await send()
-  }
-}
-
-/** The token in the email of a reset, before later emails. */
+/** The token in the newest email of a reset. */
 async function resetTokenOf(email: string): Promise<string> {
-  let token = ''
-  await until('the email is written', async () => {
-    const links = (await newestEmails(mailDirectory, 20)).filter(({ to }) => to === email).flatMap(({ links }) => links)
-    token = /\/reset#token=(.+)/.exec(links.find((link) => link.includes('/reset#')) ?? '')?.[1] ?? ''
-    return token !== ''
-  })
-  return decodeURIComponent(token)
+  t.equal((await call('POST', '/password/reset', { json: { email } })).status, 202)
+  await until('the email has arrived', () => mail.textsTo(email).some((text) => text.includes('/reset#')), 30_000)
+  const tokens = mail.textsTo(email).flatMap((text) => /\/reset#token=([\w%-]+)/.exec(text)?.[1] ?? [])
+  return decodeURIComponent(String(tokens.at(-1)))
 }
+
+/** A login, with a device token or without. @returns its status and the device token that the response has */
+async function logIn(email: string, secret: string, device = '') {
+  const headers = { 'content-type': 'application/json', ...(device && { 'x-device-token': device }) }
+  const body = JSON.stringify({ email, password: secret })
+  const response = await fetch(`http://127.0.0.1:${serving.ports.rest}/auth`, { method: 'POST', headers, body })
+  await response.text()
+  return { status: response.status, device: response.headers.get('x-device-token') ?? '' }
+}
+
+/** After the guesses of the network are used up, only a valid device token admits a login. */
+async function requireKnownDevice(email: string, device: string, what: string): Promise<void> {
+  for (let count = 0; count < 5; count += 1) t.equal((await logIn(email, 'wrong password')).status, 401)
+  t.equal((await logIn(email, password)).status, 401, `${what}: without its token`)
+  t.equal((await logIn(email, password, device)).status, 200, what)
+}
+
+/** The names of the keys that have signed the events so far; each signature is verified. */
+async function readEventKeys() {
+  const names = new Set<string>()
+  const consumer = createKafka(kafka.admin, 'test').consumer({ groupId: 'rotation' })
+  t.teardown(() => consumer.disconnect())
+  await consumer.connect()
+  await consumer.subscribe({ topic: 'account-events', fromBeginning: true })
+  const publicKeys = rotation.eventKey.map(publicEventKey)
+  await consumer.run({
+    eachMessage: async ({ message: { key, value, headers = {} } }) => {
+      t.ok(authenticEvent({ key, value, headers }, publicKeys), 'an event has a valid signature')
+      names.add(String(headers.signature).split(':')[0] as string)
+    }
+  })
+  return names
+}
+
+t.test('the steps change every secret of the schemas', async (t) => {
+  const settings = Object.values(steps).flatMap((step) => Object.values(step) as Record<string, string>[])
+  const values = (name: string) => new Set(settings.map((each) => each[name]).filter((value) => value !== undefined))
+  const unchanged = secretKeys().filter((path) => values(environmentName(path)).size < 2)
+  t.same(unchanged, [], 'no key keeps its value')
+  // Files of private keys are replaced in place.
+  const others = readFileSync(join(import.meta.dirname, 'support', 'tls-product.ts'), 'utf8')
+  const isReplaced = (name: string) => values(name).size > 0 || others.includes(`${name}:`)
+  t.same(
+    privateKeys().filter((path) => !isReplaced(environmentName(path))),
+    [],
+    'nor does a private key'
+  )
+})
 
 t.test('the rotation of every secret loses no request and ends no session', async (t) => {
   apply(steps.start)
-  for (const name of ['session-svc', 'user-svc', 'gateway'] as const) {
+  first.start('log-sink')
+  for (const name of services) {
     for (const product of instances) product.start(name)
     for (const product of instances) await product.untilReady(name)
   }
-  const [kept, forgetful] = [await first.register(), await first.register()]
-  t.equal((await call('POST', '/password/reset', { json: { email: forgetful.email } })).status, 202)
+  await first.untilReady('log-sink')
+  const [kept, forgetful, later] = [await first.register(), await first.register(), await first.register()]
+  const { device } = await logIn(later.email, password)
+  t.not(device, '', 'a login has a device token')
   const oldToken = await resetTokenOf(forgetful.email)
 
   const validating = (credential: string) => {
@@ -143,34 +161,54 @@ t.test('the rotation of every secret loses no request and ends no session', asyn
     return withHealth(transport, () => client.getUser({ key: { case: 'email', value: kept.email } }))
   }
   const traffic = await startTraffic(t, call, 8)
-  const application = keepCalling(rotation.application[0], validating)
-  const otherCaller = keepCalling(rotation.shared[0], validating)
-  const operator = keepCalling(rotation.operators[0], administering)
+  const application = keepCalling(t, rotation.application[0], validating)
+  const otherCaller = keepCalling(t, rotation.shared[0], validating)
+  const operator = keepCalling(t, rotation.operators[0], administering)
+  const namedOperator = keepCalling(t, rotation.namedOperators[0], administering)
 
-  await Promise.all([redis.add(), database.add(), kafka.add()])
+  await Promise.all(engines.map((engine) => engine.add()))
   await restart(steps.accept)
   application.change(rotation.application[1])
   otherCaller.change(rotation.shared[1])
   operator.change(rotation.operators[1])
+  namedOperator.change(rotation.namedOperators[1])
   await restart(steps.present)
   const json = { token: oldToken, newPassword: `${password} again` }
   t.equal((await call('PUT', '/password/reset', { json })).status, 204, 'a token under the old mail key is valid')
+  await requireKnownDevice(later.email, device, 'a device token under the old key is valid')
+  const renewed = (await logIn(later.email, password)).device
   await restart(steps.remove)
-  await Promise.all([redis.remove(), database.remove(), kafka.remove()])
+  await Promise.all(engines.map((engine) => engine.remove()))
+  const linesBefore = collectedLines(join(first.dataDir, 'logs')).length
   // With the old values gone everywhere.
   const login = { json: { email: kept.email, password } }
   t.equal((await call('POST', '/auth', login)).status, 200, 'a password under the old pepper is valid')
-  await traffic.untilServed('POST /reg', 'POST /auth', 'GET /session')
+  await requireKnownDevice(later.email, renewed, 'a device token under the new key is valid')
+  t.not(await resetTokenOf(later.email), 'undefined', 'an email arrives with the new password of the mail server')
+  await traffic.untilServed('POST /reg', 'POST /auth', 'GET /session', 'DELETE /delete')
 
   const outcomes = await traffic.end()
   t.comment(summary(outcomes))
   const failed = outcomes.filter(({ status }) => status < 200 || status > 299)
   t.same(failed, [], `each of ${outcomes.length} requests succeeded`)
-  await Promise.all([application.end(), otherCaller.end(), operator.end()])
+  await Promise.all([application.end(), otherCaller.end(), operator.end(), namedOperator.end()])
   t.equal((await call('GET', '/session', { token: kept.token })).status, 200, 'the session of before is valid')
+  const signers = await readEventKeys()
+  await until('events of both keys are read', () => signers.size === 2, 30_000)
+  for (const name of services) {
+    const ofService = () =>
+      collectedLines(join(first.dataDir, 'logs'))
+        .slice(linesBefore)
+        .some((line) => line.service === name)
+    await until(`log-sink collects lines of ${name}`, ofService, 30_000)
+  }
+  t.same(mail.rejected, [], 'the mail server has rejected no password')
   for (const { output, ops } of instances) {
-    t.notMatch(output(), /rejects the credential|denies this service|authz_fail|reject the user or the password/)
-    for (const name of ['session-svc', 'user-svc', 'gateway'] as const)
+    t.notMatch(
+      output(),
+      /rejects the credential|denies this service|authz_fail|reject the user or the password|rejects the client certificate|WRONGPASS|NOAUTH/
+    )
+    for (const name of services)
       t.match(await (await ops(name, '/readyz?verbose')).text(), /^\[\+\] kafka/m, 'the log reaches Kafka')
   }
 
