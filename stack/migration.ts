@@ -10,7 +10,7 @@ import { StartError } from './start-error.ts'
 import type { Print } from './supervisor.ts'
 
 const retryMs = 250
-const reportIntervalMs = 60_000
+const timeoutMs = 10_000
 
 /**
  * Migrates as the role of `make run`, or as that of `userSvc.postgres.migrationUrl`.
@@ -27,22 +27,22 @@ export async function migrateAsOwner(
   const migrationUrl = userSvc.postgres.url === '' ? postgres.owner : userSvc.postgres.migrationUrl
   if (migrationUrl === '' || !userSvc.postgres.migrate) return false
   const log = { warn: ({ reason }: { reason?: string }) => print(`the migration waits for a lock, ${reason}`) }
-  let reportAt = performance.now() + reportIntervalMs
+  const giveUpAt = performance.now() + timeoutMs
   for (;;) {
     signal.throwIfAborted()
     try {
       await migrateDatabase({ url: postgres.service, migrationUrl }, log)
       return true
     } catch (error) {
-      const { code } = toConnectError(error)
-      const reason = failureName(error)
-      if (code !== Code.Unavailable && code !== Code.DeadlineExceeded)
-        throw new StartError(`the migration of the database failed: ${reason}`)
-      if (performance.now() > reportAt) {
-        print(`the database is not migrated yet: ${reason}`)
-        reportAt += reportIntervalMs
-      }
+      if (isPermanent(error) || performance.now() > giveUpAt)
+        throw new StartError(`the migration of the database failed: ${failureName(error)}`)
     }
     await sleep(retryMs, undefined, { signal })
   }
+}
+
+/** A missing right, or a statement that the database rejects (class 42 of SQLSTATE); other failures may pass. */
+function isPermanent(error: unknown): boolean {
+  const { code = '' } = error as { code?: string }
+  return code.startsWith('42') || toConnectError(error).code === Code.Internal
 }

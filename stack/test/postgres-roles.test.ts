@@ -5,6 +5,7 @@ import t from 'tap'
 import { createTestDatabase } from '#common/testing/service.ts'
 import { migrateDatabase } from '../../user-svc/migrations.ts'
 import { createRoles } from '../engines/postgres.ts'
+import { migrateAsOwner } from '../migration.ts'
 
 const passwords = { owner: "o'wner", service: 'service' }
 
@@ -41,4 +42,32 @@ t.test('existing tables belong to the owner, and the service reads and writes th
   t.teardown(() => owner.end())
   await owner`alter table users add column later int`
   t.same(await earlier`select count(*)::int as n from topics`, [{ n: 1 }], 'the earlier version still works')
+})
+
+t.test('make run migrates as the owner, also in a configured database', async (t) => {
+  const admin = await createTestDatabase(t)
+  await createRoles(admin, passwords)
+  const urlOf = (user: string, password: string) => Object.assign(new URL(admin), { username: user, password }).href
+  const [url, owner] = [urlOf('auth_service', passwords.service), urlOf('auth_owner', passwords.owner)]
+  const printed: string[] = []
+  const { signal } = new AbortController()
+  const migrate = (configured: { url: string; migrationUrl: string; migrate: boolean }, started = '') => {
+    const config = { userSvc: { postgres: configured } } as Parameters<typeof migrateAsOwner>[0]
+    const engines = { postgres: { admin: '', owner: started, service: url } }
+    return migrateAsOwner(config, engines, (line) => printed.push(line), signal)
+  }
+  const sql = postgres(admin, { max: 1, onnotice: () => {} })
+  t.teardown(() => sql.end())
+  const owners = async () =>
+    (await sql`select distinct tableowner as name from pg_tables where schemaname = 'public'`).map(({ name }) => name)
+
+  t.equal(await migrate({ url, migrationUrl: '', migrate: true }), false, 'user-svc migrates as its only role')
+  t.equal(await migrate({ url, migrationUrl: owner, migrate: false }), false, 'a job migrates')
+  t.same(await owners(), [])
+  const refused = migrate({ url, migrationUrl: url, migrate: true })
+  await t.rejects(refused, { name: 'StartError', message: 'the migration of the database failed: 42501' })
+  t.equal(await migrate({ url, migrationUrl: owner, migrate: true }), true)
+  t.same(await owners(), ['auth_owner'])
+  t.equal(await migrate({ url: '', migrationUrl: '', migrate: true }, owner), true, 'the database of make run')
+  t.same(printed, [])
 })
