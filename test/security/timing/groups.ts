@@ -1,6 +1,6 @@
 /**
  * The kinds of requests about passwords and addresses whose response times must not show whether an account exists, by route.
- * Routes without a comparison: `POST /reg` answers 409 for a taken address, so that its time adds nothing; without an address
+ * Routes without a comparison: `POST /reg` answers 409 for a taken address, so that its time adds nothing, and a test counts its work with `concealTaken`; without an address
  * or a token, `/openapi.json`, `/docs` and unknown paths have no account to show. A correct token shows its owner's data.
  */
 
