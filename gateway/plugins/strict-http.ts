@@ -22,6 +22,10 @@ function ambiguityOf(request: IncomingMessage): ConnectError | undefined {
     found.add(name)
   }
   if (streamOf(request) !== undefined) return contradictionOf(request)
+  // Node.js also reads a request line with HTTP/0.9 or HTTP/2.0 as HTTP/1.1.
+  if (request.httpVersionMajor !== 1) {
+    return new ConnectError('The version must be HTTP/1.1 or HTTP/1.0.', Code.InvalidArgument)
+  }
   if (request.httpVersion === '1.1' && !found.has('host')) {
     return new ConnectError('The header field `host` is missing.', Code.InvalidArgument)
   }

@@ -38,6 +38,8 @@ t.test('answers a malformed or ambiguous request by one problem', async (t) => {
     [`${head('POST /reg HTTP/1.1', 'Transfer-Encoding: gzip, chunked')}0\r\n\r\n`, 400],
     [`${head('POST /reg HTTP/1.1', 'Transfer-Encoding: identity, chunked')}0\r\n\r\n`, 400],
     [`${head('POST /reg HTTP/1.0', 'Transfer-Encoding: chunked')}0\r\n\r\n`, 400],
+    [head('GET /livez HTTP/2.0'), 400],
+    [head('GET /livez HTTP/0.9'), 400],
     [head('GET /session HTTP/1.1', `A: ${'x'.repeat(20_000)}`), 431],
     [head(`GET /${'x'.repeat(20_000)} HTTP/1.1`), 431],
     ['GET /session HTTP/9.9\r\n\r\n', 400],
