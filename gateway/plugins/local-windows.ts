@@ -15,15 +15,19 @@ export interface Limit {
   windowMs: number
 }
 
-/** The result of taking units from a limit. */
-export interface Taken {
+/** The count of a window after units were taken. */
+export interface WindowCount {
   isAdmitted: boolean
   /** The units of the window, with those that were taken. */
   used: number
   /** Milliseconds until the first units are free again; if the request was rejected, until it would be admitted. */
   leftMs: number
-  /** The slot that holds the units. */
-  slot: number
+}
+
+/** The result of taking units from a limit. */
+export interface Taken extends WindowCount {
+  /** Makes units of an admitted request free at once. */
+  giveBack(amount: number): void
 }
 
 const maxWindows = 10_000
@@ -68,13 +72,12 @@ export function localWindows(now: () => number) {
       if (isAdmitted) window.set(slot, (window.get(slot) ?? 0) + cost)
       const freeSlot = slotThatFrees(window, isAdmitted ? 1 : used + cost - max) ?? slot
       const leftMs = (freeSlot + slotsPerWindow + 1) * slotMs - now()
-      return { isAdmitted, used: isAdmitted ? used + cost : used, leftMs, slot }
-    },
+      return { isAdmitted, used: isAdmitted ? used + cost : used, leftMs, giveBack }
 
-    giveBack(key: string, amount: number, slot: number): void {
-      const window = windows.get(key)
-      const count = window?.get(slot)
-      if (window && count !== undefined) window.set(slot, Math.max(0, count - amount))
+      function giveBack(amount: number): void {
+        const count = window.get(slot)
+        if (count !== undefined) window.set(slot, Math.max(0, count - amount))
+      }
     }
   }
 }

@@ -11,7 +11,7 @@ import type { Logger } from '#common/logging/logger.ts'
 import type { Redis } from '#common/redis/connection.ts'
 import { type Clock, systemClock } from '#common/time/clock.ts'
 import { withinMs } from '#common/time/timeout.ts'
-import { type Limit, localWindows, slotsPerWindow, type Taken } from './local-windows.ts'
+import { type Limit, localWindows, slotsPerWindow, type Taken, type WindowCount } from './local-windows.ts'
 
 /** The units of a request, and the units that a success gives back: four successful logins count as one failed login. */
 const unitsOfRequest = 4
@@ -25,6 +25,9 @@ interface Parser {
   pushKey(key: string): void
   push(...args: string[]): void
 }
+
+/** `slot`: the slot that holds the units. */
+type RedisCount = WindowCount & { slot: number }
 
 /** The scripts that the Redis client of a gateway needs. A window is a hash: the units of each slot, by the clock of Redis. */
 export const rateLimitScripts = {
@@ -67,7 +70,7 @@ return {admitted and 1 or 0, used, math.ceil((free + ${slotsPerWindow + 1}) * sl
       parser.pushKey(key)
       parser.push(String(slotMs), String(max), String(cost))
     },
-    transformReply: ([admitted, used, leftMs, slot]: [number, number, number, number]): Taken => {
+    transformReply: ([admitted, used, leftMs, slot]: [number, number, number, number]): RedisCount => {
       return { isAdmitted: admitted === 1, used, leftMs, slot }
     }
   }),
@@ -119,17 +122,16 @@ export function createWindows(redis: RateLimitRedis, log: Logger, { now }: Pick<
   const redisKey = (key: Key) => `rl:w:${key.own}`
 
   return {
-    /** Takes units of a limit, unless fewer are left. @returns the result, and a function that gives units back */
-    async take(key: Key, cost: number, limit: Limit): Promise<Taken & { giveBack(amount: number): void }> {
+    /** Takes units of a limit, unless fewer are left. */
+    async take(key: Key, cost: number, limit: Limit): Promise<Taken> {
       const slotMs = limit.windowMs / slotsPerWindow
       const taken = await fromRedis(() => redis.takeUnits(redisKey(key), slotMs, limit.max, cost))
-      if (taken !== undefined) {
-        const giveBack = (amount: number) =>
-          void fromRedis(() => redis.giveBackUnits(redisKey(key), taken.slot, amount))
-        return { ...taken, giveBack }
+      if (taken === undefined) return local.take(key.own, key.larger, cost, limit)
+      const { slot, ...result } = taken
+      return {
+        ...result,
+        giveBack: (amount) => void fromRedis(() => redis.giveBackUnits(redisKey(key), slot, amount))
       }
-      const counted = local.take(key.own, key.larger, cost, limit)
-      return { ...counted, giveBack: (amount) => local.giveBack(key.own, amount, counted.slot) }
     }
   }
 }

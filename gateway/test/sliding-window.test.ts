@@ -16,7 +16,7 @@ function local(max: number) {
   const clock = createTestClock()
   const windows = localWindows(clock.now)
   const take = (key = 'a', cost = 1, larger = 'block') => windows.take(key, larger, cost, { max, windowMs })
-  return { clock, windows, take }
+  return { clock, take }
 }
 
 t.test('a limit holds in every interval of its length, also around the edges of a window', async (t) => {
@@ -48,13 +48,12 @@ t.test('a rejected request takes nothing, and learns when it would be admitted',
 })
 
 t.test('units that are given back are free at once', async (t) => {
-  const { take, windows } = local(4)
-  const { slot } = take('a', 4)
+  const { take } = local(4)
+  const first = take('a', 4)
   t.equal(take('a', 1).isAdmitted, false)
-  windows.giveBack('a', 3, slot)
+  first.giveBack(3)
   t.match(take('a', 3), { isAdmitted: true, used: 4 })
-  windows.giveBack('b', 3, slot)
-  windows.giveBack('a', 100, slot)
+  first.giveBack(100)
   t.match(take('a', 1), { isAdmitted: true, used: 1 }, 'never below zero')
 })
 
@@ -65,6 +64,9 @@ t.test('no window is forgotten before its end: when there are too many, new clie
   t.equal(take('first', 1).isAdmitted, false, 'the oldest window is still there')
   const statuses = [1, 2, 3].map((count) => take(`new${count}`, 1, '2001:db8::/48').isAdmitted)
   t.same(statuses, [true, true, false], 'the networks of one block share')
+  const { giveBack } = take('new5', 2, '2001:db8:1::/48')
+  giveBack(1)
+  t.equal(take('new6', 1, '2001:db8:1::/48').isAdmitted, true, 'units of a shared window are given back')
   t.equal(take('c1', 1).isAdmitted, true, 'earlier clients keep their own window')
   await clock.advance(windowMs + slotMs)
   t.same([take('new4', 2, '2001:db8::/48').isAdmitted, take('first', 2).isAdmitted], [true, true])
