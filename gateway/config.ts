@@ -105,7 +105,11 @@ export const gateway = {
       min: '1s',
       max: '1d'
     }),
-    max: integer(600, 'Maximum number of requests of a client to all other routes in a window.', { min: 1 }),
+    max: integer(
+      600,
+      'Maximum number of requests of a client in a window, on all routes but `GET /session`; malformed ones count too.',
+      { min: 1 }
+    ),
     credentialsMax: integer(
       30,
       'Maximum number of valid requests of a client to the routes that check or set a password, except `POST /reg`, in a window. Four successes of `POST /auth` or `PUT /password` count as one.',
