@@ -6,7 +6,7 @@
 import { availableParallelism } from 'node:os'
 import type { Part, PartOptions, Row } from './part.ts'
 import { startTimedProduct, type TimedProduct, withoutDecoys } from './timing/accounts.ts'
-import { costGroup, emailGroups, loginGroup, passwordGroups } from './timing/groups.ts'
+import { concealedGroup, costGroup, emailGroups, loginGroup, passwordGroups } from './timing/groups.ts'
 import { type Comparison, describe, type Group, isSeparable, sampleGroup } from './timing/sampling.ts'
 import { tokenGroups } from './timing/token-groups.ts'
 
@@ -24,6 +24,11 @@ export const measureTimes: Part = async (options) => {
   const rows: Row[] = []
   const cheap = await startTimedProduct(options.t, { cost: lowestCost, accounts: measured * samples + 1000 })
   rows.push(...(await measure(cheap, samples, await allGroups(cheap, samples), options)))
+  await cheap.restartUserSvc({
+    USER_SVC_REGISTRATION_CONCEAL_TAKEN: 'true',
+    USER_SVC_REQUIRE_VERIFIED_EMAIL: 'true'
+  })
+  rows.push(...(await measure(cheap, samples, [concealedGroup()], options)))
   const usual = await startTimedProduct(options.t, { cost: usualCost, accounts: measured * samples + 1000 })
   rows.push(...(await measure(usual, samples, [costGroup()], options)))
   return rows

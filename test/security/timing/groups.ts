@@ -1,6 +1,6 @@
 /**
  * The kinds of requests about passwords and addresses whose response times must not show whether an account exists, by route.
- * Routes without a comparison: `POST /reg` answers 409 for a taken address, so that its time adds nothing, and a test counts its work with `concealTaken`; without an address
+ * Routes without a comparison: by default, `POST /reg` answers 409 for a taken address, so that its time adds nothing; without an address
  * or a token, `/openapi.json`, `/docs` and unknown paths have no account to show. A correct token shows its owner's data.
  */
 
@@ -149,6 +149,27 @@ export async function passwordGroups({ product, count }: Preparation): Promise<G
       }
     }
   ]
+}
+
+/** Registrations with `userSvc.registration.concealTaken`. */
+export function concealedGroup(): Group {
+  const register = (email: string): Request => ({
+    method: 'POST',
+    path: '/reg',
+    body: { email, password },
+    headers: fromNewNetwork()
+  })
+  const limited = emailOf('imported', 1)
+  return {
+    name: 'POST /reg, concealed',
+    status: 202,
+    kinds: {
+      'free address': () => register(newAddress()),
+      'taken address': (number) => register(emailOf('taken', number)),
+      'taken address, over its limit': () => register(limited),
+      'disabled account': (number) => register(emailOf('disabled', number))
+    }
+  }
 }
 
 /** Requests for emails. */
