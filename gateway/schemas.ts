@@ -73,7 +73,7 @@ const emailToken = {
 export const deviceTokenExample =
   'O7Eu2jwpjbXeJVl_VNkk8uF-eKJq2JU-2CGO5oLwu76QIeLzAJ0FnMvk8HESnRgNfwZWFc04yOv1JBwtL1aydDWDOHuXU_dFqA5pDX'
 
-/** The optional header of the routes that check or set a password. A value that is no valid token is ignored. */
+/** The optional header of the routes that check or set a password, or replace the token. A value that is no valid token is ignored. */
 export const deviceTokenHeader = {
   type: 'object',
   properties: {

@@ -116,10 +116,10 @@ export function userRoutes(router: ConnectRouter, parts: AccountParts, metrics: 
 
     async endOtherSessions(request, context) {
       const call = callOf(context, log)
-      const endedSessions = await endOtherSessions(parts, request, call)
-      const line = { event: 'sessions_ended', userId: request.userId, count: endedSessions }
+      const ended = await endOtherSessions(parts, request, call)
+      const line = { event: 'sessions_ended', userId: request.userId, count: ended.endedSessions }
       call.log.info(line, 'ended the other sessions of an account')
-      return { endedSessions }
+      return ended
     }
   } satisfies ServiceImpl<typeof UserService>)
 }

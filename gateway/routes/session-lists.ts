@@ -4,23 +4,25 @@ import type { Client } from '@connectrpc/connect'
 import type { FastifyInstance, onRequestAsyncHookHandler } from 'fastify'
 import type { SessionService } from '#gen/session/v1/session_pb.ts'
 import type { UserService } from '#gen/user/v1/user_pb.ts'
+import { type DescribeClient, deliverDevice } from '../plugins/device-token.ts'
 import { isByCookie, sessionOf } from '../plugins/session-check.ts'
 import { clearSessionCookie } from '../plugins/session-cookie.ts'
 import { callOptions } from '../request-context.ts'
 import { listedSessionBody } from '../response-bodies.ts'
 import { answers, empty, forbidden, needsSession, problems } from '../responses.ts'
-import { sessionId } from '../schemas.ts'
+import { deviceTokenHeader, sessionId } from '../schemas.ts'
 
 interface SessionListRoutes {
   users: Client<typeof UserService>
   sessions: Client<typeof SessionService>
   checkSession: onRequestAsyncHookHandler
+  describeClient: DescribeClient
   /** Milliseconds. */
   budgets: { account: number }
 }
 
 export function sessionListRoutes(app: FastifyInstance, options: SessionListRoutes): void {
-  const { users, sessions, checkSession, budgets } = options
+  const { users, sessions, checkSession, describeClient, budgets } = options
   const route = { config: { budgetMs: budgets.account }, onRequest: checkSession }
 
   app.get(
@@ -50,15 +52,23 @@ export function sessionListRoutes(app: FastifyInstance, options: SessionListRout
       schema: {
         operationId: 'endOtherSessions',
         summary: 'End all other sessions',
-        description: 'Ends every session of the account but that of the request.',
+        description:
+          'Ends every session of the account but that of the request. All device tokens of the account become invalid; a valid one of the request is replaced.',
         tags: ['session'],
         security: needsSession,
-        response: { 204: empty('Ended.'), ...problems(400, 401, 429, 503, 504), ...forbidden('cross-origin') }
+        headers: deviceTokenHeader,
+        response: {
+          204: empty('Ended.', 'Set-Cookie', 'X-Device-Token'),
+          ...problems(400, 401, 429, 503, 504),
+          ...forbidden('cross-origin')
+        }
       }
     },
     async (request, reply) => {
       const { userId, id: keptSessionId } = sessionOf(request)
-      await users.endOtherSessions({ userId, keptSessionId }, callOptions(request, reply))
+      const others = { userId, keptSessionId, ...describeClient(request) }
+      const ended = await users.endOtherSessions(others, callOptions(request, reply))
+      deliverDevice(ended, { reply, asCookie: isByCookie(request) })
       return reply.code(204).send()
     }
   )

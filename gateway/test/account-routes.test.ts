@@ -138,7 +138,7 @@ t.test('GET /sessions answers the sessions in the order of session-svc', async (
 
 t.test('DELETE /sessions keeps the session of the request', async (t) => {
   requireForm(t, await app.inject({ method: 'DELETE', url: '/sessions', headers }), 204)
-  t.same(calls, [['endOtherSessions', { userId, keptSessionId: session.id }]])
+  t.same(calls, [['endOtherSessions', { userId, keptSessionId: session.id, client }]])
 })
 
 t.test('DELETE /sessions/{id} names the session with the user of the request', async (t) => {

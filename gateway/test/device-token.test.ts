@@ -29,7 +29,8 @@ const users = Object.fromEntries(
 const issues: Record<string, object> = {
   registerAndLogin: { deviceToken: issued },
   authenticateAndLogin: { deviceToken: issued },
-  changePassword: { deviceToken: issued }
+  changePassword: { deviceToken: issued },
+  endOtherSessions: { deviceToken: issued }
 }
 const { app, lines } = await buildGateway(t, { ...services, users })
 t.beforeEach(() => clients.splice(0))
@@ -47,7 +48,7 @@ const clientOf = async (headers: Record<string, string>, remoteAddress = '192.0.
   return clients[0]?.[1]
 }
 
-t.test('the routes that check or set a password name the client, the other ones do not', async (t) => {
+t.test('the routes that check or set a password or end sessions name the client, the other ones do not', async (t) => {
   const named: string[] = []
   for (const route of routes) {
     clients.length = 0
@@ -59,8 +60,14 @@ t.test('the routes that check or set a password name the client, the other ones 
       t.same(client, { network: '192.0.2.7', deviceToken: held }, method)
     }
   }
-  const expected = ['authenticateAndLogin', 'changeEmail', 'changePassword', 'registerAndLogin', 'resetPassword']
-  t.same(named.sort(), expected)
+  t.same(named.sort(), [
+    'authenticateAndLogin',
+    'changeEmail',
+    'changePassword',
+    'endOtherSessions',
+    'registerAndLogin',
+    'resetPassword'
+  ])
 })
 
 t.test('the network is an IPv4 address, or the /64 of an IPv6 address', async (t) => {
@@ -102,6 +109,16 @@ t.test('cookie mode sets a cookie, bearer mode the header', async (t) => {
     t.equal(byHeader.headers['x-device-token'], issued, url)
     t.notMatch(byHeader.body + byCookie.body, issued)
   }
+})
+
+t.test('the end of all other sessions replaces the token in the form of the session', async (t) => {
+  const request = { method: 'DELETE', url: '/sessions' } as const
+  const byHeader = await app.inject({ ...request, headers: user.headers })
+  requireForm(t, byHeader, 204)
+  t.match(byHeader.headers, { 'x-device-token': issued, 'set-cookie': undefined })
+  const byCookie = await app.inject({ ...request, headers: { cookie: `__Host-session=${user.token}; ${cookie}` } })
+  requireForm(t, byCookie, 204)
+  t.match(byCookie.headers, { 'x-device-token': undefined, 'set-cookie': set })
 })
 
 t.test('an older user-svc issues none, and the responses have none', async (t) => {

@@ -103,6 +103,23 @@ t.test(
   }
 )
 
+t.test('the end of all other sessions replaces the token of its device, and ends those of the others', async (t) => {
+  const { email, userId, deviceToken } = await newAccount()
+  const other = (await logIn(email, password, '')) as string
+  const { session, deviceToken: present } = await client.authenticateAndLogin({
+    email,
+    password,
+    client: { network: '192.0.2.9', deviceToken }
+  })
+  const end = (token: string) =>
+    client.endOtherSessions({ userId, keptSessionId: session?.id as string, client: { deviceToken: token } })
+  const kept = (await end(present as string)).deviceToken as string
+  t.equal(kept.slice(0, 20), deviceToken.slice(0, 20), 'the device keeps its id')
+  t.equal((await end(present as string)).deviceToken, undefined, 'the replaced token is not valid')
+  t.equal((await end(other)).deviceToken, undefined, 'nor is that of another device')
+  t.equal((await end((await newAccount()).deviceToken)).deviceToken, undefined, 'nor that of another account')
+})
+
 t.test('the token of another account has no effect', async (t) => {
   const [{ email }, other] = [await newAccount(), await newAccount()]
   await attack(email)
