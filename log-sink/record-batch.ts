@@ -2,7 +2,7 @@
 
 import { createDeadLetters, type DeadLetters } from './dead-letters.ts'
 import { type Positions, type PositionTracker, trackPositions } from './positions.ts'
-import { type LogRecord, linesOf, originOf } from './records.ts'
+import { foreignFault, type LogRecord, linesOf, originOf } from './records.ts'
 
 /** The content of a batch, ready to be appended. */
 export interface RecordBatch {
@@ -74,7 +74,7 @@ function readRecord(
   const { source, position, value } = origin
   const { count, isValid, isForeign, lines: linesOfRecord } = linesOf(value, source)
   if (isForeign) {
-    letters.add(offset, 'a line names another source than the key', value, { source, position })
+    letters.add(offset, foreignFault, value, { source, position })
     return 'source'
   }
   const known = tracker.take(source, position, count)

@@ -55,7 +55,8 @@ const minLineLength = 64
 const maxLineLength = 3 * 65_536
 const timePattern = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/
 
-const foreignFault = 'the line names another source than its record'
+/** The fault of a LogLine of another source than the record. */
+export const foreignFault = 'a line names another source than the key'
 
 /** The reason why a line is not a LogLine (`log.v1`) of a source; undefined if it is one. */
 function faultOf(line: string, source: string): string | undefined {
@@ -72,6 +73,7 @@ function faultOf(line: string, source: string): string | undefined {
   if (typeof time !== 'string' || !timePattern.test(time)) return 'time is not an RFC 3339 time'
   if (!levels.has(level)) return `level is none of ${logLevels.join(', ')}`
   if (typeof service !== 'string' || service === '') return 'service is not a string'
+  if (typeof instance !== 'string') return 'instance is not a string'
   if (typeof msg !== 'string') return 'msg is not a string'
   return `${service}/${instance}` === source ? undefined : foreignFault
 }

@@ -76,3 +76,27 @@ t.test(
     })
   }
 )
+
+t.test('a line whose instance is not a string is a dead letter, even if the key has its text', async (t) => {
+  const { open, commit, messages, texts } = newPartition(t)
+  const log = await open('a')
+  const instances = [
+    ['a', '"instance":["a"],'],
+    ['7', '"instance":7,'],
+    ['null', '"instance":null,'],
+    ['undefined', '']
+  ] as const
+  const records = instances.map(([text, field], offset) => {
+    const wrong = line('wrong').replace('"instance":"a",', field)
+    const valid = line(text).replace('"a"', JSON.stringify(text))
+    const value = Buffer.from(`${wrong}\n${valid}\n`)
+    return { ...record(offset, 1, ''), key: Buffer.from(`svc/${text}`), value }
+  })
+  const collected = await log.collect(records, records.length, commit)
+  t.match(collected, { written: 4, missing: 0, deadLetters: 4, refused: { batch: 0, position: 0, source: 0 } })
+  t.same(
+    messages('a'),
+    instances.map(([text]) => text)
+  )
+  for (const { reason } of texts('a', 'dead-letters')) t.equal(reason, 'instance is not a string')
+})
