@@ -1,5 +1,6 @@
 /** What the project installs: packages and jars by checksum, without known advisories. */
 
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,7 +16,19 @@ import {
   withoutChecksum
 } from '../lockfiles.ts'
 
-const read = (file: string) => readFileSync(join(import.meta.dirname, '../..', file), 'utf8')
+const root = join(import.meta.dirname, '../..')
+const read = (file: string) => readFileSync(join(root, file), 'utf8')
+
+/** The files that git has or would add. */
+function projectFiles(pattern: string): string[] {
+  const args = ['ls-files', '--cached', '--others', '--exclude-standard', pattern]
+  return execFileSync('git', args, { cwd: root, encoding: 'utf8' }).split('\n').slice(0, -1).toSorted()
+}
+
+t.test('every lockfile of npm and every file of requirements of pip is checked', async (t) => {
+  t.same(lockfiles.toSorted(), projectFiles('*package-lock.json'))
+  t.same(requirementFiles.toSorted(), projectFiles('*requirements*.txt'))
+})
 
 t.test('every package has a checksum, and none has a known advisory', async (t) => {
   for (const lockfile of lockfiles) {
