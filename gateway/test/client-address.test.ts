@@ -1,5 +1,6 @@
-/** The address of the client behind proxies: hops in every spelling, with ports, and hops that are no address. */
+/** The address of the client behind proxies, in every spelling, and the networks that limits count. */
 
+import { randomInt } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import t from 'tap'
 import { createLogger } from '#common/logging/logger.ts'
@@ -7,6 +8,7 @@ import { fieldCase } from '#common/testing/field-cases.ts'
 import { silentLog } from '#common/testing/service.ts'
 import { clientFinder, networks } from '../client-address.ts'
 import { buildGateway, credentials, limitsOf, newAddress, wrongPassword } from './gateway.ts'
+import { logins } from './statuses.ts'
 
 const isTrusted = networks(['10.0.0.0/8', '2001:db8:aaaa::/48'])
 const request = (remoteAddress: string | undefined, forwarded?: string) =>
@@ -110,4 +112,60 @@ fieldCase(t, 27, 'X-Forwarded-For of a peer that is not trusted is ignored, and 
   t.equal(lines.length, 1)
   t.match(lines[0], /"level":"warn".*"event":"forwarded_for_ignored"/)
   t.notMatch(lines[0], /10\.9|203\.0/, 'no address is logged')
+})
+
+const users = { authenticateAndLogin: wrongPassword }
+const rateLimit = limitsOf({ max: 5, credentialsMax: 2 })
+const limited = { users, options: { rateLimit } }
+const newNetwork = () => `2001:db8:${randomInt(65_536).toString(16)}:${randomInt(65_536).toString(16)}`
+
+t.test('counts an IPv6 network as one client, and an IPv4 address in IPv6 as that address', async (t) => {
+  const { app } = await buildGateway(t, limited)
+  const network = newNetwork()
+  t.same(await logins(app, [`${network}::1`, `${network}:ffff::2`, `${network}:0:0:0:3`]), [401, 401, 429])
+  const address = newAddress()
+  t.same(await logins(app, [address, `::ffff:${address}`, address]), [401, 401, 429])
+})
+
+t.test('believes X-Forwarded-For only of a trusted proxy, and only its nearest untrusted hop', async (t) => {
+  const { app } = await buildGateway(t, limited)
+  const peer = newAddress()
+  t.same(await logins(app, [peer], [newAddress(), newAddress(), newAddress()]), [401, 401, 429])
+  const [proxy, inner, client] = [newAddress(), newAddress(), newAddress()]
+  const trustedProxies = [`${proxy}/32`, `${inner}/32`]
+  const { app: behind } = await buildGateway(t, { users, options: { rateLimit, trustedProxies } })
+  t.same(await logins(behind, [proxy], [newAddress(), newAddress(), newAddress()]), [401, 401, 401])
+  t.same(await logins(behind, [proxy], [`${newAddress()}, ${client}, ${inner}`]), [401])
+  t.same(await logins(behind, [`::ffff:${proxy}`], [client]), [401])
+  t.same(
+    await logins(behind, [inner], [`${newAddress()}, ${client}`]),
+    [429],
+    'the first hop is the claim of the client'
+  )
+})
+
+t.test('counts a client with and without a port, and an IPv6 client by its network', async (t) => {
+  const proxy = newAddress()
+  const { app } = await buildGateway(t, { users, options: { rateLimit, trustedProxies: [`${proxy}/32`] } })
+  const [client, network] = [newAddress(), newNetwork()]
+  t.same(await logins(app, [proxy], [`${client}:1`, client, `${client}:2`]), [401, 401, 429])
+  t.same(await logins(app, [proxy], [`[${network}::1]:1`, `${network}::2`, `[${network}::3]`]), [401, 401, 429])
+})
+
+t.test('answers a request whose X-Forwarded-For is not readable', async (t) => {
+  const proxy = newAddress()
+  const { app } = await buildGateway(t, { users, options: { rateLimit, trustedProxies: [`${proxy}/32`] } })
+  const addresses = ['garbage', '', ',', ', ,', '1.2.3', '999.1.1.1', '::::', '[::1]:80', 'x'.repeat(2000), 'unknown']
+  for (const claim of addresses) {
+    const [status] = await logins(app, [proxy], [claim])
+    t.ok(status === 401 || status === 429, `${JSON.stringify(claim.slice(0, 20))}: ${status}`)
+  }
+})
+
+t.test('an IPv6 /48 may send as much as 16 of its networks', async (t) => {
+  const { app } = await buildGateway(t, { users, options: { rateLimit: limitsOf({ credentialsMax: 1 }) } })
+  const block = `2001:db8:${randomInt(65_536).toString(16)}`
+  const peers = Array.from({ length: 20 }, (_, index) => `${block}:${index.toString(16)}::1`)
+  t.same(await logins(app, peers), [...Array(16).fill(401), ...Array(4).fill(429)])
+  t.same(await logins(app, [`${newNetwork()}::1`]), [401])
 })

@@ -1,9 +1,22 @@
 /** The client that user-svc limits guesses by: its network and its device token, from REST to the RPCs and back. */
 
 import t from 'tap'
+import { tooManyRequests } from '#common/errors/connect-errors.ts'
+import type { Client } from '#gen/user/v1/user_pb.ts'
 import { clientClass } from '../plugins/device-token.ts'
 import { requestOf, routes } from './all-routes.ts'
-import { buildGateway, credentials, loginAnswer, newSession, requireForm, workingServices } from './gateway.ts'
+import {
+  buildGateway,
+  credentials,
+  limitsOf,
+  loginAnswer,
+  newAddress,
+  newSession,
+  requireForm,
+  workingServices,
+  wrongPassword
+} from './gateway.ts'
+import { statusesOf } from './statuses.ts'
 
 const user = newSession()
 const issued = 'dev_issued-by-user-svc.1'
@@ -156,4 +169,38 @@ t.test('an overload concerns one device, or the clients of a network without a d
   const classes = [of({ network: 'a' }), of({ network: 'b' }), of({ network: 'a', deviceToken: 'd' }), of()]
   t.equal(new Set(classes).size, 4)
   t.equal(of({ network: 'a' }), of({ network: 'a' }))
+})
+
+t.test('a device token passes the limit of its network, if user-svc accepts it', async (t) => {
+  const seen: (boolean | undefined)[] = []
+  const authenticateAndLogin = ({ client }: { client?: Client | undefined }) => {
+    seen.push(client?.deviceRequired)
+    if (client?.deviceRequired && client.deviceToken !== 'valid') throw tooManyRequests(7)
+    if (client?.deviceToken !== 'valid') return wrongPassword()
+    return loginAnswer()
+  }
+  const users = { ...services.users, authenticateAndLogin }
+  const options = { rateLimit: limitsOf({ credentialsMax: 1 }) }
+  const { app, registry } = await buildGateway(t, { ...services, users, options })
+  const remoteAddress = newAddress()
+  const login = (device?: string) => {
+    const headers = device === undefined ? {} : { 'x-device-token': device }
+    return { method: 'POST', url: '/auth', remoteAddress, headers, payload: credentials } as const
+  }
+  t.same(
+    await statusesOf(app, [login('forged'), login('forged'), login(), login('valid'), login('valid'), login()]),
+    [401, 429, 429, 200, 200, 429]
+  )
+  t.same(seen, [undefined, true, true, true], 'user-svc decides about device tokens alone')
+  t.match(await registry.metrics(), /auth_rate_limited_total\{policy="credentials"\} 3/)
+  const [plain, forged] = [await app.inject(login()), await app.inject(login('forged'))]
+  const text = ({ body, headers }: typeof plain) => {
+    const { date: _, traceparent: __, 'x-request-id': id, ...rest } = headers
+    // The seconds until the limit ends can differ by one between two requests.
+    const seconds = /(?<=Try again in |;t=|"retry-after":")\d+/g
+    return JSON.stringify([body, rest]).replaceAll(String(id), '').replaceAll(seconds, 'N')
+  }
+  t.equal(text(forged), text(plain), 'the response of the limit is the same')
+  const registration = { ...login('valid'), url: '/password/reset', payload: { token: 'a', newPassword: 'b' } }
+  t.same(await statusesOf(app, [{ ...registration, method: 'PUT' }]), [429], 'a route that checks no password')
 })

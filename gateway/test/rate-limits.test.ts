@@ -1,47 +1,31 @@
-/** Rate limits by client address and policy: one count for all gateways, the headers, trusted proxies, lost connections. */
+/** Rate limits by policy: one count for all gateways, the headers, what counts as an attempt, lost connections. */
 
-import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import t from 'tap'
-import { tooManyRequests } from '#common/errors/connect-errors.ts'
 import { until } from '#common/testing/until.ts'
-import type { Client } from '#gen/user/v1/user_pb.ts'
 import { requestOf, routes } from './all-routes.ts'
 import {
   buildGateway,
   credentials,
   limitsOf,
   listen,
-  loginAnswer,
   newAddress,
   newSession,
   requireForm,
   workingServices,
   wrongPassword
 } from './gateway.ts'
+import { logins, statusesOf } from './statuses.ts'
 
 const user = newSession()
 const services = workingServices(user)
 const guessing = { ...services, users: { ...services.users, authenticateAndLogin: wrongPassword } }
 const rateLimit = limitsOf({ max: 5, credentialsMax: 2 })
 const limited = { ...guessing, options: { rateLimit } }
-const newNetwork = () => `2001:db8:${randomInt(65_536).toString(16)}:${randomInt(65_536).toString(16)}`
-
-/** Logs in once from each peer, or for each claimed address, and returns the statuses. */
-async function logins(app: FastifyInstance, peers: string[], claims: (string | undefined)[] = [undefined]) {
-  const statuses: number[] = []
-  for (const remoteAddress of peers) {
-    for (const claim of claims) {
-      const headers = claim === undefined ? {} : { 'x-forwarded-for': claim }
-      const request = { method: 'POST', url: '/auth', payload: credentials, remoteAddress, headers } as const
-      statuses.push((await app.inject(request)).statusCode)
-    }
-  }
-  return statuses
-}
+const repeat = <T>(count: number, value: T): T[] => Array.from({ length: count }, () => value)
 
 t.test('counts the requests of a client over all gateways, and reports the rest of its quota', async (t) => {
   const [one, two] = [await buildGateway(t, limited), await buildGateway(t, limited)]
@@ -112,49 +96,6 @@ t.test('counts unknown paths, and logs no address', async (t) => {
   t.notMatch(lines.join(''), remoteAddress)
 })
 
-t.test('counts an IPv6 network as one client, and an IPv4 address in IPv6 as that address', async (t) => {
-  const { app } = await buildGateway(t, limited)
-  const network = newNetwork()
-  t.same(await logins(app, [`${network}::1`, `${network}:ffff::2`, `${network}:0:0:0:3`]), [401, 401, 429])
-  const address = newAddress()
-  t.same(await logins(app, [address, `::ffff:${address}`, address]), [401, 401, 429])
-})
-
-t.test('believes X-Forwarded-For only of a trusted proxy, and only its nearest untrusted hop', async (t) => {
-  const { app } = await buildGateway(t, limited)
-  const peer = newAddress()
-  t.same(await logins(app, [peer], [newAddress(), newAddress(), newAddress()]), [401, 401, 429])
-  const [proxy, inner, client] = [newAddress(), newAddress(), newAddress()]
-  const trustedProxies = [`${proxy}/32`, `${inner}/32`]
-  const { app: behind } = await buildGateway(t, { ...guessing, options: { rateLimit, trustedProxies } })
-  t.same(await logins(behind, [proxy], [newAddress(), newAddress(), newAddress()]), [401, 401, 401])
-  t.same(await logins(behind, [proxy], [`${newAddress()}, ${client}, ${inner}`]), [401])
-  t.same(await logins(behind, [`::ffff:${proxy}`], [client]), [401])
-  t.same(
-    await logins(behind, [inner], [`${newAddress()}, ${client}`]),
-    [429],
-    'the first hop is the claim of the client'
-  )
-})
-
-t.test('counts a client with and without a port, and an IPv6 client by its network', async (t) => {
-  const proxy = newAddress()
-  const { app } = await buildGateway(t, { ...guessing, options: { rateLimit, trustedProxies: [`${proxy}/32`] } })
-  const [client, network] = [newAddress(), newNetwork()]
-  t.same(await logins(app, [proxy], [`${client}:1`, client, `${client}:2`]), [401, 401, 429])
-  t.same(await logins(app, [proxy], [`[${network}::1]:1`, `${network}::2`, `[${network}::3]`]), [401, 401, 429])
-})
-
-t.test('answers a request whose X-Forwarded-For is not readable', async (t) => {
-  const proxy = newAddress()
-  const { app } = await buildGateway(t, { ...guessing, options: { rateLimit, trustedProxies: [`${proxy}/32`] } })
-  const addresses = ['garbage', '', ',', ', ,', '1.2.3', '999.1.1.1', '::::', '[::1]:80', 'x'.repeat(2000), 'unknown']
-  for (const claim of addresses) {
-    const [status] = await logins(app, [proxy], [claim])
-    t.ok(status === 401 || status === 429, `${JSON.stringify(claim.slice(0, 20))}: ${status}`)
-  }
-})
-
 t.test('counts no server error for a connection that is reset before its response', async (t) => {
   const { app, registry } = await buildGateway(t, limited)
   const port = await listen(app)
@@ -192,14 +133,6 @@ t.test('each route has the limit of its kind', async (t) => {
   t.same(policies.get('emails')?.sort(), ['POST /email/verification', 'POST /password/reset'])
 })
 
-/** Sends requests in turn. @returns the statuses */
-async function statusesOf(app: FastifyInstance, requests: InjectOptions[]): Promise<number[]> {
-  const statuses: number[] = []
-  for (const request of requests) statuses.push((await app.inject(request)).statusCode)
-  return statuses
-}
-const repeat = <T>(count: number, value: T): T[] => Array.from({ length: count }, () => value)
-
 t.test('a request that is no valid attempt counts under the default limit only', async (t) => {
   const { app, registry } = await buildGateway(t, {
     ...guessing,
@@ -236,46 +169,4 @@ t.test('four logins that succeed count as one that fails; a registration always 
     ({ method: 'POST', url, remoteAddress, payload: credentials }) as const
   t.same(await statusesOf(app, repeat(6, login('/auth', newAddress()))), [200, 200, 200, 200, 200, 429])
   t.same(await statusesOf(app, repeat(3, login('/reg', newAddress()))), [201, 201, 429])
-})
-
-t.test('a device token passes the limit of its network, if user-svc accepts it', async (t) => {
-  const seen: (boolean | undefined)[] = []
-  const authenticateAndLogin = ({ client }: { client?: Client | undefined }) => {
-    seen.push(client?.deviceRequired)
-    if (client?.deviceRequired && client.deviceToken !== 'valid') throw tooManyRequests(7)
-    if (client?.deviceToken !== 'valid') return wrongPassword()
-    return loginAnswer()
-  }
-  const users = { ...services.users, authenticateAndLogin }
-  const options = { rateLimit: limitsOf({ credentialsMax: 1 }) }
-  const { app, registry } = await buildGateway(t, { ...services, users, options })
-  const remoteAddress = newAddress()
-  const login = (device?: string) => {
-    const headers = device === undefined ? {} : { 'x-device-token': device }
-    return { method: 'POST', url: '/auth', remoteAddress, headers, payload: credentials } as const
-  }
-  t.same(
-    await statusesOf(app, [login('forged'), login('forged'), login(), login('valid'), login('valid'), login()]),
-    [401, 429, 429, 200, 200, 429]
-  )
-  t.same(seen, [undefined, true, true, true], 'user-svc decides about device tokens alone')
-  t.match(await registry.metrics(), /auth_rate_limited_total\{policy="credentials"\} 3/)
-  const [plain, forged] = [await app.inject(login()), await app.inject(login('forged'))]
-  const text = ({ body, headers }: typeof plain) => {
-    const { date: _, traceparent: __, 'x-request-id': id, ...rest } = headers
-    // The seconds until the limit ends can differ by one between two requests.
-    const seconds = /(?<=Try again in |;t=|"retry-after":")\d+/g
-    return JSON.stringify([body, rest]).replaceAll(String(id), '').replaceAll(seconds, 'N')
-  }
-  t.equal(text(forged), text(plain), 'the response of the limit is the same')
-  const registration = { ...login('valid'), url: '/password/reset', payload: { token: 'a', newPassword: 'b' } }
-  t.same(await statusesOf(app, [{ ...registration, method: 'PUT' }]), [429], 'a route that checks no password')
-})
-
-t.test('an IPv6 /48 may send as much as 16 of its networks', async (t) => {
-  const { app } = await buildGateway(t, { ...guessing, options: { rateLimit: limitsOf({ credentialsMax: 1 }) } })
-  const block = `2001:db8:${randomInt(65_536).toString(16)}`
-  const peers = Array.from({ length: 20 }, (_, index) => `${block}:${index.toString(16)}::1`)
-  t.same(await logins(app, peers), [...repeat(16, 401), ...repeat(4, 429)])
-  t.same(await logins(app, [`${newNetwork()}::1`]), [401])
 })

@@ -16,7 +16,7 @@ process.env.TEST_REDIS_CLUSTER = servers.map(({ address }) => address).join(',')
 
 // All tests of one server. They come before the tests of this file, because tap ends a file that has no test left to run,
 // even if the file still awaits something.
-await Promise.all([import('./sessions.test.ts'), import('./races.test.ts')])
+await Promise.all([import('./sessions.test.ts'), import('./session-limits.test.ts'), import('./races.test.ts')])
 
 const slotOfUser = (userId: string) => slotOf(`{${uuidBytes(userId).toString('base64url')}}`)
 const ownerOf = (userId: string) => Math.floor((slotOfUser(userId) * 3) / 16_384)

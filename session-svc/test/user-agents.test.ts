@@ -18,6 +18,7 @@ import {
 } from './aged-session.ts'
 import { newUser, rules, startSessionSvc } from './service.ts'
 import { startOn } from './store-calls.ts'
+import { userAgentForms } from './user-agent-forms.ts'
 
 const service = await startSessionSvc(t)
 const { client, redis } = service
@@ -40,25 +41,8 @@ const byId = (userId: string, id: string) => ({
   target: { case: 'reference' as const, value: { userId, sessionId: id } }
 })
 
-const forms: [name: string, text: string, cleaned: string][] = [
-  ['an ordinary text', 'Mozilla/5.0 (X11; Linux x86_64)', 'Mozilla/5.0 (X11; Linux x86_64)'],
-  ['no text', '', ''],
-  ['line breaks', 'curl/8\r\nSet-Cookie: a=b\n', 'curl/8Set-Cookie: a=b'],
-  ['ANSI escapes', '\u001b[31mred\u001b[0m\u009b2J', '[31mred[0m2J'],
-  ['C0, DEL, C1', `a${'\u0000\u0007\t\u001f\u007f\u0080\u0085\u009f'}b`, 'ab'],
-  ['line separators', 'a\u2028b\u2029c', 'abc'],
-  ['control characters alone', '\u0000\u001b\u007f\u009f\u2028', ''],
-  ['other scripts', 'Браузер 浏览器 متصفح', 'Браузер 浏览器 متصفح'],
-  ['a half of a surrogate pair', 'a\ud83db\ude00c', 'a\ufffdb\ufffdc'],
-  ['10,000 characters', 'x'.repeat(10_000), 'x'.repeat(256)],
-  ['10,000 control characters before the text', `${'\u0001'.repeat(10_000)}x`, 'x'],
-  ['an emoji that ends at the cut', `${'x'.repeat(254)}😀y`, `${'x'.repeat(254)}😀`],
-  ['an emoji across the cut', `${'x'.repeat(255)}😀y`, 'x'.repeat(255)],
-  ['emojis alone', '😀'.repeat(5000), '😀'.repeat(128)]
-]
-
 t.test('a user agent is cleaned, and a cleaned one is unchanged', async (t) => {
-  for (const [name, text, cleaned] of forms) {
+  for (const [name, text, cleaned] of userAgentForms) {
     t.equal(cleanUserAgent(text), cleaned, name)
     t.equal(cleanUserAgent(cleaned), cleaned, `${name}, again`)
   }
@@ -77,7 +61,7 @@ t.test('every text of random code units becomes short, well-formed and free of c
 
 t.test('a list has the cleaned user agent of each session', async (t) => {
   // Half a surrogate pair cannot be sent: protobuf strings are UTF-8.
-  for (const [name, text, cleaned] of forms.filter(([, text]) => text.isWellFormed())) {
+  for (const [name, text, cleaned] of userAgentForms.filter(([, text]) => text.isWellFormed())) {
     const userId = newUser()
     await create(userId, text)
     t.same(await listedAgents(userId), [cleaned], name)
