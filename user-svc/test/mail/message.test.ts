@@ -70,7 +70,21 @@ t.test('the link of each purpose has the token in its fragment', async (t) => {
   t.match(notice, { subject: /about to change/, text: /to another address was requested/ })
   const taken = parseEmail((await compose(row({ purpose: 'registration-notice' }))).content)
   t.same(taken.links, [])
-  t.match(taken, { subject: /has an account already/, text: /request a new password where you log in/ })
+  t.match(taken, {
+    subject: /has an account already/,
+    text: /request a new password where you log in: that also confirms/
+  })
+})
+
+t.test('an email says not to open a link that verifies the address of another registration', async (t) => {
+  const verify = (await compose(row())).content
+  t.match(parseEmail(verify).text, 'If you did not register an account, do not open the link')
+  const notice = (await compose(row({ purpose: 'registration-notice' }))).content
+  t.match(parseEmail(notice).text, 'Do not open the link of an earlier email that asks you to confirm the address')
+  for (const content of [verify, notice]) {
+    const html = content.toString().replaceAll('=\r\n', '').split('text/html')[1]
+    t.match(html, /do not open the link/i, 'as HTML')
+  }
 })
 
 t.test('states for how long a link is valid', async (t) => {
