@@ -10,11 +10,12 @@ const { port, sql } = await startUserSvc(t, { concealTaken: true, deviceKeys })
 const parts = { userSvc: transportTo(port) }
 const { app } = await buildGateway(t, { parts, options: { rateLimit: limitsOf({}) } })
 
-/** The response without the trace: status, headers and body. */
+/** The response without the trace and the time until the rate limit ends: status, headers and body. */
 async function register(payload: { email: string; password: string; cookie?: boolean }) {
   const answer = await app.inject({ method: 'POST', url: '/reg', payload, remoteAddress: newNetwork() })
   requireForm(t, answer, answer.statusCode)
   const { date, traceparent, 'x-request-id': traceId, ...headers } = answer.headers
+  headers.ratelimit = String(headers.ratelimit).replace(/;t=\d+$/, '')
   return { status: answer.statusCode, headers, body: answer.body.replaceAll(String(traceId), '') }
 }
 
