@@ -31,7 +31,8 @@ export function userRoutes(router: ConnectRouter, parts: AccountParts, metrics: 
   }
 
   async function acceptRegistration(request: RegisterAndLoginRequest, call: Call) {
-    const accepted = await countResult(metrics.registrations, registerConcealed(parts, request, call))
+    const registration = registerConcealed(parts, request, call)
+    const accepted = await countResult(metrics.registrations, registration, (result) => 'notice' in result)
     if ('notice' in accepted) recordEmailRequest('registration-notice', accepted.notice, call)
     else call.log.info({ event: 'user_created', userId: accepted.createdId }, 'created an account')
     return { acceptedWithoutSession: true }

@@ -179,11 +179,19 @@ export function emailMetrics(registry: Registry) {
   }
 }
 
-/** Counts the result of `work`: `rejected` for an error that the client caused, `error` for one of the server. */
-export async function countResult<T>(counter: AccountMetrics['logins'], work: Promise<T>): Promise<T> {
+/**
+ * Counts the result of `work`: `rejected` for an error that the client caused, `error` for one of the server.
+ *
+ * @param isRejected whether a result is a rejection that the response does not show
+ */
+export async function countResult<T>(
+  counter: AccountMetrics['logins'],
+  work: Promise<T>,
+  isRejected: (result: T) => boolean = () => false
+): Promise<T> {
   try {
     const result = await work
-    counter.inc({ result: 'ok' })
+    counter.inc({ result: isRejected(result) ? 'rejected' : 'ok' })
     return result
   } catch (error) {
     const { code } = error instanceof ConnectError ? error : { code: Code.Internal }

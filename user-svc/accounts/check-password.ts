@@ -21,6 +21,13 @@ function networkOf(client: ClientOrigin | undefined): string | undefined {
   return client?.network?.slice(0, maxNetworkLength) || undefined
 }
 
+interface GuessTarget {
+  email: string
+  user: Pick<User, 'id' | 'passwordHash' | 'sessionEpoch'> | undefined
+  /** For the log, if the account counts as unknown. */
+  userId?: string | undefined
+}
+
 /** For a caller that does not state when its limit ends. */
 const limitSeconds = 60
 
@@ -31,13 +38,13 @@ const limitSeconds = 60
  */
 export function guessOf(
   { devices }: Pick<AccountParts, 'devices'>,
-  { email, user }: { email: string; user: Pick<User, 'id' | 'passwordHash' | 'sessionEpoch'> | undefined },
+  { email, user, userId = user?.id }: GuessTarget,
   client: ClientOrigin | undefined
 ): Guess {
   const named = devices.read(client?.deviceToken)
   const device = isDeviceOf(named, user) ? named.id : undefined
   if (client?.deviceRequired && device === undefined) throw tooManyRequests(limitSeconds)
-  return { email, user, network: networkOf(client), device }
+  return { email, user, userId, network: networkOf(client), device }
 }
 
 /** A session with a new token for the device that has proved to have the password of the account. */

@@ -24,7 +24,8 @@ interface LoginRequest {
 /**
  * @throws ConnectError `unauthenticated` CREDENTIALS_REJECTED for a wrong address and a wrong password alike;
  *   `permission_denied` ACCOUNT_DISABLED or EMAIL_NOT_VERIFIED after a correct password. With `concealTaken`, an account that
- *   is not verified counts as unknown: its password would show a registration that the same client has sent
+ *   is not verified counts as unknown: otherwise a login with the password of a registration would show whether that
+ *   registration created the account
  */
 export async function logIn(parts: AccountParts, request: LoginRequest, call: Call): Promise<LoggedIn> {
   const { db, hashQueue, guesses, sessionClient } = parts
@@ -33,13 +34,23 @@ export async function logIn(parts: AccountParts, request: LoginRequest, call: Ca
   const { found, user, guess } = await hashQueue.prepare('login', inQueue(parts, call, request.client), async () => {
     const [found] = await Promise.all([findUser(db, email, call), sessionClient.requireAvailable(call)])
     const user = parts.concealTaken && found?.emailVerifiedAt === null ? undefined : found
-    return { found, user, guess: await guesses.reserve(guessOf(parts, { email, user }, request.client), call) }
+    return {
+      found,
+      user,
+      guess: await guesses.reserve(guessOf(parts, { email, user, userId: found?.id }, request.client), call)
+    }
   })
   const { matches, stale } = await checkPassword(parts, guess, request.password, call)
   if (user === undefined || !matches) {
     // While no session can be created, every login is 503, also with a wrong password.
     await sessionClient.requireAvailable(call, performance.now() - startedAt)
-    const line = { event: 'authn_login_fail', ...(found && { userId: found.id }), ...refusal(guess) }
+    const isUnverified = found !== undefined && user === undefined
+    const line = {
+      event: 'authn_login_fail',
+      ...(found && { userId: found.id }),
+      ...(isUnverified && { reason: 'unverified' }),
+      ...refusal(guess)
+    }
     call.log.info(line, 'rejected a login')
     throw credentialsRejected()
   }

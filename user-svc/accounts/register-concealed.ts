@@ -1,11 +1,12 @@
 /**
  * Registration that does not show whether an address is taken: every caller gets one answer, and only the owner of the address
- * gets an email. Free and taken addresses cost one hash and the same statement.
+ * gets an email. Free and taken addresses cost one hash and the same statements.
  */
 
 import { v7 as uuidv7 } from 'uuid'
 import type { Call } from '#common/rpc/call-context.ts'
 import { callEngine } from '#common/time/engine-call.ts'
+import type { Database } from '../database.ts'
 import { sql } from '../drizzle.ts'
 import { countEmail, insertEmail } from '../mail/email-requests.ts'
 import { outbox, users } from '../schema.ts'
@@ -21,22 +22,29 @@ export type ConcealedRegistration = { createdId: string } | { notice: EmailReque
  * Creates the account without a session, or changes nothing if the address is taken.
  *
  * @returns the result, which the caller of the RPC must not see
- * @throws ConnectError `invalid_argument`, `failed_precondition` MAIL_NOT_CONFIGURED
+ * @throws ConnectError `invalid_argument`, `failed_precondition` MAIL_NOT_CONFIGURED; `unavailable` before the hash while
+ *   PostgreSQL is down
  */
 export async function registerConcealed(
   parts: AccountParts,
   request: Registration,
   call: Call
 ): Promise<ConcealedRegistration> {
-  const { passwords, hashQueue } = parts
+  const { db, passwords, hashQueue } = parts
   const mail = requireMail(parts.mail)
   const { email, password } = await requireValid(request, parts)
   const queued = inQueue(parts, call, request.client)
+  await hashQueue.prepare('registration', queued, () => requireAccounts(db, call))
   const passwordHash = await hashQueue.run('registration', queued, () => passwords.hash(password, call.signal))
-  const statement = parts.db.execute<Row>(registration(mail, { id: uuidv7(), email, passwordHash }))
+  const statement = db.execute<Row>(registration(mail, { id: uuidv7(), email, passwordHash }))
   const [row] = (await callEngine(call.signal, statement, true)).rows
   if (row === undefined) throw new TypeError('the statement returned no row')
   return row.created_id === null ? { notice: noticeOf(row) } : { createdId: row.created_id }
+}
+
+/** Otherwise each call would cost a hash while PostgreSQL is down. Reads no row, so the address has no effect. */
+async function requireAccounts(db: Database, call: Call): Promise<void> {
+  await callEngine(call.signal, db.execute(sql`select from ${users} limit 0`))
 }
 
 type Row = { created_id: string | null; owner_id: string | null; is_counted: boolean; notified_id: string | null }

@@ -23,8 +23,10 @@ import {
 export interface Guess {
   /** The canonical address. */
   email: string
-  /** Missing if no account has the address. */
+  /** Missing if no account has the address, or if the account counts as unknown. */
   user: Pick<typeof users.$inferSelect, 'id' | 'passwordHash'> | undefined
+  /** The id of the account for the log, also of one that counts as unknown. */
+  userId: string | undefined
   /** The network of the client; missing if the caller did not name it. */
   network: string | undefined
   /** The id of the client's device, if it has a valid token of the account. */
@@ -152,14 +154,14 @@ export function createGuessGate(rows: GuessRows, observer: GuessObserver, clock:
     }
   }
 
-  function reportBound(kind: GuessClass, guesses: string[], { user }: Guess, call: Call): void {
+  function reportBound(kind: GuessClass, guesses: string[], { userId }: Guess, call: Call): void {
     if (countOf(guesses, kind) < maxGuesses[kind]) return
     observer.onBoundReached(kind)
     const line = {
       event: 'authn_login_fail_max',
       reason: kind,
       count: guesses.length,
-      ...(user && { userId: user.id })
+      ...(userId && { userId })
     }
     call.log.warn(line, 'reached a bound of consecutive wrong passwords of an account')
   }

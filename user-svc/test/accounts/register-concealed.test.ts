@@ -5,6 +5,7 @@ import { toBinary } from '@bufbuild/protobuf'
 import { Code } from '@connectrpc/connect'
 import type { TransactionSql } from 'postgres'
 import t from 'tap'
+import { unavailable } from '#common/errors/connect-errors.ts'
 import { createLogger } from '#common/logging/logger.ts'
 import { until } from '#common/testing/until.ts'
 import { RegisterAndLoginResponseSchema } from '#gen/user/v1/user_pb.ts'
@@ -15,6 +16,7 @@ import {
   newAddress,
   newestToken,
   password,
+  reasonOf,
   rejection,
   startAccountTests
 } from './account-tests.ts'
@@ -23,7 +25,7 @@ import { recordWork } from './equal-work.ts'
 const lines: string[] = []
 const log = createLogger('user-svc', 'info', { write: (line) => void lines.push(line) })
 const service = await startAccountTests(t, { concealTaken: true, log })
-const { client, admin, sql, sessions } = service
+const { client, admin, sql, sessions, hashes, registry } = service
 const sameWork = recordWork(t, service)
 
 const other = 'another good password'
@@ -42,22 +44,37 @@ async function newAccount(
   return { email, userId }
 }
 
+async function deletedAccount() {
+  const { email, userId } = await newAccount({})
+  await sql`delete from users where id = ${userId}`
+  return email
+}
+
+/** The answer, and the number of rows of emails that the registration writes, decoys included. */
+async function registerAndCount(email: string, written = password) {
+  const count = async () => Number((await sql`select count(*) from emails`)[0]?.count)
+  const before = await count()
+  const message = await register(email, written)
+  return { message, emails: (await count()) - before }
+}
+
 t.test('free and taken addresses get one answer and do the same work', async (t) => {
   const [taken, unverified] = [(await newAccount()).email, (await newAccount({})).email]
   const disabled = (await newAccount({ disabled_at: new Date() })).email
-  const free = newAddress()
+  const [free, deleted] = [newAddress(), await deletedAccount()]
   const expected = await sameWork(t, {
-    free: () => register(newAddress()),
-    taken: () => register(taken),
-    'taken, over the limit': () => register(taken, other),
-    unverified: () => register(unverified),
-    disabled: () => register(disabled),
-    'free, without a limit': () => register(free),
-    'taken by the last one': () => register(free)
+    free: () => registerAndCount(newAddress()),
+    taken: () => registerAndCount(taken),
+    'taken, over the limit': () => registerAndCount(taken, other),
+    unverified: () => registerAndCount(unverified),
+    disabled: () => registerAndCount(disabled),
+    'free, over the limit': () => registerAndCount(deleted),
+    'free, without a limit': () => registerAndCount(free),
+    'taken by the last one': () => registerAndCount(free)
   })
-  t.match(expected, { hashes: 1, checks: 0 })
-  t.equal(expected.statements.length, 1)
-  const message = expected.answer as Awaited<ReturnType<typeof register>>
+  t.match(expected, { hashes: 1, checks: 0, answer: { emails: 1 } })
+  t.equal(expected.statements.length, 2)
+  const { message } = expected.answer as Awaited<ReturnType<typeof registerAndCount>>
   t.same([...toBinary(RegisterAndLoginResponseSchema, message)], [5 << 3, 1], 'no other field')
   t.equal(sessions.live.size, 0)
 })
@@ -101,6 +118,55 @@ t.test('a disabled account gets no email', async (t) => {
   const { email, userId } = await newAccount({ email_verified_at: new Date(), disabled_at: new Date() })
   await register(email)
   t.same(await notices(userId), [])
+})
+
+t.test('a free address over its limit gets an account without an email, which a new password verifies', async (t) => {
+  const email = await deletedAccount()
+  await register(email)
+  const userId = (await rowOf(email))?.id as string
+  t.same(await emailsOf(sql, userId, 'verify'), [])
+  await client.requestPasswordReset({ email })
+  await client.resetPassword({ token: await newestToken(service, userId, 'reset'), newPassword: other })
+  t.equal((await logIn(email, other)).user?.id, userId)
+})
+
+t.test(
+  'a new password by email ends the password and the link of an earlier registration by another person',
+  async (t) => {
+    const { email, userId } = await newAccount({})
+    const link = await newestToken(service, userId, 'verify')
+    await client.requestPasswordReset({ email })
+    await client.resetPassword({ token: await newestToken(service, userId, 'reset'), newPassword: other })
+    t.equal(reasonOf(await rejection(client.verifyEmail({ token: link }))), 'TOKEN_REJECTED')
+    t.ok(hasRejectedCredentials(await rejection(logIn(email))))
+  }
+)
+
+t.test(
+  'while PostgreSQL fails, a registration is 503 without a hash, and while Redis is down it is accepted',
+  async (t) => {
+    const { email } = await newAccount()
+    const before = await hashes()
+    await sql`alter table users rename to hidden`
+    for (const address of [email, newAddress()]) t.equal((await rejection(register(address))).code, Code.Unavailable)
+    await sql`alter table hidden rename to users`
+    t.equal((await hashes()) - before, 0)
+    Object.assign(sessions, { serving: false, failure: unavailable('down') })
+    await t.resolves(register(newAddress()))
+  }
+)
+
+t.test('a taken address counts as a rejected registration', async (t) => {
+  const { email } = await newAccount()
+  async function results() {
+    const text = await registry.getSingleMetricAsString('auth_registrations_total')
+    return [...text.matchAll(/result="(\w+)"\} (\d+)/g)].map(([, result, count]) => [result, Number(count)] as const)
+  }
+  const before = Object.fromEntries(await results())
+  await register(email)
+  await register(newAddress())
+  const added = (await results()).map(([result, count]) => [result, count - before[result as string]])
+  t.same(Object.fromEntries(added), { ok: 1, rejected: 1, error: 0 })
 })
 
 t.test('of concurrent registrations of one free address one creates the account, and all get one answer', async (t) => {
@@ -153,6 +219,22 @@ t.test('a login of an address that is not verified does the work of an unknown o
     'wrong password': () => rejection(logIn(unverified, other)),
     'disabled, correct password': () => rejection(logIn(disabled))
   })
+})
+
+t.test('the log names the account of a rejected login of an address that is not verified', async (t) => {
+  const { email, userId } = await newAccount({})
+  lines.length = 0
+  for (let network = 0; network < 12; network += 1) {
+    for (let count = 0; count < 5; count += 1) {
+      await rejection(client.authenticateAndLogin({ email, password, client: { network: `192.0.2.${network}` } }))
+    }
+  }
+  const events = lines.map((line) => JSON.parse(line)).filter(({ event }) => event.startsWith('authn_login_fail'))
+  t.match(events[0], { event: 'authn_login_fail', userId, reason: 'unverified' })
+  t.match(
+    events.filter(({ event }) => event === 'authn_login_fail_max'),
+    [{ userId, reason: 'any' }]
+  )
 })
 
 t.test('invalid fields are named as without concealment, and operators see taken addresses', async (t) => {
