@@ -105,7 +105,7 @@ export const userSvc = {
   registration: {
     concealTaken: flag(
       false,
-      'No response shows whether an address is taken: `POST /reg` answers 202 without a session in both cases, and the owner of a taken address gets an email. A login of an account that is not verified is then 401. Needs `mail.url` and `userSvc.requireVerifiedEmail`. Turn it on when all gateways have this version.'
+      'No response shows whether an address is taken: `POST /reg` answers 202 without a session in both cases, and the owner of a taken address gets an email, within the limits of emails; a disabled account gets none. A login of an account that is not verified is then 401. Needs `mail.url` and `userSvc.requireVerifiedEmail`. Turn it on when all gateways have this version.'
     )
   },
   bruteForce: {

@@ -41,7 +41,7 @@ onSubmit('credentials', async ({ email, password, mode }, form, action) => {
   if (answer.status >= 300 || answer.status === 0) return reportProblem(answer, form)
   form.elements.namedItem('password').value = ''
   if (answer.status === 202) {
-    report('Accepted. An email to the address has the next step.')
+    report('Accepted. An email to the address has the next step. If none arrives, request a new password.')
     return expectEmails()
   }
   setToken(answer.body.session.token)

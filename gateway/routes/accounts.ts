@@ -39,7 +39,7 @@ export function accountRoutes(app: FastifyInstance, options: AccountRoutes): voi
         operationId: 'register',
         summary: 'Register',
         description:
-          'Creates an account and logs it in. If the operator conceals taken addresses (`userSvc.registration.concealTaken`), the response is 202 for free and taken addresses alike, and an email to the address has the next step.',
+          'Creates an account and logs it in. If the operator conceals taken addresses (`userSvc.registration.concealTaken`), the response is 202 for free and taken addresses alike, and an email to the address has the next step, within the limits of emails; a disabled account gets none.',
         tags: ['account'],
         headers: deviceTokenHeader,
         body: ref('Credentials'),

@@ -796,7 +796,8 @@ export const UserService: GenService<{
    * even if a process crashes; a rejected registration leaves neither.
    *
    * `already_exists`: an account with this address exists. With `userSvc.registration.concealTaken`, free and taken
-   * addresses get one answer instead (`accepted_without_session`), and an email to the address states the result.
+   * addresses get one answer instead (`accepted_without_session`), and an email to the address states the result, within
+   * the limits of emails; a disabled account gets none.
    *
    * @generated from rpc user.v1.UserService.RegisterAndLogin
    */
