@@ -1,5 +1,6 @@
 /** Finds or starts PostgreSQL, Redis and Kafka: at a configured address, in Docker, or as a process. */
 
+import { driverMessage } from '#common/errors/driver-errors.ts'
 import type { KafkaConnection } from '#common/kafka/connection.ts'
 import type { RedisConfig } from '#common/redis/routing.ts'
 import { TimeoutError } from '#common/time/timeout.ts'
@@ -152,11 +153,12 @@ export function failureName(error: unknown): string {
   const { message = '', code, name } = error as NodeJS.ErrnoException
   const engineWord = /^(?:[A-Z]{4,}\b|The server does not support SSL connections$)/.exec(message)?.[0]
   const known = code !== undefined && Object.hasOwn(postgresFailures, code) ? postgresFailures[code] : undefined
-  return known ?? engineWord ?? code ?? name
+  return known ?? engineWord ?? code ?? driverMessage(error) ?? name
 }
 
 const postgresFailures: Record<string, string> = {
   '28P01': 'wrong password, 28P01',
   '28000': 'user or connection not permitted, 28000',
-  '3D000': 'no such database, 3D000'
+  '3D000': 'no such database, 3D000',
+  '42501': 'missing right, 42501'
 }

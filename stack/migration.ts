@@ -1,8 +1,8 @@
 /** Migrates the database as the owner of the tables before user-svc starts, which then runs without that role. */
 
-import { setTimeout as sleep } from 'node:timers/promises'
 import { Code } from '@connectrpc/connect'
 import { toConnectError } from '#common/errors/driver-errors.ts'
+import { type Clock, systemClock } from '#common/time/clock.ts'
 import { migrateDatabase } from '../user-svc/migrations.ts'
 import type { Config } from './config.ts'
 import { type Engines, failureName } from './engines.ts'
@@ -11,9 +11,12 @@ import type { Print } from './supervisor.ts'
 
 const retryMs = 250
 const timeoutMs = 10_000
+// An attempt that takes longer has a connection: to open one, a statement of a check and to close it time out after 7 s.
+const connectedAfterMs = 8000
 
 /**
- * Migrates as the role of `make run`, or as that of `userSvc.postgres.migrationUrl`.
+ * Migrates as the role of `make run`, or as that of `userSvc.postgres.migrationUrl`. Failures that may pass are retried for
+ * ten seconds, which begin again when a connection is lost.
  *
  * @returns whether it did; if not, user-svc migrates as `userSvc.postgres.migrate` states
  * @throws {StartError} if the database rejects the migration
@@ -22,22 +25,31 @@ export async function migrateAsOwner(
   { userSvc }: Pick<Config, 'userSvc'>,
   { postgres }: Pick<Engines, 'postgres'>,
   print: Print,
-  signal: AbortSignal
+  signal: AbortSignal,
+  clock: Clock = systemClock
 ): Promise<boolean> {
-  const migrationUrl = userSvc.postgres.url === '' ? postgres.owner : userSvc.postgres.migrationUrl
+  const isConfigured = userSvc.postgres.url !== ''
+  const migrationUrl = isConfigured ? userSvc.postgres.migrationUrl : postgres.owner
   if (migrationUrl === '' || !userSvc.postgres.migrate) return false
   const log = { warn: ({ reason }: { reason?: string }) => print(`the migration waits for a lock, ${reason}`) }
-  const giveUpAt = performance.now() + timeoutMs
+  const failed = `${isConfigured ? 'userSvc.postgres.migrationUrl: ' : ''}the migration of the database failed`
+  let giveUpAt = clock.now() + timeoutMs
   for (;;) {
     signal.throwIfAborted()
+    const startedAt = clock.now()
     try {
       await migrateDatabase({ url: postgres.service, migrationUrl }, log)
       return true
     } catch (error) {
-      if (isPermanent(error) || performance.now() > giveUpAt)
-        throw new StartError(`the migration of the database failed: ${failureName(error)}`)
+      const reason = `${failed}: ${failureName(error)}`
+      if (isPermanent(error)) throw new StartError(reason)
+      if (clock.now() - startedAt > connectedAfterMs) {
+        print(`${reason}, retrying`)
+        giveUpAt = clock.now() + timeoutMs
+      }
+      if (clock.now() > giveUpAt) throw new StartError(reason)
     }
-    await sleep(retryMs, undefined, { signal })
+    await clock.sleep(retryMs, signal)
   }
 }
 

@@ -1,14 +1,11 @@
 /** The program of `make run`: runs the stack in the foreground until Ctrl-C. */
 
 import { join } from 'node:path'
-import { requireCallers } from '#common/config/caller-credentials.ts'
 import { ConfigError, loadConfig } from '#common/config/load.ts'
-import { requireProduction } from '#common/config/production.ts'
 import { dropDriverVariables } from '#common/config/runtime-variables.ts'
-import { requireTlsInUrl } from '../user-svc/postgres-url.ts'
 import { schema } from './config.ts'
+import { requireStartable } from './config-checks.ts'
 import { usesKafka, wantedInstances } from './instances.ts'
-import { requireMail } from './mail-settings.ts'
 import { requireKnownMakeVariables, runVariables } from './make-variables.ts'
 import { runStack } from './stack.ts'
 
@@ -23,12 +20,7 @@ process.stderr.on('error', () => {})
 try {
   if (process.argv.includes('--from-make')) requireKnownMakeVariables(runVariables)
   const config = loadConfig(schema, process.env, { commandVariables: runVariables })
-  const { url, migrationUrl } = config.userSvc.postgres
-  for (const each of [url, migrationUrl]) requireTlsInUrl(each, process.env)
-  // user-svc, which checks all other secrets, does not get it.
-  requireProduction({ security: config.security, userSvc: { postgres: { url: '', migrationUrl } } }, { schema })
-  requireMail(config)
-  requireCallers(config.rpc)
+  requireStartable(config)
   dropDriverVariables()
   config.kafka.enabled = usesKafka(config.kafka.enabled)
   process.exit(await runStack(config, wantedInstances(config.kafka.enabled)))

@@ -1,7 +1,7 @@
 /** compose.yaml: permissions, published ports, networks, environments and secrets. */
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -98,13 +98,24 @@ t.test('the environment of each service has only keys that it reads', async (t) 
 })
 
 t.test('production accepts the secrets that the command of env.example makes', async (t) => {
-  const [, command = ''] = /^# +(\(umask 077; .+> \.env\))$/m.exec(read('ops/env.example')) ?? []
+  const [, command = ''] = /^# +(\(umask 077; .+\))$/m.exec(read('ops/env.example')) ?? []
   const folder = mkdtempSync(join(tmpdir(), 'compose-'))
   t.teardown(() => rmSync(folder, { recursive: true }))
-  const made = spawnSync('sh', ['-c', command], { cwd: folder, encoding: 'utf8' })
-  t.equal(made.status, 0, made.stderr)
-  t.equal(statSync(join(folder, '.env')).mode & 0o777, 0o600, 'only its owner can read it')
-  const lines = readFileSync(join(folder, '.env'), 'utf8').trim().split('\n')
+  const make = () => {
+    const made = spawnSync('sh', ['-c', command], { cwd: folder, encoding: 'utf8' })
+    t.equal(made.status, 0, made.stderr)
+    t.equal(statSync(join(folder, '.env')).mode & 0o777, 0o600, 'only its owner can read it')
+    return readFileSync(join(folder, '.env'), 'utf8')
+  }
+  const earlier = 'GRAFANA_PASSWORD=\nUSER_SVC_PASSWORD_PEPPERS=a:kept\nPOSTGRES_PASSWORD=kept'
+  writeFileSync(join(folder, '.env'), earlier)
+  const completed = make()
+  t.ok(completed.startsWith(`${earlier}\n`), 'an existing file keeps its values')
+  t.match(completed, /^GRAFANA_PASSWORD=\w+$/m)
+  t.equal(completed.match(/^POSTGRES_PASSWORD=/gm)?.length, 1)
+  t.equal(make(), completed, 'and a complete file stays the same')
+  rmSync(join(folder, '.env'))
+  const lines = make().trim().split('\n')
   const variables = Object.fromEntries(lines.map((line) => [line.split('=', 1)[0], line.slice(line.indexOf('=') + 1)]))
   const roles: Record<string, Role> = { gateway: 'gateway', 'user-svc': 'user-svc' }
   for (const [name, { environment = {} }] of ours) {
@@ -211,6 +222,8 @@ t.test('compose.yaml contains no secret, and env.example has every secret', asyn
       if (/PASSWORD$|AUTH$|TOKEN$/.test(variable) && !/^RPC_((PREVIOUS_)?(ADMIN_)?)TOKEN$/.test(variable)) {
         t.match(value, /^\$\{\w+:\?is missing in \.env, make one with "openssl [^"]+"\}$/, `${variable} of ${name}`)
       }
+      if (/_KEYS:\?/.test(String(value)))
+        t.match(value, /:\?is missing in \.env, write "a:" and the output of "openssl rand -base64 32"\}$/, variable)
     }
   }
   for (const [, password] of read('compose.yaml').matchAll(/:\/\/\w*:([^@\s]*)@/g))

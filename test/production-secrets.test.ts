@@ -7,6 +7,7 @@ import { requireProduction } from '#common/config/production.ts'
 import { load as loadGateway } from '../gateway/config.ts'
 import { load as loadSessionSvc } from '../session-svc/config.ts'
 import { schema } from '../stack/config.ts'
+import { requireStartable } from '../stack/config-checks.ts'
 import { load as loadUserSvc } from '../user-svc/config.ts'
 import { type SensitiveKey, sensitiveKeys } from './support/sensitive-keys.ts'
 
@@ -34,6 +35,12 @@ function refusal(action: () => unknown): string[] {
   }
 }
 
+/** The lines with which `make run` refuses a configuration. */
+function problemsOfStack(variables: NodeJS.ProcessEnv): string[] {
+  const environment = { NODE_ENV: 'production', CONFIG_FILE: '/dev/null', ...variables }
+  return refusal(() => requireStartable(loadConfig(schema, environment), environment))
+}
+
 const isRefused = (lines: string[], path: string, problem: RegExp) =>
   lines.some((line) => line.startsWith(`${path}: `) && problem.test(line))
 
@@ -55,15 +62,37 @@ t.test('a secret of two keys is refused, for each pair of the schema', async (t)
   }
 })
 
-t.test('the owner of the tables and the service have passwords of their own', async (t) => {
-  const password = random()
-  const url = (user: string) => `postgres://${user}:${encodeURIComponent(password)}@127.0.0.1:5432/auth`
-  const urls = {
-    USER_SVC_POSTGRES_URL: url('auth_service'),
-    USER_SVC_POSTGRES_MIGRATION_URL: url('auth_owner'),
-    REDIS_URL: `redis://:${randomBytes(32).toString('hex')}@127.0.0.1`
+t.test('the owner of the tables and the service have passwords of their own, in both forms of a URL', async (t) => {
+  const password = `+ ${random()}`
+  const encoded = encodeURIComponent(password).replaceAll('%2B', '+')
+  const forms = {
+    'before the host': (user: string) => `postgres://${user}:${encoded}@127.0.0.1:5432/auth`,
+    parameters: (user: string) => `postgres://127.0.0.1:5432/auth?user=${user}&password=${encoded}`
   }
-  t.match(problemsOf(urls), [/^userSvc\.postgres\.migrationUrl: has the secret of userSvc\.postgres\.url/])
+  const problemsWith = (url: string, migrationUrl: string, check = problemsOf) =>
+    check({
+      USER_SVC_POSTGRES_URL: url,
+      USER_SVC_POSTGRES_MIGRATION_URL: migrationUrl,
+      REDIS_URL: `redis://:${randomBytes(32).toString('hex')}@127.0.0.1`
+    })
+  const repeated = [/^userSvc\.postgres\.migrationUrl: has the secret of userSvc\.postgres\.url/]
+  for (const [service, urlOfService] of Object.entries(forms)) {
+    for (const [owner, urlOfOwner] of Object.entries(forms)) {
+      const urls = `${service}, ${owner}`
+      for (const check of [problemsOf, problemsOfStack])
+        t.match(problemsWith(urlOfService('auth_service'), urlOfOwner('auth_owner'), check), repeated, urls)
+      t.same(problemsWith(urlOfService('auth_owner'), urlOfOwner('auth_owner')), [], `one login: ${urls}`)
+    }
+  }
+})
+
+t.test('make run refuses a key of user-svc that is the password of the owner of the tables', async (t) => {
+  const secret = random()
+  const lines = problemsOfStack({
+    USER_SVC_POSTGRES_MIGRATION_URL: `postgres://auth_owner:${encodeURIComponent(secret)}@127.0.0.1/auth`,
+    USER_SVC_EVENT_KEYS: `a:${secret}`
+  })
+  t.match(lines, [/: has the secret of userSvc\.(eventKeys|postgres\.migrationUrl),/])
 })
 
 t.test('a sample is refused in each key, and so is a short token or password', async (t) => {

@@ -144,7 +144,7 @@ export function load() {
   requireHiddenReflection(config.rpc.reflection, config.userSvc.host)
   requireBreachList(config.userSvc.password.breachList)
   const mail = mailOptions(config.mail)
-  requireConcealable(config.userSvc, mail)
+  requireConcealable(config.userSvc, mail !== undefined)
   if (mail) {
     loadTemplates(mail.templates)
     if ('directory' in mail.target) makeWritable('mail.url', mail.target.directory, resolve(mail.target.directory))
@@ -170,9 +170,12 @@ export function loadMigration() {
 }
 
 /** @throws {ConfigError} if another response would reveal a taken address, or if its owner would get no email */
-function requireConcealable({ registration, requireVerifiedEmail }: Values<typeof schema>['userSvc'], mail: unknown) {
-  if (!registration.concealTaken || (mail !== undefined && requireVerifiedEmail)) return
+export function requireConcealable(
+  { registration, requireVerifiedEmail }: Values<typeof schema>['userSvc'],
+  sendsEmails: boolean
+): void {
+  if (!registration.concealTaken || (sendsEmails && requireVerifiedEmail)) return
   throw new ConfigError(
-    'userSvc.registration.concealTaken: got true, takes it only with mail.url and userSvc.requireVerifiedEmail: true; otherwise a login after the registration reveals a taken address'
+    'userSvc.registration.concealTaken: got true, needs mail.url and userSvc.requireVerifiedEmail: true'
   )
 }

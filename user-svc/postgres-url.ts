@@ -5,7 +5,7 @@
 
 import type { ClientConfig } from 'pg'
 import { ConfigError } from '#common/config/load.ts'
-import { isAuthority, type UrlParts, urlParts } from '#common/config/url-keys.ts'
+import { isAuthority, type UrlParts, urlLogin, urlParameters, urlParts } from '#common/config/url-keys.ts'
 import { clientTls } from '#common/tls/client-options.ts'
 import { PemError, type PemFiles } from '#common/tls/pem-source.ts'
 
@@ -70,17 +70,15 @@ function reject(problem: string): never {
   throw new ConfigError(problem)
 }
 
-function parametersOf({ query }: UrlParts): Map<string, string> {
+function parametersOf(parts: UrlParts): Map<string, string> {
   const parameters = new Map<string, string>()
-  for (const part of query === '' ? [] : query.split('&')) {
-    const [name = '', ...rest] = part.split('=')
+  for (const [name, value] of urlParameters(parts)) {
     const accepted = Object.hasOwn(used, name) ? used[name] : Object.hasOwn(ignored, name) ? ignored[name] : undefined
     if (accepted === undefined) {
       const shown = unsupported.includes(name) ? `the parameter ${name}` : 'an unknown parameter (not shown)'
       reject(`has ${shown}, takes ${Object.keys(used).join(', ')}`)
     }
     if (parameters.has(name)) reject(`has the parameter ${name} twice`)
-    const value = decodeURIComponent(rest.join('='))
     if (!accepted.test(value)) reject(`parameter ${name} ${remedies[name] ?? takes(accepted)}`)
     parameters.set(name, value)
   }
@@ -164,7 +162,7 @@ export function postgresAddress(url: string): PostgresAddress {
     reject('names no valid host')
   const port = Number(text('port') || urlPort || 5432)
   if (port < 1 || port > 65_535) reject('has no valid port')
-  const user = decodeURIComponent(parts.user) || text('user')
+  const { user, password } = urlLogin(url)
   if (user === '') reject('names no user')
   const database = decodeURIComponent(parts.path.slice(1)) || text('dbname') || user
   const [name, options, binding, negotiation] = [
@@ -178,7 +176,7 @@ export function postgresAddress(url: string): PostgresAddress {
     port,
     user,
     // A function, or the driver would replace an empty password by one from ~/.pgpass.
-    password: () => decodeURIComponent(parts.password) || text('password'),
+    password: () => password,
     database,
     ssl: isSocket ? false : tlsOf(parameters),
     ...(name && { application_name: name }),

@@ -2,7 +2,7 @@
 
 import { environmentName } from './load.ts'
 import { mailDirectory } from './mail-section.ts'
-import { type UrlParts, urlParts, urlPassword } from './url-keys.ts'
+import { type UrlParts, urlParameters, urlParts, urlPassword } from './url-keys.ts'
 
 /** Paths of PEM files, or empty. */
 interface TlsKey {
@@ -45,9 +45,9 @@ export function postgresUrls({ userSvc }: ProductionConfig): [path: string, url:
 }
 
 export function postgresParts(url: string) {
-  const { hosts, query } = urlParts(url) as UrlParts
-  const parameters = new URLSearchParams(query)
-  return { parameters, host: parameters.get('host') || decodeURIComponent(hostOf(hosts)) }
+  const parts = urlParts(url) as UrlParts
+  const parameters = new Map(urlParameters(parts))
+  return { parameters, host: parameters.get('host') || decodeURIComponent(hostOf(parts.hosts)) }
 }
 
 const hasLogin = ({ mechanism = 'none' }: { mechanism?: string }) => mechanism !== 'none'

@@ -4,12 +4,13 @@ import { isIP } from 'node:net'
 
 /** The secrets in a value of a sensitive key; production refuses each that is weak or that another key has. */
 export interface SecretsOf {
-  kind: 'token' | 'password' | 'key'
+  /** Undefined: no value contains a secret. */
+  kind?: 'token' | 'password' | 'key'
   in(value: unknown): string[]
 }
 
 /** For keys whose values are not printed and contain no secret. */
-export const noSecrets: SecretsOf = { kind: 'password', in: () => [] }
+export const noSecrets: SecretsOf = { in: () => [] }
 
 /** One configuration key whose value has the type `T`. */
 export interface Key<T> {

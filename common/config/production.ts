@@ -3,17 +3,18 @@
  * connections to other hosts. Each problem names a key and contains no value.
  */
 
+import { isDeepStrictEqual } from 'node:util'
 import { methodsOfRole, parseCaller, type Role } from '#common/rpc/callers.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
 import { insecureConnections, isLoopback, type ProductionConfig, postgresParts, postgresUrls } from './connections.ts'
 import { ConfigError, type Schema } from './load.ts'
 import { repeatedSecrets, type TlsKeyFiles } from './repeated-secrets.ts'
 import { sensitiveValues } from './secret-values.ts'
-import { urlParts } from './url-keys.ts'
+import { urlLogin } from './url-keys.ts'
 import { weakSecrets } from './weak-secrets.ts'
 
 /** What a service checks of its configuration. */
-interface Checked {
+interface ProductionCheck {
   /** The schema of the configuration, which finds its secrets. */
   schema: Schema
   /** The role of the service as a caller of others. Undefined: it calls none. */
@@ -24,7 +25,7 @@ interface Checked {
 /** @throws {ConfigError} with all problems */
 export function requireProduction(
   config: ProductionConfig,
-  { schema, role, environment = process.env }: Checked
+  { schema, role, environment = process.env }: ProductionCheck
 ): void {
   if (environment.NODE_ENV !== 'production') return
   const problems = [
@@ -38,19 +39,14 @@ export function requireProduction(
 /** All secrets, by path, without those that have one purpose in two places. */
 function comparedSecrets(schema: Schema, config: ProductionConfig, role: Role | undefined): [string, string][] {
   const { ownToken = '', callers = [] } = config.rpc ?? {}
-  const { url, migrationUrl } = config.userSvc?.postgres ?? {}
-  const isSameLogin = loginOf(url) === loginOf(migrationUrl)
+  const { url = '', migrationUrl = '' } = config.userSvc?.postgres ?? {}
+  const isSameLogin = isDeepStrictEqual(urlLogin(url), urlLogin(migrationUrl))
   return sensitiveValues(schema, config).flatMap(({ path, secrets }) => {
     if (path === 'userSvc.postgres.migrationUrl' && isSameLogin) return []
     const isOwn = (secret: string) =>
       path === 'rpc.callers' && secret === ownToken && isOwnEntry(callers, ownToken, role)
     return secrets.filter((secret) => !isOwn(secret)).map((secret): [string, string] => [path, secret])
   })
-}
-
-const loginOf = (url = '') => {
-  const { user = '', password = '' } = urlParts(url) ?? {}
-  return `${decodeURIComponent(user)}:${decodeURIComponent(password)}`
 }
 
 /** Whether the callers list this service itself: with the token that it presents, and all that it calls. */

@@ -41,13 +41,29 @@ export function urlParts(written: string): UrlParts | undefined {
   return { scheme: scheme.toLowerCase(), user, password, hosts, path, query }
 }
 
-/** The password of a URL, before its host or as a parameter. */
+/** The parameters of a URL, in their order. A plus sign is itself: drivers of engines do not read it as a space. */
+export function urlParameters({ query }: Pick<UrlParts, 'query'>): [name: string, value: string][] {
+  return (query === '' ? [] : query.split('&')).map((part) => {
+    const [name = '', ...rest] = part.split('=')
+    return [name, decodeURIComponent(rest.join('='))]
+  })
+}
+
+/** The user and the password of a URL, before its host or as parameters; empty if it has none. */
+export function urlLogin(url: string): { user: string; password: string } {
+  const parts = urlParts(url)
+  if (parts === undefined) return { user: '', password: '' }
+  const parameters = new Map(urlParameters(parts))
+  const part = (name: 'user' | 'password') => decodeURIComponent(parts[name]) || (parameters.get(name) ?? '')
+  return { user: part('user'), password: part('password') }
+}
+
+/** The password of a URL. */
 export const urlPassword: SecretsOf = {
   kind: 'password',
   in(url) {
-    const { password = '', query = '' } = urlParts(url as string) ?? {}
-    const found = decodeURIComponent(password) || new URLSearchParams(query).get('password')
-    return found ? [found] : []
+    const { password } = urlLogin(url as string)
+    return password === '' ? [] : [password]
   }
 }
 

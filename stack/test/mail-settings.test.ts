@@ -8,6 +8,7 @@ import t from 'tap'
 import { loadConfig } from '#common/config/load.ts'
 import { mailOptions } from '#common/config/mail-section.ts'
 import { schema } from '../config.ts'
+import { requireStartable } from '../config-checks.ts'
 import { mailUrl, mailVariables, requireMail } from '../mail-settings.ts'
 
 const root = join(import.meta.dirname, '../..')
@@ -29,6 +30,12 @@ t.test('writes files into the data directory, with a generated key and links to 
   })
   const key = Buffer.from(readFileSync(keyFile, 'utf8').trim(), 'base64url')
   t.equal(variables.MAIL_KEYS, `a:${key.toString('base64')}`)
+  const [, documented = ''] =
+    /`(MAIL_KEYS="b:.+?")`/.exec(readFileSync(join(root, 'docs/operate/rotate.md'), 'utf8')) ?? []
+  const script = `${documented.replace('.data/mail-key', '"$1"')}; printf %s "$MAIL_KEYS"`
+  const { stdout } = spawnSync('sh', ['-c', script, 'sh', keyFile], { encoding: 'utf8' })
+  t.equal(stdout.split(',')[1], variables.MAIL_KEYS, 'rotate.md converts the generated key')
+  t.equal(load({ MAIL_KEYS: stdout }).mail.keys.length, 2)
 })
 
 t.test('keeps what is configured', async (t) => {
@@ -56,6 +63,15 @@ t.test('production sends no email unless configured, and has no links to the pla
   const server = { MAIL_URL: 'smtps://u:p@mail.example.org', MAIL_FROM: 'a@b.org' }
   t.throws(() => requireMail(load(server), production), { name: 'ConfigError', message: /^mail\.links\.verify/ })
   t.equal(mailUrl(load({}), { NODE_ENV: 'production' }), '')
+})
+
+t.test('concealed registrations need emails and verified addresses, before anything starts', async (t) => {
+  const message = 'userSvc.registration.concealTaken: got true, needs mail.url and userSvc.requireVerifiedEmail: true'
+  const concealed = { USER_SVC_REGISTRATION_CONCEAL_TAKEN: 'true' }
+  const verified = { ...concealed, USER_SVC_REQUIRE_VERIFIED_EMAIL: 'true' }
+  t.throws(() => requireStartable(load(concealed), {}), { name: 'ConfigError', message })
+  t.doesNotThrow(() => requireStartable(load(verified), {}), 'make run writes emails as files')
+  t.throws(() => requireStartable(load(verified), { NODE_ENV: 'production' }), { name: 'ConfigError', message })
 })
 
 t.test('make mail shows the newest email, its link first, or the reason why there is none', async (t) => {

@@ -3,6 +3,8 @@
 import postgres from 'postgres'
 import t from 'tap'
 import { createTestDatabase } from '#common/testing/service.ts'
+import { createTestClock } from '#common/testing/test-clock.ts'
+import { until } from '#common/testing/until.ts'
 import { migrateDatabase } from '../../user-svc/migrations.ts'
 import { createRoles } from '../engines/postgres.ts'
 import { migrateAsOwner } from '../migration.ts'
@@ -51,10 +53,11 @@ t.test('make run migrates as the owner, also in a configured database', async (t
   const [url, owner] = [urlOf('auth_service', passwords.service), urlOf('auth_owner', passwords.owner)]
   const printed: string[] = []
   const { signal } = new AbortController()
+  const clock = createTestClock()
   const migrate = (configured: { url: string; migrationUrl: string; migrate: boolean }, started = '') => {
     const config = { userSvc: { postgres: configured } } as Parameters<typeof migrateAsOwner>[0]
     const engines = { postgres: { admin: '', owner: started, service: url } }
-    return migrateAsOwner(config, engines, (line) => printed.push(line), signal)
+    return migrateAsOwner(config, engines, (line) => printed.push(line), signal, clock)
   }
   const sql = postgres(admin, { max: 1, onnotice: () => {} })
   t.teardown(() => sql.end())
@@ -65,9 +68,26 @@ t.test('make run migrates as the owner, also in a configured database', async (t
   t.equal(await migrate({ url, migrationUrl: owner, migrate: false }), false, 'a job migrates')
   t.same(await owners(), [])
   const refused = migrate({ url, migrationUrl: url, migrate: true })
-  await t.rejects(refused, { name: 'StartError', message: 'the migration of the database failed: 42501' })
-  t.equal(await migrate({ url, migrationUrl: owner, migrate: true }), true)
+  const message = 'userSvc.postgres.migrationUrl: the migration of the database failed: missing right, 42501'
+  await t.rejects(refused, { name: 'StartError', message })
+  const lock = postgres(admin, { max: 1, onnotice: () => {} })
+  t.teardown(() => lock.end())
+  await lock`select pg_advisory_lock(7311902)`
+  const migrated = migrate({ url, migrationUrl: owner, migrate: true })
+  const untilPrinted = (text: RegExp) => until(String(text), () => text.test(printed.at(-1) ?? ''))
+  await Promise.race([migrated, untilPrinted(/^the migration waits for a lock, held by pid/)])
+  await clock.advance(15_000)
+  await lock`select pg_terminate_backend(pid) from pg_stat_activity
+    where application_name = 'user-svc migrations' and datname = current_database()`
+  await Promise.race([
+    migrated,
+    untilPrinted(/^userSvc\.postgres\.migrationUrl: the migration .* failed: .+, retrying$/)
+  ])
+  await lock`select pg_advisory_unlock(7311902)`
+  await clock.advance(250)
+  t.equal(await migrated, true, 'a lost connection after more than ten seconds is retried')
   t.same(await owners(), ['auth_owner'])
+  t.equal(printed.splice(0).length, 2)
   t.equal(await migrate({ url: '', migrationUrl: '', migrate: true }, owner), true, 'the database of make run')
   t.same(printed, [])
 })

@@ -1,7 +1,7 @@
 /** The configuration of user-svc: keys that need others. */
 
 import t from 'tap'
-import { load } from '../config.ts'
+import { loadWith } from './load-with.ts'
 
 const base = {
   CONFIG_FILE: '/dev/null',
@@ -16,16 +16,6 @@ const mail = {
   MAIL_KEYS: `a:${Buffer.alloc(32, 1).toString('base64')}`,
   MAIL_LINKS_VERIFY: 'https://app.example.org/#verify={token}',
   MAIL_LINKS_RESET: 'https://app.example.org/#reset={token}'
-}
-
-function loadWith(environment: Record<string, string>) {
-  const before = { ...process.env }
-  Object.assign(process.env, environment)
-  try {
-    return load()
-  } finally {
-    process.env = before
-  }
 }
 
 t.test('taken addresses are concealed only with emails and verified addresses', async (t) => {

@@ -8,9 +8,9 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import t from 'tap'
 import { freePort } from '#common/testing/ports.ts'
-import { load } from '../config.ts'
 import { createPasswordRules } from '../passwords/password-rules.ts'
 import { productionWarnings } from '../production-warnings.ts'
+import { loadWith } from './load-with.ts'
 
 const root = join(import.meta.dirname, '../..')
 const folder = mkdtempSync(join(tmpdir(), 'preset-'))
@@ -22,17 +22,6 @@ const required = {
   RPC_OWN_TOKEN: hex(),
   RPC_CALLERS: `gateway:${hex()}`,
   USER_SVC_POSTGRES_URL: `postgres://auth_service:${hex()}@127.0.0.1:1/auth`
-}
-
-/** The configuration of an environment; the process has its own again afterwards. */
-function loadWith(environment: NodeJS.ProcessEnv) {
-  const saved = process.env
-  process.env = environment
-  try {
-    return load()
-  } finally {
-    process.env = saved
-  }
 }
 
 t.test('the preset of passwords.md is accepted, and requires 15 characters', async (t) => {

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { loadConfig } from '#common/config/load.ts'
 import { kafka, redis, rpc } from '#common/config/shared-sections.ts'
-import { url } from '#common/config/url-keys.ts'
+import { url, urlLogin } from '#common/config/url-keys.ts'
 import { fieldCase } from '#common/testing/field-cases.ts'
 
 const userSvc = { postgres: { url: url(['postgres', 'postgresql'], '') } }
@@ -89,4 +89,17 @@ t.test('the message for a malformed address contains no part of it', async (t) =
   for (const accepted of ['redis://h', 'redis://u:p@h:1/15', 'rediss://[::1]:6379/', 'rediss://:p@my_host.x:1'])
     t.equal(messageFor('REDIS_URL', accepted), '', accepted)
   t.equal(messageFor('KAFKA_BROKERS', 'b-1.x:9092, [::1]:9092'), '')
+})
+
+t.test('user and password are before the host or parameters, and a plus sign is no space', async (t) => {
+  for (const [written, expected] of [
+    ['postgres://u%2B+:a+b%3D=@h/x?user=other&password=other', ['u++', 'a+b==']],
+    ['postgres://h/x?sslmode=require&user=u+&password=a+b%2B=c', ['u+', 'a+b+=c']],
+    ['postgres://u@h/x?password=p', ['u', 'p']],
+    ['postgres://h/x', ['', '']],
+    ['file:.data/mail?password=p', ['', '']]
+  ] as const) {
+    const { user, password } = urlLogin(written)
+    t.same([user, password], expected, written)
+  }
 })
