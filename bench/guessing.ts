@@ -22,6 +22,12 @@ interface LoginResult {
   deviceToken: string | null
 }
 
+/** The statuses of the owner's logins until the first 200, and its time. */
+interface OwnerWait {
+  statuses: number[]
+  ms: number
+}
+
 type Headers = Record<string, string>
 
 export const measureGuessing: Part = async (bench) => [...(await guessOneAccount(bench)), ...(await overload(bench))]
@@ -85,19 +91,17 @@ async function attack(product: Product, email: string, guesses: number, isStoppe
 }
 
 /** The owner's logins until the first one succeeds, once a second, after the attack has used up the bound of all networks. */
-async function ownerDuring(
-  product: Product,
-  email: string,
-  headers: () => Headers
-): Promise<LoginResult & { tries: number }> {
+async function ownerDuring(product: Product, email: string, headers: () => Headers): Promise<OwnerWait> {
+  const statuses: number[] = []
   let isStopped = false
   const attacking = attack(product, email, Number.POSITIVE_INFINITY, () => isStopped)
   try {
     await sleep(30_000)
     const startedAt = performance.now()
-    for (let tries = 1; ; tries += 1) {
-      const result = await logIn(product, email, password, headers())
-      if (result.status === 200 || tries === 60) return { ...result, tries, ms: performance.now() - startedAt }
+    for (;;) {
+      const { status } = await logIn(product, email, password, headers())
+      statuses.push(status)
+      if (status === 200 || statuses.length === 60) return { statuses, ms: performance.now() - startedAt }
       await sleep(1000)
     }
   } finally {
@@ -106,13 +110,13 @@ async function ownerDuring(
   }
 }
 
-function ownerRow(name: string, { status, ms, tries }: LoginResult & { tries: number }): Measurement {
+function ownerRow(name: string, { statuses, ms }: OwnerWait): Measurement {
   return {
     name,
     goal: 'first try succeeds',
     value: `${figure(ms)} ms`,
-    passed: status === 200 && tries === 1,
-    details: `${tries} tries, the last answered ${status}; 30 s after the start of the attack`
+    passed: statuses[0] === 200,
+    details: `the tries answered ${statuses.join(', ')}; 30 s after the start of the attack`
   }
 }
 
