@@ -66,14 +66,16 @@ export function openServiceLog(service: string, config: ServiceLogConfig, regist
     disk: (error) => void setImmediate(() => logDiskChange(log, error))
   }
   const segmentMs = retains ? keptSegmentMs : Number.POSITIVE_INFINITY
-  const spool = keepRoomForAudits(openSpool(directory, segmentBytes(maxBytes), spoolEvents, segmentMs), maxBytes, () =>
-    metrics.dropped.inc({ reason: 'request' })
-  )
+  const buffer = openSpool(directory, segmentBytes(maxBytes), spoolEvents, segmentMs)
+  const limited = retains
+    ? undefined
+    : keepRoomForAudits(buffer, maxBytes, () => metrics.dropped.inc({ reason: 'request' }))
+  const spool = limited ?? buffer
   const log = createLogger(service, level, withConsole(spool, stdout), instance)
   process.on('exit', spool.flush)
   const renewal = keepRenewing(lease, log)
   const data: ShipperData = { service, instance, directory: serviceDirectory, maxBytes, kafka, retains }
-  const shipping = createShipping(data, metrics, log, retains ? () => {} : spool.onSize)
+  const shipping = createShipping(data, metrics, log, limited?.onSize)
 
   return {
     log,
@@ -120,7 +122,7 @@ function createShipping(
   data: ShipperData,
   metrics: ReturnType<typeof logMetrics>,
   log: Logger,
-  onSize: (bytes: number) => void
+  onSize?: (bytes: number) => void
 ) {
   let shipper: ShipperThread | undefined
   let brokers: string | undefined
@@ -129,7 +131,7 @@ function createShipping(
   function onReport(report: ShipperReport): void {
     brokers = report.brokers
     metrics.bytes.set(report.bytes)
-    onSize(report.bytes)
+    onSize?.(report.bytes)
     metrics.shipped.inc(report.shipped)
     for (const [reason, count] of Object.entries(report.dropped) as [DropReason, number][]) {
       metrics.dropped.inc({ reason }, count)

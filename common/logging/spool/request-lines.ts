@@ -9,20 +9,24 @@ const requestLine = /"event":"(http_request|rpc_served)"/
 
 /** A spool that drops lines of requests while more than half of the buffer is in use. */
 export interface RequestLineSpool extends Spool {
-  /** @param bytes the size of the buffer, which the shipper reports */
+  /** @param bytes the size of the buffer, which the shipper reports every second */
   onSize(bytes: number): void
 }
 
 export function keepRoomForAudits(spool: Spool, maxBytes: number, dropped: () => void): RequestLineSpool {
-  let isFilling = false
+  let reported = 0
+  // Since the report: a flood of requests fills a small buffer within a second.
+  let written = 0
   return {
     ...spool,
     write(line) {
-      if (isFilling && requestLine.test(line)) dropped()
-      else spool.write(line)
+      if (reported + written > maxBytes * share && requestLine.test(line)) return dropped()
+      written += line.length
+      spool.write(line)
     },
     onSize(bytes) {
-      isFilling = bytes > maxBytes * share
+      reported = bytes
+      written = 0
     }
   }
 }

@@ -28,3 +28,18 @@ t.test('drops lines of requests while more than half of the buffer is in use', a
   writeAll()
   t.equal(written.length, 7)
 })
+
+t.test('lines that were written since the last report count', async (t) => {
+  let written = 0
+  function write(text: string): void {
+    written += text.length
+  }
+  const inner = { write, flush() {}, close() {} }
+  const spool = keepRoomForAudits(inner, 10_000, () => {})
+  spool.onSize(2000)
+  for (let count = 0; count < 1000; count += 1) spool.write(line('http_request'))
+  t.ok(written > 2900 && written < 3100, `${written} bytes`)
+  spool.onSize(2000)
+  spool.write(line('http_request'))
+  t.ok(written > 3000, 'a report replaces the count')
+})
