@@ -1,5 +1,5 @@
 /**
- * The response times of failed logins, in the short form: the hash dominates, and a missing decoy would show. `make test-security PARTS=timing`
+ * The response times of failed logins, in the short form: the hash dominates, and a missing decoy would show. `make test-security PARTS=timing,hash-timing`
  * measures all routes and finds differences of 2 %.
  */
 

@@ -7,12 +7,13 @@ import { startTestEngines } from '../engines.ts'
 import { testConformance } from './conformance.ts'
 import type { Part, Row } from './part.ts'
 import { testOperations } from './schemathesis.ts'
-import { detectMissingDecoys, measureTimes } from './timing.ts'
+import { detectMissingDecoys, measureHashTimes, measureTimes } from './timing.ts'
 
 const parts: Record<string, Part> = {
   conformance: testConformance,
   schemathesis: testOperations,
   timing: measureTimes,
+  'hash-timing': measureHashTimes,
   decoys: detectMissingDecoys
 }
 
