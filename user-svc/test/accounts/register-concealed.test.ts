@@ -6,7 +6,6 @@ import { Code } from '@connectrpc/connect'
 import type { TransactionSql } from 'postgres'
 import t from 'tap'
 import { unavailable } from '#common/errors/connect-errors.ts'
-import { createLogger } from '#common/logging/logger.ts'
 import { until } from '#common/testing/until.ts'
 import { RegisterAndLoginResponseSchema } from '#gen/user/v1/user_pb.ts'
 import {
@@ -16,39 +15,15 @@ import {
   newAddress,
   newestToken,
   password,
-  reasonOf,
-  rejection,
-  startAccountTests
+  rejection
 } from './account-tests.ts'
+import { startConcealedTests } from './concealed-accounts.ts'
 import { recordWork } from './equal-work.ts'
 
-const lines: string[] = []
-const log = createLogger('user-svc', 'info', { write: (line) => void lines.push(line) })
-const service = await startAccountTests(t, { concealTaken: true, log })
+const { service, register, logIn, rowOf, newAccount, deletedAccount } = await startConcealedTests(t)
 const { client, admin, sql, sessions, hashes, registry } = service
 const sameWork = recordWork(t, service)
-
 const other = 'another good password'
-const register = (email: string, written = password) => client.registerAndLogin({ email, password: written })
-const logIn = (email: string, written = password) => client.authenticateAndLogin({ email, password: written })
-const rowOf = async (email: string) => (await sql`select * from users where email = ${email}`)[0]
-const notices = (userId: string) => emailsOf(sql, userId, 'registration-notice')
-
-async function newAccount(
-  columns: { email_verified_at?: Date; disabled_at?: Date } = { email_verified_at: new Date() }
-) {
-  const email = newAddress()
-  await register(email)
-  const userId = (await rowOf(email))?.id as string
-  if (Object.keys(columns).length > 0) await sql`update users set ${sql(columns)} where id = ${userId}`
-  return { email, userId }
-}
-
-async function deletedAccount() {
-  const { email, userId } = await newAccount({})
-  await sql`delete from users where id = ${userId}`
-  return email
-}
 
 /** The answer, and the number of rows of emails that the registration writes, decoys included. */
 async function registerAndCount(email: string, written = password) {
@@ -88,73 +63,16 @@ t.test('a free address gets an account without a session, which works once it is
   t.equal((await logIn(email)).user?.id, userId)
 })
 
-t.test('a taken address changes nothing, and its owner gets a notice', async (t) => {
-  for (const account of [await newAccount(), await newAccount({})]) {
-    const before = await rowOf(account.email)
-    lines.length = 0
-    await register(account.email.toUpperCase(), other)
-    t.same(await rowOf(account.email), before)
-    t.match(await notices(account.userId), [{ recipient: account.email, usedAt: null }])
-    t.equal((await emailsOf(sql, account.userId, 'verify')).length, 1, 'no other email')
-    const line = () => lines.find((each) => each.includes('"email_requested"'))
-    await until('the request is logged', () => line() !== undefined)
-    t.match(JSON.parse(line() ?? ''), { reason: 'registration-notice queued', userId: account.userId })
-    t.notMatch(lines.join(''), account.email)
-  }
+t.test('a registration is 503 without a hash while PostgreSQL fails, and needs no session-svc', async (t) => {
+  const { email } = await newAccount()
+  const before = await hashes()
+  await sql`alter table users rename to hidden`
+  for (const address of [email, newAddress()]) t.equal((await rejection(register(address))).code, Code.Unavailable)
+  await sql`alter table hidden rename to users`
+  t.equal((await hashes()) - before, 0)
+  Object.assign(sessions, { serving: false, failure: unavailable('down') })
+  await t.resolves(register(newAddress()))
 })
-
-t.test('the owner gets one notice a minute and five a day', async (t) => {
-  const { email, userId } = await newAccount()
-  const passTime = (age: string) =>
-    sql`update email_limits set sent_at = (select array_agg(each - ${age}::interval order by each desc) from unnest(sent_at) each)`
-  for (let minute = 1; minute <= 6; minute += 1) {
-    for (const written of [password, other]) await register(email, written)
-    t.equal((await notices(userId)).length, Math.min(minute, 5), `minute ${minute}`)
-    await passTime('61 seconds')
-  }
-})
-
-t.test('a disabled account gets no email', async (t) => {
-  const { email, userId } = await newAccount({ email_verified_at: new Date(), disabled_at: new Date() })
-  await register(email)
-  t.same(await notices(userId), [])
-})
-
-t.test('a free address over its limit gets an account without an email, which a new password verifies', async (t) => {
-  const email = await deletedAccount()
-  await register(email)
-  const userId = (await rowOf(email))?.id as string
-  t.same(await emailsOf(sql, userId, 'verify'), [])
-  await client.requestPasswordReset({ email })
-  await client.resetPassword({ token: await newestToken(service, userId, 'reset'), newPassword: other })
-  t.equal((await logIn(email, other)).user?.id, userId)
-})
-
-t.test(
-  'a new password by email ends the password and the link of an earlier registration by another person',
-  async (t) => {
-    const { email, userId } = await newAccount({})
-    const link = await newestToken(service, userId, 'verify')
-    await client.requestPasswordReset({ email })
-    await client.resetPassword({ token: await newestToken(service, userId, 'reset'), newPassword: other })
-    t.equal(reasonOf(await rejection(client.verifyEmail({ token: link }))), 'TOKEN_REJECTED')
-    t.ok(hasRejectedCredentials(await rejection(logIn(email))))
-  }
-)
-
-t.test(
-  'while PostgreSQL fails, a registration is 503 without a hash, and while Redis is down it is accepted',
-  async (t) => {
-    const { email } = await newAccount()
-    const before = await hashes()
-    await sql`alter table users rename to hidden`
-    for (const address of [email, newAddress()]) t.equal((await rejection(register(address))).code, Code.Unavailable)
-    await sql`alter table hidden rename to users`
-    t.equal((await hashes()) - before, 0)
-    Object.assign(sessions, { serving: false, failure: unavailable('down') })
-    await t.resolves(register(newAddress()))
-  }
-)
 
 t.test('a taken address counts as a rejected registration', async (t) => {
   const { email } = await newAccount()
@@ -219,22 +137,6 @@ t.test('a login of an address that is not verified does the work of an unknown o
     'wrong password': () => rejection(logIn(unverified, other)),
     'disabled, correct password': () => rejection(logIn(disabled))
   })
-})
-
-t.test('the log names the account of a rejected login of an address that is not verified', async (t) => {
-  const { email, userId } = await newAccount({})
-  lines.length = 0
-  for (let network = 0; network < 12; network += 1) {
-    for (let count = 0; count < 5; count += 1) {
-      await rejection(client.authenticateAndLogin({ email, password, client: { network: `192.0.2.${network}` } }))
-    }
-  }
-  const events = lines.map((line) => JSON.parse(line)).filter(({ event }) => event.startsWith('authn_login_fail'))
-  t.match(events[0], { event: 'authn_login_fail', userId, reason: 'unverified' })
-  t.match(
-    events.filter(({ event }) => event === 'authn_login_fail_max'),
-    [{ userId, reason: 'any' }]
-  )
 })
 
 t.test('invalid fields are named as without concealment, and operators see taken addresses', async (t) => {
