@@ -7,7 +7,9 @@ import t from 'tap'
 import type { TestCertificate } from '#common/testing/certificates.ts'
 import { until } from '#common/testing/until.ts'
 import { collectedLines } from './support/log-stack.ts'
+import { recordPrivateKeys } from './support/private-keys.ts'
 import { password } from './support/product.ts'
+import { privateKeys } from './support/secret-names.ts'
 import { createTlsProduct } from './support/tls-product.ts'
 import { startTraffic, summary } from './support/traffic.ts'
 
@@ -74,7 +76,11 @@ t.test(
     await trustOnly(ca, nextCa)
     for (const port of rpcPorts)
       await until('both CAs are trusted', async () => (await issuerOf(port, fresh)) === 'first CA')
+    const keys = recordPrivateKeys([product.env, ...product.settings.values()])
+    const others = privateKeys().filter((path) => !keys.paths.has(path))
+    t.same(others, ['kafka.tls.key'], 'test/secret-rotation.test.ts replaces it')
     await replaceAll(nextCa)
+    t.same(keys.unchanged(), [], 'no private key is as before')
     for (const port of rpcPorts)
       await until('RPC has another certificate', async () => (await issuerOf(port, fresh)) === 'second CA')
     await until('REST has another certificate', async () => (await issuerOf(ports.rest)) === 'second CA')
