@@ -1,6 +1,7 @@
 /**
  * Waiting calls in a fair order: classes of callers have shares by weight, and within a class, the network with the fewest recent
- * hashes is next; equal ones take turns. A class that has no waiting call leaves its share to the others.
+ * hashes is next; equal ones take turns. A call that has waited for half of its time is next before them. A class that has no
+ * waiting call leaves its share to the others.
  */
 
 import { blockOf } from '#common/network/addresses.ts'
@@ -30,6 +31,8 @@ export function fairNetworkOf(network: string): string {
 export interface WaitingCall {
   /** Gives the call a slot. */
   start(): void
+  /** Whether no other call of its class may overtake it any more. */
+  isDue(): boolean
 }
 
 const weights: Record<CallClass, number> = { known: 4, clean: 2, shed: 1, failing: 1 }
@@ -69,12 +72,13 @@ class ClassQueue {
     return call
   }
 
-  /** The network with the fewest recent starts; of equal ones, the first in turn. */
+  /** The network with the fewest recent starts, or with a call that is due; of equal ones, the first in turn. */
   #next(): string {
     let next = ''
     let fewest = Number.POSITIVE_INFINITY
-    for (const network of this.calls.keys()) {
-      const starts = this.#recent.of(network)
+    for (const [network, calls] of this.calls) {
+      const [oldest] = calls
+      const starts = oldest?.isDue() ? 0 : this.#recent.of(network)
       if (starts >= fewest) continue
       next = network
       fewest = starts

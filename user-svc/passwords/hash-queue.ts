@@ -33,6 +33,8 @@ const sharedFlow: Flow = { class: 'clean', network: '' }
 const reserveMs = 250
 // Other work on the cores can slow hashing down; an admitted call is still served when the wait doubles.
 const waitSafetyFactor = 2
+// Others overtake a waiting call for this share of its time. Without an end, calls that were admitted would wait in vain.
+const overtakenShare = 0.5
 // Time that the response alone needs.
 const responseMs = 100
 
@@ -142,6 +144,8 @@ export class HashQueue {
   /** Resolves when the call has got a slot. */
   #waitForSlot(lane: Lane, { signal, timeoutMs, flow = sharedFlow }: Caller): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
+    const patienceMs = timeoutMs() - this.#estimate.averageMs() - reserveMs
+    const dueAt = this.#clock.now() + patienceMs * overtakenShare
     let isWaiting = true
     const leave = (settle: () => void) => {
       // The call has left the queue for another reason.
@@ -157,14 +161,14 @@ export class HashQueue {
       start: () => {
         this.#takeSlot(flow)
         leave(resolve)
-      }
+      },
+      isDue: () => this.#clock.now() >= dueAt
     }
     const onAbort = () => leave(() => untilAborted(signal, Promise.resolve()).catch(reject))
     const onLate = () => leave(() => reject(this.#shed('hash_slow', lane, flow)))
     this.#lanes.add(lane, flow, call)
     this.#observer.onLength(lane, this.#lanes.length(lane))
     signal.addEventListener('abort', onAbort, { once: true })
-    const patienceMs = timeoutMs() - this.#estimate.averageMs() - reserveMs
     const cancelTimer = this.#clock.startTimer(patienceMs, onLate)
     return promise
   }

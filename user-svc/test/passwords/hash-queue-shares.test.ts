@@ -143,3 +143,24 @@ t.test('the error of a shed call names its class', async (t) => {
   t.equal(await known, undefined)
   await Promise.all(running)
 })
+
+t.test('an admitted call is served, although others with fewer hashes overtake it', async (t) => {
+  const { clock, from, hash, seen } = createQueue(2, 210)
+  let isOver = false
+  async function keepLoggingIn(network: string): Promise<void> {
+    while (!isOver) {
+      await errorOf(hash('login', 'k', from('known', network, 5000)))
+      await clock.sleep(20)
+    }
+  }
+  const clients = Array.from({ length: 64 }, (_, network) => keepLoggingIn(`${network}`))
+  for (let ms = 0; ms < 20_000; ms += 10) await clock.advance(10)
+  isOver = true
+  await clock.advance(10_000)
+  await Promise.all(clients)
+  t.ok(seen.started.length > 180, `${seen.started.length} calls were served`)
+  t.same(
+    seen.shed.filter((reason) => reason.startsWith('hash_slow')),
+    []
+  )
+})
