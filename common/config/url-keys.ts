@@ -44,8 +44,8 @@ export function urlParts(written: string): UrlParts | undefined {
 /** The parameters of a URL, in their order. A plus sign is itself: drivers of engines do not read it as a space. */
 export function urlParameters({ query }: Pick<UrlParts, 'query'>): [name: string, value: string][] {
   return (query === '' ? [] : query.split('&')).map((part) => {
-    const [name = '', ...rest] = part.split('=')
-    return [name, decodeURIComponent(rest.join('='))]
+    const [name = '', ...value] = part.split('=')
+    return [name, decodeURIComponent(value.join('='))]
   })
 }
 

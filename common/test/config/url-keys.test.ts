@@ -92,14 +92,14 @@ t.test('the message for a malformed address contains no part of it', async (t) =
 })
 
 t.test('user and password are before the host or parameters, and a plus sign is no space', async (t) => {
-  for (const [scheme, rest, expected] of [
+  for (const [scheme, written, expected] of [
     ['postgres://', 'u%2B+:a+b%3D=@h/x?user=other&password=other', ['u++', 'a+b==']],
     ['postgres://', 'h/x?sslmode=require&user=u+&password=a+b%2B=c', ['u+', 'a+b+=c']],
     ['postgres://', 'u@h/x?password=p', ['u', 'p']],
     ['postgres://', 'h/x', ['', '']],
     ['file:', '.data/mail?password=p', ['', '']]
   ] as const) {
-    const { user, password } = urlLogin(scheme + rest)
-    t.same([user, password], expected, rest)
+    const { user, password } = urlLogin(scheme + written)
+    t.same([user, password], expected, written)
   }
 })
