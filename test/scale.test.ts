@@ -12,7 +12,9 @@ type Stack = ReturnType<typeof startStack>
 const environment = {
   ...{ GATEWAYS: '2', USER_SVCS: '2', SESSION_SVCS: '2' },
   ...{ GATEWAY_RATE_LIMIT_ENABLED: 'true', GATEWAY_RATE_LIMIT_CREDENTIALS_MAX: '10' },
-  GATEWAY_TRUSTED_PROXIES: '127.0.0.1/32'
+  GATEWAY_TRUSTED_PROXIES: '127.0.0.1/32',
+  // For a busy machine: the time of a login is not under test here.
+  ...{ GATEWAY_BUDGETS_REG: '20s', GATEWAY_BUDGETS_AUTH: '20s' }
 }
 const json = { 'content-type': 'application/json' }
 const rowOf = (what: RegExp) => new RegExp(` +\\S+ +${what.source}`)
@@ -34,7 +36,7 @@ async function call(base: string, method: string, path: string, token?: string, 
     ...(body !== undefined && json)
   }
   const init = { method, headers, body: body === undefined ? null : JSON.stringify(body) }
-  const response = await fetch(`${base}${path}`, { ...init, signal: AbortSignal.timeout(10_000) })
+  const response = await fetch(`${base}${path}`, { ...init, signal: AbortSignal.timeout(30_000) })
   const text = await response.text()
   return { status: response.status, body: text === '' ? undefined : JSON.parse(text) }
 }
