@@ -60,7 +60,7 @@ export async function runMatrix(
   for (const expectation of expectations.filter((each) => each.target === target)) {
     const { fault } = expectation
     const startedAt = performance.now()
-    const { seen, errors } = await runFault(testbed, ledger, expectation).catch((error) => {
+    const { seen, errors } = await runFault(testbed, ledger, expectation, print).catch((error) => {
       throw new Error(`${target} ${fault}: ${testbed.exits().join()}`, { cause: error })
     })
     results.push({ target, fault, seen })
@@ -84,13 +84,15 @@ async function lostEmails(testbed: Testbed, print: (line: string) => void): Prom
   return lost === 0 ? [] : [`${lost} emails were lost`]
 }
 
-async function runFault(testbed: Testbed, ledger: Ledger, expectation: Expectation) {
+async function runFault(testbed: Testbed, ledger: Ledger, expectation: Expectation, print: (line: string) => void) {
   const { target, fault, up } = expectation
+  const requests = ledger.journal.length
   const [first, second, last] = (await Promise.all([1, 2, 3].map(() => createFixtures(ledger, testbed.mail)))) as [
     Fixtures,
     Fixtures,
     Fixtures
   ]
+  for (const line of shedLines(testbed, ledger.journal.slice(requests))) print(`  repeated: ${line}`)
   const errors: string[] = []
   if (fault === 'back and empty') await expectLoss(testbed, ledger, target)
   // A restart of the services resets their metrics.
@@ -113,6 +115,13 @@ async function runFault(testbed: Testbed, ledger: Ledger, expectation: Expectati
   errors.push(...unexpected('then', expectation.detected, then, fastMs))
   errors.push(...slowRecoveries(recovery), ...(await endWatch()))
   return { seen: seenOf(atOnce ? [atOnce, then] : [then], recovery), errors }
+}
+
+/** The lines of the requests that were answered 503. */
+function shedLines({ product }: Testbed, journal: Ledger['journal']): string[] {
+  const shed = journal.filter(({ status }) => status === 503)
+  const lines = (['gateway', 'user-svc', 'session-svc'] as const).flatMap((name) => product.output(name).split('\n'))
+  return lines.filter((line) => shed.some(({ traceId }) => line.includes(traceId)))
 }
 
 /** Prepares the ledger for a target that loses its data. */
