@@ -22,7 +22,7 @@ function requireProductionSecrets(
   { security, userSvc, rpc, mail, kafka }: Config,
   environment: NodeJS.ProcessEnv
 ): void {
-  // Each service checks its own connection to Kafka, which may be one that `make run` starts.
+  // Each service checks its own connection to Kafka: `make run` may start the broker later.
   const secrets = { security, userSvc, rpc, mail, kafka: { ...kafka, enabled: false } }
   requireProduction(secrets, { schema, environment })
 }

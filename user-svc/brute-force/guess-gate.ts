@@ -25,7 +25,7 @@ export interface Guess {
   email: string
   /** Missing if no account has the address, or if the account counts as unknown. */
   user: Pick<typeof users.$inferSelect, 'id' | 'passwordHash'> | undefined
-  /** The id of the account for the log, also of one that counts as unknown. */
+  /** The id of the account for the log, also if the account counts as unknown. */
   userId: string | undefined
   /** The network of the client; missing if the caller did not name it. */
   network: string | undefined

@@ -28,6 +28,9 @@ const logIn = (email: string, headers: Headers, written = wrongPassword): Reques
   headers
 })
 
+/** Wrong passwords for accounts of a state, each from a network of its own. */
+const guessAt = (state: State) => (number: number) => logIn(emailOf(state, number), fromNewNetwork())
+
 /** The request number `number` uses one of a pool. */
 const inTurn = <T>(pool: T[], number: number, each = 1) => pool[Math.floor((number - 1) / each) % pool.length] as T
 
@@ -40,7 +43,6 @@ function poolOf<T>(size: number, make: (index: number) => Promise<T>): Promise<T
 
 /** Logins with every kind of wrong credentials. */
 export async function loginGroup({ product, count }: Preparation): Promise<Group> {
-  const of = (state: State) => (number: number) => logIn(emailOf(state, number), fromNewNetwork())
   const networks = count / samplesPerNetwork
   const failing = await poolOf(networks, product.failingNetwork)
   const pairOf = async (email: string) => ({ email, network: await product.exhaustNetwork(email) })
@@ -58,10 +60,10 @@ export async function loginGroup({ product, count }: Preparation): Promise<Group
     status: 401,
     kinds: {
       'unknown address': () => logIn(newAddress(), fromNewNetwork()),
-      'wrong password': of('usual'),
-      disabled: of('disabled'),
-      'without a password': of('passwordless'),
-      'imported hash': of('imported'),
+      'wrong password': guessAt('usual'),
+      disabled: guessAt('disabled'),
+      'without a password': guessAt('passwordless'),
+      'imported hash': guessAt('imported'),
       'over-long password': (number) => logIn(emailOf('taken', number), fromNewNetwork(), overLong),
       'over-long password, unknown address': () => logIn(newAddress(), fromNewNetwork(), overLong),
       'failing network': (number) => logIn(newAddress(), inTurn(failing, number, samplesPerNetwork)),
@@ -81,30 +83,28 @@ export async function loginGroup({ product, count }: Preparation): Promise<Group
 
 /** Logins at a usual cost of hashes, where the parts of a check for a cheaper hash do not stand out. */
 export function costGroup(): Group {
-  const of = (state: State) => (number: number) => logIn(emailOf(state, number), fromNewNetwork())
   return {
     name: 'POST /auth, usual cost',
     status: 401,
     kinds: {
       'unknown address': () => logIn(newAddress(), fromNewNetwork()),
-      'wrong password': of('usual'),
-      'hash of an older cost': of('cheaper')
+      'wrong password': guessAt('usual'),
+      'hash of an older cost': guessAt('cheaper')
     }
   }
 }
 
 /** Logins that need no preparation. */
 export function shortGroup(): Group {
-  const of = (state: State) => (number: number) => logIn(emailOf(state, number), fromNewNetwork())
   return {
     name: 'POST /auth',
     status: 401,
     kinds: {
-      'wrong password': of('usual'),
-      disabled: of('disabled'),
-      'hash of an older cost': of('cheaper'),
+      'wrong password': guessAt('usual'),
+      disabled: guessAt('disabled'),
+      'hash of an older cost': guessAt('cheaper'),
       'unknown address': () => logIn(newAddress(), fromNewNetwork()),
-      'without a password': of('passwordless'),
+      'without a password': guessAt('passwordless'),
       'over-long password': (number) => logIn(emailOf('taken', number), fromNewNetwork(), overLong)
     }
   }
