@@ -19,6 +19,7 @@ import { kafkaUsers } from '../stack/engines/kafka-users.ts'
 import { schema as userSvc } from '../user-svc/config.ts'
 import { productionWarnings } from '../user-svc/production-warnings.ts'
 import { allKeys, compose, interpolate, jobs, keysByName, ours, read, root, services } from './support/compose-file.ts'
+import { composeVariables } from './support/secret-names.ts'
 
 const megabytes = (limit: string) => Number.parseInt(limit, 10) * (limit.endsWith('g') ? 1024 : 1)
 
@@ -134,9 +135,11 @@ t.test('production accepts the secrets that the command of env.example makes', a
 })
 
 t.test('each container has only its own secrets', async (t) => {
+  const secrets = new Set(composeVariables())
   const secretsOf = (name: string) => {
     const text = JSON.stringify(compose.services[name]?.environment ?? {})
-    return [...new Set([...text.matchAll(/\$\{(\w+):\?/g)].map(([, variable = '']) => variable))].sort()
+    const variables = [...text.matchAll(/\$\{(\w+)/g)].map(([, variable = '']) => variable)
+    return [...new Set(variables)].filter((variable) => secrets.has(variable)).sort()
   }
   const kafkaPasswords = kafkaUsers.map((user) => (user === 'admin' ? 'KAFKA_PASSWORD' : kafkaVariable(user)))
   const expected = {
@@ -154,18 +157,33 @@ t.test('each container has only its own secrets', async (t) => {
       'KAFKA_SESSION_SVC_PASSWORD',
       'REDIS_SESSION_SVC_PASSWORD',
       'RPC_GATEWAY_TOKEN',
+      'RPC_PREVIOUS_TOKEN',
+      'RPC_SESSION_SVC_CALLERS',
+      'RPC_TOKEN',
       'RPC_USER_SVC_TOKEN'
     ],
     'user-svc': [
       'KAFKA_USER_SVC_PASSWORD',
+      'MAIL_KEYS',
+      'MAIL_URL',
       'POSTGRES_SERVICE_PASSWORD',
+      'RPC_ADMIN_TOKEN',
       'RPC_GATEWAY_TOKEN',
+      'RPC_PREVIOUS_ADMIN_TOKEN',
+      'RPC_PREVIOUS_TOKEN',
+      'RPC_TOKEN',
+      'RPC_USER_SVC_CALLERS',
       'RPC_USER_SVC_TOKEN',
       'USER_SVC_BRUTE_FORCE_DEVICE_KEYS',
-      'USER_SVC_EVENT_KEYS'
+      'USER_SVC_EVENT_KEYS',
+      'USER_SVC_PASSWORD_PEPPERS'
     ]
   }
   t.same(Object.fromEntries(services.map(([name]) => [name, secretsOf(name)])), expected)
+  for (const [name, { environment = {}, init }] of services) {
+    if ('RPC_CALLERS' in environment)
+      t.match(init, /^true\$\{RPC_CALLERS:\+.*RPC_SESSION_SVC_CALLERS/, `${name}, of an old .env`)
+  }
   for (const [name, { command = [] }] of services)
     t.notMatch(command.join(' '), /\$\{\w*(PASSWORD|TOKEN)/, `the command line of ${name} has no secret`)
 })

@@ -22,6 +22,7 @@ export interface ComposeService {
   tmpfs?: string[]
   restart?: string
   stop_grace_period?: string
+  init?: string
   user?: string
   cap_drop?: string[]
   read_only?: boolean

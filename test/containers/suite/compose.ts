@@ -20,7 +20,7 @@ const longRunning = Object.entries(services)
   .toSorted()
 const daemon = await startDaemon({ bridged: true })
 t.teardown(daemon.stop)
-const { compose, call, containers } = await composeCheckout(t, daemon)
+const { shell, compose, call, containers } = await composeCheckout(t, daemon)
 const account = { email: newAddress(), password }
 let token = ''
 
@@ -28,6 +28,12 @@ async function allHealthy(): Promise<boolean> {
   const found = await containers()
   return longRunning.every((name) => found.get(name)?.State.Health?.Status === 'healthy')
 }
+
+t.test('an `.env` with RPC_CALLERS stops Compose, which names the variables that replace it', (t) =>
+  t.rejects(shell('RPC_CALLERS=shop:secret docker compose config --quiet'), {
+    message: /RPC_CALLERS in \.env is replaced by RPC_SESSION_SVC_CALLERS and RPC_USER_SVC_CALLERS/
+  })
+)
 
 t.test('`up --wait` starts a checkout under umask 077', async (t) => {
   const startedAt = performance.now()
