@@ -4,8 +4,21 @@ import type { Spool } from './spool.ts'
 
 /** The share of the buffer that lines of requests may fill. */
 const share = 0.5
+/**
+ * The events of which a client can cause a line with every request, however many it sends. All other lines are kept: those
+ * of audits, whose requests have limits, and those of states, which are written when a state changes.
+ */
+const requestEvents = [
+  'http_request',
+  'http_refused',
+  'request_failed',
+  'rpc_served',
+  'ops_request_failed',
+  'session_unreadable',
+  'guess_count_failed'
+]
 // Quotation marks in the values of a line are escaped.
-const requestLine = /"event":"(http_request|rpc_served)"/
+const requestLine = new RegExp(`"event":"(${requestEvents.join('|')})"`)
 
 /** A spool that drops lines of requests while more than half of the buffer is in use. */
 export interface RequestLineSpool extends Spool {

@@ -29,6 +29,24 @@ t.test('drops lines of requests while more than half of the buffer is in use', a
   t.equal(written.length, 7)
 })
 
+// N11: malformed requests, which no limit counts.
+t.test('drops each line that a client can cause with every request, and keeps the others', async (t) => {
+  const kept: string[] = []
+  const inner = { write: (text: string) => void kept.push(JSON.parse(text).event), flush() {}, close() {} }
+  const spool = keepRoomForAudits(inner, 10_000, () => {})
+  spool.onSize(5001)
+  const audits = ['authn_login_fail', 'authz_fail', 'excess_rate_limit_exceeded', 'admin_call', 'dependency_down']
+  const ofRequests = [
+    'http_refused',
+    'request_failed',
+    'ops_request_failed',
+    'session_unreadable',
+    'guess_count_failed'
+  ]
+  for (const event of [...audits, ...ofRequests]) spool.write(line(event))
+  t.same(kept, audits)
+})
+
 t.test('lines that were written since the last report count', async (t) => {
   let written = 0
   function write(text: string): void {
