@@ -3,6 +3,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { parse as parseYaml } from 'yaml'
+import { type compose, read, services } from './support/compose-file.ts'
 import { composeVariables, keptFiles, privateKeys, secretKeys, secretTables } from './support/secret-names.ts'
 
 const page = (name: string) => readFileSync(join(import.meta.dirname, '..', 'docs', 'operate', name), 'utf8')
@@ -22,6 +24,28 @@ t.test('rotate.md has an order for every secret', async (t) => {
     t.same(missing(rotate, names), [], `${what}, ${names.length} of them`)
   }
 })
+
+t.test(
+  'where a secret of Compose changes, rotate.md names the second instance of each service that has it',
+  async (t) => {
+    const customTags = [{ tag: '!reset', collection: 'seq' as const }]
+    const two = parseYaml(read('compose.two.yaml'), { merge: true, customTags }) as typeof compose
+    const doubled = services.filter(([name]) => `${name}-2` in two.services)
+    t.ok(doubled.length > 0)
+    const sections = new Map(rotate.split(/^## /m).map((text) => [text.split('\n', 1)[0] ?? '', text]))
+    for (const [, row = '', title = ''] of rotate.matchAll(/^\| (.+) \| \[(.+)\]\(#.+\) \|$/gm)) {
+      const section = sections.get(title) ?? ''
+      const [, ofCompose] = section.split(/^With Compose/m)
+      const variables = [...row.matchAll(/`([A-Z_]+)`/g)].map(([, variable]) => `\${${variable}:`)
+      for (const [name, { environment }] of doubled) {
+        const text = JSON.stringify(environment)
+        if (!variables.some((variable) => text.includes(variable))) continue
+        const isNamed = ofCompose?.includes(`${name}-2`) ?? new RegExp(`every ${name}|all services`).test(section)
+        t.ok(isNamed, `${name}-2 under ${title}`)
+      }
+    }
+  }
+)
 
 t.test('secrets.md names the holders of every secret of the schemas and of the tables', async (t) => {
   const current = secretKeys().filter((path) => !path.includes('.previous'))
