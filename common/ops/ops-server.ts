@@ -3,23 +3,41 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Registry } from '@prometheus-io/client'
 import type { Logger } from '#common/logging/logger.ts'
-import { boundConnections } from '#common/process/descriptors.ts'
+import { oneAtATime } from '#common/network/pipelined-requests.ts'
+import { endOldestAbove, endUnread } from './probe-connections.ts'
 import type { Readiness } from './readiness.ts'
 
 // Below the number of reserved file descriptors.
 const maxConnections = 100
+const unreadTimeoutMs = 10_000
+
+/** No response is a page, a frame or a script. */
+const headers = Object.entries({
+  'Cache-Control': 'no-store',
+  'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  'Referrer-Policy': 'no-referrer',
+  'X-Content-Type-Options': 'nosniff'
+})
 
 /** Creates the server without listening. It does not keep the process alive. */
-export function createOpsServer(registry: Registry, readiness: Readiness, log: Logger): Server {
+export function createOpsServer(
+  registry: Registry,
+  readiness: Readiness,
+  log: Logger,
+  unreadMs = unreadTimeoutMs
+): Server {
   const timeouts = { requestTimeout: 5000, headersTimeout: 5000, connectionsCheckingInterval: 1000 }
-  const server = createServer(timeouts, (request, response) => {
+  function serve(request: IncomingMessage, response: ServerResponse): void {
+    for (const [name, value] of headers) response.setHeader(name, value)
     answer(request, response, registry, readiness).catch((error) => {
       log.error({ event: 'ops_request_failed', err: error }, 'failed to serve an ops request')
       response.statusCode = 500
       response.end()
     })
-  })
-  boundConnections(server, maxConnections)
+  }
+  const server = createServer(timeouts, oneAtATime(endUnread(serve, unreadMs)))
+  endOldestAbove(server, maxConnections)
   server.unref()
   return server
 }
@@ -30,19 +48,18 @@ async function answer(
   registry: Registry,
   readiness: Readiness
 ): Promise<void> {
-  const url = new URL(request.url ?? '/', 'http://ops')
-  response.setHeader('Cache-Control', 'no-store')
+  const [path, query] = (request.url ?? '/').split('?')
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     response.writeHead(405, { Allow: 'GET, HEAD' }).end()
-  } else if (url.pathname === '/livez') {
+  } else if (path === '/livez') {
     text(response, 200, 'ok')
-  } else if (url.pathname === '/readyz') {
+  } else if (path === '/readyz') {
     text(
       response,
       readiness.ready() ? 200 : 503,
-      url.searchParams.has('verbose') ? verbose(readiness) : summary(readiness)
+      new URLSearchParams(query).has('verbose') ? verbose(readiness) : summary(readiness)
     )
-  } else if (url.pathname === '/metrics') {
+  } else if (path === '/metrics') {
     const metrics = await registry.metrics()
     response.writeHead(200, { 'Content-Type': registry.contentType }).end(metrics)
   } else {
