@@ -1,18 +1,14 @@
 /** compose.two.yaml against compose.yaml and the code. */
 
 import t from 'tap'
-import { parse as parseYaml } from 'yaml'
 import { loadConfig } from '#common/config/load.ts'
 import { shutdown } from '#common/config/shared-sections.ts'
 import { schema as gateway } from '../gateway/config.ts'
-import { type Compose, type ComposeService, compose, read } from './support/compose-file.ts'
+import { type ComposeService, compose, interpolate, read, two } from './support/compose-file.ts'
 
 const { budgets } = loadConfig(gateway, { CONFIG_FILE: '/dev/null' }).gateway
 
 t.test('callers list both instances, and the balancer notices a stop before it ends', async (t) => {
-  // `!reset` replaces a list of compose.yaml.
-  const customTags = [{ tag: '!reset', collection: 'seq' as const }]
-  const two = parseYaml(read('compose.two.yaml'), { merge: true, customTags }) as Compose
   const { balancer, ...others } = two.services
   for (const name of ['gateway', 'log-sink', 'session-svc', 'user-svc']) {
     t.same(others[`${name}-2`]?.extends, { file: 'compose.yaml', service: name }, `${name}-2 is as ${name}`)
@@ -29,6 +25,19 @@ t.test('callers list both instances, and the balancer notices a stop before it e
       t.ok(Number.parseInt(service.stop_grace_period ?? '0', 10) * 1000 > stopMs, `${name} has time to stop`)
     }
   }
+  const trusted = (variables = {}) =>
+    ['gateway', 'gateway-2'].map((name) =>
+      interpolate(others[name]?.environment?.GATEWAY_TRUSTED_PROXIES ?? '', variables)
+    )
+  const edge = interpolate(compose.networks.edge?.ipam?.config[0]?.subnet ?? '')
+  t.same(trusted(), [edge, edge], 'the gateways trust the balancer')
+  const proxies = { GATEWAY_TRUSTED_PROXIES: '192.0.2.1/32' }
+  t.same(trusted(proxies), Array(2).fill(`192.0.2.1/32,${edge}`), 'and the proxies before it')
+  t.equal(
+    interpolate(balancer?.environment?.TRUSTED_PROXIES ?? '', proxies),
+    '192.0.2.1/32',
+    'which the balancer knows'
+  )
   t.match(balancer?.mem_limit, /^\d+m$/)
   const { gateway } = compose.services
   for (const key of ['cap_drop', 'read_only', 'security_opt', 'logging', 'pids_limit', 'restart', 'ports'] as const)

@@ -3,8 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { parse as parseYaml } from 'yaml'
-import { type compose, read, services } from './support/compose-file.ts'
+import { services, two } from './support/compose-file.ts'
 import { composeVariables, keptFiles, privateKeys, secretKeys, secretTables } from './support/secret-names.ts'
 
 const page = (name: string) => readFileSync(join(import.meta.dirname, '..', 'docs', 'operate', name), 'utf8')
@@ -28,8 +27,6 @@ t.test('rotate.md has an order for every secret', async (t) => {
 t.test(
   'where a secret of Compose changes, rotate.md names the second instance of each service that has it',
   async (t) => {
-    const customTags = [{ tag: '!reset', collection: 'seq' as const }]
-    const two = parseYaml(read('compose.two.yaml'), { merge: true, customTags }) as typeof compose
     const doubled = services.filter(([name]) => `${name}-2` in two.services)
     t.ok(doubled.length > 0)
     const sections = new Map(rotate.split(/^## /m).map((text) => [text.split('\n', 1)[0] ?? '', text]))

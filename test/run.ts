@@ -11,8 +11,9 @@ import { installDocker } from './containers/install.ts'
 import { startTestEngines } from './engines.ts'
 import { comparePage, readAnswers, writePage } from './field-cases-page.ts'
 import { installGrpcurl } from './grpcurl.ts'
-import { installNginx } from './nginx.ts'
+
 import { installPgbouncer } from './pgbouncer.ts'
+import { installProxies } from './proxies.ts'
 import { type Counts, sum } from './tap-report.ts'
 import { runTap } from './tap-run.ts'
 
@@ -65,7 +66,7 @@ async function test(): Promise<Counts> {
     Promise.all([
       startTestEngines(root, print, stopped.signal),
       installGrpcurl(root, print, stopped.signal),
-      installNginx(print, stopped.signal),
+      installProxies(print, stopped.signal),
       installPgbouncer(print, stopped.signal),
       needsDocker && installDocker(print, stopped.signal),
       needsChromium && installChromium(print, stopped.signal),

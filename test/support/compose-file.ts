@@ -43,6 +43,11 @@ export interface Compose {
 export const root = join(import.meta.dirname, '..', '..')
 export const read = (file: string) => readFileSync(join(root, file), 'utf8')
 export const compose = parseYaml(read('compose.yaml'), { merge: true }) as Compose
+/** compose.two.yaml; `!reset` replaces a list of compose.yaml. */
+export const two = parseYaml(read('compose.two.yaml'), {
+  merge: true,
+  customTags: [{ tag: '!reset', collection: 'seq' }]
+}) as Compose
 export const services = Object.entries(compose.services)
 export const ourImage = compose.services.gateway?.image
 /** The services that run the product's image. */
@@ -53,12 +58,13 @@ export const jobs: ReadonlySet<string> = new Set(['kafka-access', 'migrate', 'po
 
 const sampleKey = `a:${Buffer.alloc(32, 'sample of a key').toString('base64')}`
 
-/** Replaces `${NAME:?message}` by the value of `.env` or a sample, and `${NAME:-default}` by its default, as Compose does. */
+/** Replaces `${NAME:?message}` by the value of `.env` or a sample, `${NAME:-default}` and `${NAME:+text}`, as Compose does. */
 export function interpolate(value: string | number, variables: Record<string, string> = {}): string {
   const sample = (name: string) => (name.endsWith('_KEYS') ? sampleKey : 'dummy')
   return String(value)
     .replaceAll(/\$\{(\w+):\?[^}]*\}/g, (_, name: string) => variables[name] ?? sample(name))
-    .replaceAll(/\$\{\w+:-([^}]*)\}/g, '$1')
+    .replaceAll(/\$\{(\w+):-([^}]*)\}/g, (_, name: string, text: string) => variables[name] || text)
+    .replaceAll(/\$\{(\w+):\+([^}]*)\}/g, (_, name: string, text: string) => (variables[name] ? text : ''))
 }
 
 /** The keys of a schema by their environment variable. */
