@@ -27,11 +27,14 @@ export interface LockedPackage {
 /** The packages of a lockfile, without the project itself. */
 export function packagesOf(lockfile: string): LockedPackage[] {
   const { packages } = JSON.parse(readFileSync(join(root, lockfile), 'utf8')) as {
-    packages: Record<string, Omit<LockedPackage, 'name'> & { link?: boolean }>
+    packages: Record<string, Omit<LockedPackage, 'name'> & { name?: string; link?: boolean }>
   }
   return Object.entries(packages)
     .filter(([path, { link }]) => path !== '' && !link)
-    .map(([path, { version, integrity }]) => ({ name: path.replace(/^.*node_modules\//, ''), version, integrity }))
+    .map(([path, { name, version, integrity }]) => {
+      // An alias has the name of its package; its folder has the name of the alias.
+      return { name: name ?? path.replace(/^.*node_modules\//, ''), version, integrity }
+    })
 }
 
 /**
@@ -64,9 +67,10 @@ interface Advisory {
   vulnerable: string
 }
 
+const knownAdvisories = () => parse(readFileSync(join(import.meta.dirname, 'advisories.yml'), 'utf8')) as Advisory[]
+
 /** @throws Error that names the advisories of installed versions */
-export function requireNoAdvisory(packages: readonly LockedPackage[]): void {
-  const advisories = parse(readFileSync(join(import.meta.dirname, 'advisories.yml'), 'utf8')) as Advisory[]
+export function requireNoAdvisory(packages: readonly LockedPackage[], advisories = knownAdvisories()): void {
   const found = packages.flatMap(({ name, version }) =>
     advisories
       .filter((each) => each.package === name && semver.satisfies(version, each.vulnerable))

@@ -17,7 +17,7 @@ interface Component {
   hashes?: { alg: string; content: string }[]
 }
 
-/** The packages of npm that the services run, the images of the Dockerfile and compose.yaml, and the jars of Kafka. */
+/** The packages of npm that the services run, the images of the Dockerfile and of both Compose files, and the jars of Kafka. */
 export async function billOfMaterials(signal?: AbortSignal) {
   const args = [
     'sbom',
@@ -38,13 +38,16 @@ export async function billOfMaterials(signal?: AbortSignal) {
 }
 
 /** The images that are not built from this project. */
-function images(): string[] {
-  const { services } = parse(read('compose.yaml'), { merge: true }) as { services: Record<string, { image?: string }> }
+export function images(): string[] {
   const [, base = ''] = /^FROM (\S+)/m.exec(read('Dockerfile')) ?? []
-  const foreign = Object.values(services).flatMap(({ image }) =>
-    image?.startsWith('auth-backend:') ? [] : [image ?? '']
-  )
+  const composed = ['compose.yaml', 'compose.two.yaml'].flatMap((file) => Object.values(servicesOf(file)))
+  const foreign = composed.map(({ image = '' }) => image).filter((image) => !image.startsWith('auth-backend:'))
   return [...new Set([base, ...foreign])].filter((image) => image !== '')
+}
+
+function servicesOf(composeFile: string): Record<string, { image?: string }> {
+  const customTags = [{ tag: '!reset', collection: 'seq' as const }]
+  return parse(read(composeFile), { merge: true, customTags }).services
 }
 
 function imageComponent(image: string): Component {

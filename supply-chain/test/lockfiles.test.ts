@@ -15,6 +15,7 @@ import {
   requireNoAdvisory,
   withoutChecksum
 } from '../lockfiles.ts'
+import { images } from '../sbom.ts'
 
 const root = join(import.meta.dirname, '../..')
 const read = (file: string) => readFileSync(join(root, file), 'utf8')
@@ -70,6 +71,23 @@ t.test('the exceptions are the packages of other platforms, and only while they 
 t.test('a version with an advisory is named with the id', async (t) => {
   const found = [{ name: 'fastify', version: '5.3.1', integrity: undefined }]
   t.throws(() => requireNoAdvisory(found), { message: /^fastify@5\.3\.1: GHSA-mg2h-6x62-wpwc\n/ })
+})
+
+t.test('an advisory matches a package that an alias installs', async (t) => {
+  const { dependencies } = JSON.parse(read('package.json'))
+  t.match(dependencies.redis, /^npm:@redis\/client@/, 'the name of the folder is the alias')
+  const advisory = { id: 'GHSA-test', package: '@redis/client', vulnerable: '>=0.0.0' }
+  t.throws(() => requireNoAdvisory(packagesOf('package-lock.json'), [advisory]), {
+    message: /^@redis\/client@\d+\.\d+\.\d+: GHSA-test$/
+  })
+})
+
+t.test('the bill of materials has every image that this project does not build', async (t) => {
+  const composed = ['compose.yaml', 'compose.two.yaml'].flatMap((file) => [...read(file).matchAll(/^ +image: (\S+)/gm)])
+  const written = [/^FROM (\S+)/m.exec(read('Dockerfile')), ...composed].map((match) => match?.[1] as string)
+  const foreign = written.filter((image) => !image.startsWith('auth-backend:'))
+  t.same(images().toSorted(), [...new Set(foreign)].toSorted())
+  t.ok(images().some((image) => image.startsWith('haproxy:')))
 })
 
 t.test('scripts of packages run for listed packages only, and versions are exact', async (t) => {
