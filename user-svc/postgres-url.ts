@@ -5,6 +5,7 @@
 
 import type { ClientConfig } from 'pg'
 import { ConfigError } from '#common/config/load.ts'
+import { postgresTlsMode } from '#common/config/postgres-tls-mode.ts'
 import { isAuthority, type UrlParts, urlLogin, urlParameters, urlParts } from '#common/config/url-keys.ts'
 import { clientTls } from '#common/tls/client-options.ts'
 import { PemError, type PemFiles } from '#common/tls/pem-source.ts'
@@ -17,6 +18,8 @@ type PostgresAddress = Required<Pick<ClientConfig, 'host' | 'port' | 'user' | 'p
   }
 
 const any = /^/
+// libpq ignores an empty one, and with it what its author wanted to check.
+const path = /./
 /** Parameters that change a connection, and their accepted values. */
 const used: Record<string, RegExp> = {
   host: any,
@@ -28,9 +31,9 @@ const used: Record<string, RegExp> = {
   options: any,
   sslmode: /^(disable|require|no-verify|verify-ca|verify-full)$/,
   ssl: /^(true|false|0|1|no-verify)$/,
-  sslrootcert: any,
-  sslcert: any,
-  sslkey: any,
+  sslrootcert: path,
+  sslcert: path,
+  sslkey: path,
   sslnegotiation: /^(postgres|direct)$/,
   channel_binding: /^(disable|prefer|require)$/
 }
@@ -61,6 +64,9 @@ const remedies: Record<string, string> = {
   client_encoding: 'takes UTF8',
   schema: 'takes public; name another schema with options=-c%20search_path%3D<schema>',
   sslmode: 'takes disable, require, verify-ca or verify-full; TLS that the server may decline protects nothing',
+  sslrootcert: 'takes a file or system',
+  sslcert: 'takes a file',
+  sslkey: 'takes a file',
   target_session_attrs: 'takes any, read-write or primary',
   sslaccept: 'is not supported, write sslmode=verify-full'
 }
@@ -127,19 +133,14 @@ function reread(files: PemFiles): PemFiles {
 }
 
 function tlsOf(parameters: ReadonlyMap<string, string>): PostgresAddress['ssl'] {
-  const ssl = parameters.get('ssl')
-  const root = parameters.get('sslrootcert')
-  const byFlag = ssl === undefined ? undefined : /^(false|0)$/.test(ssl) ? 'disable' : 'require'
-  const impliesTls = root !== undefined || parameters.has('sslcert') || parameters.get('sslnegotiation') === 'direct'
-  const requested = parameters.get('sslmode') ?? byFlag ?? (impliesTls ? 'require' : 'disable')
-  if (requested === 'disable') return false
-  // As libpq: a root certificate implies verification, and the system's root certificates that of the name.
-  const mode =
-    root === 'system' ? 'verify-full' : requested === 'require' && root !== undefined ? 'verify-ca' : requested
-  if (mode === 'verify-ca' && root === undefined) reject('parameter sslmode=verify-ca takes sslrootcert with it')
+  if (parameters.get('sslmode') === 'verify-ca' && !parameters.has('sslrootcert')) {
+    reject('parameter sslmode=verify-ca takes sslrootcert with it')
+  }
+  const mode = postgresTlsMode(parameters)
+  if (mode === 'disable') return false
   // Not a spread, which would read the files once.
   return Object.assign(reread(pemFilesOf(parameters)), {
-    ...((mode === 'require' || mode === 'no-verify') && { rejectUnauthorized: false }),
+    ...(mode === 'require' && { rejectUnauthorized: false }),
     ...(mode === 'verify-ca' && { checkServerIdentity: () => undefined })
   })
 }

@@ -2,6 +2,7 @@
 
 import { environmentName } from './load.ts'
 import { mailDirectory } from './mail-section.ts'
+import { postgresTlsMode } from './postgres-tls-mode.ts'
 import { type UrlParts, urlParameters, urlParts, urlPassword } from './url-keys.ts'
 
 /** Paths of PEM files, or empty. */
@@ -66,7 +67,8 @@ function missingPasswords(config: ProductionConfig): string[] {
 /** A socket of the machine and a client certificate identify the service without a password. */
 function lacksPassword(url: string): boolean {
   const { parameters, host } = postgresParts(url)
-  return !host.startsWith('/') && !parameters.has('sslcert') && urlPassword.in(url).length === 0
+  const hasCertificate = parameters.get('sslcert') && postgresTlsMode(parameters) !== 'disable'
+  return !host.startsWith('/') && !hasCertificate && urlPassword.in(url).length === 0
 }
 
 /** Connections to other hosts that need a login or a client certificate. */
@@ -119,8 +121,5 @@ function plaintextProblems(config: ProductionConfig): string[] {
 function isVerified(url: string): boolean {
   const { host, parameters } = postgresParts(url)
   if (host.startsWith('/') || isLoopback(host)) return true
-  const mode = parameters.get('sslmode')
-  const hasRoot = parameters.has('sslrootcert')
-  // As libpq: a root certificate implies verification.
-  return mode === 'verify-full' || mode === 'verify-ca' || (hasRoot && (mode ?? 'require') === 'require')
+  return ['verify-ca', 'verify-full'].includes(postgresTlsMode(parameters))
 }

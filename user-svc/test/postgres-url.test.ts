@@ -97,6 +97,9 @@ t.test('the message for an unusable URL is one line, with documented words only'
     ['postgres://u@h/d?sslmode=prefer', /parameter sslmode takes disable, require/],
     ['postgres://u@h/d?sslmode=S3cret', /parameter sslmode/],
     ['postgres://u@h/d?sslmode=verify-ca', /takes sslrootcert/],
+    ['postgres://u@h/d?sslmode=verify-ca&sslrootcert=', /parameter sslrootcert takes a file or system$/],
+    ['postgres://u@h/d?sslcert=&sslkey=', /parameter sslcert takes a file$/],
+    ['postgres://u@h/d?sslkey=', /parameter sslkey takes a file$/],
     [
       'postgres://u@h/d?sslmode=require&sslrootcert=/nowhere/S3cret',
       /parameter sslrootcert: cannot be read \(ENOENT\)/

@@ -77,6 +77,8 @@ t.test('passwords of engines are set and no samples', async (t) => {
     /^userSvc\.postgres\.url: has a password of fewer/
   )
   t.match(problem(postgres('postgres://auth@localhost/a')), /has no password/)
+  t.match(problem(postgres('postgres://auth@127.0.0.1/a?ssl=0&sslcert=/a.pem&sslkey=/a.key')), /has no password/)
+  t.equal(problem(postgres('postgres://auth@127.0.0.1/a?sslcert=/a.pem&sslkey=/a.key')), '')
   t.equal(problem(postgres('postgres://auth@/a?host=/run/postgresql')), '')
   t.equal(problem(postgres(`postgres://auth:${hex()}@127.0.0.1/a`)), '')
   t.match(problem(kafka('127.0.0.1:9092', false, 'hunter2')), /^kafka\.sasl\.password/)
@@ -163,6 +165,14 @@ t.test('connections to other hosts need TLS, unless plaintext is allowed', async
       path
     )
     t.equal(problem({ ...config, security: { allowPlaintext: true } }), '', path)
+  }
+  for (const parameters of ['ssl=false', 'ssl=0', 'sslmode=disable', 'sslmode=no-verify']) {
+    const url = `postgres://a:${password}@db.example.org/a?sslrootcert=/ca.pem&${parameters}`
+    t.match(problem(postgres(url)), /^userSvc\.postgres\.url: is a plaintext/, parameters)
+  }
+  for (const empty of ['sslmode=verify-ca&sslrootcert=', 'sslmode=require&sslrootcert=', 'sslrootcert=']) {
+    const url = `postgres://a:${password}@db.example.org/a?${empty}`
+    t.match(problem(postgres(url)), /^userSvc\.postgres\.url: is a plaintext/, empty)
   }
   const nodes = { topology: 'cluster', nodes: ['127.0.0.1:1', '10.0.0.1:1'] }
   t.match(problem(redis(`redis://:${password}@127.0.0.1`, nodes)), /^redis\.url: is a plaintext/)
