@@ -88,17 +88,22 @@ export async function checkPassword(
   written: string,
   call: Call
 ): Promise<{ matches: boolean; stale: boolean }> {
-  const result = await comparePassword(parts, guess, written, call)
-  if (guess.network !== undefined) parts.networks.record(guess.network, result.matches)
-  return result
+  return comparePassword(parts, guess, written, call, (matches) => {
+    if (guess.network !== undefined) parts.networks.record(guess.network, matches)
+  })
 }
 
-/** Compares the password of a reserved guess, and records the result for the account alone. */
+/**
+ * Compares the password of a reserved guess, and records the result for the account.
+ *
+ * @param onResult receives the result; a client that disconnects during the hash has failed
+ */
 export async function comparePassword(
   { passwords, hashQueue, networks }: CheckParts,
   guess: ReservedGuess,
   written: string,
-  call: Call
+  call: Call,
+  onResult: (matches: boolean) => void = () => {}
 ): Promise<{ matches: boolean; stale: boolean }> {
   const stored = guess.user?.passwordHash === noPassword ? undefined : guess.user?.passwordHash
   let isStarted = false
@@ -109,11 +114,15 @@ export async function comparePassword(
       return passwords.check(written, stored, call.signal)
     })
     isDecided = true
+    onResult(result.matches)
     await (result.matches ? guess.succeed() : guess.fail())
     return result
   } catch (error) {
     if (!isStarted) guess.release()
-    else if (!isDecided) guess.abandon()
+    else if (!isDecided) {
+      guess.abandon()
+      if (call.signal.aborted) onResult(false)
+    }
     throw error
   }
 }

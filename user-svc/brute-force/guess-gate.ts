@@ -7,6 +7,7 @@ import { createHmac } from 'node:crypto'
 import { overloaded } from '#common/errors/connect-errors.ts'
 import type { Call } from '#common/rpc/call-context.ts'
 import { type Clock, systemClock } from '#common/time/clock.ts'
+import { callEngine } from '#common/time/engine-call.ts'
 import type { users } from '../schema.ts'
 import {
   classOf,
@@ -135,21 +136,23 @@ export function createGuessGate(rows: GuessRows, observer: GuessObserver, clock:
         const ofNetwork = countOf(guesses, 'any', sources.network)
         const isNetworkBound = sources.network !== undefined && ofNetwork >= maxGuessesPerSource
         observer.onRefused(isNetworkBound ? 'network' : 'account')
-        const fail = () => rows.fail(key, refusedEntry, call.signal)
+        const fail = () => callEngine(call.signal, rows.fail(key, refusedEntry))
         return { ...originOf(guess), user: undefined, isRefused: true, ...noCount, fail }
       }
       observer.onAdmitted(classOf(entry))
+      /** Without the signal of the call: a client that disconnects would suppress the report of the bound. */
+      const countFailure = async () => {
+        await rows.fail(key, entry)
+        reportBound(classOf(entry), guesses, guess, call)
+      }
       return {
         ...originOf(guess),
         user: guess.user,
         isRefused: false,
         release: () => void attempt(rows.release(key, entry), call, 'failed to release a guess'),
         succeed: () => attempt(rows.forgive(key, entry), call, 'failed to reset the count of wrong passwords'),
-        async fail() {
-          await rows.fail(key, entry, call.signal)
-          reportBound(classOf(entry), guesses, guess, call)
-        },
-        abandon: () => void attempt(rows.fail(key, entry), call, 'failed to count a guess')
+        fail: () => callEngine(call.signal, countFailure()),
+        abandon: () => void attempt(countFailure(), call, 'failed to count a guess')
       }
     }
   }

@@ -151,10 +151,10 @@ export function createGuessRows(db: Database) {
     },
 
     /** After a wrong password: the guess counts until a correct one. */
-    async fail(key: string, entry: string, limit: AbortSignal | number = queryTimeoutMs): Promise<void> {
+    async fail(key: string, entry: string): Promise<void> {
       const statement = db.execute(sql`
         update ${guessCounts} set guesses = array_replace(guesses, ${entry}, ${failedEntry(entry)}) where key = ${key}`)
-      await callEngine(limit, statement)
+      await callEngine(queryTimeoutMs, statement)
     },
 
     /** After a correct password: forgets the guess and the earlier ones. Those that were reserved later still count. */

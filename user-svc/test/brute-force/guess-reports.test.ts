@@ -3,6 +3,10 @@
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { createLogger } from '#common/logging/logger.ts'
+import { newTrace } from '#common/ops/trace.ts'
+import { until } from '#common/testing/until.ts'
+import { createGuessGate, type ReservedGuess } from '../../brute-force/guess-gate.ts'
+import { createGuessRows } from '../../brute-force/guess-rows.ts'
 import { newAddress, password, rejection, startAccountTests } from '../accounts/account-tests.ts'
 import { startUserSvc } from '../service.ts'
 
@@ -83,6 +87,33 @@ t.test('the bound of an address without an account is logged without a user id',
   const events = lines.map((line) => JSON.parse(line)).filter(({ event }) => event === 'authn_login_fail_max')
   t.match(events, [{ reason: 'any', count: 60, userId: undefined }])
   t.notOk(lines.some((line) => line.includes(email)))
+})
+
+t.test('a client that disconnects does not suppress the report of a bound', async (t) => {
+  const observed: string[] = []
+  const observer = { onAdmitted() {}, onRefused() {}, onBoundReached: (bound: string) => void observed.push(bound) }
+  const gate = createGuessGate(createGuessRows(service.db), observer)
+  const endings = {
+    'during the hash': (guess: ReservedGuess) => guess.abandon(),
+    'during the write': (guess: ReservedGuess, client: AbortController) => {
+      void rejection(guess.fail())
+      client.abort()
+    }
+  }
+  for (const [when, end] of Object.entries(endings)) {
+    lines.length = 0
+    observed.length = 0
+    const email = newAddress()
+    for (let count = 0; count < 60; count += 1) {
+      const client = new AbortController()
+      const call = { signal: client.signal, caller: 'gateway', timeoutMs: () => 10_000, trace: newTrace(), log }
+      const from = { network: `192.0.2.${count}`, device: undefined }
+      end(await gate.reserve({ email, user: undefined, userId: undefined, ...from }, call), client)
+    }
+    await until(`the report of a guess ${when}`, () => observed.length > 0)
+    t.same(observed, ['any'], when)
+    t.equal(lines.filter((line) => line.includes('authn_login_fail_max')).length, 1, when)
+  }
 })
 
 t.test('the spellings of one address count together, and those of other addresses do not', async (t) => {
