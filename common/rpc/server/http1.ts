@@ -7,6 +7,7 @@ import http from 'node:http'
 import type { Http2Server } from 'node:http2'
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
+import { oneAtATime } from '#common/network/pipelined-requests.ts'
 
 // The connection preface of HTTP/2 starts with the method PRI, which is reserved for it.
 const preface = Buffer.from('PRI')
@@ -42,14 +43,14 @@ export function acceptHttp1(server: Http2Server, firstBytesMs = headersTimeoutMs
       keepAliveTimeout: keepAliveTimeoutMs,
       noDelay: true
     },
-    (request, response) => {
+    oneAtATime((request, response) => {
       // A pipelined request gets no response.
       if (closing.has(request.socket)) return
       discardUnread(request)
       open.set(response, request.socket)
       response.once('close', () => open.delete(response))
       server.emit('request', request, response)
-    }
+    })
   )
   // This server never listens; Node.js 24 starts to enforce its timeouts at this event.
   http1.emit('listening')
@@ -70,7 +71,6 @@ export function acceptHttp1(server: Http2Server, firstBytesMs = headersTimeoutMs
   return {
     inFlight: () => open.size,
     closeConnections() {
-      // The last response of each.
       const responses = new Map([...open].map(([response, socket]) => [socket, response]))
       for (const socket of sockets) {
         closing.add(socket)

@@ -96,3 +96,33 @@ t.test('rejects connections above the maximum of an address', async (t) => {
   first[0]?.socket.destroy()
   await until('the address may connect again', () => dial('127.0.0.1').isServed)
 })
+
+// N2: each pipelined request started a call without end.
+t.test('starts the pipelined calls of an HTTP/1.1 connection one after the other', async (t) => {
+  const { app, port } = await serve(t)
+  const head = (method: string, type: string, length: number) =>
+    `POST /grpc.health.v1.Health/${method} HTTP/1.1\r\nHost: x\r\nContent-Type: ${type}\r\nContent-Length: ${length}\r\n\r\n`
+  const watch = `${head('Watch', 'application/connect+proto', 5)}\0\0\0\0\0`
+  const check = `${head('Check', 'application/json', 2)}{}`
+  const open = (text: string) => {
+    const socket = connectTcp(port, '127.0.0.1').on('error', () => {})
+    t.teardown(() => socket.destroy())
+    socket.write(text)
+    return socket
+  }
+  const checks = open(check.repeat(5))
+  let text = ''
+  checks.on('data', (chunk) => {
+    text += chunk
+  })
+  await until('five checks are answered in order', () => text.split('SERVING').length === 6)
+
+  const waiting = open(watch + check + watch.repeat(10))
+  await once(waiting, 'data')
+  t.equal(app.callsInFlight(), 1)
+  const flood = open(watch.repeat(500))
+  await until('a connection with more than 16 waiting requests is ended', () => flood.destroyed, 5000)
+  t.equal(app.callsInFlight(), 1)
+  waiting.destroy()
+  await until('no call stays open', () => app.callsInFlight() === 0)
+})
