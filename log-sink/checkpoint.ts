@@ -10,7 +10,7 @@
  * its files back to it. The metadata of the commit carries the state that the next owner needs, so sinks share no disk.
  */
 
-import type { Positions } from './positions.ts'
+import type { Positions, SourcePositions } from './positions.ts'
 
 /** A file and the length of its collected content. */
 export interface FileMark {
@@ -89,7 +89,8 @@ export function encodeCommit({ positions, ownershipHistory }: CommitMetadata): s
     const kept = recent.slice(0, count).toReversed()
     const last = Object.fromEntries(kept)
     const gaps = Object.fromEntries(kept.flatMap(([source, , gap]) => (gap ? [[source, gap]] : [])))
-    const text = JSON.stringify({ v: 1, tenures, complete, last, gaps })
+    const behindGaps = Object.fromEntries(kept.flatMap(([source, , , behind]) => (behind ? [[source, behind]] : [])))
+    const text = JSON.stringify({ v: 1, tenures, complete, last, gaps, behindGaps })
     if (text.length <= maxMetadataBytes || count === 0) return text
   }
 }
@@ -97,12 +98,14 @@ export function encodeCommit({ positions, ownershipHistory }: CommitMetadata): s
 /** Decodes the metadata of a commit; undefined if no sink has written it. */
 export function decodeCommit(metadata: string | null): CommitMetadata | undefined {
   try {
-    // Commits of earlier versions have no gaps.
-    const { v, tenures, complete, last, gaps = {} } = JSON.parse(metadata ?? '')
+    // Commits of earlier versions have neither gaps nor the ranges behind them.
+    const { v, tenures, complete, last, gaps = {}, behindGaps = {} } = JSON.parse(metadata ?? '')
     if (v !== 1) return undefined
-    const positions = Object.entries<number>(last).map(([source, position]): Positions['last'][number] =>
-      gaps[source] ? [source, position, gaps[source]] : [source, position]
-    )
+    const positions = Object.entries<number>(last).map(([source, position]): SourcePositions => {
+      const [gap, behind] = [gaps[source], behindGaps[source]]
+      if (gap === undefined) return [source, position]
+      return behind === undefined ? [source, position, gap] : [source, position, gap, behind]
+    })
     return { ownershipHistory: tenures, positions: { complete, last: positions } }
   } catch {
     return undefined

@@ -1,21 +1,25 @@
-/** The collected positions of each source: a repeated position is a duplicate, a skipped one is a missing line. */
+/** The positions of all sources of a partition: a repeated position is a duplicate, a skipped one is a missing line. */
+
+import { addRange, type CollectedPositions, gapBefore, type Range, uncollected } from './collected-positions.ts'
 
 /** The last positions of the sources of a partition, the least recent source first. */
 export interface Positions {
   /** False if sources may have been forgotten: an unknown source may then start at any position. */
   complete: boolean
-  last: [source: string, position: number, gap?: Gap][]
+  last: SourcePositions[]
 }
 
 /**
- * Positions that a source has skipped. If a forged record has caused the gap, the lines of the real source come into it,
- * and are collected.
- *
- * - `from`: the first missing position, `to`: the first position behind the gap
- * - `state`: whether the source has continued behind the gap, or resumed in it. A later gap replaces a gap behind which the
- *   source has continued; two forged records in a row therefore do not hide the real source.
+ * The stored positions of a source. Earlier versions read and write the first three: all positions up to the last one are
+ * collected, except those of the gap.
  */
+export type SourcePositions = [source: string, last: number, gap?: Gap, behindGaps?: BehindGaps]
+
+/** The first missing position, the first position behind the gap, and a state that earlier versions need. */
 export type Gap = [from: number, to: number, state: 'new' | 'continued' | 'resumed']
+
+/** The ranges behind gaps, unless there is only one. */
+export type BehindGaps = Pick<CollectedPositions, 'ranges' | 'isPartial'>
 
 /** The positions of a partition that no sink has collected. */
 export const noPositions: Positions = { complete: true, last: [] }
@@ -30,67 +34,61 @@ export const maxSkipped = 2 ** 24
 /** Tracks the sources of a partition through one batch. */
 export interface PositionTracker {
   missing: number
-  duplicates: number
   /**
    * Takes `count` lines that start at a position.
    *
-   * @returns the number of lines, from the first one on, that had been collected before; undefined if the position is
-   *   too far ahead. The next record of the source may continue before or behind it.
+   * @returns the positions that had not been collected before; undefined if the first position is too far ahead. The next
+   *   record of the source may continue before or behind it.
    */
-  take(source: string, position: number, count: number): number | undefined
+  take(source: string, position: number, count: number): Range[] | undefined
   positions(): Positions
-}
-
-interface SourceState {
-  reached: number
-  gap?: Gap | undefined
 }
 
 /** Continues from the positions of an earlier batch. */
 export function trackPositions({ complete, last }: Positions): PositionTracker {
-  const sources = new Map(last.map(([source, reached, gap]) => [source, { reached, gap } as SourceState]))
+  const sources = new Map(last.map((each) => [each[0], decode(each)]))
   return {
     missing: 0,
-    duplicates: 0,
     take(source, position, count) {
-      const state = sources.get(source) ?? { reached: complete ? 0 : position - 1 }
-      const { gap } = state
-      const isInGap = gap !== undefined && position < gap[1]
-      const reached = isInGap ? gap[0] - 1 : state.reached
-      const known = Math.min(Math.max(reached - position + 1, 0), count)
-      const skipped = Math.max(position - reached - 1, 0)
-      const end = Math.max(reached, position + count - 1)
+      const known = sources.get(source)
+      const state = known ?? { upTo: 0, ranges: [], isPartial: !complete }
+      const range: Range = [position, position + count - 1]
+      const skipped = known || complete ? countSkipped(state, position) : 0
       sources.delete(source)
-      if (known === count) sources.set(source, state)
-      else
-        sources.set(source, isInGap ? continueInGap(state, gap, position, end) : continueBehind(state, position, end))
-      this.duplicates += known
-      if (skipped > maxSkipped) return undefined
-      if (!isInGap) this.missing += skipped
-      return known
+      sources.set(source, addRange(state, range))
+      if (skipped === undefined) return undefined
+      this.missing += skipped
+      return uncollected(state, range)
     },
     positions() {
-      const all = [...sources].map(([source, { reached, gap }]): Positions['last'][number] =>
-        gap ? [source, reached, gap] : [source, reached]
-      )
+      const all = [...sources].map(([source, state]) => encode(source, state))
       const last = all.slice(-maxSources)
       return { complete: complete && last.length === all.length, last }
     }
   }
 }
 
-/** A forged record in the gap must not close it, so only the first missing position moves its start. */
-function continueInGap({ reached }: SourceState, [from, to]: Gap, position: number, end: number): SourceState {
-  if (position > from) return { reached, gap: [from, to, 'resumed'] }
-  const next = Math.max(from, end + 1)
-  return next < to ? { reached, gap: [next, to, 'resumed'] } : { reached: Math.max(reached, end) }
+/** The number of lines that are missing before a position; undefined if they are too many. */
+function countSkipped(state: CollectedPositions, position: number): number | undefined {
+  const { skipped, width } = gapBefore(state, position)
+  // The record behind the gap has counted them. A wider gap is behind a refused record, or contained a forgotten range.
+  if (width <= maxSkipped) return 0
+  if (skipped <= maxSkipped) return skipped
+  // The highest range is never forgotten.
+  return state.isPartial && width < Number.POSITIVE_INFINITY ? 0 : undefined
 }
 
-function continueBehind({ reached, gap }: SourceState, position: number, end: number): SourceState {
-  const isGap = position > reached + 1
-  if (isGap && (gap === undefined || gap[2] === 'continued')) {
-    return { reached: end, gap: [reached + 1, position, 'new'] }
-  }
-  const continues = gap?.[2] === 'new' && position === reached + 1
-  return { reached: end, gap: continues ? [gap[0], gap[1], 'continued'] : gap }
+function decode([, last, gap, behindGaps]: SourcePositions): CollectedPositions {
+  if (gap === undefined) return { upTo: last, ranges: [], isPartial: false }
+  const [from, to] = gap
+  return { upTo: from - 1, ranges: [[to, last]], isPartial: false, ...behindGaps }
+}
+
+function encode(source: string, { upTo, ranges, isPartial }: CollectedPositions): SourcePositions {
+  const highest = ranges.toSorted(([a], [b]) => a - b).at(-1)
+  if (highest === undefined) return [source, upTo]
+  const [from, to] = highest
+  // Earlier versions never replace a gap of this state.
+  const gap: Gap = [upTo + 1, from, 'resumed']
+  return ranges.length === 1 && !isPartial ? [source, to, gap] : [source, to, gap, { ranges, isPartial }]
 }

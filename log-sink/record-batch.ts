@@ -1,5 +1,6 @@
 /** Sorts the records of a batch into new lines, duplicates, dead letters and refused records. */
 
+import type { Range } from './collected-positions.ts'
 import { createDeadLetters, type DeadLetters } from './dead-letters.ts'
 import { type Positions, type PositionTracker, trackPositions } from './positions.ts'
 import { foreignFault, type LogRecord, linesOf, originOf } from './records.ts'
@@ -13,11 +14,15 @@ export interface RecordBatch {
   counts: BatchCounts
 }
 
-/** The numbers of lines of a batch, and of its refused records by reason. */
-export interface BatchCounts {
+/** The numbers of collected lines, and of lines that were dropped because they had been collected. */
+interface LineCounts {
   written: number
-  missing: number
   duplicates: number
+}
+
+/** The numbers of lines of a batch, and of its refused records by reason. */
+export interface BatchCounts extends LineCounts {
+  missing: number
   deadLetters: number
   refused: Record<Refusal, number>
 }
@@ -44,23 +49,26 @@ export function readRecordBatch(
   const letters = createDeadLetters(place)
   const refused = { batch: 0, position: 0, source: 0 }
   let written = 0
+  let duplicates = 0
   for (const record of records) {
     const outcome = readRecord(record, tracker, lines, letters)
-    if (typeof outcome === 'number') written += outcome
-    else refused[outcome] += 1
+    if (typeof outcome === 'string') refused[outcome] += 1
+    else {
+      written += outcome.written
+      duplicates += outcome.duplicates
+    }
   }
-  const { missing, duplicates } = tracker
-  const counts = { written, missing, duplicates, deadLetters: letters.count(), refused }
+  const counts = { written, missing: tracker.missing, duplicates, deadLetters: letters.count(), refused }
   return { lines, deadLetters: letters.encoded, positions: tracker.positions(), counts }
 }
 
-/** @returns the number of new lines, or why the record was refused */
+/** @returns the numbers of lines, or why the record was refused */
 function readRecord(
   record: LogRecord,
   tracker: PositionTracker,
   lines: Buffer[],
   letters: DeadLetters
-): number | Refusal {
+): LineCounts | Refusal {
   const { offset, value: content } = record
   if (record.fault !== undefined) {
     letters.add(offset, record.fault, null)
@@ -69,7 +77,7 @@ function readRecord(
   const origin = originOf(record)
   if ('fault' in origin) {
     letters.add(offset, origin.fault, content)
-    return 0
+    return { written: 0, duplicates: 0 }
   }
   const { source, position, value } = origin
   const { count, isValid, isForeign, lines: linesOfRecord } = linesOf(value, source)
@@ -77,23 +85,26 @@ function readRecord(
     letters.add(offset, foreignFault, value, { source, position })
     return 'source'
   }
-  const known = tracker.take(source, position, count)
-  if (known === undefined) {
+  const added = tracker.take(source, position, count)
+  if (added === undefined) {
     letters.add(offset, 'the position is too far ahead of its source', value, { source, position })
     return 'position'
   }
-  if (known === 0 && isValid) {
+  const duplicates = added.reduce((left, [from, to]) => left - (to - from + 1), count)
+  if (duplicates === 0 && isValid) {
     lines.push(value)
-    return count
+    return { written: count, duplicates }
   }
   let written = 0
   for (const [index, { bytes, fault }] of linesOfRecord().entries()) {
-    if (index < known) continue
+    if (!contains(added, position + index)) continue
     if (fault !== undefined) letters.add(offset, fault, bytes, { source, position: position + index })
     else {
       lines.push(bytes, lineEnd)
       written += 1
     }
   }
-  return written
+  return { written, duplicates }
 }
+
+const contains = (ranges: Range[], position: number) => ranges.some(([from, to]) => position >= from && position <= to)

@@ -117,6 +117,18 @@ t.test('decodes what it has encoded, and nothing else', async (t) => {
     complete: true,
     last: [
       ['svc/a', 9, [4, 7, 'continued']],
+      [
+        'svc/c',
+        30,
+        [4, 29, 'resumed'],
+        {
+          ranges: [
+            [29, 30],
+            [8, 9]
+          ],
+          isPartial: true
+        }
+      ],
       ['svc/b', 3]
     ]
   }

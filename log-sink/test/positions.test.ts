@@ -2,14 +2,19 @@
 
 import t from 'tap'
 import { fieldCase } from '#common/testing/field-cases.ts'
-import { noPositions, type Positions, trackPositions } from '../positions.ts'
+import { noPositions, type Positions, type PositionTracker, trackPositions } from '../positions.ts'
 
 /** Takes ranges of one source; `known` has the number of duplicates of each. */
 function take(from: Positions, ...ranges: [position: number, count: number][]) {
   const tracker = trackPositions(from)
-  const known = ranges.map(([position, count]) => tracker.take('svc/a', position, count))
-  const { missing, duplicates } = tracker
-  return { known, missing, duplicates, last: tracker.positions().last }
+  const known = ranges.map(([position, count]) => duplicatesOf(tracker, 'svc/a', position, count))
+  const duplicates = known.reduce<number>((sum, each) => sum + (each ?? 0), 0)
+  return { known, missing: tracker.missing, duplicates, last: tracker.positions().last }
+}
+
+/** Undefined if the position is refused. */
+function duplicatesOf(tracker: PositionTracker, source: string, position: number, count: number) {
+  return tracker.take(source, position, count)?.reduce((left, [from, to]) => left - (to - from + 1), count)
 }
 
 t.test('consecutive lines are new', async (t) => {
@@ -39,9 +44,13 @@ t.test('a position that is too far ahead is refused, and the source continues be
     last: [['svc/a', far + 3, [1007, far, 'resumed']]]
   })
   const later = trackPositions({ complete: true, last: state.last })
-  t.equal(later.take('svc/a', 1007, 10), 0, 'a later batch continues in the gap')
-  t.equal(later.take('svc/a', far - 1, 1), undefined, 'a position far behind the start of the gap is refused, too')
-  t.equal(later.take('svc/a', 1017, 1), 0, 'and does not close the gap')
+  t.equal(duplicatesOf(later, 'svc/a', 1007, 10), 0, 'a later batch continues in the gap')
+  t.equal(
+    duplicatesOf(later, 'svc/a', far - 1, 1),
+    undefined,
+    'a position far behind the start of the gap is refused, too'
+  )
+  t.equal(duplicatesOf(later, 'svc/a', 1017, 1), 0, 'and does not close the gap')
 })
 
 t.test('lines that fill a gap are new', async (t) => {
@@ -58,10 +67,69 @@ t.test('a source that loses lines again and again has one gap', async (t) => {
     known: [0, 0, 0, 0, 0, 4],
     missing: 6,
     duplicates: 4,
-    last: [['svc/a', 21, [15, 20, 'continued']]]
+    last: [['svc/a', 21, [15, 20, 'resumed']]]
   })
   const forged = take({ complete: true, last: state.last }, [5000, 1], [9000, 1], [22, 1], [23, 1])
   t.same(forged.known, [0, 0, 0, 0], 'two forged gaps in a row do not hide the source')
+})
+
+t.test('three forged positions in a row do not hide the source', async (t) => {
+  const far = 9e14
+  const refused = take(noPositions, [1, 1000], [far, 1], [far + 1, 1], [far + 1e13, 1], [1001, 10], [1011, 10])
+  t.same(refused.known, [0, undefined, 0, undefined, 0, 0])
+  const jumps = take(noPositions, [1, 1000], [1e7, 1], [1e7 + 1, 1], [2e7, 1], [1001, 10], [1011, 10])
+  t.same(jumps.known, [0, 0, 0, 0, 0, 0], 'nor do jumps that are not refused')
+})
+
+t.test('a gap is closed when as many lines are behind it as it is wide', async (t) => {
+  const before = take(noPositions, [1, 10], [21, 9])
+  t.same(before.last, [['svc/a', 29, [11, 21, 'resumed']]])
+  const at = (last: Positions['last'], ...ranges: [number, number][]) => take({ complete: true, last }, ...ranges)
+  t.match(at(before.last, [11, 1]), { known: [0] })
+  t.match(at(before.last, [30, 1], [11, 1]), { known: [0, 1], last: [['svc/a', 30]] })
+  const behind = take(noPositions, [1, 10], [1000, 1], [12, 500], [512, 1])
+  t.same(behind.known, [0, 0, 0, 0], 'lines that have closed a gap do not count for the next one')
+})
+
+t.test('the least recent of more than eight ranges is forgotten, and the source continues', async (t) => {
+  const own: [number, number][] = [
+    [1, 1000],
+    [1.6e7, 10],
+    [3.2e7, 10]
+  ]
+  const forged = (base: number) => Array.from({ length: 9 }, (_, index): [number, number] => [(index + 1) * base, 1])
+  const above = take(noPositions, ...own, ...forged(1e14), [3.2e7 + 10, 5], [3.2e7 + 15, 5], [1001, 5], [1, 1005])
+  t.same(above.known.slice(-4), [0, 0, 0, 1005], 'in a gap')
+  t.equal(above.last[0]?.[3]?.ranges.length, 8)
+  t.same(take({ complete: true, last: above.last }, [9.9e14, 1]).known, [undefined], 'a jump is still refused')
+  const below = take(noPositions, ...own, ...forged(1e6), [3.2e7 + 10, 5], [3.2e7 + 5, 5])
+  t.same(below.known.slice(-2), [0, 5], 'at its highest range, which is not forgotten')
+})
+
+t.test('a record that overlaps collected ranges adds the lines between them', async (t) => {
+  const tracker = trackPositions(noPositions)
+  tracker.take('svc/a', 1, 10)
+  tracker.take('svc/a', 21, 5)
+  tracker.take('svc/a', 41, 5)
+  t.same(tracker.take('svc/a', 6, 50), [
+    [11, 20],
+    [26, 40],
+    [46, 55]
+  ])
+  t.same(tracker.positions().last, [['svc/a', 55]])
+})
+
+t.test('a forged first record of a forgotten source does not hide it', async (t) => {
+  const partly = { complete: false, last: [['svc/b', 3]] } satisfies Positions
+  t.match(take(partly, [9e14, 1], [5e7, 5], [5e7 + 5, 5]), { known: [0, 0, 0], missing: 0 })
+})
+
+t.test('positions of an earlier version are continued', async (t) => {
+  for (const state of ['new', 'continued', 'resumed'] as const) {
+    const earlier: Positions = { complete: true, last: [['svc/a', 29, [11, 21, state]]] }
+    t.match(take(earlier, [30, 5], [9e14, 1], [15, 1], [35, 1]), { known: [0, undefined, 1, 0] }, state)
+    t.match(take(earlier, [9, 4], [21, 9], [30, 1]), { known: [2, 9, 0] }, state)
+  }
 })
 
 t.test('an unknown source may start anywhere if sources have been forgotten', async (t) => {
@@ -75,9 +143,9 @@ fieldCase(t, 30, 'a source that returns after 2,000 other sources counts no line
   for (let index = 1; index <= 2000; index += 1) first.take(`svc/${index}`, 1, 1)
   // Each batch starts with the checkpoint of the previous batch.
   const second = trackPositions(first.positions())
-  t.equal(second.take('svc/0', 6, 5), 0, 'its lines are collected')
-  t.equal(second.take('svc/2000', 4, 1), 0)
-  t.match({ ...second }, { missing: 2, duplicates: 0 }, 'a gap of a known source still counts')
+  t.equal(duplicatesOf(second, 'svc/0', 6, 5), 0, 'its lines are collected')
+  t.equal(duplicatesOf(second, 'svc/2000', 4, 1), 0)
+  t.equal(second.missing, 2, 'a gap of a known source still counts')
 })
 
 t.test('tracks each source, and forgets the least recent ones first', async (t) => {
