@@ -149,7 +149,7 @@ export function createGuessGate(rows: GuessRows, observer: GuessObserver, clock:
         ...originOf(guess),
         user: guess.user,
         isRefused: false,
-        release: () => void attempt(rows.release(key, entry), call, 'failed to release a guess'),
+        release: () => void attempt(rows.release(key, entry, sources), call, 'failed to release a guess'),
         succeed: () => attempt(rows.forgive(key, entry), call, 'failed to reset the count of wrong passwords'),
         fail: () => callEngine(call.signal, countFailure()),
         abandon: () => void attempt(countFailure(), call, 'failed to count a guess')

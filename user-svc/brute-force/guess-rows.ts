@@ -1,12 +1,10 @@
 /**
  * The SQL of the counts of wrong passwords. A guess is reserved in one statement before its password is hashed, so that
  * concurrent guesses cannot exceed a bound. The row of an address holds an entry for each guess: its class, its source,
- * a random id and, until its result is known, the time of its reservation.
+ * a random id and, until its result is known, the time of its reservation and whether the guess was the first of its network.
  */
 
 import { randomBytes } from 'node:crypto'
-import type { Logger } from '#common/logging/logger.ts'
-import { type Clock, systemClock } from '#common/time/clock.ts'
 import { callEngine } from '#common/time/engine-call.ts'
 import type { Database } from '../database.ts'
 import { sql } from '../drizzle.ts'
@@ -28,7 +26,6 @@ const maxNetworks = 256
 const paceSeconds = 20
 const paceBurst = 3
 const expiredRows = 10_000
-const expiryIntervalMs = 60_000
 const queryTimeoutMs = 3000
 
 /** How long a count stays after the last guess. An attacker cannot observe the end of a count for an unknown address. */
@@ -53,6 +50,8 @@ const sharedSource = '0'.repeat(16)
 // Before the time of a reservation. The result of an older one was lost: its caller got an error, or its process has ended.
 const pendingMark = '@'
 const pendingSeconds = 60
+// After the time of a reservation that has added the network of the guess to the row.
+const firstMark = '@first'
 
 const isPending = (entry: string) => entry.includes(pendingMark)
 const failedEntry = (entry: string) => entry.split(pendingMark)[0] as string
@@ -81,14 +80,26 @@ const counted = (prefix: unknown) => sql`count(*) filter (where starts_with(gues
 const failedOf = (prefix: unknown) =>
   sql`count(*) filter (where starts_with(guess, ${prefix}) and strpos(guess, ${pendingMark}) = 0)`
 
+/** As `isBusy`. */
+function busy({ network, device }: GuessSource) {
+  const permits = (kind: 'any' | 'device', source: string | undefined) => sql`
+    ${failedOf(prefixes[kind])} < ${maxGuesses[kind]}
+      and (${source === undefined}::boolean or ${failedOf(prefixes[kind] + (source ?? ''))} < ${maxGuessesPerSource})`
+  return sql`${permits('any', network)} or (${device !== undefined}::boolean and ${permits('device', device)})`
+}
+
 /** The guesses of the row `present` without the reservations whose result was lost. */
 const remembered = sql`array(
   select guess from unnest(present.guesses) with ordinality as each (guess, place)
   where coalesce(nullif(split_part(guess, ${pendingMark}, 2), '')::bigint > extract(epoch from now()) - ${pendingSeconds}::int, true)
   order by place)`
 
-/** The class of the next guess among the guesses `kept`, or null if no bound permits it. */
-function decision({ network, device }: GuessSource) {
+/**
+ * The class of the next guess among the guesses `kept`, or null if no bound permits it, and whether results of concurrent
+ * guesses can change that.
+ */
+function decision(guessSource: GuessSource) {
+  const { network, device } = guessSource
   const source = network ?? sharedSource
   const { any, fresh, device: ofDevices } = maxGuesses
   return sql`
@@ -99,7 +110,7 @@ function decision({ network, device }: GuessSource) {
         and (${network === undefined}::boolean or ${failedOf(prefixes.any + source)} < ${maxGuessesPerSource}) then ${prefixes.any}
       when ${source} <> all(present.networks) and ${counted(prefixes.fresh)} < ${fresh}
         and present.paced_until < now() + make_interval(secs => ${(paceBurst - 1) * paceSeconds + 1}) then ${prefixes.fresh}
-      end as class
+      end as class, ${busy(guessSource)} as is_busy
     from unnest(kept) as guess`
 }
 
@@ -116,21 +127,26 @@ export function createGuessRows(db: Database) {
       return Buffer.from(row?.secret ?? '', 'base64url')
     },
 
-    /** Reserves a guess. The same statement runs whether or not the address has an account. */
+    /**
+     * Reserves a guess. The same statement runs whether or not the address has an account. A guess makes its network a known
+     * one, except a guess that results of concurrent guesses may still permit.
+     */
     async reserve(key: string, source: GuessSource, isKnown: boolean, signal: AbortSignal): Promise<Reservation> {
       const { network = sharedSource, device } = source
       const id = randomBytes(8).toString('hex')
       const time = sql`${pendingMark}::text || extract(epoch from now())::bigint`
       const first = (device === undefined ? prefixes.any + network : prefixes.device + device) + id
       const days = isKnown ? retentionDays.known : retentionDays.unknown
+      const isNew = sql`${network} <> all(present.networks)`
       const statement = db.execute<{ guesses: string[] }>(sql`
         insert into ${guessCounts} as present (key, guesses, networks, paced_until, expires_at)
-        values (${key}, array[${first} || ${time}], array[${network}], now(), date_trunc('day', now()) + make_interval(days => ${days}))
+        values (${key}, array[${first} || ${time} || ${firstMark}], array[${network}], now(), date_trunc('day', now()) + make_interval(days => ${days}))
         on conflict (key) do update set (guesses, networks, paced_until, expires_at) = (
           select
             case when class is null then kept
-              else kept || (class || case class when ${prefixes.device} then ${device ?? ''} else ${network} end || ${id} || ${time}) end,
-            case when ${network} = any(present.networks) then present.networks
+              else kept || (class || case class when ${prefixes.device} then ${device ?? ''} else ${network} end || ${id} || ${time}
+                || case when ${isNew} then ${firstMark} else '' end) end,
+            case when not ${isNew} or class is null and is_busy then present.networks
               else (present.networks || ${network}::text)[greatest(cardinality(present.networks) + 2 - ${maxNetworks}, 1):] end,
             case when class = ${prefixes.fresh} then greatest(present.paced_until, now()) + make_interval(secs => ${paceSeconds})
               else present.paced_until end,
@@ -143,10 +159,15 @@ export function createGuessRows(db: Database) {
       return { entry: newest?.includes(id) ? newest : undefined, guesses }
     },
 
-    /** Removes a guess whose password was not compared. */
-    async release(key: string, entry: string): Promise<void> {
+    /** Removes a guess whose password was not compared. A first guess leaves its network and the pace as they were. */
+    async release(key: string, entry: string, { network = sharedSource }: GuessSource): Promise<void> {
+      const isFirst = entry.endsWith(firstMark)
+      const paced = classOf(entry) === 'fresh' ? paceSeconds : 0
       const statement = db.execute(sql`
-        update ${guessCounts} set guesses = array_remove(guesses, ${entry}) where key = ${key} and ${entry} = any(guesses)`)
+        update ${guessCounts} set guesses = array_remove(guesses, ${entry}),
+          networks = case when ${isFirst}::boolean then array_remove(networks, ${network}) else networks end,
+          paced_until = paced_until - make_interval(secs => ${paced})
+        where key = ${key} and ${entry} = any(guesses)`)
       await callEngine(queryTimeoutMs, statement, true)
     },
 
@@ -172,29 +193,6 @@ export function createGuessRows(db: Database) {
     async deleteExpired(): Promise<void> {
       const expired = sql`select key from ${guessCounts} where expires_at < now() order by expires_at limit ${expiredRows}`
       await callEngine(queryTimeoutMs, db.execute(sql`delete from ${guessCounts} where key in (${expired})`), true)
-    }
-  }
-}
-
-/** Deletes the counts of addresses without a recent guess, now and every minute, until it is stopped. */
-export function keepDeletingExpired(rows: Pick<GuessRows, 'deleteExpired'>, log: Logger, clock: Clock = systemClock) {
-  const stopping = new AbortController()
-
-  async function run(): Promise<void> {
-    while (!stopping.signal.aborted) {
-      await rows.deleteExpired().catch((error) => {
-        // The database is down or not migrated yet, which its probe reports.
-        log.debug({ event: 'guess_counts_failed', err: error }, 'failed to delete expired counts of wrong passwords')
-      })
-      await clock.sleep(expiryIntervalMs, stopping.signal, true).catch(() => {})
-    }
-  }
-
-  const running = run()
-  return {
-    async stop(): Promise<void> {
-      stopping.abort()
-      await running
     }
   }
 }

@@ -1,7 +1,15 @@
 /** The bounds on guesses at a password, over gRPC on the real PostgreSQL, with two instances on one database. */
 
 import { Code, type ConnectError } from '@connectrpc/connect'
+import { Registry } from '@prometheus-io/client'
 import t from 'tap'
+import { newTrace } from '#common/ops/trace.ts'
+import { silentLog } from '#common/testing/service.ts'
+import { until } from '#common/testing/until.ts'
+import { type Clock, systemClock } from '#common/time/clock.ts'
+import { createGuessGate, type ReservedGuess } from '../../brute-force/guess-gate.ts'
+import { createGuessRows } from '../../brute-force/guess-rows.ts'
+import { guessMetrics } from '../../metrics.ts'
 import { newAddress, newestToken, password, reasonOf, rejection, startAccountTests } from '../accounts/account-tests.ts'
 import { startUserSvc } from '../service.ts'
 
@@ -36,6 +44,14 @@ async function guess(email: string, network: string, times: number): Promise<voi
 async function counted(): Promise<number> {
   const [row] = await sql`select coalesce(sum(cardinality(guesses)), 0)::int as n from guess_counts`
   return row?.n as number
+}
+
+/** Reserves a guess without a check of its password. */
+function reserve(email: string, network: string, clock: Clock = systemClock) {
+  const gate = createGuessGate(createGuessRows(service.db), guessMetrics(new Registry()), clock)
+  const { signal } = new AbortController()
+  const call = { signal, caller: 'gateway', timeoutMs: () => 10_000, trace: newTrace(), log: silentLog }
+  return gate.reserve({ email, user: undefined, userId: undefined, network, device: undefined }, call)
 }
 
 /** All times in the past by an hour more. */
@@ -97,6 +113,43 @@ t.test('a network has one first guess when the bound of all networks is reached,
   t.equal(await logIn(email, '198.51.100.5'), true, 'the owner from another network')
   t.equal(await counted(), 0)
 })
+
+t.test('a guess that was not compared leaves its network and the pace as they were', async (t) => {
+  const { email } = await newAccount()
+  const held = await reserve(email, '198.51.100.1')
+  for (let network = 0; network < 12; network += 1) await guess(email, `192.0.2.${network}`, network === 0 ? 4 : 5)
+  const release = async (reserved: ReservedGuess, left = 60) => {
+    reserved.release()
+    await until('the guess is released', async () => (await counted()) === left)
+  }
+  await release(held, 59)
+  await guess(email, '192.0.2.0', 1)
+  for (let count = 1; count <= 5; count += 1) {
+    const next = await reserve(email, '198.51.100.1')
+    t.equal(next.isRefused, false, `after ${count} guesses that were not compared`)
+    await release(next)
+  }
+  t.equal(await logIn(email, '198.51.100.1'), true)
+})
+
+t.test(
+  'a guess that waits for results of concurrent ones, and is refused then, is the first one of its network',
+  async (t) => {
+    const { email } = await newAccount()
+    for (let network = 0; network < 12; network += 1) await guess(email, `192.0.2.${network}`, 5)
+    await sql`update guess_counts set guesses[60] = guesses[60] || '@' || extract(epoch from now())::bigint`
+    // The pace admits no first guess until the wrong password is recorded.
+    await sql`update guess_counts set paced_until = now() + interval '1 hour'`
+    const clock = {
+      ...systemClock,
+      async sleep() {
+        await sql`update guess_counts set guesses[60] = split_part(guesses[60], '@', 1), paced_until = now()`
+      }
+    }
+    t.equal((await reserve(email, '198.51.100.1', clock)).isRefused, false)
+    t.equal(await counted(), 61)
+  }
+)
 
 t.test('counts addresses without an account in the same way, and stores no address', async (t) => {
   const [known, unknown] = [(await newAccount()).email, newAddress()]
