@@ -96,7 +96,6 @@ export async function composeCheckout(t: Pick<Test, 'teardown'>, daemon: Daemon)
     const init = { method, headers, body, signal: AbortSignal.timeout(30_000) }
     const response = await fetch(`http://127.0.0.1:18080${path}`, init)
     const text = await response.text()
-    // An answer of the load balancer itself is no JSON.
     const isJson = /json/.test(response.headers.get('content-type') ?? '')
     return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text }
   }

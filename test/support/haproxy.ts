@@ -26,6 +26,7 @@ export async function startBalancer(t: Pick<Test, 'teardown'>, server: number, t
   const port = await freePort()
   const folder = mkdtempSync(join(tmpdir(), 'haproxy-'))
   let settings = replaced(read('ops/haproxy.cfg'), 'bind :8080', `bind 127.0.0.1:${port}`)
+  settings = replaced(settings, `${folderInContainer}/errors`, join(root, 'ops/haproxy-errors'))
   settings = replaced(settings, 'check port 9464', `check port ${server}`)
   for (const name of ['gateway', 'gateway-2']) settings = replaced(settings, `${name}:8080`, `127.0.0.1:${server}`)
   writeFileSync(join(folder, 'haproxy.cfg'), settings)
