@@ -107,7 +107,7 @@ async function collect(kafka: Record<string, string>, topic: string, folder: str
       (response) => response.text(),
       () => ''
     )
-    return Number(/^log_sink_written_total (\d+)/m.exec(page)?.[1] ?? 0)
+    return Number(/^log_sink_written_total\{service="session-svc"\} (\d+)/m.exec(page)?.[1] ?? 0)
   }
   let first = 0
   while (first === 0) {

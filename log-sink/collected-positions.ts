@@ -1,9 +1,9 @@
 /**
  * The collected positions of one source.
  *
- * A real source counts on; a forged record can have any position. Therefore a position is a duplicate only if a line with
- * it has been collected, or if behind its gap as many lines have been collected as the gap is wide. A forged line hides
- * at most two lines of the real source, and no sequence of records hides a source for ever.
+ * A forged record can have any position. Therefore a position is a duplicate only if a line with it has been collected, or
+ * if as many lines have been collected behind its gap as the gap is wide. A forged line hides at most two lines of the
+ * real source, and no sequence of records hides a source permanently.
  */
 
 /** Consecutive positions, both ends included. */

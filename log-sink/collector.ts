@@ -8,7 +8,7 @@ import type { GroupHandler } from './group-handler.ts'
 import { createNameClock } from './line-file.ts'
 import type { SinkMetrics } from './metrics.ts'
 import { createProgress } from './progress.ts'
-import { type BatchCounts, refusals } from './record-batch.ts'
+import { type BatchCounts, refusals, serviceNames } from './record-batch.ts'
 
 interface CollectorOptions extends PartitionsOptions {
   metrics: SinkMetrics
@@ -36,8 +36,13 @@ export function createCollector(options: CollectorOptions, stop: AbortSignal): C
   const progress = createProgress(now, clock)
 
   function onCollected(partition: number, counts: BatchCounts): void {
-    for (const name of ['written', 'missing', 'duplicates', 'deadLetters'] as const) metrics[name].inc(counts[name])
-    const { missing, deadLetters, refused } = counts
+    const { services, missing, deadLetters, refused } = counts
+    for (const service of serviceNames) {
+      metrics.written.inc({ service }, services[service].written)
+      metrics.duplicates.inc({ service }, services[service].duplicates)
+    }
+    metrics.missing.inc(missing)
+    metrics.deadLetters.inc(deadLetters)
     for (const reason of refusals) metrics.refused.inc({ reason }, refused[reason])
     const place = { topic, partition }
     if (missing > 0) log.warn({ event: 'log_lines_missing', ...place, count: missing }, 'gap in log positions')

@@ -1,7 +1,7 @@
 /** The metrics of log-sink; each series starts at zero. */
 
 import { Counter, Gauge, type Registry } from '@prometheus-io/client'
-import { refusals } from './record-batch.ts'
+import { refusals, serviceNames } from './record-batch.ts'
 
 export type SinkMetrics = ReturnType<typeof sinkMetrics>
 
@@ -23,19 +23,23 @@ export function sinkMetrics(registry: Registry, lagSeconds: () => number) {
     registers
   })
   for (const reason of [...refusals, 'member']) refused.inc({ reason }, 0)
+  const lineCounter = (name: string, help: string) => {
+    const counter = new Counter({ name, help, labelNames: ['service'], registers })
+    for (const service of serviceNames) counter.inc({ service }, 0)
+    return counter
+  }
   return {
     refused,
-    written: new Counter({ name: 'log_sink_written_total', help: 'Log lines collected', registers }),
+    written: lineCounter('log_sink_written_total', 'Log lines collected, by service'),
     missing: new Counter({
       name: 'log_sink_missing_total',
       help: 'Missing log lines, counted by gaps in their positions',
       registers
     }),
-    duplicates: new Counter({
-      name: 'log_sink_duplicates_total',
-      help: 'Duplicate log lines, which were not written again',
-      registers
-    }),
+    duplicates: lineCounter(
+      'log_sink_duplicates_total',
+      'Duplicate log lines, which were not written again, by service'
+    ),
     deadLetters: new Counter({
       name: 'log_sink_dead_letters_total',
       help: 'Invalid lines and records, written to the dead-letter file',

@@ -14,6 +14,10 @@ export interface RecordBatch {
   counts: BatchCounts
 }
 
+/** The services of the product, and the common name of all others. */
+export const serviceNames = ['gateway', 'user-svc', 'session-svc', 'log-sink', 'other'] as const
+type ServiceName = (typeof serviceNames)[number]
+
 /** The numbers of collected lines, and of lines that were dropped because they had been collected. */
 interface LineCounts {
   written: number
@@ -21,7 +25,8 @@ interface LineCounts {
 }
 
 /** The numbers of lines of a batch, and of its refused records by reason. */
-export interface BatchCounts extends LineCounts {
+export interface BatchCounts {
+  services: Record<ServiceName, LineCounts>
   missing: number
   deadLetters: number
   refused: Record<Refusal, number>
@@ -48,27 +53,37 @@ export function readRecordBatch(
   const lines: Buffer[] = []
   const letters = createDeadLetters(place)
   const refused = { batch: 0, position: 0, source: 0 }
-  let written = 0
-  let duplicates = 0
+  const services = noLines()
   for (const record of records) {
     const outcome = readRecord(record, tracker, lines, letters)
     if (typeof outcome === 'string') refused[outcome] += 1
-    else {
-      written += outcome.written
-      duplicates += outcome.duplicates
+    else if (outcome !== undefined) {
+      const counts = services[outcome.service]
+      counts.written += outcome.written
+      counts.duplicates += outcome.duplicates
     }
   }
-  const counts = { written, missing: tracker.missing, duplicates, deadLetters: letters.count(), refused }
+  const counts = { services, missing: tracker.missing, deadLetters: letters.count(), refused }
   return { lines, deadLetters: letters.encoded, positions: tracker.positions(), counts }
 }
 
-/** @returns the numbers of lines, or why the record was refused */
+function noLines(): Record<ServiceName, LineCounts> {
+  const none = () => ({ written: 0, duplicates: 0 })
+  return { gateway: none(), 'user-svc': none(), 'session-svc': none(), 'log-sink': none(), other: none() }
+}
+
+function serviceOf(source: string): ServiceName {
+  const name = source.slice(0, source.indexOf('/'))
+  return serviceNames.find((each) => each === name) ?? 'other'
+}
+
+/** @returns the numbers of its lines, or why the record was refused; undefined if it has no source */
 function readRecord(
   record: LogRecord,
   tracker: PositionTracker,
   lines: Buffer[],
   letters: DeadLetters
-): LineCounts | Refusal {
+): ({ service: ServiceName } & LineCounts) | Refusal | undefined {
   const { offset, value: content } = record
   if (record.fault !== undefined) {
     letters.add(offset, record.fault, null)
@@ -77,7 +92,7 @@ function readRecord(
   const origin = originOf(record)
   if ('fault' in origin) {
     letters.add(offset, origin.fault, content)
-    return { written: 0, duplicates: 0 }
+    return undefined
   }
   const { source, position, value } = origin
   const { count, isValid, isForeign, lines: linesOfRecord } = linesOf(value, source)
@@ -90,10 +105,11 @@ function readRecord(
     letters.add(offset, 'the position is too far ahead of its source', value, { source, position })
     return 'position'
   }
+  const service = serviceOf(source)
   const duplicates = added.reduce((left, [from, to]) => left - (to - from + 1), count)
   if (duplicates === 0 && isValid) {
     lines.push(value)
-    return { written: count, duplicates }
+    return { service, written: count, duplicates }
   }
   let written = 0
   for (const [index, { bytes, fault }] of linesOfRecord().entries()) {
@@ -104,7 +120,7 @@ function readRecord(
       written += 1
     }
   }
-  return { written, duplicates }
+  return { service, written, duplicates }
 }
 
 const contains = (ranges: Range[], position: number) => ranges.some(([from, to]) => position >= from && position <= to)

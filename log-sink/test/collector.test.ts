@@ -7,23 +7,25 @@ import t, { type Test } from 'tap'
 import { silentLog } from '#common/testing/service.ts'
 import { createTestClock } from '#common/testing/test-clock.ts'
 import { until } from '#common/testing/until.ts'
+import { sumOf } from '../../test/support/log-stack.ts'
 import { createCollector } from '../collector.ts'
 import { DiskError } from '../disk-state.ts'
 import type { PartitionBatch } from '../group-handler.ts'
 import { keepFiles } from '../keeper.ts'
 import { sinkMetrics } from '../metrics.ts'
-import { record } from './new-partition.ts'
+import { line, record } from './new-partition.ts'
 
 /** A collector whose clock the test advances. */
 function newCollector(t: Test) {
   const directory = t.testdir({})
   const clock = createTestClock()
   const keeper = keepFiles(directory, 2 ** 20, () => {}, silentLog)
-  const metrics = sinkMetrics(new Registry(), () => 0)
+  const registry = new Registry()
+  const metrics = sinkMetrics(registry, () => 0)
   const options = { directory, topic: 'logs', rotate: { bytes: 1000, age: 1000 }, keeper, metrics, log: silentLog }
   const collector = createCollector({ ...options, clock, now: clock.now }, new AbortController().signal)
   t.teardown(collector.close)
-  return { directory, clock, collector }
+  return { directory, clock, collector, registry }
 }
 
 /** A batch of one record. */
@@ -104,4 +106,28 @@ t.test('a failed recovery is a DiskError', async (t) => {
   writeFileSync(join(directory, 'partition-0'), 'a file in place of the folder')
   await t.rejects(collector.onAssigned([0], new Map()), DiskError)
   t.equal(collector.diskFailure(), 'the disk fails (ENOTDIR)')
+})
+
+t.test('counts lines and duplicates by service, also those of unknown services together', async (t) => {
+  const { collector, registry } = newCollector(t)
+  await collector.onAssigned([0], new Map())
+  const sources = ['user-svc/1', 'gateway/1', 'gateway/1', 'gateway/1', 'svc/a', 'x/b', 'user-svc/1']
+  const records = sources.map((source, offset) => {
+    const [service = '', instance = ''] = source.split('/')
+    const value = Buffer.from(`${line('one').replace('"svc"', `"${service}"`).replace('"a"', `"${instance}"`)}\n`)
+    return { ...record(offset, 1, ''), key: Buffer.from(source), value }
+  })
+  await collector.collect({ ...batchAt(0), records, next: records.length, end: records.length }, control)
+  const page = await registry.metrics()
+  const seriesOf = (name: string, service: string) => sumOf(page, `log_sink_${name}_total{service="${service}"}`)
+  for (const [service, written, duplicates] of [
+    ['gateway', 1, 2],
+    ['user-svc', 1, 1],
+    ['session-svc', 0, 0],
+    ['log-sink', 0, 0],
+    ['other', 2, 0]
+  ] as const) {
+    t.equal(seriesOf('written', service), written, `written by ${service}`)
+    t.equal(seriesOf('duplicates', service), duplicates, `duplicates of ${service}`)
+  }
 })

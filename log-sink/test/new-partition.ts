@@ -46,7 +46,14 @@ export function newPartition(t: Test) {
     clock = createNameClock(() => Date.now() + time.shiftMs)
     const log = await openPartition(options(sink), group.committed)
     t.teardown(log.close)
-    return log
+    return {
+      ...log,
+      /** Counts the lines of all services together. */
+      async collect(...batch: Parameters<typeof log.collect>) {
+        const { services, ...counts } = await log.collect(...batch)
+        return { ...counts, ...totalOf(Object.values(services)) }
+      }
+    }
   }
   const texts = (sink: string, kind = 'lines') =>
     globSync(`${kind}-*`, { cwd: join(directory, sink) })
@@ -60,6 +67,11 @@ export function newPartition(t: Test) {
   const messages = (sink: string) => texts(sink).map(({ msg }) => msg)
   return { directory, group, time, complete, options, commit, open, texts, messages }
 }
+
+const totalOf = (all: { written: number; duplicates: number }[]) => ({
+  written: all.reduce((sum, { written }) => sum + written, 0),
+  duplicates: all.reduce((sum, { duplicates }) => sum + duplicates, 0)
+})
 
 /** A commit that the group rejects. */
 export const reject = async () => {

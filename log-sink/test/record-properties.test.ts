@@ -15,7 +15,8 @@ const text = fc.string({ unit: 'grapheme', maxLength: 20 }).map((each) => JSON.s
 /** Counts the lines of records and checks the bounds. @throws if they do not agree */
 function read(records: LogRecord[]) {
   const batch = readRecordBatch(records, noPositions, place)
-  const { written, deadLetters, refused } = batch.counts
+  const { services, deadLetters, refused } = batch.counts
+  const written = Object.values(services).reduce((sum, each) => sum + each.written, 0)
   const collected = Buffer.concat(batch.lines).toString('utf8').split('\n').slice(0, -1)
   if (collected.length !== written) throw new Error(`${collected.length} lines, ${written} counted`)
   for (const each of collected) {

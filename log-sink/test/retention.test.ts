@@ -8,7 +8,7 @@ import t from 'tap'
 import { createKafka } from '#common/kafka/client.ts'
 import { silentLog, testKafka } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
-import { collectedLines } from '../../test/support/log-stack.ts'
+import { collectedLines, sumOf } from '../../test/support/log-stack.ts'
 import { createSink } from '../sink.ts'
 import { record } from './new-partition.ts'
 
@@ -37,8 +37,7 @@ t.test('keeps the newest lines within maxBytes, over all partitions', async (t) 
     await producer.disconnect()
     await sink.close()
   })
-  const metric = async (name: string) =>
-    Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(await registry.metrics())?.[1] ?? Number.NaN)
+  const metric = async (name: string) => sumOf(await registry.metrics(), name)
   await until('the sink owns both partitions', async () => (await metric('log_sink_partitions')) === 2)
   await producer.connect()
   // One record for each file: a file is replaced before the next batch of its partition.

@@ -84,12 +84,15 @@ export async function startSink(t: Teardown, env: Record<string, string>) {
     ...sink,
     ops,
     isReady: async () => (await ops('/readyz')).status === 200,
-    metric: async (name: string) =>
-      Number(
-        new RegExp(`^${name.replaceAll(/[{}"]/g, '\\$&')} (\\S+)$`, 'm').exec((await ops('/metrics')).text)?.[1] ??
-          Number.NaN
-      )
+    metric: async (name: string) => sumOf((await ops('/metrics')).text, name)
   }
+}
+
+/** The value of a series, or the sum of all series of a metric; NaN if there is none. */
+export function sumOf(page: string, name: string): number {
+  const pattern = new RegExp(`^${name.replaceAll(/[{}"]/g, '\\$&')}(?:\\{.*\\})? (\\S+)$`, 'gm')
+  const values = [...page.matchAll(pattern)].map(([, value]) => Number(value))
+  return values.length === 0 ? Number.NaN : values.reduce((sum, value) => sum + value)
 }
 
 /** A collected line. */
