@@ -1,6 +1,5 @@
 /** The gateway's sections of the configuration. */
 
-import { isIP } from 'node:net'
 import { requirePresentedCredential } from '#common/config/caller-credentials.ts'
 import { keyPaths } from '#common/config/catalogue.ts'
 import { duration, flag, host, integer, list, port } from '#common/config/keys.ts'
@@ -19,9 +18,9 @@ import {
   shutdown
 } from '#common/config/shared-sections.ts'
 import { gatewayTls } from '#common/config/tls-keys.ts'
-import { networks } from './client-address.ts'
 import { isLoopbackHost } from './loopback.ts'
 import { isOrigin } from './plugins/origins.ts'
+import { isProxyNetwork, requireFewProxies } from './trusted-proxies.ts'
 
 const budget = (value: string, routes: string) =>
   duration(value, `Time budget of ${routes}, calls to other services included.`, { min: '50ms', max: '60s' })
@@ -35,7 +34,7 @@ export const gateway = {
   trustedProxies: list(
     'Networks of proxies: only from them is `X-Forwarded-For` used. Empty: the client is always the peer.',
     'networks in CIDR notation, such as 10.0.0.0/8',
-    isCidr
+    isProxyNetwork
   ),
   keepAliveTimeout: duration(
     '75s',
@@ -160,43 +159,18 @@ export function shownMailDirectory(
   { gateway, mail }: Pick<Values<typeof schema>, 'gateway' | 'mail'>,
   environment = process.env
 ): string | undefined {
-  const isPrivate = isLoopbackHost(gateway.host) && gateway.trustedProxies.length === 0
-  return isPrivate && environment.NODE_ENV !== 'production' ? mailDirectory(mail.url) : undefined
+  return isPrivate(gateway) && environment.NODE_ENV !== 'production' ? mailDirectory(mail.url) : undefined
+}
+
+/** Whether only this machine reaches the gateway: an address of the machine, and no proxy before it. */
+function isPrivate({ host, trustedProxies }: Pick<Values<typeof gateway>, 'host' | 'trustedProxies'>): boolean {
+  return isLoopbackHost(host) && trustedProxies.length === 0
 }
 
 /** @throws {ConfigError} in production, if pages for development are on an address that other machines reach */
-function requirePrivatePages({ docs, host }: Pick<Values<typeof gateway>, 'docs' | 'host'>): void {
-  if (process.env.NODE_ENV !== 'production' || !docs || isLoopbackHost(host)) return
+function requirePrivatePages(section: Values<typeof gateway>): void {
+  if (process.env.NODE_ENV !== 'production' || !section.docs || isPrivate(section)) return
   throw new ConfigError(
-    `gateway.docs: got true beside gateway.host ${host}, production takes it on a loopback address only (GATEWAY_DOCS)`
+    `gateway.docs: got true beside gateway.host ${section.host}, production takes it on a loopback address without gateway.trustedProxies only (GATEWAY_DOCS)`
   )
-}
-
-/**
- * Together, the networks of proxies must not be a large part of all addresses: all of them could then choose the address
- * that limits count. The private networks of IPv4 are 18 million addresses.
- *
- * @throws {ConfigError}
- */
-function requireFewProxies(cidrs: readonly string[]): void {
-  const share = (family: 4 | 6) =>
-    cidrs
-      .map((cidr) => cidr.split('/') as [string, string])
-      .filter(([address]) => isIP(address) === family)
-      .reduce((sum, [, bits]) => sum + 2 ** -Number(bits), 0)
-  if (share(4) <= 2 ** -6 && share(6) <= 2 ** -7) return
-  throw new ConfigError(
-    'gateway.trustedProxies: its networks together are too large a part of all addresses, takes the networks of the proxies only (GATEWAY_TRUSTED_PROXIES)'
-  )
-}
-
-/** Whether a text is a network of plausible size: "all" addresses or a large part of them are a mistake. */
-function isCidr(text: string): boolean {
-  const [address = '', bits = '', ...rest] = text.split('/')
-  const family = isIP(address)
-  if (family === 0 || rest.length > 0 || !/^\d{1,3}$/.test(bits)) return false
-  if (Number(bits) < 8 || Number(bits) > (family === 4 ? 32 : 128)) return false
-  // `::ffff:0:0/96` is all of IPv4, mapped into IPv6.
-  const contains = networks([text])
-  return family === 4 || !(contains('::ffff:0.0.0.0') || contains('::ffff:255.255.255.255')) || Number(bits) >= 104
 }

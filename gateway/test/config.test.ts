@@ -39,38 +39,6 @@ t.test('Swagger UI, OpenAPI and reflection are off in production unless they are
   t.same(on(read({ GATEWAY_DOCS: 'false', RPC_REFLECTION: 'false' })), [false, false])
 })
 
-t.test('trusted proxies are networks, never all of them', async (t) => {
-  const taken = ['10.0.0.0/8', '127.0.0.1/32', '::1/128', 'fd00::/8', '10.0.0.0/8, 192.168.1.0/24']
-  for (const networks of taken) t.doesNotThrow(() => read({ GATEWAY_TRUSTED_PROXIES: networks }), networks)
-  t.same(read({ GATEWAY_TRUSTED_PROXIES: ' 10.0.0.0/8 , ::1/128' }).gateway.trustedProxies, ['10.0.0.0/8', '::1/128'])
-  const refused = [
-    '0.0.0.0/0',
-    '::/0',
-    'true',
-    '1',
-    '*',
-    'all',
-    'loopback',
-    '10.0.0.1',
-    '10.0.0.0/33',
-    '::1/129',
-    'a/8',
-    '0.0.0.0/1',
-    '128.0.0.0/1',
-    '::/1',
-    '::/8',
-    '::ffff:0:0/96'
-  ]
-  refused.push('10.0.0.0/8,', '10.0.0.0/8/8', '10.0.0.0/-1', '10.0.0.0/255.0.0.0', '10.0.0.0/1e1')
-  for (const networks of refused) {
-    t.throws(
-      () => read({ GATEWAY_TRUSTED_PROXIES: networks }),
-      { name: 'ConfigError', message: /^gateway\.trustedProxies: / },
-      networks
-    )
-  }
-})
-
 t.test('impossible values are named', async (t) => {
   const mistakes: [name: string, value: string, path: string][] = [
     ['GATEWAY_PORT', '65536', 'gateway.port'],
@@ -174,29 +142,15 @@ t.test('a service may have one URL or several, and Redis one server or many', (t
   t.end()
 })
 
-t.test('networks of proxies are no large part of all addresses, also together', async (t) => {
-  const loadWith = loader(t)
-  const proxies = (...networks: string[]) =>
-    loadWith({ RPC_TOKEN: token, REDIS_URL: 'redis://127.0.0.1', GATEWAY_TRUSTED_PROXIES: networks.join(',') })
-  for (const networks of [
-    ['0.0.0.0/1', '128.0.0.0/1'],
-    ['::/1', '8000::/1'],
-    ['::ffff:0:0/96'],
-    Array.from({ length: 256 }, (_, index) => `${index}.0.0.0/8`),
-    ['10.0.0.0/8', '11.0.0.0/8', '12.0.0.0/8', '13.0.0.0/8', '14.0.0.0/8'],
-    ['2000::/8', '2100::/8', '2200::/8']
-  ]) {
-    t.match(proxies(...networks), /^gateway\.trustedProxies: /, networks.slice(0, 5).join())
-  }
-  const usual = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', 'fd00::/8', '127.0.0.0/8']
-  t.type(proxies(...usual), 'object', 'private networks')
-})
-
 t.test('pages for development are not on an address that other machines reach', async (t) => {
   const strong = 'q7Zk2mXw9RtB4vLs8NdH3cJy6PfG1aUe5'
   const production = { NODE_ENV: 'production', RPC_TOKEN: strong, REDIS_URL: `redis://:Kx4${strong}@127.0.0.1` }
   const withDocs = (env: NodeJS.ProcessEnv) => loader(t)({ ...production, GATEWAY_DOCS: 'true', ...env })
   t.match(withDocs({ GATEWAY_HOST: '0.0.0.0' }), /^gateway\.docs: got true beside gateway\.host 0\.0\.0\.0/)
+  t.match(
+    withDocs({ GATEWAY_TRUSTED_PROXIES: '127.0.0.1/32' }),
+    /^gateway\.docs: .* without gateway\.trustedProxies only/
+  )
   t.type(withDocs({}), 'object')
   t.match(loader(t)({ ...production, REDIS_URL: `redis://:Kx4${strong}@redis` }), /^redis\.url: is a plaintext/)
 })
