@@ -21,7 +21,7 @@ export interface ProductionConfig {
     enabled: boolean
     brokers: string[]
     tls: TlsKey & { enabled: boolean }
-    sasl: { mechanism?: string; password: string }
+    sasl: { mechanism?: string; username?: string; password: string }
   }
   mail?: { url: string; requireTls: boolean }
   userSvc?: { postgres: { url: string; migrationUrl: string } }

@@ -1,18 +1,28 @@
 /** Finds secrets that are missing, short or samples. Each problem names a key and contains no value. */
 
 import { environmentName, type Schema } from './load.ts'
-import { keyProblem, sampleProblem } from './secret-samples.ts'
+import { keyProblem } from './secret-samples.ts'
 import { sensitiveValues } from './secret-values.ts'
 import { weakness } from './shared-sections.ts'
+import { urlLogin } from './url-keys.ts'
+import { passwordProblem } from './weak-passwords.ts'
 
-const minPasswordLength = 12
+/** Logins outside URLs. */
+interface Logins {
+  kafka?: { sasl: { username?: string } }
+}
 
 /** @returns a problem for each secret of the configuration that is too short, or no random value */
-export function weakSecrets(schema: Schema, config: object): string[] {
-  return sensitiveValues(schema, config).flatMap(({ path, kind, value, secrets }) => {
+export function weakSecrets(schema: Schema, config: Logins): string[] {
+  const values = sensitiveValues(schema, config)
+  const urls = values.filter(({ kind, value }) => kind === 'password' && typeof value === 'string')
+  const users = [...urls.map(({ value }) => urlLogin(value as string).user), config.kafka?.sasl.username ?? '']
+  return values.flatMap(({ path, kind, value, secrets }) => {
     if (kind === 'key') return keyListProblems(path, value as string[])
-    const problemOf = kind === 'token' ? tokenProblem : passwordProblem
-    return secrets.flatMap((secret) => problemOf(path, secret) ?? [])
+    return secrets.flatMap((secret) => {
+      const problem = kind === 'token' ? tokenProblem(secret) : passwordProblem(secret, users)
+      return problem === undefined ? [] : [`${path}: ${problem} (${environmentName(path)})`]
+    })
   })
 }
 
@@ -24,17 +34,7 @@ function keyListProblems(path: string, entries: string[]): string[] {
   })
 }
 
-function tokenProblem(path: string, token: string): string | undefined {
+function tokenProblem(token: string): string | undefined {
   const problem = weakness(token, true)
-  return (
-    problem && `${path}: has a token that ${problem}; takes at least 32 random characters (${environmentName(path)})`
-  )
-}
-
-function passwordProblem(path: string, password: string): string | undefined {
-  const problem =
-    password.length < minPasswordLength
-      ? `has a password of fewer than ${minPasswordLength} characters, which production does not allow`
-      : sampleProblem(password) && 'has a sample password, which production does not allow'
-  return problem && `${path}: ${problem} (${environmentName(path)})`
+  return problem && `has a token that ${problem}; takes at least 32 random characters`
 }
