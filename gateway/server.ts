@@ -4,6 +4,7 @@ import type { DescService } from '@bufbuild/protobuf'
 import { rpcClientMetrics } from '#common/ops/metrics.ts'
 import { createOpsServer } from '#common/ops/ops-server.ts'
 import { watchReadiness } from '#common/ops/readiness.ts'
+import { warnOutsideProduction } from '#common/process/development-warning.ts'
 import { runService } from '#common/process/lifecycle.ts'
 import { openRedis } from '#common/redis/store.ts'
 import { methodsOfRole } from '#common/rpc/callers.ts'
@@ -18,6 +19,7 @@ import { rateLimitScripts } from './plugins/rate-limit-store.ts'
 
 await runService('gateway', load, async ({ gateway, rpc, mail, redis: redisConfig }, parts) => {
   const { log, registry, logDependencies } = parts
+  warnOutsideProduction('gateway.host', gateway.host, log)
   if (process.env.NODE_ENV === 'production' && !gateway.rateLimit.enabled) {
     log.warn({ event: 'rate_limit_off' }, 'gateway.rateLimit.enabled is false in production')
   }

@@ -2,6 +2,7 @@
 
 import { createOpsServer } from '#common/ops/ops-server.ts'
 import { watchReadiness } from '#common/ops/readiness.ts'
+import { warnOutsideProduction } from '#common/process/development-warning.ts'
 import { runService } from '#common/process/lifecycle.ts'
 import { buildApp } from './app.ts'
 import { load } from './config.ts'
@@ -10,6 +11,7 @@ import { redisDependencies } from './redis-probes.ts'
 import { openSessionStore } from './session-store.ts'
 
 await runService('session-svc', load, (config, { log, registry, logDependencies }) => {
+  warnOutsideProduction('sessionSvc.host', config.sessionSvc.host, log)
   const durability = createDurabilityCheck(config.redis.durability)
   const store = openSessionStore(config.redis, {
     log,

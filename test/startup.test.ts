@@ -17,7 +17,8 @@ t.test(
     const redis = new URL(process.env.TEST_REDIS_URL as string)
     const target = { host: redis.hostname, port: Number(redis.port) }
     redis.port = String(proxyPort)
-    const product = await createProduct(t, { REDIS_URL: redis.href })
+    const hosts = { GATEWAY_HOST: '0.0.0.0', USER_SVC_HOST: '0.0.0.0', SESSION_SVC_HOST: '0.0.0.0' }
+    const product = await createProduct(t, { REDIS_URL: redis.href, ...hosts })
     product.start('gateway')
     await until('the gateway is alive', () => product.isAlive('gateway'), startWithinMs)
     const verbose = async (name: 'gateway' | 'session-svc') => (await product.ops(name, '/readyz?verbose')).text()
@@ -38,6 +39,7 @@ t.test(
     t.teardown(proxy.close)
     for (const name of ['session-svc', 'user-svc', 'gateway'] as const) {
       await until(`${name} is ready`, () => product.isReady(name))
+      await until(`${name} warns of its host`, () => product.output(name).includes('"event":"not_in_production"'))
     }
     t.equal((await product.call('POST', '/reg', { json: { email: newAddress(), password } })).status, 201)
   }

@@ -4,6 +4,7 @@ import '#common/process/no-native-driver.ts'
 import { rpcClientMetrics } from '#common/ops/metrics.ts'
 import { createOpsServer } from '#common/ops/ops-server.ts'
 import { watchReadiness } from '#common/ops/readiness.ts'
+import { warnOutsideProduction } from '#common/process/development-warning.ts'
 import { runService } from '#common/process/lifecycle.ts'
 import { methodsOfRole } from '#common/rpc/callers.ts'
 import { createRpcTransport } from '#common/rpc/client/transport.ts'
@@ -30,6 +31,7 @@ import { createSessionClient } from './session-client.ts'
 await runService('user-svc', load, async (config, { log, registry, logDependencies, certificates }) => {
   await prepareHashThreads(hashesAtATime(config.userSvc.password), log)
   const { postgres, host, port, opsHost, opsPort } = config.userSvc
+  warnOutsideProduction('userSvc.host', host, log)
   for (const { event, text } of productionWarnings(config)) log.warn({ event }, text)
   certificates.add(
     'postgres',
