@@ -12,6 +12,8 @@ import { createWindows, type Draw, keyFor, type RateLimitRedis, storeOf } from '
 
 /** An IPv6 /48 has 65,536 networks, and one subscriber can have all of them: together they may send as much as this many. */
 const networksPerBlock = 16
+/** The requests with a device token that a network over a limit may send, in multiples of the limit. */
+const deviceFactor = 2
 
 export const policies = ['default', 'credentials', 'registrations', 'emails', 'session'] as const
 export type RateLimitPolicy = (typeof policies)[number]
@@ -31,40 +33,46 @@ interface CheckParts {
 
 type Check = ReturnType<FastifyInstance['createRateLimit']>
 
-/** @returns the checks of each policy: that of the network and, for attempts, that of its IPv6 block */
+/**
+ * @returns the checks of each policy: that of the network and, for attempts, that of its IPv6 block. `deviceChecks`: those of
+ *   requests with a device token whose network is over the limit
+ */
 export async function createChecks(app: FastifyInstance, parts: CheckParts) {
   const { redis, log, limits, windowMs, networkOfRequest } = parts
   await app.register(rateLimit, { global: false, timeWindow: windowMs, store: storeOf(createWindows(redis, log)) })
   const draws = new WeakMap<FastifyRequest, Draw[]>()
 
-  function keyOf(policy: RateLimitPolicy, request: FastifyRequest, network: string): string {
-    const draw: Draw = { own: `${policy}:${network}`, larger: `${policy}:${blockOf(network)}` }
-    if (isAttempt(policy)) draws.set(request, [...(draws.get(request) ?? []), draw])
+  function keyOf(name: string, request: FastifyRequest, network: string, givesBack: boolean): string {
+    const draw: Draw = { own: `${name}:${network}`, larger: `${name}:${blockOf(network)}` }
+    if (givesBack) draws.set(request, [...(draws.get(request) ?? []), draw])
     return keyFor(draw)
   }
 
-  function checksOf(policy: RateLimitPolicy): Check[] {
-    const max = limits[policy]
+  function checksOf(policy: RateLimitPolicy, ofDevices = false): Check[] {
+    const max = limits[policy] * (ofDevices ? deviceFactor : 1)
     if (max === 0) return []
+    const name = ofDevices ? `${policy}-devices` : policy
+    const givesBack = isAttempt(policy) && !ofDevices
     const blockOfRequest = (request: FastifyRequest) => blockOf(networkOfRequest(request))
     const ofNetwork = app.createRateLimit({
       max,
-      keyGenerator: (request) => keyOf(policy, request, networkOfRequest(request))
+      keyGenerator: (request) => keyOf(name, request, networkOfRequest(request), givesBack)
     })
     if (!isAttempt(policy)) return [ofNetwork]
     const ofBlock = app.createRateLimit({
       max: max * networksPerBlock,
-      keyGenerator: (request) => keyOf(policy, request, blockOfRequest(request)),
+      keyGenerator: (request) => keyOf(name, request, blockOfRequest(request), givesBack),
       allowList: (request) => !blockOfRequest(request).endsWith('/48')
     })
     return [ofNetwork, ofBlock]
   }
 
+  const ofPolicies = (checks: (policy: RateLimitPolicy) => Check[]) =>
+    Object.fromEntries(policies.map((policy) => [policy, checks(policy)])) as Record<RateLimitPolicy, Check[]>
+
   return {
-    checks: Object.fromEntries(policies.map((policy) => [policy, checksOf(policy)])) as Record<
-      RateLimitPolicy,
-      Check[]
-    >,
+    checks: ofPolicies((policy) => checksOf(policy)),
+    deviceChecks: ofPolicies((policy) => (isAttempt(policy) ? checksOf(policy, true) : [])),
     giveBack(request: FastifyRequest): void {
       for (const draw of draws.get(request) ?? []) draw.giveBack?.()
     }

@@ -52,7 +52,12 @@ export async function createLimiter(app: FastifyInstance, options: RateLimitOpti
   const denied = createDenyCache()
   const networkOfRequest = ({ raw }: FastifyRequest) => networkOf(clientOf(raw) ?? '')
   const denyKey = (policy: RateLimitPolicy, request: FastifyRequest) => `${policy}:${networkOfRequest(request)}`
-  const { checks, giveBack } = await createChecks(app, { ...parts, limits, windowMs: options.window, networkOfRequest })
+  const { checks, deviceChecks, giveBack } = await createChecks(app, {
+    ...parts,
+    limits,
+    windowMs: options.window,
+    networkOfRequest
+  })
 
   /** @see https://www.ietf.org/archive/id/draft-ietf-httpapi-ratelimit-headers-10.html */
   function setHeaders(reply: FastifyReply, policy: RateLimitPolicy, remaining: number, seconds: number): void {
@@ -89,6 +94,18 @@ export async function createLimiter(app: FastifyInstance, options: RateLimitOpti
         if (isExceeded) return exceeded(policy, request, ttl)
       }
       return undefined
+    },
+
+    /**
+     * Counts a request with a device token whose network is over the limit. Forged tokens count too, and a success gives
+     * nothing back. @returns whether the network has sent too many of them
+     */
+    async countDevice(policy: RateLimitPolicy, request: FastifyRequest): Promise<boolean> {
+      for (const check of deviceChecks[policy]) {
+        const counted = await check(request)
+        if (!counted.isAllowed && counted.isExceeded) return true
+      }
+      return false
     },
 
     /** The error of a rejected request. */

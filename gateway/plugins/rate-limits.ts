@@ -22,7 +22,10 @@ declare module 'fastify' {
     rateLimitPolicy?: RateLimitPolicy
     /** Whether a success gives most of its units back: it is no guess. */
     countsFailures?: boolean
-    /** Whether a client over the limit of its network is admitted by a valid device token: user-svc decides. */
+    /**
+     * Whether a client over the limit of its network is admitted by a valid device token: user-svc decides. Twice the limit of
+     * such requests are admitted.
+     */
     admitsDevices?: boolean
   }
 }
@@ -56,7 +59,7 @@ export async function limitRates(
     const policy = policyOf(request)
     const excess = await limiter.count(policy, request, reply)
     if (excess === undefined) return
-    if (!isWithDevice(request)) throw limiter.rejection(policy, excess)
+    if (!isWithDevice(request) || (await limiter.countDevice(policy, request))) throw limiter.rejection(policy, excess)
     requireDevice(request, () => limiter.rejection(policy, excess))
   }
 

@@ -1,6 +1,6 @@
 /** The client that user-svc limits guesses by: its network and its device token, from REST to the RPCs and back. */
 
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { tooManyRequests } from '#common/errors/connect-errors.ts'
 import type { Client } from '#gen/user/v1/user_pb.ts'
 import { clientClass } from '../plugins/device-token.ts'
@@ -171,27 +171,37 @@ t.test('an overload concerns one device, or the clients of a network without a d
   t.equal(of({ network: 'a' }), of({ network: 'a' }))
 })
 
-t.test('a device token passes the limit of its network, if user-svc accepts it', async (t) => {
+/** A gateway that admits two guesses of a network in a minute, and what user-svc has seen of each. */
+async function buildLimited(t: Test) {
   const seen: (boolean | undefined)[] = []
-  const authenticateAndLogin = ({ client }: { client?: Client | undefined }) => {
+  const authenticateAndLogin = ({ client, password }: { client?: Client | undefined; password: string }) => {
     seen.push(client?.deviceRequired)
     if (client?.deviceRequired && client.deviceToken !== 'valid') throw tooManyRequests(7)
-    if (client?.deviceToken !== 'valid') return wrongPassword()
+    if (client?.deviceToken !== 'valid' || password === 'wrong') return wrongPassword()
     return loginAnswer()
   }
   const users = { ...services.users, authenticateAndLogin }
-  const options = { rateLimit: limitsOf({ credentialsMax: 1 }) }
+  const options = { rateLimit: limitsOf({ credentialsMax: 2 }) }
   const { app, registry } = await buildGateway(t, { ...services, users, options })
   const remoteAddress = newAddress()
-  const login = (device?: string) => {
+  const login = (device?: string, password = credentials.password) => {
     const headers = device === undefined ? {} : { 'x-device-token': device }
-    return { method: 'POST', url: '/auth', remoteAddress, headers, payload: credentials } as const
+    return { method: 'POST', url: '/auth', remoteAddress, headers, payload: { ...credentials, password } } as const
   }
+  return { app, registry, login, seen }
+}
+
+t.test('a device token passes the limit of its network, if user-svc accepts it', async (t) => {
+  const { app, registry, login, seen } = await buildLimited(t)
+  const tokens = ['forged', 'forged', 'forged', undefined, 'valid', 'valid', undefined]
   t.same(
-    await statusesOf(app, [login('forged'), login('forged'), login(), login('valid'), login('valid'), login()]),
-    [401, 429, 429, 200, 200, 429]
+    await statusesOf(
+      app,
+      tokens.map((token) => login(token))
+    ),
+    [401, 401, 429, 429, 200, 200, 429]
   )
-  t.same(seen, [undefined, true, true, true], 'user-svc decides about device tokens alone')
+  t.same(seen, [undefined, undefined, true, true, true], 'user-svc decides about device tokens alone')
   t.match(await registry.metrics(), /auth_rate_limited_total\{policy="credentials"\} 3/)
   const [plain, forged] = [await app.inject(login()), await app.inject(login('forged'))]
   const text = ({ body, headers }: typeof plain) => {
@@ -203,4 +213,22 @@ t.test('a device token passes the limit of its network, if user-svc accepts it',
   t.equal(text(forged), text(plain), 'the response of the limit is the same')
   const registration = { ...login('valid'), url: '/password/reset', payload: { token: 'a', newPassword: 'b' } }
   t.same(await statusesOf(app, [{ ...registration, method: 'PUT' }]), [429], 'a route that checks no password')
+})
+
+t.test('a network over its limit sends twice the limit with device tokens, right or wrong passwords', async (t) => {
+  for (const [password, status, before] of [
+    ['wrong', 401, 2],
+    [credentials.password, 200, 5]
+  ] as const) {
+    const { app, login, seen } = await buildLimited(t)
+    const flood = Array.from({ length: before + 4 + 3 }, () => login('valid', password))
+    const admitted = Array(before + 4).fill(status)
+    t.same(await statusesOf(app, flood), [...admitted, 429, 429, 429], password)
+    t.equal(seen.length, before + 4, 'user-svc gets no more')
+    const [plain, known] = [await app.inject(login()), await app.inject(login('valid'))]
+    t.same(known.json().type, plain.json().type)
+    t.equal(known.headers['ratelimit-policy'], plain.headers['ratelimit-policy'])
+    t.match(known.headers['retry-after'], /^\d+$/)
+    requireForm(t, known, 429)
+  }
 })

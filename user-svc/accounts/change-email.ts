@@ -10,7 +10,7 @@ import { countEmail, insertEmail } from '../mail/email-requests.ts'
 import { emails, users } from '../schema.ts'
 import { wrongPassword } from './account-errors.ts'
 import type { AccountParts, ClientOrigin, MailParts, User } from './account-parts.ts'
-import { guessOf, inQueue, requirePassword } from './check-password.ts'
+import { beforeAccount, guessOf, requirePassword } from './check-password.ts'
 import { type EmailRequestResult, requireMail } from './email-request-result.ts'
 import { requireAccount } from './get-account.ts'
 
@@ -37,7 +37,7 @@ export async function changeEmail(parts: AccountParts, request: EmailChange, cal
     value: normalizeEmail(request.email),
     description: emailRule
   })
-  const account = await hashQueue.prepare('login', inQueue(parts, call, request.client), async () => {
+  const account = await hashQueue.prepare('login', beforeAccount(parts, call, request.client), async () => {
     const user = await requireAccount(db, userId, call)
     requireFields({ field: 'email', value: address !== user.email, ...unchanged })
     return { user, guess: await guesses.reserve(guessOf(parts, { email: user.email, user }, request.client), call) }

@@ -9,7 +9,7 @@ import { type PasswordRules, unchangedPassword } from '../passwords/password-rul
 import { outbox, users } from '../schema.ts'
 import { wrongPassword } from './account-errors.ts'
 import type { AccountParts, ClientOrigin, DeviceSession, User } from './account-parts.ts'
-import { guessOf, inQueue, requirePassword, withDevice } from './check-password.ts'
+import { beforeAccount, guessOf, inQueue, requirePassword, withDevice } from './check-password.ts'
 import { afterStatement, endSessions, raisedEpoch } from './end-sessions.ts'
 import { requireAccount } from './get-account.ts'
 import { openSession } from './open-session.ts'
@@ -32,15 +32,16 @@ export async function changePassword(parts: AccountParts, request: PasswordChang
   const { db, passwords, hashQueue, guesses, sessionClient } = parts
   const { userId, currentPassword, newPassword } = request
   requireFields(uuidRule('user_id', userId), await passwordRule(request, '', parts.passwordRules))
-  const queued = inQueue(parts, call, request.client)
-  const account = await hashQueue.prepare('login', queued, async () => {
+  const account = await hashQueue.prepare('login', beforeAccount(parts, call, request.client), async () => {
     const [user] = await Promise.all([requireAccount(db, userId, call), sessionClient.requireAvailable(call)])
     requireFields(await passwordRule(request, user.email, parts.passwordRules))
     return { user, guess: await guesses.reserve(guessOf(parts, { email: user.email, user }, request.client), call) }
   })
-  const { user } = account
+  const { user, guess } = account
   await requirePassword(parts, account, currentPassword, failed, call)
-  const passwordHash = await hashQueue.run('login', queued, () => passwords.hash(newPassword, call.signal))
+  const passwordHash = await hashQueue.run('login', inQueue(parts, call, guess), () =>
+    passwords.hash(newPassword, call.signal)
+  )
   const epoch = await replaceHash(db, user, passwordHash, call)
   if (epoch === undefined) {
     call.log.info({ event: failed, userId }, 'rejected a password that was changed meanwhile')

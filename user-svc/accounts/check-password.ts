@@ -58,14 +58,32 @@ export function withDevice(
   return { ...opened, deviceToken: devices.issue({ id: userId, sessionEpoch: opened.epoch }, earlier) }
 }
 
-/** The call with its share of the hashes. The token of a device counts before its account is known. */
-export function inQueue(
+/** The call with its place in the queue until its account is known: the token of a device of any account counts. */
+export function beforeAccount(
   { devices, networks }: Pick<AccountParts, 'devices' | 'networks'>,
   call: Call,
   client: ClientOrigin | undefined
 ): Call & { flow: Flow } {
   const isKnownDevice = devices.read(client?.deviceToken) !== undefined
   return { ...call, flow: flowOf(networks, { network: networkOf(client), isKnownDevice }, call) }
+}
+
+/** The call with its share of the hashes, as that of a reserved guess. */
+export function inQueue(
+  { networks }: Pick<AccountParts, 'networks'>,
+  call: Call,
+  guess: Pick<ReservedGuess, 'network' | 'isKnownDevice'>
+): Call & { flow: Flow } {
+  return { ...call, flow: flowOf(networks, guess, call) }
+}
+
+/** A call that creates an account, with its share of the hashes: a token of an earlier account has no effect. */
+export function withoutAccount(
+  parts: Pick<AccountParts, 'networks'>,
+  call: Call,
+  client: ClientOrigin | undefined
+): Call & { flow: Flow } {
+  return inQueue(parts, call, { network: networkOf(client), isKnownDevice: false })
 }
 
 function flowOf(
@@ -99,17 +117,18 @@ export async function checkPassword(
  * @param onResult receives the result; a client that disconnects during the hash has failed
  */
 export async function comparePassword(
-  { passwords, hashQueue, networks }: CheckParts,
+  parts: CheckParts,
   guess: ReservedGuess,
   written: string,
   call: Call,
   onResult: (matches: boolean) => void = () => {}
 ): Promise<{ matches: boolean; stale: boolean }> {
+  const { passwords, hashQueue } = parts
   const stored = guess.user?.passwordHash === noPassword ? undefined : guess.user?.passwordHash
   let isStarted = false
   let isDecided = false
   try {
-    const result = await hashQueue.run('login', { ...call, flow: flowOf(networks, guess, call) }, () => {
+    const result = await hashQueue.run('login', inQueue(parts, call, guess), () => {
       isStarted = true
       return passwords.check(written, stored, call.signal)
     })

@@ -9,7 +9,7 @@ import { emailRule, normalizeEmail } from '../email.ts'
 import { users } from '../schema.ts'
 import { accountDisabled, credentialsRejected, emailNotVerified } from './account-errors.ts'
 import type { AccountParts, ClientOrigin, LoggedIn, User } from './account-parts.ts'
-import { checkPassword, guessOf, inQueue, refusal, withDevice } from './check-password.ts'
+import { beforeAccount, checkPassword, guessOf, refusal, withDevice } from './check-password.ts'
 import { openSession } from './open-session.ts'
 
 interface LoginRequest {
@@ -31,15 +31,19 @@ export async function logIn(parts: AccountParts, request: LoginRequest, call: Ca
   const { db, hashQueue, guesses, sessionClient } = parts
   const startedAt = performance.now()
   const [email] = requireFields({ field: 'email', value: normalizeEmail(request.email), description: emailRule })
-  const { found, user, guess } = await hashQueue.prepare('login', inQueue(parts, call, request.client), async () => {
-    const [found] = await Promise.all([findUser(db, email, call), sessionClient.requireAvailable(call)])
-    const user = parts.concealTaken && found?.emailVerifiedAt === null ? undefined : found
-    return {
-      found,
-      user,
-      guess: await guesses.reserve(guessOf(parts, { email, user, userId: found?.id }, request.client), call)
+  const { found, user, guess } = await hashQueue.prepare(
+    'login',
+    beforeAccount(parts, call, request.client),
+    async () => {
+      const [found] = await Promise.all([findUser(db, email, call), sessionClient.requireAvailable(call)])
+      const user = parts.concealTaken && found?.emailVerifiedAt === null ? undefined : found
+      return {
+        found,
+        user,
+        guess: await guesses.reserve(guessOf(parts, { email, user, userId: found?.id }, request.client), call)
+      }
     }
-  })
+  )
   const { matches, stale } = await checkPassword(parts, guess, request.password, call)
   if (user === undefined || !matches) {
     // While no session can be created, every login is 503, also with a wrong password.

@@ -11,7 +11,7 @@ import { sql } from '../drizzle.ts'
 import { countEmail, insertEmail } from '../mail/email-requests.ts'
 import { outbox, users } from '../schema.ts'
 import type { AccountParts, MailParts, User } from './account-parts.ts'
-import { inQueue } from './check-password.ts'
+import { withoutAccount } from './check-password.ts'
 import { type EmailRequestResult, requireMail } from './email-request-result.ts'
 import { type Registration, requireValid } from './register.ts'
 
@@ -33,7 +33,7 @@ export async function registerConcealed(
   const { db, passwords, hashQueue } = parts
   const mail = requireMail(parts.mail)
   const { email, password } = await requireValid(request, parts)
-  const queued = inQueue(parts, call, request.client)
+  const queued = withoutAccount(parts, call, request.client)
   await hashQueue.prepare('registration', queued, () => requireAccounts(db, call))
   const passwordHash = await hashQueue.run('registration', queued, () => passwords.hash(password, call.signal))
   const statement = db.execute<Row>(registration(mail, { id: uuidv7(), email, passwordHash }))

@@ -13,7 +13,7 @@ import { outbox, users } from '../schema.ts'
 import type { SessionClient } from '../session-client.ts'
 import { addressTaken } from './account-errors.ts'
 import type { AccountParts, ClientOrigin, LoggedIn, MailParts, ShownUser, User } from './account-parts.ts'
-import { inQueue, withDevice } from './check-password.ts'
+import { withDevice, withoutAccount } from './check-password.ts'
 import { createSession } from './open-session.ts'
 
 const discardTimeoutMs = 3000
@@ -30,7 +30,7 @@ export async function register(parts: AccountParts, request: Registration, call:
   const { db, passwords, hashQueue, sessionClient } = parts
   const { email, password } = await requireValid(request, parts)
   // Cheap causes of a rejection are checked before the hash.
-  const queued = inQueue(parts, call, request.client)
+  const queued = withoutAccount(parts, call, request.client)
   await hashQueue.prepare('registration', queued, () =>
     Promise.all([sessionClient.requireAvailable(call), requireFree(db, email, call)])
   )

@@ -9,7 +9,7 @@ import { unchangedPassword } from '../passwords/password-rules.ts'
 import { UnusableHashError } from '../passwords/stored-hash.ts'
 import { emails, guessCounts, outbox, users } from '../schema.ts'
 import type { AccountParts, ClientOrigin } from './account-parts.ts'
-import { comparePassword, guessOf, inQueue } from './check-password.ts'
+import { beforeAccount, comparePassword, guessOf, inQueue } from './check-password.ts'
 import { endSessions, raisedEpoch } from './end-sessions.ts'
 import { rejectToken, requireToken, type UsableToken } from './require-token.ts'
 
@@ -29,8 +29,7 @@ export async function resetPassword(
   const { passwords, hashQueue, guesses, sessionClient, passwordRules } = parts
   const field = 'new_password'
   requireFields(await passwordRules.newPassword(field, newPassword, ''))
-  const queued = inQueue(parts, call, client)
-  const { usable, guess } = await hashQueue.prepare('login', queued, async () => {
+  const { usable, guess } = await hashQueue.prepare('login', beforeAccount(parts, call, client), async () => {
     const usable = await requireToken(parts, token, { purposes: ['reset'], failed }, call)
     // The token would be consumed although the sessions cannot be ended.
     await sessionClient.requireAvailable(call)
@@ -39,8 +38,10 @@ export async function resetPassword(
     return { usable, guess: await guesses.reserve(guessOf(parts, { email: user.email, user }, client), call) }
   })
   const { user } = usable
-  if (await isCurrentPassword(parts, guess, newPassword, queued)) requireFields(unchangedPassword(field))
-  const passwordHash = await hashQueue.run('login', queued, () => passwords.hash(newPassword, call.signal))
+  if (await isCurrentPassword(parts, guess, newPassword, call)) requireFields(unchangedPassword(field))
+  const passwordHash = await hashQueue.run('login', inQueue(parts, call, guess), () =>
+    passwords.hash(newPassword, call.signal)
+  )
   const epoch = await consumeToken(parts, usable, passwordHash, call)
   if (epoch === undefined) throw rejectToken(failed, user.id, call)
   await endSessions(parts, { userId: user.id, epoch }, call)

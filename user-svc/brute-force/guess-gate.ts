@@ -37,6 +37,7 @@ export interface Guess {
 export interface ReservedGuess {
   user: Guess['user']
   network: string | undefined
+  /** Whether its hash has the class of known devices: a refused guess, and one beyond the five of the device, has not. */
   isKnownDevice: boolean
   isRefused: boolean
   /** The password was not compared. */
@@ -70,10 +71,6 @@ export interface GuessObserver {
   onBoundReached(bound: GuessClass): void
 }
 
-function originOf({ network, device }: Guess) {
-  return { network, isKnownDevice: device !== undefined }
-}
-
 const digestLength = 16
 // Longer than a hash takes.
 const resultWaitMs = 300
@@ -87,7 +84,8 @@ const refusedEntry = 'refused'
 export const openGate: GuessGate = {
   keyOf: async () => undefined,
   reserve: async (guess) => ({
-    ...originOf(guess),
+    network: guess.network,
+    isKnownDevice: guess.device !== undefined,
     user: guess.user,
     isRefused: false,
     ...noCount
@@ -137,7 +135,7 @@ export function createGuessGate(rows: GuessRows, observer: GuessObserver, clock:
         const isNetworkBound = sources.network !== undefined && ofNetwork >= maxGuessesPerSource
         observer.onRefused(isNetworkBound ? 'network' : 'account')
         const fail = () => callEngine(call.signal, rows.fail(key, refusedEntry))
-        return { ...originOf(guess), user: undefined, isRefused: true, ...noCount, fail }
+        return { network: guess.network, isKnownDevice: false, user: undefined, isRefused: true, ...noCount, fail }
       }
       observer.onAdmitted(classOf(entry))
       /** Without the signal of the call: a client that disconnects would suppress the report of the bound. */
@@ -146,7 +144,8 @@ export function createGuessGate(rows: GuessRows, observer: GuessObserver, clock:
         reportBound(classOf(entry), guesses, guess, call)
       }
       return {
-        ...originOf(guess),
+        network: guess.network,
+        isKnownDevice: classOf(entry) === 'device',
         user: guess.user,
         isRefused: false,
         release: () => void attempt(rows.release(key, entry, sources), call, 'failed to release a guess'),

@@ -40,7 +40,16 @@ t.test('keys rotate: the newest signs, the others are still accepted', async (t)
   t.equal(new DeviceTokens([]).issue(account), undefined)
 })
 
-const { client, sql } = await startAccountTests(t, { deviceKeys: [key('a')] })
+const service = await startAccountTests(t, { deviceKeys: [key('a')] })
+const { client, registry, sql } = service
+
+/** The hashes that had the share of known devices and networks. */
+async function countKnown(): Promise<number> {
+  const text = await registry.getSingleMetricAsString('auth_password_hash_started_total')
+  return Number(/class="known"\} (\d+)/.exec(text)?.[1])
+}
+
+t.beforeEach(async () => void (await sql`delete from guess_counts`))
 
 async function newAccount() {
   const email = newAddress()
@@ -75,6 +84,25 @@ t.test('a device logs in while an attack has exhausted the bounds of networks', 
   t.type(await logIn(email, password, deviceToken), 'string')
   const [row] = await sql`select count(*)::int as n from guess_counts`
   t.equal(row?.n, 0)
+})
+
+t.test('a guess beyond the five of its device has no share of known devices, admitted or refused', async (t) => {
+  const { email, deviceToken } = await newAccount()
+  const known = await countKnown()
+  for (let count = 0; count < 12; count += 1) await rejection(logIn(email, 'wrong', deviceToken))
+  t.equal((await countKnown()) - known, 5)
+})
+
+t.test('the token of another account gives no hash the share of known devices', async (t) => {
+  const [{ userId }, { deviceToken }] = [await newAccount(), await newAccount()]
+  const client = { network: '192.0.2.77', deviceToken }
+  const known = await countKnown()
+  await service.client.registerAndLogin({ email: newAddress(), password, client })
+  const change = (currentPassword: string) =>
+    service.client.changePassword({ userId, currentPassword, newPassword: 'another good password', client })
+  await rejection(change('wrong'))
+  await change(password)
+  t.equal(await countKnown(), known)
 })
 
 t.test('a device has five guesses, all devices fifteen: 100 in total', async (t) => {
