@@ -124,7 +124,7 @@ export const guessCounts = pgTable(
     key: text().primaryKey(),
     /** The guesses since the last correct password, the oldest first; see brute-force/guess-rows.ts. */
     guesses: text().array().notNull(),
-    /** HMACs of the newest networks that have guessed, also of those that were refused. */
+    /** HMACs of the newest networks that have guessed, also of those that were refused; of an IPv6 network, that of its /48. */
     networks: text().array().notNull(),
     /** Paces the first guesses of networks: the time at which the allowance of these guesses is full again. */
     pacedUntil: timestamp('paced_until', { withTimezone: true, precision: 3 }).notNull(),

@@ -8,6 +8,7 @@ import { overloaded } from '#common/errors/connect-errors.ts'
 import type { Call } from '#common/rpc/call-context.ts'
 import { type Clock, systemClock } from '#common/time/clock.ts'
 import { callEngine } from '#common/time/engine-call.ts'
+import { fairNetworkOf } from '../passwords/fair-queue.ts'
 import type { users } from '../schema.ts'
 import {
   classOf,
@@ -109,7 +110,8 @@ export function createGuessGate(rows: GuessRows, observer: GuessObserver, clock:
   function sourcesOf(secret: Buffer, { email, network, device }: Guess) {
     const short = (kind: string, value: string | undefined) =>
       value === undefined ? undefined : digest(secret, kind, email, value).slice(0, digestLength)
-    return { network: short('network', network), device: short('device', device) }
+    const block = network && fairNetworkOf(network)
+    return { network: short('network', network), block: short('network', block), device: short('device', device) }
   }
 
   /** Waits for the results of concurrent guesses while they alone refuse this one: it may have the correct password. */

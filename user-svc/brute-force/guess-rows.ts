@@ -12,7 +12,7 @@ import { guessCounts, rowKeys } from '../schema.ts'
 
 /**
  * The bounds on consecutive failures of an account: 100 in total. `any`: guesses of any network; `fresh`: first guesses of a
- * network; `device`: guesses with a device token.
+ * network, or of an IPv6 /48; `device`: guesses with a device token.
  */
 export const maxGuesses = { any: 60, fresh: 25, device: 15 } as const
 export const maxGuessesPerSource = 5
@@ -35,6 +35,8 @@ const retentionDays = { known: 400, unknown: 8 }
 export interface GuessSource {
   /** `undefined` if the caller did not name the network of its client. */
   network: string | undefined
+  /** The source of a first guess: the IPv6 /48 of the network, or the network. */
+  block: string | undefined
   device: string | undefined
 }
 
@@ -98,19 +100,18 @@ const remembered = sql`array(
  * The class of the next guess among the guesses `kept`, or null if no bound permits it, and whether results of concurrent
  * guesses can change that.
  */
-function decision(guessSource: GuessSource) {
-  const { network, device } = guessSource
-  const source = network ?? sharedSource
+function decision(source: GuessSource) {
+  const { network = sharedSource, block = sharedSource, device } = source
   const { any, fresh, device: ofDevices } = maxGuesses
   return sql`
     select case
       when ${device !== undefined}::boolean and ${counted(prefixes.device)} < ${ofDevices}
         and ${failedOf(prefixes.device + (device ?? ''))} < ${maxGuessesPerSource} then ${prefixes.device}
       when ${counted(prefixes.any)} < ${any}
-        and (${network === undefined}::boolean or ${failedOf(prefixes.any + source)} < ${maxGuessesPerSource}) then ${prefixes.any}
-      when ${source} <> all(present.networks) and ${counted(prefixes.fresh)} < ${fresh}
+        and (${source.network === undefined}::boolean or ${failedOf(prefixes.any + network)} < ${maxGuessesPerSource}) then ${prefixes.any}
+      when ${block} <> all(present.networks) and ${counted(prefixes.fresh)} < ${fresh}
         and present.paced_until < now() + make_interval(secs => ${(paceBurst - 1) * paceSeconds + 1}) then ${prefixes.fresh}
-      end as class, ${busy(guessSource)} as is_busy
+      end as class, ${busy(source)} as is_busy
     from unnest(kept) as guess`
 }
 
@@ -132,22 +133,22 @@ export function createGuessRows(db: Database) {
      * one, except a guess that results of concurrent guesses may still permit.
      */
     async reserve(key: string, source: GuessSource, isKnown: boolean, signal: AbortSignal): Promise<Reservation> {
-      const { network = sharedSource, device } = source
+      const { network = sharedSource, block = sharedSource, device } = source
       const id = randomBytes(8).toString('hex')
       const time = sql`${pendingMark}::text || extract(epoch from now())::bigint`
       const first = (device === undefined ? prefixes.any + network : prefixes.device + device) + id
       const days = isKnown ? retentionDays.known : retentionDays.unknown
-      const isNew = sql`${network} <> all(present.networks)`
+      const isNew = sql`${block} <> all(present.networks)`
       const statement = db.execute<{ guesses: string[] }>(sql`
         insert into ${guessCounts} as present (key, guesses, networks, paced_until, expires_at)
-        values (${key}, array[${first} || ${time} || ${firstMark}], array[${network}], now(), date_trunc('day', now()) + make_interval(days => ${days}))
+        values (${key}, array[${first} || ${time} || ${firstMark}], array[${block}], now(), date_trunc('day', now()) + make_interval(days => ${days}))
         on conflict (key) do update set (guesses, networks, paced_until, expires_at) = (
           select
             case when class is null then kept
-              else kept || (class || case class when ${prefixes.device} then ${device ?? ''} else ${network} end || ${id} || ${time}
+              else kept || (class || case class when ${prefixes.device} then ${device ?? ''} when ${prefixes.fresh} then ${block} else ${network} end || ${id} || ${time}
                 || case when ${isNew} then ${firstMark} else '' end) end,
             case when not ${isNew} or class is null and is_busy then present.networks
-              else (present.networks || ${network}::text)[greatest(cardinality(present.networks) + 2 - ${maxNetworks}, 1):] end,
+              else (present.networks || ${block}::text)[greatest(cardinality(present.networks) + 2 - ${maxNetworks}, 1):] end,
             case when class = ${prefixes.fresh} then greatest(present.paced_until, now()) + make_interval(secs => ${paceSeconds})
               else present.paced_until end,
             excluded.expires_at
@@ -160,12 +161,12 @@ export function createGuessRows(db: Database) {
     },
 
     /** Removes a guess whose password was not compared. A first guess leaves its network and the pace as they were. */
-    async release(key: string, entry: string, { network = sharedSource }: GuessSource): Promise<void> {
+    async release(key: string, entry: string, { block = sharedSource }: GuessSource): Promise<void> {
       const isFirst = entry.endsWith(firstMark)
       const paced = classOf(entry) === 'fresh' ? paceSeconds : 0
       const statement = db.execute(sql`
         update ${guessCounts} set guesses = array_remove(guesses, ${entry}),
-          networks = case when ${isFirst}::boolean then array_remove(networks, ${network}) else networks end,
+          networks = case when ${isFirst}::boolean then array_remove(networks, ${block}) else networks end,
           paced_until = paced_until - make_interval(secs => ${paced})
         where key = ${key} and ${entry} = any(guesses)`)
       await callEngine(queryTimeoutMs, statement, true)

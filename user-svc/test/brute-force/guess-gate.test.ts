@@ -114,6 +114,21 @@ t.test('a network has one first guess when the bound of all networks is reached,
   t.equal(await counted(), 0)
 })
 
+t.test('an IPv6 /48 has one first guess, although it has 65,536 networks', async (t) => {
+  const { email } = await newAccount()
+  const ofBlock = (number: number) => `2001:db8:1:${number}::/64`
+  for (let network = 0; network < 12; network += 1) await guess(email, ofBlock(network), 5)
+  t.equal(await counted(), 60)
+  for (let network = 12; network < 15; network += 1) {
+    await letAnHourPass()
+    t.equal(await logIn(email, ofBlock(network)), false, 'a network of the same /48')
+  }
+  await guess(email, '2001:db8:2:1::/64', 1)
+  await guess(email, '2001:db8:2:2::/64', 1)
+  t.equal(await counted(), 61)
+  t.equal(await logIn(email, '2001:db8:3:1::/64'), true, 'the owner from another /48')
+})
+
 t.test('a guess that was not compared leaves its network and the pace as they were', async (t) => {
   const { email } = await newAccount()
   const held = await reserve(email, '198.51.100.1')
