@@ -3,7 +3,7 @@
 import type { Socket } from 'node:net'
 import { canonicalAddress, networkOf } from '#common/network/addresses.ts'
 import { connectionKey } from '#common/tls/termination.ts'
-import type { Connections } from '../connections.ts'
+import { type Connections, hasArrived } from '../connections.ts'
 
 /** @param isTrusted proxies have no network: their connections carry the requests of many clients */
 export function connectionNetworks(connections: Connections, isTrusted: (address: string) => boolean) {
@@ -15,10 +15,17 @@ export function connectionNetworks(connections: Connections, isTrusted: (address
     return address === undefined || isTrusted(address) ? undefined : networkOf(address)
   }
 
-  function largest(): Set<Socket> {
-    let found = new Set<Socket>()
-    for (const sockets of byNetwork.values()) if (sockets.size > found.size) found = sockets
-    return found
+  /** The connections whose requests have arrived, and those that wait for the end of their only request; others are idle. */
+  function connectionsInUse() {
+    const served = new Set<string>()
+    const arriving = new Set<string>()
+    for (const { socket, request, responses } of connections.values()) {
+      if (responses.length === 0) continue
+      const isArriving = responses.length === 1 && request !== undefined && !hasArrived(request)
+      const keys = isArriving ? arriving : served
+      keys.add(connectionKey(socket))
+    }
+    return { served, arriving }
   }
 
   return {
@@ -36,17 +43,25 @@ export function connectionNetworks(connections: Connections, isTrusted: (address
     },
 
     /**
+     * Of the networks with more connections than that of the new one, from the largest on, the first that has connections
+     * without a complete request: the oldest idle ones, or else the oldest that wait for a request. If all connections are
+     * in use, the oldest of the largest network. Never so many that a network has fewer than that of the new connection.
+     *
      * @param count so many that the search is rare
-     * @returns the oldest connections without a request of the network that has the most, but not so many that it has
-     *   fewer than the network of the new connection
      */
     surplus(count: number, forSocket: Socket): Socket[] {
-      const sockets = largest()
       const own = byNetwork.get(networkOfSocket(forSocket) ?? '')?.size ?? 0
-      const inUse = [...connections.values()].filter(({ responses }) => responses.length > 0)
-      const isInUse = new Set(inUse.map(({ socket }) => connectionKey(socket)))
-      const idle = [...sockets].filter((socket) => socket !== forSocket && !isInUse.has(connectionKey(socket)))
-      return idle.slice(0, Math.max(0, Math.min(count, sockets.size - own)))
+      const larger = [...byNetwork.values()].filter(({ size }) => size > own).sort((a, b) => b.size - a.size)
+      const [largest] = larger
+      if (largest === undefined) return []
+      const { served, arriving } = connectionsInUse()
+      const oldest = (sockets: Iterable<Socket>, size: number) => [...sockets].slice(0, Math.min(count, size - own))
+      for (const sockets of larger) {
+        const unserved = [...sockets].filter((socket) => !served.has(connectionKey(socket)))
+        const idle = unserved.filter((socket) => !arriving.has(connectionKey(socket)))
+        if (unserved.length > 0) return oldest(idle.length > 0 ? idle : unserved, sockets.size)
+      }
+      return oldest(largest, largest.size)
     }
   }
 }

@@ -1,5 +1,6 @@
 /** Limits of connections: in total, per network, pipelined, unread and idle; each is counted and logged. */
 
+import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -126,6 +127,44 @@ t.test('a few networks that hold all connections do not keep others out', async 
   t.equal(busy.closed, false, 'a connection in use does not end')
   for (const socket of idle) socket.resume()
   await until('idle connections have ended', () => idle.filter(({ closed }) => closed).length === 7)
+})
+
+// N3: connections in use never ended, and the search considered the largest network only.
+t.test('a few networks that hold all connections in use do not keep others out', async (t) => {
+  const { app, port, ended } = await serve(t, { max: 16, maxPerNetwork: 9 })
+  const openAll = (count: number, text: string, address: string) =>
+    Promise.all(Array.from({ length: count }, () => open(t, port, text, address)))
+  async function isAnswered(localAddress: string): Promise<boolean> {
+    const socket = await open(t, port, small, localAddress)
+    return new Promise((resolve) => {
+      socket.once('data', () => resolve(true)).once('close', () => resolve(false))
+    })
+  }
+  async function openUnread(count: number, address: string): Promise<void> {
+    const sockets = await openAll(count, bundle.repeat(10), address)
+    await Promise.all(sockets.map((socket) => once(socket, 'readable')))
+  }
+  const connections = () => new Promise((resolve) => app.server.getConnections((_error, count) => resolve(count)))
+  await openUnread(8, '127.0.8.1')
+  const waiting = await openAll(7, head('GET /session HTTP/1.1', 'Transfer-Encoding: chunked'), '127.0.8.2')
+  const closed = () => waiting.filter((socket) => socket.resume().closed).length
+  const [idle] = await openAll(1, '', '127.0.8.3')
+  await until('all requests are in flight', () => app.requestsInFlight() >= 15)
+
+  for (let count = 1; count <= 3; count += 1) {
+    t.equal(await isAnswered(`127.0.9.${count}`), true, `client ${count}`)
+    await until('a connection that waits for its request ends', () => closed() === count)
+    t.equal(await ended('total'), count, 'and no other')
+  }
+  t.equal(await isAnswered('127.0.8.1'), false, 'the largest network gets no further connection')
+
+  for (const socket of waiting) socket.destroy()
+  await until('they are closed', async () => (await connections()) === 12)
+  await openUnread(4, '127.0.8.2')
+  t.equal(await ended('total'), 4)
+  t.equal(await isAnswered('127.0.9.4'), true, 'a connection in use of the largest network ends')
+  t.equal(await ended('total'), 5)
+  t.equal(idle?.resume().closed, false, 'the only connection of a network does not end')
 })
 
 t.test('limits all connections, below the limit of descriptors', async (t) => {
