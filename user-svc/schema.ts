@@ -124,8 +124,10 @@ export const guessCounts = pgTable(
     key: text().primaryKey(),
     /** The guesses since the last correct password, the oldest first; see brute-force/guess-rows.ts. */
     guesses: text().array().notNull(),
-    /** HMACs of the newest networks that have guessed, also of those that were refused; of an IPv6 network, that of its /48. */
-    networks: text().array().notNull(),
+    /** Parts of HMACs of the newest networks that have guessed, also of those that were refused; of an IPv6 network, that of its /48. */
+    recentNetworks: integer('recent_networks').array().notNull().default([]),
+    /** The same of an earlier version, which may run beside this one. */
+    networks: text().array().notNull().default([]),
     /** Paces the first guesses of networks: the time at which the allowance of these guesses is full again. */
     pacedUntil: timestamp('paced_until', { withTimezone: true, precision: 3 }).notNull(),
     /** Changes at most once a day, so that few updates change the index. */

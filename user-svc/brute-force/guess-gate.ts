@@ -72,7 +72,7 @@ export interface GuessObserver {
   onBoundReached(bound: GuessClass): void
 }
 
-const digestLength = 16
+const digestLength = 8
 // Longer than a hash takes.
 const resultWaitMs = 300
 const maxAttempts = 6

@@ -169,7 +169,8 @@ t.test(
 t.test('counts addresses without an account in the same way, and stores no address', async (t) => {
   const [known, unknown] = [(await newAccount()).email, newAddress()]
   for (const email of [known, unknown]) await guess(email, '192.0.2.1', 7)
-  const rows = await sql`select guesses, networks, row_to_json(each)::text as text from guess_counts as each`
+  const rows =
+    await sql`select guesses, recent_networks as networks, row_to_json(each)::text as text from guess_counts as each`
   t.equal(rows.length, 2)
   for (const { guesses, networks, text } of rows) {
     t.equal(guesses.length, 5)
@@ -177,6 +178,19 @@ t.test('counts addresses without an account in the same way, and stores no addre
     t.notMatch(text, /example|192\.0/)
   }
   t.not(rows[0]?.networks[0], rows[1]?.networks[0], 'the rows do not show that two addresses share a network')
+})
+
+t.test('the row of an address that 300 networks attack stays small and in its table', async (t) => {
+  const email = newAddress()
+  const failFrom = async (network: number) => (await reserve(email, `network ${network}`)).fail()
+  for (let count = 0; count < 60; count += 1) await failFrom(count % 12)
+  for (let network = 12; network < 300; network += 1) await failFrom(network)
+  const [row] = await sql`
+    select pg_column_size(each) as bytes, cardinality(recent_networks) as networks, pg_relation_size(reltoastrelid)::int as outside
+    from guess_counts as each, pg_class where pg_class.oid = 'guess_counts'::regclass`
+  t.equal(row?.networks, 256)
+  t.ok(row?.bytes < 4096, `${row?.bytes} bytes`)
+  t.equal(row?.outside, 0)
 })
 
 t.test('one count for all paths: login, change of the password and of the address', async (t) => {
