@@ -9,27 +9,34 @@ import type { Socket } from 'node:net'
 // Clients of probes and RPCs do not pipeline.
 const maxWaiting = 16
 
+interface Line {
+  current?: ServerResponse
+  waiting: [request: IncomingMessage, response: ServerResponse][]
+}
+
 /** Starts each request of a connection after the previous response; more than 16 waiting requests end the connection. */
 export function oneAtATime(start: RequestListener): RequestListener {
-  const queues = new WeakMap<Socket, [request: IncomingMessage, response: ServerResponse][]>()
+  const lines = new WeakMap<Socket, Line>()
 
   return (request, response) => {
     const { socket } = request
-    const queue = queues.get(socket) ?? []
-    queues.set(socket, queue)
+    const line: Line = lines.get(socket) ?? { waiting: [] }
+    lines.set(socket, line)
 
-    function startFirst(): void {
-      const [call] = queue
+    function startNext(): void {
       // A connection that ends assigns no further response, which would then never close.
-      if (call === undefined || !socket.writable) return
-      call[1].once('close', () => {
-        queue.shift()
-        startFirst()
+      const call = socket.writable ? line.waiting.shift() : undefined
+      if (call === undefined) return
+      const [, started] = call
+      line.current = started
+      started.once('close', () => {
+        if (line.current === started) startNext()
       })
       start(...call)
     }
-    if (queue.length > maxWaiting) return void socket.destroy()
-    queue.push([request, response])
-    if (queue.length === 1) startFirst()
+    if (line.waiting.length === maxWaiting) return void socket.destroy()
+    line.waiting.push([request, response])
+    // A client can have a response before it closes here.
+    if (line.current === undefined || line.current.closed || line.current.writableEnded) startNext()
   }
 }
