@@ -103,6 +103,17 @@ t.test('a new server, which has neither the database nor the roles', async (t) =
   t.equal(await schemaOf(target, 'auth_restored'), schema, 'owners and rights are those of the backup')
 })
 
+t.test('a new server, by an operator who is no superuser', async (t) => {
+  const admin = connect(t, target.urlOf('postgres'))
+  await admin`drop database auth_restored`
+  await admin`drop role auth_owner, auth_service`
+  await admin`create role operator login createdb createrole password 'operator'`
+  const url = (database: string) => target.urlOf(database, 'operator:operator')
+  await run(restore, { POSTGRES_ADMIN_URL: url('postgres'), RESTORED_URL: url('auth_restored') })
+  await migrate(target, 'auth_restored')
+  t.same(await rowsOf(t, asService(target, 'auth_restored')), ['backup'])
+})
+
 t.test('beside the database of a server, which does not change', async (t) => {
   await run(restore, { POSTGRES_ADMIN_URL: source.urlOf('auth'), RESTORED_URL: source.urlOf('auth_restored') })
   await migrate(source, 'auth_restored')

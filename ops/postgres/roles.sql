@@ -12,6 +12,7 @@ do $$
 declare
   object record;
   role_name text;
+  right_name text;
 begin
   foreach role_name in array array['auth_owner', 'auth_service'] loop
     if not exists (select from pg_roles where rolname = role_name) then
@@ -20,8 +21,10 @@ begin
     execute format('alter role %I password %L', role_name, current_setting(replace(role_name, '_', '.') || '_password'));
   end loop;
 
-  -- To hand objects over, this role must be a member of their new owner; a superuser is one of every role.
-  if not pg_has_role('auth_owner', 'member') then
+  -- To hand objects over, this role must be able to act as their new owner; a superuser can act as every role. From PostgreSQL 16
+  -- on, the creator of a role is a member that cannot act as it.
+  right_name := case when current_setting('server_version_num')::int < 160000 then 'member' else 'set' end;
+  if not pg_has_role('auth_owner', right_name) then
     execute format('grant auth_owner to %I', current_user);
   end if;
 
