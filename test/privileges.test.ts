@@ -21,7 +21,7 @@ import { until } from '#common/testing/until.ts'
 import { engineUser, systemUser } from '../stack/system-user.ts'
 import { runTool } from '../stack/tool.ts'
 import { attackKafka, kafkaAttacks } from './support/kafka-attacks.ts'
-import { newAddress, password } from './support/product.ts'
+import { longBudgets, newAddress, password } from './support/product.ts'
 import { descendants, startStack, temporaryDataDir } from './support/stack-run.ts'
 
 t.setTimeout(300_000)
@@ -30,6 +30,7 @@ const isRoot = process.getuid?.() === 0
 const targets = isRoot ? await plantLinks() : ''
 const pepper = `a:${Buffer.alloc(32, 'pepper').toString('base64')}`
 const stack = startStack(t, dataDir, {
+  ...longBudgets,
   GATEWAY_RATE_LIMIT_ENABLED: 'true',
   USER_SVC_PASSWORD_PEPPERS: pepper,
   RPC_PREVIOUS_ADMIN_TOKEN: 'previous-admin-token',

@@ -1,5 +1,6 @@
 /** Many requests for a password reset: one email for an account, none for an unknown address, and responses that show neither. */
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import t from 'tap'
 import { until } from '#common/testing/until.ts'
@@ -37,6 +38,12 @@ t.test(`${requests} requests for one address send one email`, async (t) => {
     while (sent < requests) {
       sent += 1
       const answer = await request(known.email.toUpperCase())
+      // A busy machine sheds requests for any address.
+      if (answer.startsWith('[503')) {
+        sent -= 1
+        await sleep(1000)
+        continue
+      }
       answers.set(answer, (answers.get(answer) ?? 0) + 1)
     }
   }

@@ -1,5 +1,6 @@
 /** Attacks on the broker of `make run`: forge and steal log lines, delete topics, forge events. */
 
+import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Admin, Kafka } from 'kafkajs'
 import { createKafka } from '#common/kafka/client.ts'
@@ -104,8 +105,8 @@ async function produce(kafka: Kafka, topic: string): Promise<void> {
   }
 }
 
-/** Resolves when the consumer has fetched. */
-const consume = (kafka: Kafka, topic: string) => runConsumer(kafka, topic, `readers-of-${topic}`, 'FETCH')
+/** Resolves when the consumer has fetched. In a group of its own, no earlier attempt delays it as a member that has ended. */
+const consume = (kafka: Kafka, topic: string) => runConsumer(kafka, topic, `readers-${randomUUID()}`, 'FETCH')
 
 /** Resolves when the consumer is a member of the group. */
 const join = (kafka: Kafka, topic: string) => runConsumer(kafka, topic, 'log-sink', 'GROUP_JOIN')
