@@ -90,11 +90,13 @@ t.test(
     await traffic.untilServed('POST /reg', 'POST /auth', 'GET /session')
     const outcomes = await traffic.end()
     t.comment(summary(outcomes))
-    t.same(
-      outcomes.filter(({ status }) => status < 200 || status > 299),
-      [],
-      `each of ${outcomes.length} requests succeeded`
-    )
+    const failed = outcomes.filter(({ status }) => status < 200 || status > 299)
+    const warnings = product
+      .output()
+      .split('\n')
+      .filter((line) => /"level":"(warn|error)"/.test(line))
+    const reasons = failed.length > 0 ? warnings.join('\n') : ''
+    t.same(failed, [], `each of ${outcomes.length} requests succeeded ${reasons}`)
 
     // Connections that were established with the old certificates.
     await postgres.admin`select pg_terminate_backend(pid) from pg_stat_activity where usename = 'certified'`
