@@ -1,6 +1,6 @@
 /** The program of `make test`: static checks, then the tests on engines of their own; the last line has the counts. */
 
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, delimiter, join } from 'node:path'
 import { onStop } from '../stack/stop-signals.ts'
@@ -11,7 +11,6 @@ import { installDocker } from './containers/install.ts'
 import { startTestEngines } from './engines.ts'
 import { comparePage, readAnswers, writePage } from './field-cases-page.ts'
 import { installGrpcurl } from './grpcurl.ts'
-
 import { installPgbouncer } from './pgbouncer.ts'
 import { installProxies } from './proxies.ts'
 import { type Counts, sum } from './tap-report.ts'
@@ -24,6 +23,10 @@ const [, , ...args] = process.argv
 const checksOnly = args.includes('--checks-only')
 const writesPage = args.includes('--page')
 const files = args.filter((arg) => !arg.startsWith('--'))
+for (const file of files.filter((file) => !existsSync(file))) {
+  print(`FILES: ${file} does not exist; paths are relative to the root, such as test/rest.test.ts`)
+  process.exit(1)
+}
 const runs = (...names: string[]) => files.length === 0 || files.some((file) => names.includes(basename(file)))
 const needsDocker = runs('image-run.test.ts')
 const needsChromium = runs('playground.test.ts', 'browsers.test.ts')
