@@ -9,7 +9,7 @@ import {
 } from 'node:http2'
 import { Code, ConnectError } from '@connectrpc/connect'
 import { isUnprocessed } from '#common/rpc/client/http2-guard.ts'
-import { notProcessed } from '#common/rpc/client/retry.ts'
+import { streamRefused } from '#common/rpc/client/retry.ts'
 
 interface RawResponse {
   headers: IncomingHttpHeaders
@@ -54,8 +54,9 @@ export function exchange(
     }
     const onAbort = () => fail(signal.reason)
     // Node.js destroys all streams of a session with one error, which does not show whether the server processed this stream.
-    const onError = (error: unknown) =>
-      fail(session && isUnprocessed(session, stream?.id) ? notProcessed(error) : error)
+    const isRefused = () =>
+      stream?.rstCode === constants.NGHTTP2_REFUSED_STREAM || (session && isUnprocessed(session, stream?.id))
+    const onError = (error: unknown) => fail(isRefused() ? streamRefused(error) : error)
     const onClose = () => onError(streamClosed(stream?.rstCode))
     const onResponse = (received: IncomingHttpHeaders) => {
       headers = received

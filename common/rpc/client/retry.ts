@@ -107,6 +107,20 @@ export function isNotProcessed(error: unknown): boolean {
   return unprocessed.has(error as object)
 }
 
+const refusals = new WeakSet<object>()
+
+/** The error of a stream that the peer refused, or that its connection could no longer open: the call is sent again at once. */
+export function streamRefused(cause: unknown): ConnectError {
+  const error = notProcessed(cause)
+  refusals.add(error)
+  return error
+}
+
+/** Whether a new connection may serve the call: the peer is up, or was a moment ago. */
+export function isRefused(error: unknown): boolean {
+  return refusals.has(error as object)
+}
+
 const unknownOutcomes = new WeakSet<object>()
 
 /** The error of a call whose connection failed during the call: it may have been applied. */

@@ -26,6 +26,7 @@ import {
 import { exchange, webHeaders } from '#common/rpc/unary-exchange.ts'
 import { deadlineExceeded } from '#common/time/deadline.ts'
 import type { RpcConnection } from './http2-connection.ts'
+import { isRefused } from './retry.ts'
 
 /** Sends one attempt of a unary call. */
 export type UnaryCall = (request: UnaryRequest) => Promise<UnaryResponse>
@@ -81,14 +82,21 @@ export function pathOf({ parent, name }: Pick<UnaryRequest['method'], 'parent' |
   return `/${parent.typeName}/${name}`
 }
 
-/** Sends calls over a connection. Rejects with Node.js's own errors of streams and connections. */
+/**
+ * Sends calls over a connection. A call that the peer refused is sent once more, outside the retry budget (gRPC: "transparent
+ * retry"): a peer that replaces its certificates or stops refuses all calls that arrive after its GOAWAY, so a busy caller has
+ * more of them than its budget permits. Rejects with Node.js's own errors of streams and connections.
+ */
 export function sendUnary(connection: RpcConnection, readMaxBytes: number): UnaryCall {
   return async (request) => {
     const { method, header, signal } = request
     signal.throwIfAborted()
     const body = toBinary(method.input, request.message)
-    const opening = connection.post(pathOf(method), header)
-    const { headers, content } = await exchange(opening, body, readMaxBytes, signal)
+    const send = () => exchange(connection.post(pathOf(method), header), body, readMaxBytes, signal)
+    const { headers, content } = await send().catch((error) => {
+      if (signal.aborted || !isRefused(error)) throw error
+      return send()
+    })
     return decode(request, headers, content)
   }
 }

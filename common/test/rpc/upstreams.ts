@@ -1,5 +1,6 @@
 /** Instances of session-svc with handlers of a test, and a client that calls them as the services do. */
 
+import type { Http2Session } from 'node:http2'
 import type { Socket } from 'node:net'
 import { createClient, type ServiceImpl } from '@connectrpc/connect'
 import { Registry } from '@prometheus-io/client'
@@ -20,7 +21,14 @@ export async function serve(
   const app = buildSessionServer(handlers)
   const sockets = new Set<Socket>()
   app.server.on('connection', (socket: Socket) => sockets.add(socket))
+  const sessions = new Set<Http2Session>()
+  app.server.on('session', (session: Http2Session) => sessions.add(session))
   await app.listen({ host: '127.0.0.1', port })
+  /** Refuses the streams that have not arrived, as after a change of the trusted certificates. */
+  function goAway() {
+    for (const session of sessions) session.close()
+    sessions.clear()
+  }
   function cut() {
     for (const socket of sockets) socket.destroy()
   }
@@ -29,7 +37,7 @@ export async function serve(
     await app.close()
   }
   t.teardown(kill)
-  return { port: (app.server.address() as { port: number }).port, cut, kill }
+  return { port: (app.server.address() as { port: number }).port, cut, goAway, kill }
 }
 
 /** A client as in a service, with its metrics. */

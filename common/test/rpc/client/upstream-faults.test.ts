@@ -59,6 +59,28 @@ t.test('retries a call that is not idempotent if its connection was refused', as
   t.equal(await retries(), 1)
 })
 
+t.test('sends all calls that a GOAWAY refused once more, outside the retry budget', async (t) => {
+  let calls = 0
+  const server = await serve(t, {
+    createSession() {
+      calls += 1
+      return {}
+    }
+  })
+  const { client, probe, retries } = caller(server.port)
+  for (let round = 1; round <= 5; round += 1) {
+    await probe()
+    calls = 0
+    const sent = Array.from({ length: 5 }, () => codeOf(client.createSession({ userId })))
+    const checked = probe()
+    server.goAway()
+    t.same(await Promise.all(sent), Array(5).fill(undefined))
+    t.equal(calls, 5)
+    await checked
+  }
+  t.equal(await retries(), 0)
+})
+
 t.test('reports deadline_exceeded for a call that was applied without a response, also after retries', async (t) => {
   let calls = 0
   const server = await serve(t, {
