@@ -40,8 +40,8 @@ export function createDurabilityCheck(mode: 'check' | 'assured', clock: Pick<Clo
  * @returns whether it appends every write to a file
  */
 export async function requireDurability(redis: Inspectable): Promise<boolean> {
-  const persistence = await permitted(redis.info('persistence'))
-  const info = `${persistence}\n${await permitted(redis.info('memory'))}`
+  const sections = ['persistence', 'memory'].map((section) => permitted(redis.info(section)))
+  const info = (await Promise.all(sections)).join('\n')
   const field = (name: string) => new RegExp(`^${name}:([^\\r\\n]*)`, 'm').exec(info)?.[1]
   if (field('maxmemory_policy') !== 'noeviction') {
     throw new ProbeError(`maxmemory-policy is ${field('maxmemory_policy')}; sessions need noeviction`)

@@ -10,7 +10,8 @@ export class TimeoutError extends Error {
 /** Settles as `work` does, or rejects with a TimeoutError after `ms` milliseconds; a late result is dropped. */
 export async function withinMs<T>(ms: number, work: PromiseLike<T>, clock: Clock = systemClock): Promise<T> {
   const { promise: timeout, reject } = Promise.withResolvers<never>()
-  const cancel = clock.startTimer(ms, () => reject(new TimeoutError(`timed out after ${ms} ms`)))
+  // After a stall of this process, its timers run before it reads its sockets, where the result may be.
+  const cancel = clock.startTimer(ms, () => setImmediate(() => reject(new TimeoutError(`timed out after ${ms} ms`))))
   try {
     return await Promise.race([work, timeout])
   } finally {

@@ -1,6 +1,5 @@
 /** The circuit breaker of an upstream: while no response arrives from it, calls fail fast instead of waiting for their deadlines. */
 
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { DescMethod } from '@bufbuild/protobuf'
 import { Code, ConnectError, type Interceptor } from '@connectrpc/connect'
 import { dependencyDown } from '#common/errors/connect-errors.ts'
@@ -63,8 +62,8 @@ const failuresToProbe = 5
 const failingMs = 1000
 const probeBackoff = { baseMs: 375, capMs: 375, jitter: 2 / 3 }
 const probeTimeoutMs = 500
-// An upstream that refused connections and accepts one again has just started: its first response takes longer.
-const firstResponseMs = 1000
+// The probe of an open breaker connects again, which includes DNS and TLS, and its upstream may have just started.
+const connectTimeoutMs = 1000
 // The shortest time between two probes that calls start, so a call waits at most this long for the start of its probe.
 const probeGapMs = 20
 
@@ -112,8 +111,7 @@ export function createBreaker({
   async function decide(): Promise<boolean> {
     const before = state
     if (before.name === 'open') enter({ name: 'half-open', isUnresponsive: before.isUnresponsive })
-    const isStart = before.name !== 'closed' && !before.isUnresponsive
-    const responded = await respondedWithin(isStart ? firstResponseMs : probeTimeoutMs)
+    const responded = await respondedWithin(before.name === 'closed' ? probeTimeoutMs : connectTimeoutMs)
     if (responded) {
       onResponse()
       return true
@@ -130,8 +128,7 @@ export function createBreaker({
     const settled = response.then((result) => {
       responded = result
     })
-    // After a stall of this process its timers run before it reads its sockets, where the response may be.
-    await withinMs(limitMs, settled, clock).catch(() => nextTurn())
+    await withinMs(limitMs, settled, clock).catch(() => {})
     if (responded === undefined) void response.then((isLate) => isLate && onResponse())
     return responded
   }

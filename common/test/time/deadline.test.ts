@@ -1,5 +1,7 @@
 /** Limits of waiting: timeouts, deadlines, cancellation. */
 
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Code, ConnectError } from '@connectrpc/connect'
 import t from 'tap'
@@ -36,6 +38,22 @@ t.test('rejects at the limit or the abort, with its reason', async (t) => {
   const waiting = untilAborted(controller.signal, never())
   controller.abort(new Error('something of the runtime'))
   await t.rejects(waiting, { code: Code.Canceled })
+})
+
+t.test('takes a result that arrived while the process was stalled', async (t) => {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  const [[accepted]] = (await Promise.all([once(server, 'connection'), once(socket, 'connect')])) as [[Socket], unknown]
+  t.teardown(() => {
+    socket.destroy()
+    server.close()
+  })
+  const result = withinMs(20, once(socket, 'data'))
+  accepted.end('result')
+  const stalledUntil = performance.now() + 50
+  while (performance.now() < stalledUntil);
+  t.equal(String(await result), 'result')
 })
 
 t.test('ignores a late rejection of abandoned work', async (t) => {
