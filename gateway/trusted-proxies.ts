@@ -20,7 +20,7 @@ const maxShare = { IPv4: 2 ** -6, IPv6: 2 ** -20, 'local IPv6': 1 }
 const isLocal = networks(['fc00::/7', 'fe80::/10'])
 
 /** A network in CIDR notation; IPv4 if it is mapped into IPv6. Undefined for other text. */
-function networkOf(cidr: string): Network | undefined {
+function parseProxyNetwork(cidr: string): Network | undefined {
   const [, address = '', digits] = /^([\d.:a-f]+)\/(\d{1,3})$/i.exec(cidr) ?? []
   const bits = Number(digits)
   if (isIP(address) === 4) return bits <= 32 ? { kind: 'IPv4', bits } : undefined
@@ -33,14 +33,14 @@ function networkOf(cidr: string): Network | undefined {
 
 /** Whether a text is a network of plausible size. */
 export function isProxyNetwork(cidr: string): boolean {
-  const network = networkOf(cidr)
+  const network = parseProxyNetwork(cidr)
   return network !== undefined && network.bits >= minBits[network.kind]
 }
 
 /** @throws {ConfigError} if the networks together are a large part of all addresses */
 export function requireFewProxies(cidrs: readonly string[]): void {
   const shares = { IPv4: 0, IPv6: 0, 'local IPv6': 0 }
-  for (const { kind, bits } of cidrs.map(networkOf) as Network[]) shares[kind] += 2 ** -bits
+  for (const { kind, bits } of cidrs.map(parseProxyNetwork) as Network[]) shares[kind] += 2 ** -bits
   const kinds = Object.keys(shares) as (keyof typeof shares)[]
   if (kinds.every((kind) => shares[kind] <= maxShare[kind])) return
   throw new ConfigError(
