@@ -5,17 +5,22 @@ import { distinctParts, repeatedPart } from './simple-secrets.ts'
 const sampleWords =
   /change.?me|secret|example|sample|password|passwort|0123456789|qwerty|letmein|dev-|test-|token.?for/i
 
-/** Why a text is no random secret; undefined if it can be one. */
+/** Why a token is no random one; undefined if it can be one. */
 export function sampleProblem(value: string): string | undefined {
+  // The encodings of random bytes have no digit and one case in 1 of 2,000 cases.
+  const isSentence = value.length >= 24 && /^[a-z\W_]+$|^[A-Z\W_]+$/.test(value)
+  return isSentence || isSample(value) ? 'is a sample value, which production does not allow' : undefined
+}
+
+/** Whether a text has words of samples, sequences, repeats or few distinct characters. */
+export function isSample(value: string): boolean {
   const parts = distinctParts([...value.toLowerCase()])
-  const isSample =
+  return (
     sampleWords.test(value) ||
     new Set(value).size < Math.min(10, value.length / 2) ||
     repeatedPart(value) !== undefined ||
-    parts < value.length * 0.7 ||
-    // Random text has digits or two cases: the encodings of random bytes have none in 1 of 2,000 cases.
-    (value.length >= 24 && /^[a-z\W_]+$|^[A-Z\W_]+$/.test(value))
-  return isSample ? 'is a sample value, which production does not allow' : undefined
+    parts < value.length * 0.7
+  )
 }
 
 /** Why the bytes of a key are not random. */

@@ -1,12 +1,14 @@
 /** Finds passwords of engines that are short, samples, names, or words with digits. */
 
-import { sampleProblem } from './secret-samples.ts'
+import { isSample } from './secret-samples.ts'
 
 const minLength = 12
 // The longest first. A shorter word occurs in random text by chance.
 const words =
   /postgresql|production|postgres|password|database|internal|service|gateway|session|default|welcome|master|server|secret|system|admin|redis|kafka|login|local|root|user|mail|auth|test|svc/g
-// Random text of a usual length has digits between its letters, or two cases.
+// Words have fewer letters. As many random ones of one case have 75 bits.
+const minLettersOfOneCase = 16
+// Most random text has digits between its letters, or capitals.
 const wordWithDigits = /^[A-Z]?[a-z\W_]*[\d\W_]*$|^[A-Z\W_]*[\d\W_]*$/
 
 /**
@@ -18,11 +20,19 @@ export function passwordProblem(password: string, users: readonly string[]): str
   if (password.length < minLength) {
     return `has a password of fewer than ${minLength} characters, which production does not allow`
   }
-  if (sampleProblem(password)) return 'has a sample password, which production does not allow'
-  if (wordWithDigits.test(password) || isMostlyNames(password, users)) {
-    return 'has a password made of names, words or digits, which production does not allow'
+  if (isSample(password)) return 'has a sample password, which production does not allow'
+  if (isMostlyNames(password, users)) {
+    return 'has a password made of names or usual words, which production does not allow'
+  }
+  if (canBeWord(password)) {
+    return `has a password that can be a word with digits, which production does not allow; takes at least ${minLettersOfOneCase} letters, or digits between letters`
   }
   return undefined
+}
+
+function canBeWord(password: string): boolean {
+  const letters = password.match(/\p{L}/gu) ?? []
+  return letters.length < minLettersOfOneCase && wordWithDigits.test(password)
 }
 
 /** Whether fewer characters than a password needs are left without the words and the parts of the users' names. */

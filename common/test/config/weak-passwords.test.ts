@@ -48,7 +48,29 @@ t.test('a password is no name of a user, no word, and neither with digits', asyn
     t.match(problem({ redis: weak }), /^redis\.url: has a (sample )?password /, weak)
     t.match(problem({ kafka: weak }), /^kafka\.sasl\.password: has a (sample )?password /, weak)
   }
+  t.match(
+    problem({ postgres: 'auth_service2024' }),
+    /has a password made of names or usual words, which production does not allow/
+  )
   t.notMatch(problem({ postgres: 'auth_service2024' }), /2024/, 'the message does not show the password')
+})
+
+t.test('letters of one case are no word from 16 letters on, with or without digits at the end', async (t) => {
+  for (const random of [
+    ...['qhzvkwpmxtyrbncg', 'qhzvkwpmxtyrbncgfdwj', 'qhzv-kwpm-xtyr-bncg-fdwj-zkxm', 'Qhzvkwpmxtyrbncg42'],
+    ...['QHZVKWPMXTYRBNCG', 'harbour plenty velvet tunic', 'жщкфюэълчыхпзмшг']
+  ]) {
+    t.equal(problem({ postgres: encodeURIComponent(random) }), '', random)
+    t.equal(problem({ kafka: random }), '', random)
+  }
+  for (const weak of ['qhzvkwpmxtyrbnc', 'Playstation.20242025', 'QHZVKWPMXTYRBNC7391', '7391046281507391046281']) {
+    t.equal(
+      problem({ kafka: weak }),
+      'kafka.sasl.password: has a password that can be a word with digits, which production does not allow; takes at least 16 letters, or digits between letters (KAFKA_SASL_PASSWORD)',
+      weak
+    )
+  }
+  t.equal(problem({ kafka: 'qhz7kwpmxtyr' }), '', 'digits between letters')
 })
 
 t.test('random passwords are accepted, also behind the name of the user', async (t) => {
