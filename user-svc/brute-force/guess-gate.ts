@@ -72,6 +72,8 @@ export interface GuessObserver {
   onBoundReached(bound: GuessClass): void
 }
 
+// An earlier version, which may run beside this one, has entries with 16 digits of the same digests, and finds its own only.
+// This version counts these too: its digits must stay the first ones of the earlier entries.
 const digestLength = 8
 // Longer than a hash takes.
 const resultWaitMs = 300
@@ -115,12 +117,25 @@ export function createGuessGate(rows: GuessRows, observer: GuessObserver, clock:
   }
 
   /** Waits for the results of concurrent guesses while they alone refuse this one: it may have the correct password. */
-  async function reserveRow(key: string, sources: GuessSource, { user }: Guess, { signal }: Call) {
+  async function reserveRow(key: string, sources: GuessSource, guess: Guess, call: Call) {
     for (let attempts = 1; ; attempts += 1) {
-      const reservation = await rows.reserve(key, sources, user !== undefined, signal)
+      const reservation = await reserveOnce(key, sources, guess, call)
       if (reservation.entry !== undefined || !isBusy(reservation.guesses, sources)) return reservation
       if (attempts === maxAttempts) throw overloaded(1)
-      await clock.sleep(resultWaitMs, signal)
+      await clock.sleep(resultWaitMs, call.signal)
+    }
+  }
+
+  /** A call can end before the statement, which cannot be cancelled: the guess is then released when it is reserved. */
+  async function reserveOnce(key: string, sources: GuessSource, { user }: Guess, call: Call) {
+    const reserving = rows.reserve(key, sources, user !== undefined)
+    try {
+      return await callEngine(call.signal, reserving, true)
+    } catch (error) {
+      const releasing = () =>
+        reserving.then(({ entry }) => (entry === undefined ? undefined : rows.release(key, entry, sources)))
+      if (call.signal.aborted) void attempt(releasing(), call, 'failed to release a guess')
+      throw error
     }
   }
 

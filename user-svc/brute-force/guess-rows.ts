@@ -62,12 +62,13 @@ const isPending = (entry: string) => entry.includes(pendingMark)
 const failedEntry = (entry: string) => entry.split(pendingMark)[0] as string
 
 /** Whether a refused guess is refused only because the results of concurrent guesses are not known yet. */
-export function isBusy(guesses: string[], { network, device }: GuessSource): boolean {
+export function isBusy(guesses: string[], { network, block = sharedSource, device }: GuessSource): boolean {
+  const isFirstPending = guesses.some((entry) => entry.startsWith(prefixes.fresh + block) && isPending(entry))
   const failed = guesses.filter((entry) => !isPending(entry))
   const permits = (kind: GuessClass, source: string | undefined) =>
     countOf(failed, kind) < maxGuesses[kind] &&
     (source === undefined || countOf(failed, kind, source) < maxGuessesPerSource)
-  return permits('any', network) || (device !== undefined && permits('device', device))
+  return isFirstPending || permits('any', network) || (device !== undefined && permits('device', device))
 }
 
 export function classOf(entry: string): GuessClass {
@@ -86,11 +87,12 @@ const failedOf = (prefix: unknown) =>
   sql`count(*) filter (where starts_with(guess, ${prefix}) and strpos(guess, ${pendingMark}) = 0)`
 
 /** As `isBusy`. */
-function busy({ network, device }: GuessSource) {
+function busy({ network, block = sharedSource, device }: GuessSource) {
+  const first = prefixes.fresh + block
   const permits = (kind: 'any' | 'device', source: string | undefined) => sql`
     ${failedOf(prefixes[kind])} < ${maxGuesses[kind]}
       and (${source === undefined}::boolean or ${failedOf(prefixes[kind] + (source ?? ''))} < ${maxGuessesPerSource})`
-  return sql`${permits('any', network)} or (${device !== undefined}::boolean and ${permits('device', device)})`
+  return sql`${counted(first)} > ${failedOf(first)} or ${permits('any', network)} or (${device !== undefined}::boolean and ${permits('device', device)})`
 }
 
 /** The guesses of the row `present` without the reservations whose result was lost. */
@@ -134,15 +136,17 @@ export function createGuessRows(db: Database) {
     /**
      * Reserves a guess. The same statement runs whether or not the address has an account. A guess makes its network a known
      * one, except a guess that results of concurrent guesses may still permit.
+     *
+     * @throws the error of the driver
      */
-    async reserve(key: string, source: GuessSource, isKnown: boolean, signal: AbortSignal): Promise<Reservation> {
+    async reserve(key: string, source: GuessSource, isKnown: boolean): Promise<Reservation> {
       const { network = sharedSource, block = sharedSource, device } = source
       const id = randomBytes(4).toString('hex')
       const time = sql`${pendingMark}::text || extract(epoch from now())::bigint`
       const first = (device === undefined ? prefixes.any + network : prefixes.device + device) + id
       const days = isKnown ? retentionDays.known : retentionDays.unknown
       const isNew = sql`${numberOf(block)}::int <> all(present.recent_networks)`
-      const statement = db.execute<{ guesses: string[] }>(sql`
+      const { rows } = await db.execute<{ guesses: string[] }>(sql`
         insert into ${guessCounts} as present (key, guesses, recent_networks, paced_until, expires_at)
         values (${key}, array[${first} || ${time} || ${firstMark}], array[${numberOf(block)}::int], now(), date_trunc('day', now()) + make_interval(days => ${days}))
         on conflict (key) do update set (guesses, recent_networks, paced_until, expires_at) = (
@@ -157,8 +161,7 @@ export function createGuessRows(db: Database) {
             excluded.expires_at
           from (select ${remembered} as kept) as row, lateral (${decision(source)}) as decision)
         returning guesses`)
-      const [row] = (await callEngine(signal, statement, true)).rows
-      const guesses = row?.guesses ?? []
+      const guesses = rows[0]?.guesses ?? []
       const newest = guesses.at(-1)
       return { entry: newest?.includes(id) ? newest : undefined, guesses }
     },

@@ -1,7 +1,9 @@
 /** The bounds on guesses at a password, over gRPC on the real PostgreSQL, with two instances on one database. */
 
+import { createHmac } from 'node:crypto'
 import { Code, type ConnectError } from '@connectrpc/connect'
 import { Registry } from '@prometheus-io/client'
+import postgres from 'postgres'
 import t from 'tap'
 import { newTrace } from '#common/ops/trace.ts'
 import { silentLog } from '#common/testing/service.ts'
@@ -46,13 +48,44 @@ async function counted(): Promise<number> {
   return row?.n as number
 }
 
+const newGate = (clock: Clock = systemClock) =>
+  createGuessGate(createGuessRows(service.db), guessMetrics(new Registry()), clock)
+
 /** Reserves a guess without a check of its password. */
-function reserve(email: string, network: string, clock: Clock = systemClock) {
-  const gate = createGuessGate(createGuessRows(service.db), guessMetrics(new Registry()), clock)
-  const { signal } = new AbortController()
+function reserve(email: string, network: string, clock: Clock = systemClock, { signal } = new AbortController()) {
+  const gate = newGate(clock)
   const call = { signal, caller: 'gateway', timeoutMs: () => 10_000, trace: newTrace(), log: silentLog }
   return gate.reserve({ email, user: undefined, userId: undefined, network, device: undefined }, call)
 }
+
+/**
+ * Locks the row of the address by another connection.
+ *
+ * @returns a function that unlocks it
+ */
+async function lockRow(): Promise<() => Promise<void>> {
+  const other = postgres(service.url, { max: 1, onnotice: () => {} })
+  const locked = Promise.withResolvers<void>()
+  const unlocked = Promise.withResolvers<void>()
+  const done = other.begin(async (transaction) => {
+    await transaction`select from guess_counts for update`
+    locked.resolve()
+    await unlocked.promise
+  })
+  await locked.promise
+  return async () => {
+    unlocked.resolve()
+    await done
+    await other.end()
+  }
+}
+
+const untilWaiting = (statements: number) =>
+  until(`${statements} statements wait for the row`, async () => {
+    const waiting = await sql`
+      select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%guess_counts%'`
+    return waiting.length === statements
+  })
 
 /** All times in the past by an hour more. */
 const letAnHourPass = () => sql`update guess_counts set paced_until = paced_until - interval '1 hour'`
@@ -145,6 +178,35 @@ t.test('a guess that was not compared leaves its network and the pace as they we
     await release(next)
   }
   t.equal(await logIn(email, '198.51.100.1'), true)
+})
+
+t.test('a client that disconnects while its guess is reserved keeps the first guess of its network', async (t) => {
+  const { email } = await newAccount()
+  for (let network = 0; network < 12; network += 1) await guess(email, `192.0.2.${network}`, 5)
+  /** @returns a function that lets the statement end */
+  async function disconnectDuringStatement() {
+    const unlock = await lockRow()
+    const client = new AbortController()
+    const reserving = rejection(reserve(email, '198.51.100.1', systemClock, client))
+    await untilWaiting(1)
+    client.abort()
+    t.equal((await reserving).code, Code.Canceled)
+    return unlock
+  }
+  // More guesses than the pace of first guesses admits at once.
+  for (let count = 1; count <= 4; count += 1) {
+    const unlock = await disconnectDuringStatement()
+    await unlock()
+    await until(`the release of guess ${count}`, async () => {
+      const [row] = await sql`select cardinality(guesses) as n, paced_until < now() as is_free from guess_counts`
+      return row?.n === 60 && row?.is_free
+    })
+  }
+  const unlock = await disconnectDuringStatement()
+  const retry = logIn(email, '198.51.100.1')
+  await untilWaiting(2)
+  await unlock()
+  t.equal(await retry, true, 'a retry before the release waits for it')
 })
 
 t.test(
@@ -293,3 +355,34 @@ t.test('a guess whose result was lost counts for a minute, and refuses no login 
   t.equal(await counted(), 1, 'lost results are forgotten')
   t.equal(await logIn(email, '192.0.2.1'), true)
 })
+
+t.test(
+  'guesses that an earlier version has recorded, with sources of 16 digits, count for their network',
+  async (t) => {
+    const { email } = await newAccount()
+    const [row] = await sql`select secret from row_keys where name = 'guesses'`
+    const secret = Buffer.from(row?.secret, 'base64url')
+    const source = (kind: string, value: string) =>
+      createHmac('sha256', secret)
+        .update(JSON.stringify([kind, email, value]))
+        .digest('hex')
+        .slice(0, 16)
+    const earlier = (prefix: string, digits: string, number: number) =>
+      prefix + digits + String(number).padStart(16, '0')
+    const ofNetwork = (count: number) =>
+      Array.from({ length: count }, (_, number) => earlier('a', source('network', '192.0.2.1'), number))
+    const key = (await newGate().keyOf(email)) as string
+    await sql`
+    insert into guess_counts (key, guesses, networks, paced_until, expires_at)
+    values (${key}, ${ofNetwork(4)}, ${[source('network', '192.0.2.1')]}, now(), now() + interval '1 day')`
+    await guess(email, '192.0.2.1', 1)
+    t.equal(await logIn(email, '192.0.2.1'), false, 'five guesses of the network were wrong')
+    const ofAccount = Array.from({ length: 55 }, (_, number) =>
+      earlier('a', source('network', `other ${number}`), number)
+    )
+    await sql`update guess_counts set guesses = ${ofAccount} || guesses`
+    for (let network = 1; network <= 3; network += 1) await guess(email, `198.51.100.${network}`, 1)
+    t.equal(await counted(), 63, '60 of any network, and three first ones')
+    t.equal(await logIn(email, '198.51.100.4'), false)
+  }
+)

@@ -116,6 +116,23 @@ t.test('a client that disconnects does not suppress the report of a bound', asyn
   }
 })
 
+t.test('a failed release of a guess is logged, also after the client has disconnected', async (t) => {
+  await sql.unsafe(`
+    create function reject_release() returns trigger language plpgsql as $$ begin raise 'rejected by the test'; end $$;
+    create trigger reject_release before update on guess_counts for each row execute function reject_release()`)
+  t.teardown(() => sql`drop function reject_release cascade`)
+  const gate = createGuessGate(createGuessRows(service.db), { onAdmitted() {}, onRefused() {}, onBoundReached() {} })
+  const call = { caller: 'gateway', timeoutMs: () => 10_000, trace: newTrace(), log, signal: AbortSignal.abort() }
+  const from = { network: '192.0.2.1', device: undefined }
+  lines.length = 0
+  await rejection(gate.reserve({ email: newAddress(), user: undefined, userId: undefined, ...from }, call))
+  await until('the log line', () => lines.length > 0)
+  t.match(
+    lines.map((line) => JSON.parse(line)),
+    [{ level: 'warn', event: 'guess_count_failed', msg: 'failed to release a guess' }]
+  )
+})
+
 t.test('the spellings of one address count together, and those of other addresses do not', async (t) => {
   const local = `ada${randomBytes(4).toString('hex')}`
   const email = `${local}+x@bücher.example`
