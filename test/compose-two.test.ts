@@ -38,6 +38,7 @@ t.test('callers list both instances, and the balancer notices a stop before it e
     '192.0.2.1/32',
     'which the balancer knows'
   )
+  t.equal(interpolate(balancer?.environment?.EDGE_SUBNET ?? ''), edge, 'and the network that it trusts only in part')
   t.match(balancer?.mem_limit, /^\d+m$/)
   const { gateway } = compose.services
   for (const key of ['cap_drop', 'read_only', 'security_opt', 'logging', 'pids_limit', 'restart', 'ports'] as const)

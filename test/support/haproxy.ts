@@ -8,10 +8,14 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 import { freePort } from '#common/testing/ports.ts'
 import { until } from '#common/testing/until.ts'
-import { read, root, two } from './compose-file.ts'
+import { interpolate, read, root, two } from './compose-file.ts'
 
+const [, installed] = /^HAProxy version (\d+\.\d+\.\d+)/.exec(String(spawnSync('haproxy', ['-v']).stdout)) ?? []
 /** Whether HAProxy is installed. */
-export const hasHaproxy = spawnSync('haproxy', ['-v'], { stdio: 'ignore' }).status === 0
+export const hasHaproxy = installed !== undefined
+/** Whether the version of the installed HAProxy is this one or newer. */
+export const balancerIsAtLeast = (version: string) =>
+  installed !== undefined && installed.localeCompare(version, 'en', { numeric: true }) >= 0
 
 const folderInContainer = '/usr/local/etc/haproxy'
 
@@ -21,8 +25,16 @@ function replaced(text: string, from: string, to: string): string {
   return text.replaceAll(from, to)
 }
 
-/** Starts the balancer by its command, with `server` as both gateways and their ops port. Stops it when the test ends. */
-export async function startBalancer(t: Pick<Test, 'teardown'>, server: number, trustedProxies = ''): Promise<number> {
+/**
+ * Starts the balancer by its command, with `server` as both gateways and their ops port. Stops it when the test ends.
+ *
+ * @param variables those of `.env`
+ */
+export async function startBalancer(
+  t: Pick<Test, 'teardown'>,
+  server: number,
+  variables: Record<string, string> = {}
+): Promise<number> {
   const port = await freePort()
   const folder = mkdtempSync(join(tmpdir(), 'haproxy-'))
   let settings = replaced(read('ops/haproxy.cfg'), 'bind :8080', `bind 127.0.0.1:${port}`)
@@ -30,11 +42,12 @@ export async function startBalancer(t: Pick<Test, 'teardown'>, server: number, t
   settings = replaced(settings, 'check port 9464', `check port ${server}`)
   for (const name of ['gateway', 'gateway-2']) settings = replaced(settings, `${name}:8080`, `127.0.0.1:${server}`)
   writeFileSync(join(folder, 'haproxy.cfg'), settings)
-  const [program = '', ...words] = two.services.balancer?.command ?? []
+  const { command: [program = '', ...words] = [], environment = {} } = two.services.balancer ?? {}
   const args = words.map((word) => word.replaceAll('$$', '$').replaceAll(folderInContainer, folder))
+  const ofContainer = Object.entries(environment).map(([name, value]) => [name, interpolate(value, variables)])
   const child = spawn(program, args, {
     cwd: root,
-    env: { PATH: process.env.PATH, TRUSTED_PROXIES: trustedProxies },
+    env: { PATH: process.env.PATH, ...Object.fromEntries(ofContainer) },
     stdio: ['ignore', 'ignore', 'pipe']
   })
   let output = ''

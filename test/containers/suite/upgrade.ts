@@ -1,6 +1,7 @@
-/** compose.two.yaml: an upgrade of one container after the other, by the documented commands, loses no request. */
+/** compose.two.yaml: an upgrade of one container after the other, by the documented commands, loses no request; the balancer is replaced. */
 
 import t from 'tap'
+import { until } from '#common/testing/until.ts'
 import { runTool } from '../../../stack/tool.ts'
 import { startTraffic, summary } from '../../support/traffic.ts'
 import { composeCheckout, documented } from '../checkout.ts'
@@ -55,4 +56,13 @@ t.test('an upgrade by the documented commands loses no request', async (t) => {
   t.ok(outcomes.length >= 1000, `${outcomes.length} requests`)
   for (const failure of failures.slice(0, 20)) t.comment(failure)
   t.equal(lost.length, 0, `${lost.length} of ${outcomes.length} lost`)
+})
+
+t.test('the balancer is replaced by the documented command', async (t) => {
+  const before = await containers()
+  await shell(documented('upgrade.md', 'Replace the balancer'))
+  const after = await containers()
+  t.same([...after.keys()].toSorted(), [...before.keys()].toSorted())
+  for (const [name, { Id }] of after) t.equal(Id !== before.get(name)?.Id, name === 'balancer', name)
+  await until('the balancer has a gateway', async () => (await call('GET', '/session')).status === 401)
 })
