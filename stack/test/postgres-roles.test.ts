@@ -1,8 +1,10 @@
 /** The roles of user-svc in a database that an earlier version migrated as its superuser. */
 
+import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import postgres from 'postgres'
 import t from 'tap'
-import { createTestDatabase } from '#common/testing/service.ts'
+import { createTestDatabase, engineAddress } from '#common/testing/service.ts'
 import { createTestClock } from '#common/testing/test-clock.ts'
 import { until } from '#common/testing/until.ts'
 import { migrateDatabase } from '../../user-svc/migrations.ts'
@@ -44,6 +46,41 @@ t.test('existing tables belong to the owner, and the service reads and writes th
   t.teardown(() => owner.end())
   await owner`alter table users add column later int`
   t.same(await earlier`select count(*)::int as n from topics`, [{ n: 1 }], 'the earlier version still works')
+})
+
+t.test('an operator with CREATEROLE, who is no superuser, hands existing tables over', async (t) => {
+  const superuser = postgres(engineAddress('TEST_POSTGRES_URL'), { max: 1, onnotice: () => {} })
+  // Roles belong to the whole server, which other tests share.
+  const prefix = `test${randomBytes(6).toString('hex')}`
+  const [operator, owner, service] = [`${prefix}_operator`, `${prefix}_owner`, `${prefix}_service`]
+  // After the database, which belongs to the operator.
+  t.teardown(async () => {
+    for (const role of [owner, service, operator]) await superuser`drop role if exists ${superuser(role)}`
+    await superuser.end()
+  })
+  const admin = await createTestDatabase(t)
+  await superuser`create role ${superuser(operator)} login createdb createrole password 'operator'`
+  await superuser`alter database ${superuser(new URL(admin).pathname.slice(1))} owner to ${superuser(operator)}`
+  const url = Object.assign(new URL(admin), { username: operator, password: 'operator' }).href
+  const sql = postgres(url, { max: 1, onnotice: () => {} })
+  t.teardown(() => sql.end())
+  const [server] = await sql`select current_setting('server_version_num')::int as version, rolsuper
+    from pg_roles where rolname = current_user`
+  t.ok(server?.version >= 160_000, 'the creator of a role cannot act as it')
+  t.equal(server?.rolsuper, false)
+  await sql`create schema drizzle`
+  await sql`create table drizzle.migrations (id int)`
+  await sql`create table users (id int)`
+  const roles = readFileSync('ops/postgres/roles.sql', 'utf8').replaceAll('auth_', `${prefix}_`)
+  for (const round of ['first', 'second']) {
+    await sql`select set_config(${`${prefix}.owner_password`}, 'owner', false),
+      set_config(${`${prefix}.service_password`}, 'service', false)`
+    await sql.unsafe(roles)
+    const owners = await sql`select tablename, tableowner from pg_tables
+      where schemaname in ('public', 'drizzle') order by tablename`
+    const expected = ['migrations', 'users'].map((tablename) => ({ tablename, tableowner: owner }))
+    t.same([...owners], expected, `${round} run`)
+  }
 })
 
 t.test('make run migrates as the owner, also in a configured database', async (t) => {
