@@ -3,12 +3,9 @@
 import t from 'tap'
 import { reportTap } from './tap-report.ts'
 
-async function read(text: string) {
+function read(text: string) {
   const printed: string[] = []
-  async function* lines() {
-    yield* text.split('\n')
-  }
-  return { counts: await reportTap(lines(), (line) => printed.push(line)), printed: printed.join('\n') }
+  return { counts: reportTap(text.split('\n'), (line) => printed.push(line)), printed: printed.join('\n') }
 }
 
 const passing = `
@@ -47,20 +44,20 @@ not ok 2 - b.test.ts # time=1ms
 `
 
 t.test('counts assertions, not the tests around them', async (t) => {
-  const { counts, printed } = await read(passing)
+  const { counts, printed } = read(passing)
   t.same(counts, { passed: 2, failed: 0, skipped: 2 })
   t.equal(printed, 'ok         4   12.3 s  a.test.ts')
 })
 
 t.test('prints a failure once, with its path and diagnostic', async (t) => {
-  const { counts, printed } = await read(`TAP version 14\n1..2${passing}${failing}# { total: 2 }`)
+  const { counts, printed } = read(`TAP version 14\n1..2${passing}${failing}# { total: 2 }`)
   t.same(counts, { passed: 2, failed: 1, skipped: 2 })
   const failure = '\nFAILED b.test.ts > outer > one is two\ndiff: |\n  ok 7 - this is no test point'
   t.equal(printed, ['ok         4   12.3 s  a.test.ts', failure, 'FAILED     1    0.0 s  b.test.ts'].join('\n'))
 })
 
 t.test('counts a file that crashes outside of an assertion as a failure', async (t) => {
-  const { counts, printed } = await read(`# Subtest: c.test.ts
+  const { counts, printed } = read(`# Subtest: c.test.ts
     ok 1 - fine
     1..1
 not ok 1 - c.test.ts # time=1ms
@@ -72,8 +69,6 @@ not ok 1 - c.test.ts # time=1ms
 })
 
 t.test('counts an incomplete run as a failure', async (t) => {
-  const { counts } = await read(
-    '# Subtest: c.test.ts\n    ok 1 - fine\nnot ok 3 - timeout!\n  ---\n  expired: TAP\n  ...'
-  )
+  const { counts } = read('# Subtest: c.test.ts\n    ok 1 - fine\nnot ok 3 - timeout!\n  ---\n  expired: TAP\n  ...')
   t.same(counts, { passed: 1, failed: 1, skipped: 0 })
 })

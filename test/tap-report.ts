@@ -15,8 +15,8 @@ export function sum(counts: readonly Counts[]): Counts {
 const pointPattern = /^( *)(not )?ok \d+(?: - (.*?))?(?: # (?:time=([\d.]+)ms|(SKIP|TODO)\b.*))?$/i
 const subtestPattern = /^( *)# Subtest: (.*)$/
 
-/** Reads TAP to its end and prints a line for each file and each failure. */
-export async function reportTap(lines: AsyncIterable<string>, print: (text: string) => void): Promise<Counts> {
+/** Reads the TAP of files and prints a line for each file and each failure. */
+export function reportTap(lines: Iterable<string>, print: (text: string) => void): Counts {
   const counts = { passed: 0, failed: 0, skipped: 0 }
   const diagnostic = diagnosticReader()
   /** The names of the open subtests, with the failures counted before each. */
@@ -48,7 +48,7 @@ export async function reportTap(lines: AsyncIterable<string>, print: (text: stri
     testsBefore = tests
   }
 
-  for await (const line of lines) {
+  for (const line of lines) {
     if (diagnostic.takes(line)) continue
     const subtest = subtestPattern.exec(line)
     const match = pointPattern.exec(line)

@@ -3,7 +3,7 @@
 import { connect, createServer } from 'node:net'
 
 // The system gives ports from 32768 on to connections and to servers that ask for any port. Test files that run at a time
-// (.taprc) have a range each; files that run one after the other begin at different ports of it.
+// (test/tap-run.ts) have a range each; files that run one after the other begin at different ports of it.
 const portsPerJob = 7000
 const firstPort = 11_000 + Number(process.env.TAP_JOB_ID ?? 0) * portsPerJob
 let next = (process.pid * 29) % portsPerJob

@@ -1,15 +1,13 @@
 /** `make test-containers`: tests `make run` with Docker, and compose.yaml, on a Docker daemon in a network of its own. */
 
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { globSync } from 'node:fs'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { installPackages } from '../../stack/engines/debian-package.ts'
 import { UnavailableError } from '../../stack/engines/engine.ts'
 import { onStop } from '../../stack/stop-signals.ts'
 import { isInstalled, runTool } from '../../stack/tool.ts'
-import { type Counts, reportTap } from '../tap-report.ts'
+import { type Counts, reportTap, sum } from '../tap-report.ts'
+import { runFile } from '../tap-run.ts'
 import { composeBuild } from './checkout.ts'
 import { NoDaemon, startDaemon } from './daemon.ts'
 import { buildEngineImages } from './engine-images.ts'
@@ -19,6 +17,8 @@ import { importStandIn } from './product-image.ts'
 
 process.chdir(join(import.meta.dirname, '..', '..'))
 const print = (line: string) => console.log(line)
+// Comments in TAP that are measurements.
+const figurePattern = /^ *# measured: /
 const stopped = new AbortController()
 const { signal } = stopped
 const named = process.argv.slice(2)
@@ -67,29 +67,16 @@ async function test(): Promise<Counts> {
   await runTool('unshare', ['--net', 'ip', 'link', 'set', 'lo', 'up']).catch((error) => {
     throw new NoDaemon(`no network namespace: ${error.message}`)
   })
-  // One file after the other: each has the daemon for itself.
-  const tap = ['tap', 'run', '--jobs=1', '--reporter=tap', ...files]
-  const script = 'ip link set lo up && exec "$@"'
+  const wrapper = ['unshare', '--net', 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh']
   const { MAKEFLAGS, MFLAGS, MAKEOVERRIDES, ...env } = process.env
-  const child = spawn('unshare', ['--net', 'sh', '-c', script, 'sh', ...tap], {
-    env,
-    stdio: ['ignore', 'pipe', 'inherit'],
-    signal
-  })
-  const exited = once(child, 'exit')
-  const counts = await reportTap(withFigures(createInterface({ input: child.stdout })), print)
-  const [code] = await exited
-  if (code !== 0 && counts.failed === 0) counts.failed = 1
-  return counts
-}
-
-/** Passes TAP through and prints the comments in it that are measurements. */
-async function* withFigures(lines: AsyncIterable<string>): AsyncGenerator<string> {
-  for await (const line of lines) {
-    const figure = /^ *# measured: (.+)/.exec(line)?.[1]
-    if (figure) print(figure)
-    yield line
+  const all: Counts[] = []
+  // One file after the other: each has the daemon for itself.
+  for (const file of files) {
+    const lines = await runFile(file, { env, signal, wrapper })
+    for (const line of lines) if (figurePattern.test(line)) print(line.replace(figurePattern, ''))
+    all.push(reportTap(lines, print))
   }
+  return sum(all)
 }
 
 async function timed<T>(name: string, work: () => Promise<T>): Promise<T> {
