@@ -7,7 +7,8 @@
 import { availableParallelism } from 'node:os'
 import type { Part, PartOptions, Row } from './part.ts'
 import { startTimedProduct, type TimedProduct, withoutDecoys } from './timing/accounts.ts'
-import { concealedGroup, costGroup, emailGroups, loginGroup, passwordGroups } from './timing/groups.ts'
+import { concealedGroup, costGroup, emailGroups, loginGroup } from './timing/groups.ts'
+import { passwordGroups, refusedGroups } from './timing/password-groups.ts'
 import { type Comparison, describe, type Group, isSeparable, sampleGroup } from './timing/sampling.ts'
 import { tokenGroups } from './timing/token-groups.ts'
 
@@ -26,7 +27,8 @@ export const measureTimes: Part = async (options) => {
 export const measureHashTimes: Part = async (options) => {
   const accounts = measured * options.samples + 1000
   const product = await startTimedProduct(options.t, { cost: usualCost, accounts })
-  const rows = await measure(product, [costGroup()], options)
+  const preparation = { product, count: measured * (options.samples + 200) }
+  const rows = await measure(product, [costGroup(), ...(await refusedGroups(preparation))], options)
   await product.restartUserSvc({
     USER_SVC_REGISTRATION_CONCEAL_TAKEN: 'true',
     USER_SVC_REQUIRE_VERIFIED_EMAIL: 'true'

@@ -1,5 +1,5 @@
 /**
- * The kinds of requests about passwords and addresses whose response times must not show whether an account exists, by route.
+ * The kinds of logins, registrations and requests for emails whose response times must not show whether an account exists, by route.
  * Routes without a comparison: by default, `POST /reg` answers 409 for a taken address, so that its time adds nothing; without an address
  * or a token, `/openapi.json`, `/docs` and unknown paths have no account to show. A correct token shows its owner's data.
  */
@@ -10,8 +10,7 @@ import type { Group, Request } from './sampling.ts'
 
 // Below the 30 guesses of a network in a minute, and the 60 of an account.
 const samplesPerNetwork = 20
-const samplesPerSession = 50
-const overLong = 'x'.repeat(300)
+export const overLong = 'x'.repeat(300)
 
 export interface Preparation {
   product: TimedProduct
@@ -21,7 +20,7 @@ export interface Preparation {
 
 type Headers = Record<string, string>
 
-const logIn = (email: string, headers: Headers, written = wrongPassword): Request => ({
+export const logIn = (email: string, headers: Headers, written = wrongPassword): Request => ({
   method: 'POST',
   path: '/auth',
   body: { email, password: written },
@@ -32,9 +31,10 @@ const logIn = (email: string, headers: Headers, written = wrongPassword): Reques
 const guessAt = (state: State) => (number: number) => logIn(emailOf(state, number), fromNewNetwork())
 
 /** The request number `number` uses one of a pool. */
-const inTurn = <T>(pool: T[], number: number, each = 1) => pool[Math.floor((number - 1) / each) % pool.length] as T
+export const inTurn = <T>(pool: T[], number: number, each = 1) =>
+  pool[Math.floor((number - 1) / each) % pool.length] as T
 
-function poolOf<T>(size: number, make: (index: number) => Promise<T>): Promise<T[]> {
+export function poolOf<T>(size: number, make: (index: number) => Promise<T>): Promise<T[]> {
   return Array.from({ length: Math.max(1, Math.ceil(size)) }).reduce<Promise<T[]>>(
     async (before, _, index) => [...(await before), await make(index)],
     Promise.resolve([])
@@ -48,9 +48,6 @@ export async function loginGroup({ product, count }: Preparation): Promise<Group
   const pairOf = async (email: string) => ({ email, network: await product.exhaustNetwork(email) })
   const known = await poolOf(networks, (index) => pairOf(emailOf('refused', index + 1)))
   const unknown = await poolOf(networks, () => pairOf(newAddress()))
-  const accounts = await poolOf(3, product.newSession)
-  const full = { known: accounts.map(({ email }) => email), unknown: [newAddress(), newAddress(), newAddress()] }
-  for (const email of [...full.known, ...full.unknown]) await product.exhaustAccount(email)
   const refused = (pool: typeof known) => (number: number) => {
     const { email, network } = inTurn(pool, number, samplesPerNetwork)
     return logIn(email, network)
@@ -68,15 +65,12 @@ export async function loginGroup({ product, count }: Preparation): Promise<Group
       'over-long password, unknown address': () => logIn(newAddress(), fromNewNetwork(), overLong),
       'failing network': (number) => logIn(newAddress(), inTurn(failing, number, samplesPerNetwork)),
       'refused network': refused(known),
-      'refused network, unknown address': refused(unknown),
-      'refused account': (number) => logIn(inTurn(full.known, number), fromNewNetwork()),
-      'refused account, unknown address': (number) => logIn(inTurn(full.unknown, number), fromNewNetwork())
+      'refused network, unknown address': refused(unknown)
     },
     against: {
       'over-long password, unknown address': 'over-long password',
       'refused network': 'failing network',
-      'refused network, unknown address': 'refused network',
-      'refused account, unknown address': 'refused account'
+      'refused network, unknown address': 'refused network'
     }
   }
 }
@@ -110,46 +104,12 @@ export function shortGroup(): Group {
   }
 }
 
-/** Wrong passwords of logged-in users. */
-export async function passwordGroups({ product, count }: Preparation): Promise<Group[]> {
-  const sessions = await poolOf((3 * count) / samplesPerSession, product.newSession)
-  const refused = await poolOf(3, product.newSession)
-  for (const { email } of refused) await product.exhaustAccount(email)
-  let next = 0
-  const wrong = () => inTurn(sessions, ++next)
-  const change = (session: { authorization: string }, currentPassword = wrongPassword): Request => ({
-    method: 'PUT',
-    path: '/password',
-    body: { currentPassword, newPassword: 'another good password' },
-    headers: { authorization: session.authorization, ...fromNewNetwork() }
-  })
-  const move = (session: { authorization: string }, email: string): Request => ({
-    method: 'PUT',
-    path: '/email',
-    body: { email, password: wrongPassword },
-    headers: { authorization: session.authorization, ...fromNewNetwork() }
-  })
-  return [
-    {
-      name: 'PUT /password',
-      status: 403,
-      kinds: {
-        'wrong password': () => change(wrong()),
-        'over-long password': () => change(wrong(), overLong),
-        'refused account': (number) => change(inTurn(refused, number))
-      }
-    },
-    {
-      name: 'PUT /email, wrong password',
-      status: 403,
-      kinds: {
-        'free address': () => move(wrong(), newAddress()),
-        'taken address': (number) => move(wrong(), emailOf('taken', number)),
-        'refused account': (number) => move(inTurn(refused, number), newAddress())
-      }
-    }
-  ]
-}
+export const changeEmail = (session: { authorization: string }, email: string, written = wrongPassword): Request => ({
+  method: 'PUT',
+  path: '/email',
+  body: { email, password: written },
+  headers: { authorization: session.authorization, ...fromNewNetwork() }
+})
 
 /** Registrations with `userSvc.registration.concealTaken`. */
 export function concealedGroup(): Group {
@@ -180,13 +140,7 @@ export async function emailGroups({ product }: Preparation): Promise<Group[]> {
     body: { email },
     headers: fromNewNetwork()
   })
-  const { authorization } = await product.newSession()
-  const move = (email: string): Request => ({
-    method: 'PUT',
-    path: '/email',
-    body: { email, password },
-    headers: { authorization, ...fromNewNetwork() }
-  })
+  const session = await product.newSession()
   const limited = newAddress()
   return [
     {
@@ -206,7 +160,10 @@ export async function emailGroups({ product }: Preparation): Promise<Group[]> {
     {
       name: 'PUT /email, correct password',
       status: 202,
-      kinds: { 'free address': () => move(newAddress()), 'taken address': (number) => move(emailOf('taken', number)) }
+      kinds: {
+        'free address': () => changeEmail(session, newAddress(), password),
+        'taken address': (number) => changeEmail(session, emailOf('taken', number), password)
+      }
     }
   ]
 }
