@@ -9,6 +9,7 @@ import { errorWithReason } from '#common/errors/connect-errors.ts'
 import type { Logger } from '#common/logging/logger.ts'
 import { createToken, parseToken, sessionId } from '#common/session/session-token.ts'
 import { alwaysReady, createTestDatabase, silentLog, testRpc, testTransport } from '#common/testing/service.ts'
+import type { Clock } from '#common/time/clock.ts'
 import { AdminService } from '#gen/admin/v1/admin_pb.ts'
 import { Health, HealthCheckResponse_ServingStatus as Status } from '#gen/grpc/health/v1/health_pb.ts'
 import { SessionService } from '#gen/session/v1/session_pb.ts'
@@ -112,6 +113,8 @@ interface TestOptions {
   mail?: MailParts | undefined
   /** To another session-svc than the one in memory. */
   transport?: Transport
+  /** Of the age of health checks of session-svc. */
+  sessionClock?: Clock | undefined
   log?: Logger
 }
 
@@ -144,7 +147,7 @@ export async function startUserSvc(t: Pick<Test, 'teardown'>, options: TestOptio
   const app = buildApp(
     {
       db: database.db,
-      sessionClient: createSessionClient(transport ?? sessionTransport(sessions)),
+      sessionClient: createSessionClient(transport ?? sessionTransport(sessions), options.sessionClock),
       metrics: accountMetrics(registry),
       readiness: alwaysReady,
       registry,

@@ -2,12 +2,13 @@
 
 import type { Test } from 'tap'
 import { createLogger } from '#common/logging/logger.ts'
+import type { Clock } from '#common/time/clock.ts'
 import { newAddress, password, startAccountTests } from './account-tests.ts'
 
-export async function startConcealedTests(t: Pick<Test, 'teardown' | 'beforeEach'>) {
+export async function startConcealedTests(t: Pick<Test, 'teardown' | 'beforeEach'>, sessionClock?: Clock) {
   const lines: string[] = []
   const log = createLogger('user-svc', 'info', { write: (line) => void lines.push(line) })
-  const service = await startAccountTests(t, { concealTaken: true, log })
+  const service = await startAccountTests(t, { concealTaken: true, log, sessionClock })
   const { client, sql } = service
   const register = (email: string, written = password) => client.registerAndLogin({ email, password: written })
   const logIn = (email: string, written = password) => client.authenticateAndLogin({ email, password: written })

@@ -7,12 +7,14 @@ import { randomUUID } from 'node:crypto'
 import type { ConnectError } from '@connectrpc/connect'
 import { hashSync } from '@node-rs/bcrypt'
 import t from 'tap'
+import { createTestClock } from '#common/testing/test-clock.ts'
 import { newAddress, password, rejection, startAccountTests } from './account-tests.ts'
 import { recordWork } from './equal-work.ts'
 
-const service = await startAccountTests(t)
+const clock = createTestClock()
+const service = await startAccountTests(t, { sessionClock: clock })
 const { client, sql } = service
-const sameWork = recordWork(t, service)
+const sameWork = recordWork(t, service, clock)
 const wrong = 'wrong password 1'
 let networks = 0
 const newNetwork = () => `network ${++networks}`

@@ -4,14 +4,21 @@ import type { ConnectError } from '@connectrpc/connect'
 import pg from 'pg'
 import type { Test } from 'tap'
 import { codeName } from '#common/errors/codes.ts'
+import type { createTestClock } from '#common/testing/test-clock.ts'
 import type { startUserSvc } from '../service.ts'
 
 type Calls = Record<string, () => Promise<ConnectError | object>>
 
-/** Records the statements of every connection until the test ends. @returns a function that requires the same work of all kinds of calls */
+/**
+ * Records the statements of every connection until the test ends.
+ *
+ * @param clock of the health checks; before each call it advances, so that a call that needs sessions makes a health check
+ * @returns a function that requires the same work of all kinds of calls
+ */
 export function recordWork(
   t: Pick<Test, 'teardown'>,
-  { sessions, hashes }: Pick<Awaited<ReturnType<typeof startUserSvc>>, 'sessions' | 'hashes'>
+  { sessions, hashes }: Pick<Awaited<ReturnType<typeof startUserSvc>>, 'sessions' | 'hashes'>,
+  clock: ReturnType<typeof createTestClock>
 ) {
   const statements: string[] = []
   const { query } = pg.Client.prototype
@@ -24,6 +31,7 @@ export function recordWork(
 
   /** The work of a call, in order, and its response; `answer` leaves out the texts that name no reason. */
   async function workOf(call: () => Promise<ConnectError | object>) {
+    await clock.advance(10_000)
     statements.length = 0
     const before = { hashes: await hashes(), checks: sessions.checks }
     const result = await call()

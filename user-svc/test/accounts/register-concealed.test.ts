@@ -6,6 +6,7 @@ import { Code } from '@connectrpc/connect'
 import type { TransactionSql } from 'postgres'
 import t from 'tap'
 import { unavailable } from '#common/errors/connect-errors.ts'
+import { createTestClock } from '#common/testing/test-clock.ts'
 import { until } from '#common/testing/until.ts'
 import { RegisterAndLoginResponseSchema } from '#gen/user/v1/user_pb.ts'
 import {
@@ -20,9 +21,10 @@ import {
 import { startConcealedTests } from './concealed-accounts.ts'
 import { recordWork } from './equal-work.ts'
 
-const { service, register, logIn, rowOf, newAccount, deletedAccount } = await startConcealedTests(t)
+const clock = createTestClock()
+const { service, register, logIn, rowOf, newAccount, deletedAccount } = await startConcealedTests(t, clock)
 const { client, admin, sql, sessions, hashes, registry } = service
-const sameWork = recordWork(t, service)
+const sameWork = recordWork(t, service, clock)
 const other = 'another good password'
 
 /** The answer, and the number of rows of emails that the registration writes, decoys included. */
