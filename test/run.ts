@@ -12,6 +12,7 @@ import { startTestEngines } from './engines.ts'
 import { comparePage, readAnswers, writePage } from './field-cases-page.ts'
 import { installGrpcurl } from './grpcurl.ts'
 import { installPgbouncer } from './pgbouncer.ts'
+import { installPostgresPrograms } from './postgres-programs.ts'
 import { installProxies } from './proxies.ts'
 import { type Counts, sum } from './tap-report.ts'
 import { runTap } from './tap-run.ts'
@@ -30,6 +31,7 @@ for (const file of files.filter((file) => !existsSync(file))) {
 const runs = (...names: string[]) => files.length === 0 || files.some((file) => names.includes(basename(file)))
 const needsDocker = runs('image-run.test.ts')
 const needsChromium = runs('playground.test.ts', 'browsers.test.ts')
+const needsPostgresPrograms = runs('restore.test.ts')
 const needsClients = runs('generated-clients.test.ts')
 
 onStop(
@@ -71,6 +73,7 @@ async function test(): Promise<Counts> {
       installGrpcurl(root, print, stopped.signal),
       installProxies(print, stopped.signal),
       installPgbouncer(print, stopped.signal),
+      needsPostgresPrograms && installPostgresPrograms(print, stopped.signal),
       needsDocker && installDocker(print, stopped.signal),
       needsChromium && installChromium(print, stopped.signal),
       needsClients && installClientGenerators(print, stopped.signal)
