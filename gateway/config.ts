@@ -44,7 +44,7 @@ export const gateway = {
   connections: {
     max: integer(
       10_000,
-      'Maximum number of open connections; then the oldest ones of the networks with the most connections end, idle ones first. Lowered to the limit of file descriptors minus 192, which ops port, engines and log need.',
+      'Maximum number of open connections; then those of the IPv4 addresses and IPv6 /48 networks with the most end, idle ones first. Lowered to the limit of file descriptors minus 192, which ops port, engines and log need.',
       { min: 16, max: 1_000_000 }
     ),
     maxPerNetwork: integer(

@@ -15,6 +15,15 @@ export function blockOf(network: string): string {
   return isIP(address) === 4 ? `${address.split('.').slice(0, 3).join('.')}.0/24` : network
 }
 
+/**
+ * The network that competes with others as one: an IPv6 /48, because a subscriber can have all of its 65,536 networks, or an
+ * IPv4 address.
+ */
+export function fairNetworkOf(network: string): string {
+  const block = blockOf(network)
+  return block.endsWith('/48') ? block : network
+}
+
 /** The network of the first groups of an IPv6 address. */
 function prefixOf(address: string, groups: number): string {
   const [head = [], tail = []] = address.split('::').map((part) => part.split(':').filter(Boolean))

@@ -35,8 +35,13 @@ export interface Termination {
 }
 
 const terminated = new WeakSet<Server>()
+const tcpSockets = new WeakMap<Socket, Socket>()
+
+/** The TCP socket of a connection with or without TLS. */
+export const tcpSocketOf = (socket: Socket): Socket => tcpSockets.get(socket) ?? socket
+
 /** The same for a TCP connection and its TLS socket. */
-export const connectionKey = ({ remoteAddress, remotePort, localAddress }: Socket) =>
+const connectionKey = ({ remoteAddress, remotePort, localAddress }: Socket) =>
   [remoteAddress, remotePort, localAddress].join()
 const handshakeTimeoutMs = 10_000
 
@@ -90,7 +95,10 @@ export function terminateTls(
     return tls.emit('connection', socket)
   }
   tls.on('secureConnection', (socket: TLSSocket) => {
-    handshaking.delete(connectionKey(socket))
+    const key = connectionKey(socket)
+    const tcpSocket = handshaking.get(key)
+    if (tcpSocket !== undefined) tcpSockets.set(socket, tcpSocket)
+    handshaking.delete(key)
     if (requestCert && !socket.authorized && socket.getPeerX509Certificate()) socket.destroy()
     else emit('connection', socket)
   })

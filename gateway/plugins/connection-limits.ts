@@ -30,7 +30,7 @@ type Reason = keyof typeof reasons
 type End = ReturnType<typeof connectionEnds>
 
 const checkEveryMs = 500
-/** At the maximum, this share of the connections ends at once. */
+/** At the maximum, this share of the connections ends at once if they are idle. */
 const freedShare = 100
 const logEveryMs = 60_000
 
@@ -56,24 +56,38 @@ export function limitConnections(
     }
   })
   const end = connectionEnds(parts)
-  const max = affordableConnections(limits.max)
-  const networks = connectionNetworks(connections, parts.isTrusted)
-  let open = 0
-  // With TLS, a connection counts before its handshake.
-  app.server.on(tcpEvent(app.server), (socket: Socket) => {
-    open += 1
-    socket.once('close', () => {
-      open -= 1
-    })
-    if (networks.add(socket) > limits.maxPerNetwork) return end(socket, 'network')
-    if (open <= max) return
-    // A few networks that hold all connections do not keep the others out.
-    const surplus = networks.surplus(Math.ceil(max / freedShare), socket)
-    for (const each of surplus) end(each, 'total')
-    if (surplus.length === 0) end(socket, 'total')
-  })
+  limitOpen(app, connectionNetworks(app, connections, parts.isTrusted), limits, end)
   limitPipelining(app, connections, limits.maxPipelined, end)
   endStalled(app, connections, limits, end)
+}
+
+function limitOpen(
+  app: FastifyInstance,
+  networks: ReturnType<typeof connectionNetworks>,
+  limits: Pick<ConnectionLimits, 'max' | 'maxPerNetwork'>,
+  end: End
+): void {
+  const max = affordableConnections(limits.max)
+  const open = new Set<Socket>()
+  function release(socket: Socket): void {
+    open.delete(socket)
+    networks.delete(socket)
+  }
+  /** The place is free at once: further connections arrive before the event `close`. */
+  function endNow(socket: Socket, reason: Reason): void {
+    release(socket)
+    end(socket, reason)
+  }
+  // With TLS, a connection counts before its handshake.
+  app.server.on(tcpEvent(app.server), (socket: Socket) => {
+    open.add(socket)
+    socket.once('close', () => release(socket))
+    if (networks.add(socket) > limits.maxPerNetwork) return endNow(socket, 'network')
+    if (open.size <= max) return
+    // A few networks that hold all connections do not keep the others out.
+    const surplus = networks.surplus(Math.ceil(max / freedShare), socket)
+    for (const each of surplus.length > 0 ? surplus : [socket]) endNow(each, 'total')
+  })
 }
 
 /** Rejects the first request above the maximum with 429, and ends the connection after that response. */

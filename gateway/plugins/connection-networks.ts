@@ -1,67 +1,124 @@
 /** The open connections of each network: their limit, and those that end so that other networks can connect. */
 
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { canonicalAddress, networkOf } from '#common/network/addresses.ts'
-import { connectionKey } from '#common/tls/termination.ts'
-import { type Connections, hasArrived } from '../connections.ts'
+import type { FastifyInstance } from 'fastify'
+import { canonicalAddress, fairNetworkOf, networkOf } from '#common/network/addresses.ts'
+import { tcpSocketOf } from '#common/tls/termination.ts'
+import { type Connection, type Connections, connectionOf, hasArrived } from '../connections.ts'
+
+/** The open connections of an IPv4 address, or of an IPv6 /48, which share their places. */
+interface FairNetwork {
+  /** In the order of their opening. */
+  open: Set<Member>
+  /** In the order of their last response. */
+  idle: Set<Member>
+  /** With one request, in the order of its header; those that have received it to its end are removed by the next search. */
+  arriving: Set<Member>
+}
+
+interface Member {
+  socket: Socket
+  /** An IPv4 address, or an IPv6 /64. */
+  network: string
+  fairNetwork: FairNetwork
+  /** From its first request on. */
+  connection?: Connection
+}
 
 /** @param isTrusted proxies have no network: their connections carry the requests of many clients */
-export function connectionNetworks(connections: Connections, isTrusted: (address: string) => boolean) {
-  /** In the order of their opening. */
-  const byNetwork = new Map<string, Set<Socket>>()
+export function connectionNetworks(
+  app: FastifyInstance,
+  connections: Connections,
+  isTrusted: (address: string) => boolean
+) {
+  const members = new Map<Socket, Member>()
+  const counts = new Map<string, number>()
+  const fairNetworks = new Map<string, FairNetwork>()
 
   function networkOfSocket({ remoteAddress = '' }: Socket): string | undefined {
     const address = canonicalAddress(remoteAddress)
     return address === undefined || isTrusted(address) ? undefined : networkOf(address)
   }
 
-  /** The connections whose requests have arrived, and those that wait for the end of their only request; others are idle. */
-  function connectionsInUse() {
-    const served = new Set<string>()
-    const arriving = new Set<string>()
-    for (const { socket, request, responses } of connections.values()) {
-      if (responses.length === 0) continue
-      const isArriving = responses.length === 1 && request !== undefined && !hasArrived(request)
-      const keys = isArriving ? arriving : served
-      keys.add(connectionKey(socket))
-    }
-    return { served, arriving }
-  }
+  app.server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+    const connection = connectionOf(connections, request)
+    if (connection === undefined) return
+    const member = members.get(tcpSocketOf(connection.socket))
+    if (member === undefined) return
+    member.connection = connection
+    updateState(member)
+    response.once('close', () => updateState(member))
+  })
 
   return {
-    /** Counts a connection until it closes. @returns the open connections of its network */
+    /** Counts a connection until `delete`. @returns the open connections of its network */
     add(socket: Socket): number {
       const network = networkOfSocket(socket)
       if (network === undefined) return 0
-      const sockets = byNetwork.get(network) ?? new Set()
-      byNetwork.set(network, sockets.add(socket))
-      socket.once('close', () => {
-        sockets.delete(socket)
-        if (sockets.size === 0) byNetwork.delete(network)
-      })
-      return sockets.size
+      const key = fairNetworkOf(network)
+      const fairNetwork = fairNetworks.get(key) ?? { open: new Set(), idle: new Set(), arriving: new Set() }
+      const member = { socket, network, fairNetwork }
+      const count = (counts.get(network) ?? 0) + 1
+      members.set(socket, member)
+      counts.set(network, count)
+      fairNetworks.set(key, fairNetwork)
+      fairNetwork.open.add(member)
+      fairNetwork.idle.add(member)
+      return count
+    },
+
+    /** Has no effect on a connection that does not count any more. */
+    delete(socket: Socket): void {
+      const member = members.get(socket)
+      if (member === undefined) return
+      const { network, fairNetwork } = member
+      members.delete(socket)
+      for (const set of Object.values(fairNetwork)) set.delete(member)
+      if (fairNetwork.open.size === 0) fairNetworks.delete(fairNetworkOf(network))
+      const left = (counts.get(network) ?? 1) - 1
+      if (left > 0) counts.set(network, left)
+      else counts.delete(network)
     },
 
     /**
-     * Of the networks with more connections than that of the new one, from the largest on, the first that has connections
-     * without a complete request: the oldest idle ones, or else the oldest that wait for a request. If all connections are
-     * in use, the oldest of the largest network. Never so many that a network has fewer than that of the new connection.
-     *
-     * @param count so many that the search is rare
+     * The connections that end in favor of a new one. Of the networks with more connections than that of the new one, the
+     * largest with idle or arriving connections gives idle ones, so many that the search is rare, but never so many that it
+     * has fewer than that of the new one; or else one that waits for its request. If all are in progress, the oldest one of
+     * the largest network.
      */
-    surplus(count: number, forSocket: Socket): Socket[] {
-      const own = byNetwork.get(networkOfSocket(forSocket) ?? '')?.size ?? 0
-      const larger = [...byNetwork.values()].filter(({ size }) => size > own).sort((a, b) => b.size - a.size)
-      const [largest] = larger
-      if (largest === undefined) return []
-      const { served, arriving } = connectionsInUse()
-      const oldest = (sockets: Iterable<Socket>, size: number) => [...sockets].slice(0, Math.min(count, size - own))
-      for (const sockets of larger) {
-        const unserved = [...sockets].filter((socket) => !served.has(connectionKey(socket)))
-        const idle = unserved.filter((socket) => !arriving.has(connectionKey(socket)))
-        if (unserved.length > 0) return oldest(idle.length > 0 ? idle : unserved, sockets.size)
+    surplus(maxIdle: number, forSocket: Socket): Socket[] {
+      const own = members.get(forSocket)?.fairNetwork.open.size ?? 0
+      let largest: FairNetwork | undefined
+      let spare: FairNetwork | undefined
+      for (const each of fairNetworks.values()) {
+        const { size } = each.open
+        if (size > (largest?.open.size ?? own)) largest = each
+        if (size > (spare?.open.size ?? own) && (each.idle.size > 0 || oldestArriving(each) !== undefined)) spare = each
       }
-      return oldest(largest, largest.size)
+      const found = spare && [...spare.idle].slice(0, Math.min(maxIdle, spare.open.size - own))
+      if (found !== undefined && found.length > 0) return found.map(({ socket }) => socket)
+      const oldest = spare ? oldestArriving(spare) : largest?.open.values().next().value
+      return oldest === undefined ? [] : [oldest.socket]
     }
   }
+}
+
+function updateState(member: Member): void {
+  const { connection, fairNetwork } = member
+  fairNetwork.idle.delete(member)
+  fairNetwork.arriving.delete(member)
+  if (!fairNetwork.open.has(member)) return
+  const { length } = connection?.responses ?? []
+  if (length === 0) fairNetwork.idle.add(member)
+  if (length === 1) fairNetwork.arriving.add(member)
+}
+
+function oldestArriving({ arriving }: FairNetwork): Member | undefined {
+  for (const member of arriving) {
+    const { request } = member.connection ?? {}
+    if (request !== undefined && !hasArrived(request)) return member
+    arriving.delete(member)
+  }
+  return undefined
 }

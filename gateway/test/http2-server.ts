@@ -1,9 +1,10 @@
-/** A server with the connections of the gateway over TLS, for tests: its timeouts are short, its routes wait or answer much. */
+/** A server with the connections of the gateway, by default over TLS, for tests: its routes wait, answer much, or read a body. */
 
 import { Registry } from '@prometheus-io/client'
 import t, { type Test } from 'tap'
 import { createTestCa } from '#common/testing/certificates.ts'
 import { silentLog } from '#common/testing/service.ts'
+import type { ServerTls } from '#common/tls/termination.ts'
 import { createFastify } from '../fastify.ts'
 import { limitConnections } from '../plugins/connection-limits.ts'
 import { drainConnections } from '../plugins/drain.ts'
@@ -11,12 +12,19 @@ import { errorHandling } from '../plugins/error-responses.ts'
 import { acceptJsonOnly } from '../plugins/json-body.ts'
 import { listen } from './gateway.ts'
 
-const tls = createTestCa(t).issue('gateway')
-const defaults = { maxStreams: 100, keepAliveTimeout: 75_000, receiveTimeout: 10_000, unreadTimeout: 30_000 }
+const defaults = {
+  max: 1000,
+  maxPerNetwork: 100,
+  maxStreams: 100,
+  keepAliveTimeout: 75_000,
+  receiveTimeout: 10_000,
+  unreadTimeout: 30_000,
+  tls: createTestCa(t).issue('gateway') as ServerTls
+}
 
 /** A server with the connections of the gateway, and routes that wait for `finish`, that answer much, and that read a body. */
 export async function serve(t: Test, options: Partial<typeof defaults> = {}, isTrusted = () => false) {
-  const limits = { max: 1000, maxPerNetwork: 100, maxPipelined: 32, ...defaults, ...options }
+  const { tls, ...limits } = { maxPipelined: 32, ...defaults, ...options }
   const registry = new Registry()
   const { promise: finished, resolve: finish } = Promise.withResolvers<void>()
   const errors = errorHandling(registry, silentLog)

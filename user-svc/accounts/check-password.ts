@@ -4,10 +4,11 @@
  */
 
 import { tooManyRequests } from '#common/errors/connect-errors.ts'
+import { fairNetworkOf } from '#common/network/addresses.ts'
 import type { Call } from '#common/rpc/call-context.ts'
 import { isDeviceOf } from '../brute-force/device-tokens.ts'
 import type { Guess, ReservedGuess } from '../brute-force/guess-gate.ts'
-import { type Flow, fairNetworkOf } from '../passwords/fair-queue.ts'
+import type { Flow } from '../passwords/fair-queue.ts'
 import { noPassword } from '../passwords/stored-hash.ts'
 import { accountDisabled, wrongPassword } from './account-errors.ts'
 import type { AccountParts, ClientOrigin, DeviceSession, OpenedSession, User } from './account-parts.ts'

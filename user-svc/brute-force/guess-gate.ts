@@ -5,10 +5,10 @@
 
 import { createHmac } from 'node:crypto'
 import { overloaded } from '#common/errors/connect-errors.ts'
+import { fairNetworkOf } from '#common/network/addresses.ts'
 import type { Call } from '#common/rpc/call-context.ts'
 import { type Clock, systemClock } from '#common/time/clock.ts'
 import { callEngine } from '#common/time/engine-call.ts'
-import { fairNetworkOf } from '../passwords/fair-queue.ts'
 import type { users } from '../schema.ts'
 import {
   classOf,

@@ -3,8 +3,9 @@
  * decides their share of the hashes.
  */
 
+import { fairNetworkOf } from '#common/network/addresses.ts'
 import { type Clock, systemClock } from '#common/time/clock.ts'
-import { type CallClass, type Flow, fairNetworkOf } from '../passwords/fair-queue.ts'
+import type { CallClass, Flow } from '../passwords/fair-queue.ts'
 
 const failingMs = 10 * 60_000
 const knownMs = 60 * 60_000

@@ -4,7 +4,6 @@
  * waiting call leaves its share to the others.
  */
 
-import { blockOf } from '#common/network/addresses.ts'
 import type { RecentStarts } from './recent-starts.ts'
 
 export const callClasses = ['known', 'clean', 'shed', 'failing'] as const
@@ -20,12 +19,6 @@ export interface Flow {
   class: CallClass
   /** Takes turns with the others of its class. */
   network: string
-}
-
-/** An IPv6 /48 takes turns as one network: a subscriber that has all of its 65,536 networks has one turn. */
-export function fairNetworkOf(network: string): string {
-  const block = blockOf(network)
-  return block.endsWith('/48') ? block : network
 }
 
 export interface WaitingCall {

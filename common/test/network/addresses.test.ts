@@ -1,7 +1,7 @@
 /** Networks of addresses. */
 
 import t from 'tap'
-import { blockOf, canonicalAddress, networkOf } from '../../network/addresses.ts'
+import { blockOf, canonicalAddress, fairNetworkOf, networkOf } from '../../network/addresses.ts'
 
 t.test('the network and the block of an address', async (t) => {
   const networks: [string, string, string][] = [
@@ -14,6 +14,7 @@ t.test('the network and the block of an address', async (t) => {
   for (const [address, network, block] of networks) {
     const found = networkOf(canonicalAddress(address) as string)
     t.same([found, blockOf(found)], [network, block], address)
+    t.equal(fairNetworkOf(found), network.includes(':') ? block : network)
   }
   t.equal(canonicalAddress('192.0.2'), undefined)
 })

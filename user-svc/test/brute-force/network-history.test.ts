@@ -1,9 +1,9 @@
 /** The class of a network by its recent outcomes, in bounded memory. Only `advance` moves the clock. */
 
 import t from 'tap'
+import { fairNetworkOf } from '#common/network/addresses.ts'
 import { createTestClock } from '#common/testing/test-clock.ts'
 import { NetworkHistory } from '../../brute-force/network-history.ts'
-import { fairNetworkOf } from '../../passwords/fair-queue.ts'
 
 const minuteMs = 60_000
 
