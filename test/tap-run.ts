@@ -9,7 +9,7 @@ import { globSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { type Counts, reportTap, sum } from './tap-report.ts'
 
-interface Phase {
+interface Lanes {
   files: string[]
   /** Files at a time. */
   jobs: number
@@ -19,13 +19,20 @@ interface Phase {
 const fileTimeoutSeconds = 600
 const killSeconds = 660
 
+// Mostly waits until engines and services notice a fault or a restart: a third file at a time uses the idle CPU meanwhile.
+const waits = /\/(matrix|log)-[^/]*$/
+
 /** The tests of parts, which wait often, then those of the whole product: two products fill the cores of a small machine. */
-function phasesOf(named: string[]): Phase[] {
-  if (named.length > 0) return [{ files: named, jobs: 2 }]
+function phasesOf(named: string[]): Lanes[][] {
+  if (named.length > 0) return [[{ files: named, jobs: 2 }]]
   const parts = '{common,gateway,user-svc,session-svc,log-sink,log-viewer,stack,supply-chain,bench}/test/**/*.test.ts'
+  const whole = globSync('test/**/*.test.ts').sort()
   return [
-    { files: globSync(parts).sort(), jobs: 3 },
-    { files: globSync('test/**/*.test.ts').sort(), jobs: 2 }
+    [{ files: globSync(parts).sort(), jobs: 3 }],
+    [
+      { files: whole.filter((file) => !waits.test(file)), jobs: 2 },
+      { files: whole.filter((file) => waits.test(file)), jobs: 1 }
+    ]
   ]
 }
 
@@ -37,12 +44,12 @@ export async function runTap(
   signal: AbortSignal
 ): Promise<Counts> {
   const counts: Counts[] = []
-  for (const { files, jobs } of phasesOf(named)) {
-    const queue = files.values()
-    const work = async (job: number) => {
+  for (const phase of phasesOf(named)) {
+    const workers = phase.flatMap(({ files, jobs }) => Array(jobs).fill(files.values()))
+    const work = async (queue: Iterable<string>, job: number) => {
       for (const file of queue) counts.push(reportTap(await runFile(file, { env, signal, job }), print))
     }
-    await Promise.all(Array.from({ length: jobs }, (_, job) => work(job)))
+    await Promise.all(workers.map(work))
   }
   return sum(counts)
 }

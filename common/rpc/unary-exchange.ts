@@ -54,9 +54,8 @@ export function exchange(
     }
     const onAbort = () => fail(signal.reason)
     // Node.js destroys all streams of a session with one error, which does not show whether the server processed this stream.
-    const isRefused = () =>
-      stream?.rstCode === constants.NGHTTP2_REFUSED_STREAM || (session && isUnprocessed(session, stream?.id))
-    const onError = (error: unknown) => fail(isRefused() ? streamRefused(error) : error)
+    const onError = (error: unknown) =>
+      fail(isRefusal(error) || (session && isUnprocessed(session, stream?.id)) ? streamRefused(error) : error)
     const onClose = () => onError(streamClosed(stream?.rstCode))
     const onResponse = (received: IncomingHttpHeaders) => {
       headers = received
@@ -88,6 +87,12 @@ export function exchange(
       }
     )
   })
+}
+
+/** Whether the peer refused this stream; after a GOAWAY with the same code, the error is that of the session. */
+function isRefusal(error: unknown): boolean {
+  const { code, message } = error as NodeJS.ErrnoException
+  return code === 'ERR_HTTP2_STREAM_ERROR' && /REFUSED_STREAM/.test(message)
 }
 
 /** For errors of a stream after its call has settled. */
