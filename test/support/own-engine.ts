@@ -48,16 +48,15 @@ export async function startOwnPostgres(t: Teardown) {
   return { url, port, signal, dataDirectory: join(directory, 'data') }
 }
 
-/** A Redis that keeps its data over a crash. */
+/** A Redis that keeps its data over a crash, also if the disk is slow (docs/operate/deploy.md, `appendfsync`). */
 export async function startOwnRedis(t: Teardown) {
   const directory = join(temporaryFolder(t), 'redis')
   mkdirSync(directory)
   const port = await freePort()
   const url = `redis://127.0.0.1:${port}`
+  const durability = ['--save', '', '--appendonly', 'yes', '--appendfsync', 'always']
   const run = () =>
-    spawn('redis-server', ['--port', String(port), '--dir', directory, '--save', '', '--appendonly', 'yes'], {
-      stdio: 'ignore'
-    })
+    spawn('redis-server', ['--port', String(port), '--dir', directory, ...durability], { stdio: 'ignore' })
   let child = run()
 
   async function kill(): Promise<void> {
