@@ -39,8 +39,7 @@ export async function startRedisServer(
   const [port, tlsPort] = (await Promise.all([freePort(), freePort()])) as [number, number]
   const directory = mkdtempSync(join(tmpdir(), 'redis-'))
   const file = join(directory, 'redis.conf')
-  const durability =
-    mode.length > 0 ? [] : ['appendonly yes', 'appendfsync always', 'save ""', 'repl-diskless-sync-delay 0']
+  const durability = mode.length > 0 ? [] : ['appendonly yes', 'save ""', 'repl-diskless-sync-delay 0']
   const address = [`port ${port}`, 'bind 127.0.0.1', ...(tls ? tlsSettings(tlsPort, tls) : [])]
   writeFileSync(file, [...address, `dir ${directory}`, ...durability, ...settings, ''].join('\n'))
   let child: ChildProcess | undefined
