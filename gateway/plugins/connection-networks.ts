@@ -82,10 +82,13 @@ export function connectionNetworks(
     },
 
     /**
-     * The connections that end in favor of a new one. Of the networks with more connections than that of the new one, the
-     * largest with idle or arriving connections gives idle ones, so many that the search is rare, but never so many that it
-     * has fewer than that of the new one; or else one that waits for its request. If all are in progress, the oldest one of
-     * the largest network.
+     * The connections that end, so that a new connection can stay. Only networks with more connections than that of the new
+     * one give any. The largest with an idle connection, or with a request that has not arrived completely, gives its idle
+     * connections: so many that the search is rare, while it keeps as many as the network of the new one has. Without an
+     * idle connection, it gives the one whose request began first. If all requests are in progress, the largest network
+     * gives its oldest connection.
+     *
+     * @param maxIdle the largest number of idle connections
      */
     surplus(maxIdle: number, forSocket: Socket): Socket[] {
       const own = members.get(forSocket)?.fairNetwork.open.size ?? 0

@@ -109,14 +109,14 @@ export function isNotProcessed(error: unknown): boolean {
 
 const refusals = new WeakSet<object>()
 
-/** The error of a stream that the peer refused, or that its connection could no longer open: the call is sent again at once. */
+/** The error of a call that the peer refused on an open connection, or that this connection could not send any more. */
 export function streamRefused(cause: unknown): ConnectError {
   const error = notProcessed(cause)
   refusals.add(error)
   return error
 }
 
-/** Whether a new connection may serve the call: the peer is up, or was a moment ago. */
+/** Whether a call was refused on an open connection: its peer is up, so that a new connection can serve the call at once. */
 export function isRefused(error: unknown): boolean {
   return refusals.has(error as object)
 }
