@@ -24,7 +24,8 @@ await runService('log-sink', load, ({ kafka, logSink }, { log, registry, logDepe
     listen: async () => {
       if (isNeeded) sink.start()
     },
-    closables: [{ name: 'sink', close: sink.close }],
+    listener: { name: 'sink', close: sink.close },
+    closables: [],
     readiness
   }
 })

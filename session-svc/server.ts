@@ -32,10 +32,8 @@ await runService('session-svc', load, (config, { log, registry, logDependencies 
   return {
     ops: { server: createOpsServer(registry, readiness, log), host: opsHost, port: opsPort },
     listen: () => app.listen({ host, port }),
-    closables: [
-      { name: 'rpc', close: () => app.close(), inFlight: app.callsInFlight },
-      { name: 'redis', close: async () => store.close() }
-    ],
+    listener: { name: 'rpc', close: () => app.close(), inFlight: app.callsInFlight },
+    closables: [{ name: 'redis', close: async () => store.close() }],
     readiness
   }
 })

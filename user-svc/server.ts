@@ -94,8 +94,8 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
   return {
     ops: { server: createOpsServer(registry, readiness, log), host: opsHost, port: opsPort },
     listen: () => app.listen({ host, port }),
+    listener: { name: 'rpc', close: () => app.close(), inFlight: app.callsInFlight },
     closables: [
-      { name: 'rpc', close: () => app.close(), inFlight: app.callsInFlight },
       { name: 'relay', close: relay.close },
       { name: 'mail', close: async () => sender?.close() },
       { name: 'account events', close: async () => events?.close() },

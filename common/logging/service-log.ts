@@ -30,7 +30,10 @@ export interface ServiceLog {
   dependencies: Dependency[]
   /** Starts to ship. Earlier lines wait in the buffer. */
   startShipping(): void
-  /** Writes all lines, and ships them if that takes at most `withinMs`. No line may follow. */
+  /**
+   * Writes all lines, and ships them if that takes at most `withinMs`. Lines that are not shipped, and later ones, wait for
+   * the next start.
+   */
   close(withinMs: number): Promise<void>
 }
 
@@ -77,6 +80,14 @@ export function openServiceLog(service: string, config: ServiceLogConfig, regist
   const data: ShipperData = { service, instance, directory: serviceDirectory, maxBytes, kafka, retains }
   const shipping = createShipping(data, metrics, log, limited?.onSize)
 
+  function removeBuffer(): void {
+    try {
+      spool.remove()
+    } catch (err) {
+      log.error({ event: 'log_disk_failed', err }, 'failed to remove the disk buffer')
+    }
+  }
+
   return {
     log,
     dependencies: kafka.brokers.length > 0 ? [{ name: 'kafka', required: 'never', probe: shipping.probe }] : [],
@@ -84,7 +95,7 @@ export function openServiceLog(service: string, config: ServiceLogConfig, regist
     async close(withinMs) {
       spool.close()
       clearInterval(renewal)
-      await shipping.end(withinMs)
+      if (await shipping.end(withinMs)) removeBuffer()
       lease?.release()
     }
   }
@@ -151,7 +162,7 @@ function createShipping(
     start() {
       shipper = startShipperThread(data, { reported: onReport, failed: onFailure })
     },
-    end: async (withinMs: number) => shipper?.end(withinMs),
+    end: async (withinMs: number) => shipper?.end(withinMs) ?? false,
     async probe() {
       if (brokers !== undefined) throw new ProbeError(brokers)
     }

@@ -41,6 +41,7 @@ export interface Readiness {
   drain(): void
   /** Probes all dependencies immediately. */
   probeNow(): void
+  /** Ends the probes: a later result changes nothing. */
   stop(): void
 }
 
@@ -114,8 +115,8 @@ function watchDependency({ name, probe, required }: Dependency, log: Logger, gau
       (warning): ProbeResult => ({ up: true, warning: warning ?? undefined }),
       failed
     )
-    // Probes may overlap: discard results that are older than the latest.
-    if (number < latest) return
+    // Probes may overlap: discard results that are older than the latest. After the stop, connections are closed.
+    if (isStopped || number < latest) return
     latest = number
     record(found)
   }

@@ -15,12 +15,9 @@ import { PemError, type PemFiles } from '#common/tls/pem-source.ts'
 import { listenAt } from './listen.ts'
 import { collectGarbage } from './start-garbage.ts'
 
-/** One thing to close, in the order of the list. */
 interface Closable {
   name: string
   close: () => Promise<unknown>
-  /** The number of accepted requests without a response. */
-  inFlight?: () => number
 }
 
 /** A built service. */
@@ -28,7 +25,9 @@ interface RunningService {
   ops: { server: Server; host: string; port: number }
   /** Starts to accept requests. */
   listen: () => Promise<unknown>
-  /** Closed in this order: listeners first, connections to engines last. */
+  /** Closed first: it accepts requests, or reads records. `inFlight`: the number of accepted requests without a response. */
+  listener: Closable & { inFlight?: () => number }
+  /** Closed in this order, after the last request: connections to engines last. */
   closables: Closable[]
   readiness: Readiness
 }
@@ -129,7 +128,7 @@ function stopOnSignal(
 
   /** Logs the last line: the part that was still closing, and the number of accepted requests without a response. */
   function onAbortedStop(how: string, signal?: string): void {
-    const count = service.closables.reduce((sum, { inFlight }) => sum + (inFlight?.() ?? 0), 0)
+    const count = service.listener.inFlight?.() ?? 0
     const fields = { event: 'sys_shutdown', reason: closing, count, ...(signal && { signal }) }
     log.error(fields, `${how}: ${closing} was still open, aborted ${count} accepted requests`)
   }
@@ -194,11 +193,15 @@ async function stop(
 ): Promise<void> {
   service.readiness.drain()
   if (drainDelayMs > 0) await new Promise((resolve) => setTimeout(resolve, drainDelayMs))
-  for (const { name, close } of service.closables) {
+  await closeOne(service.listener)
+  // Before the connections that the probes use are closed.
+  service.readiness.stop()
+  for (const closable of service.closables) await closeOne(closable)
+  service.ops.server.close()
+  onClosing('log')
+
+  async function closeOne({ name, close }: Closable): Promise<void> {
     onClosing(name)
     await close().catch((error) => log.error({ event: 'sys_shutdown', reason: name, err: error }, 'failed to close'))
   }
-  service.readiness.stop()
-  service.ops.server.close()
-  onClosing('log')
 }

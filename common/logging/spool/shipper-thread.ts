@@ -7,8 +7,12 @@ import type { EndRequest, ShipperData, ShipperReport } from './shipper-worker.ts
 
 /** A running shipper. */
 export interface ShipperThread {
-  /** Resolves when the thread has ended: after `withinMs`, earlier if all lines are shipped or the brokers are down. */
-  end(withinMs: number): Promise<void>
+  /**
+   * Resolves when the thread has ended: after `withinMs`, earlier if all lines are shipped or the brokers are down.
+   *
+   * @returns whether all lines are shipped
+   */
+  end(withinMs: number): Promise<boolean>
 }
 
 const restartBackoff = { baseMs: 1000, capMs: 30_000 }
@@ -21,6 +25,7 @@ export function startShipperThread(
   let worker: Worker | undefined
   let failures = 0
   let ending = false
+  let isComplete = false
 
   function start(): void {
     worker = new Worker(new URL('./shipper-worker.ts', import.meta.url), {
@@ -32,6 +37,7 @@ export function startShipperThread(
     worker.unref()
     worker.on('message', (report: ShipperReport) => {
       failures = 0
+      isComplete = report.isComplete
       events.reported(report)
     })
     worker.on('error', events.failed)
@@ -52,12 +58,13 @@ export function startShipperThread(
     async end(withinMs) {
       ending = true
       const last = worker
-      if (last === undefined) return
+      if (last === undefined) return false
       const ended = new Promise((done) => last.once('exit', done))
       last.postMessage({ withinMs } satisfies EndRequest)
       const timer = setTimeout(() => void last.terminate(), withinMs)
       await ended
       clearTimeout(timer)
+      return isComplete
     }
   }
 }

@@ -28,6 +28,8 @@ export interface ShipperReport {
   brokers: string | undefined
   /** Why the disk fails. */
   disk: string | undefined
+  /** Whether the thread has shipped all lines and ended. */
+  isComplete: boolean
 }
 
 /** Ends the thread: after `withinMs`, earlier if all lines are shipped or the brokers are down. */
@@ -46,7 +48,8 @@ const report: ShipperReport = {
   dropped: {},
   bytes: 0,
   brokers: undefined,
-  disk: undefined
+  disk: undefined,
+  isComplete: false
 }
 let reported = ''
 let failingSince: number | undefined
@@ -88,7 +91,7 @@ const brokers = kafka.brokers.length > 0 ? await connect() : undefined
 // With brokers the start ends when they have the first lines.
 let isStarting = brokers !== undefined
 if (!isStarting) await collectGarbage()
-await ship(
+report.isComplete = await ship(
   { service, instance, directory, maxBytes, send: brokers?.sender.send, retains },
   {
     shipped(count) {

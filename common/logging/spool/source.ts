@@ -21,6 +21,8 @@ export interface Source {
   bytes(): number
   /** Drops the oldest segment, unless it is the only one. @returns whether it dropped one */
   dropOldest(): boolean
+  /** Counts a partial line at the end of the source as dropped. */
+  reportTorn(): void
   close(): void
   /** Removes the directory of an ended source that has no next line; a partial line at its end is dropped. */
   remove(): void
@@ -75,6 +77,7 @@ export function openSource(
     },
     bytes: () => listSegments(directory).reduce((sum, { path }) => sum + sizeOf(path), 0),
     dropOldest,
+    reportTorn: reader.reportTorn,
     close,
     remove() {
       reader.reportTorn()

@@ -17,6 +17,7 @@ export interface Sources {
   maintain(): void
   /** Removes an adopted source that has no more lines. */
   removeIfAdopted(source: Source): void
+  /** @param isComplete whether the source of this process has no more lines; the process removes its directory */
   close(isComplete: boolean): void
 }
 
@@ -73,8 +74,8 @@ export function openSources(options: ShipperOptions, events: ShipperEvents, now:
         source.close()
         lease.release()
       }
-      if (isComplete) own?.remove()
-      else own?.close()
+      if (isComplete) own?.reportTorn()
+      own?.close()
     }
   }
 }

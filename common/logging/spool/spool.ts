@@ -1,6 +1,6 @@
 /** The writing end of the disk buffer: one write for the lines of one turn of the event loop, independent of Kafka. */
 
-import { closeSync, ftruncateSync, mkdirSync, openSync, writeSync } from 'node:fs'
+import { closeSync, ftruncateSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs'
 import { segmentPath } from './layout.ts'
 
 /** Why lines were dropped. Lines that are `too_large` for the brokers are in the dead-letter file. */
@@ -12,7 +12,10 @@ export interface Spool {
   write(line: string): void
   /** Writes all lines. */
   flush(): void
+  /** Writes all lines, and closes the segment; a later line opens another one. */
   close(): void
+  /** Removes the directory of a closed spool whose lines are shipped; keeps it if a line came after `close`. */
+  remove(): void
 }
 
 /** The events of a spool. */
@@ -46,8 +49,10 @@ export function openSpool(
   /** The position of the last line that was written or dropped. */
   let position = 0
   let failing = false
+  let isClosed = false
 
   function write(line: string): void {
+    isClosed = false
     if (line.length > maxLineLength) {
       flush()
       drop(1, 'too_long')
@@ -116,6 +121,10 @@ export function openSpool(
     close() {
       flush()
       closeSegment()
+      isClosed = true
+    },
+    remove() {
+      if (isClosed) rmSync(directory, { recursive: true, force: true })
     }
   }
 }

@@ -151,3 +151,18 @@ t.test('is not ready for good once the service drains', async (t) => {
   t.ok(readiness.draining())
   t.notOk(readiness.blocked())
 })
+
+t.test('a probe that ends after the stop, when its connection is closed, changes nothing', async (t) => {
+  const probes: ((error?: Error) => void)[] = []
+  const probe = () =>
+    new Promise<void>((resolve, reject) => probes.push((error) => (error ? reject(error) : resolve())))
+  const { readiness, clock, lines, reasonOf } = await watch(t, { dependency: probe })
+  probes[0]?.()
+  await clock.advance(1000)
+  readiness.stop()
+  t.equal(probes.length, 2, 'a probe is in flight')
+  probes[1]?.(new Error('closed'))
+  await nextTurn()
+  t.equal(reasonOf('dependency'), undefined)
+  t.equal(lines.length, 1)
+})

@@ -42,7 +42,8 @@ await runService(
         await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
         process.send?.(server.address())
       },
-      closables: [{ name: 'server', close: () => new Promise((resolve) => server.close(resolve)) }],
+      listener: { name: 'server', close: () => new Promise((resolve) => server.close(resolve)) },
+      closables: [],
       readiness
     }
   }

@@ -8,7 +8,12 @@ const line = (event: string, msg = 'm') => `${JSON.stringify({ level: 'info', ev
 t.test('drops lines of requests while more than half of the buffer is in use', async (t) => {
   const written: string[] = []
   let dropped = 0
-  const inner = { write: (text: string) => void written.push(JSON.parse(text).event), flush() {}, close() {} }
+  const inner = {
+    write: (text: string) => void written.push(JSON.parse(text).event),
+    flush() {},
+    close() {},
+    remove() {}
+  }
   const spool = keepRoomForAudits(inner, 10_000, () => {
     dropped += 1
   })
@@ -32,7 +37,7 @@ t.test('drops lines of requests while more than half of the buffer is in use', a
 // N11: malformed requests, which no limit counts.
 t.test('drops each line that a client can cause with every request, and keeps the others', async (t) => {
   const kept: string[] = []
-  const inner = { write: (text: string) => void kept.push(JSON.parse(text).event), flush() {}, close() {} }
+  const inner = { write: (text: string) => void kept.push(JSON.parse(text).event), flush() {}, close() {}, remove() {} }
   const spool = keepRoomForAudits(inner, 10_000, () => {})
   spool.onSize(5001)
   const audits = ['authn_login_fail', 'authz_fail', 'excess_rate_limit_exceeded', 'admin_call', 'dependency_down']
@@ -52,7 +57,7 @@ t.test('lines that were written since the last report count', async (t) => {
   function write(text: string): void {
     written += text.length
   }
-  const inner = { write, flush() {}, close() {} }
+  const inner = { write, flush() {}, close() {}, remove() {} }
   const spool = keepRoomForAudits(inner, 10_000, () => {})
   spool.onSize(2000)
   for (let count = 0; count < 1000; count += 1) spool.write(line('http_request'))

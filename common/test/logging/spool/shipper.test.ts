@@ -8,7 +8,7 @@ import { RecordTooLargeError } from '#common/logging/spool/piece-size.ts'
 import { openSource } from '#common/logging/spool/source.ts'
 import { newSpool, numbered, own as ownDirectory, startShipping, writeEach } from './new-spool.ts'
 
-t.test('ships all lines in order with their positions, and removes a source that is shipped', async (t) => {
+t.test('ships all lines in order with their positions; then the process removes the directory', async (t) => {
   const { spool, directory, own } = newSpool(t)
   for (const line of numbered(1, 500)) spool.write(`${line}\n`)
   spool.flush()
@@ -25,7 +25,23 @@ t.test('ships all lines in order with their positions, and removes a source that
   }
   t.same([shipping.sent[0]?.partition, shipping.sent.at(-1)?.partition], [-1, 3], 'the partition is kept')
   t.equal(await shipping.end(), true)
+  spool.remove()
   t.notOk(existsSync(own))
+})
+
+t.test('keeps a line that comes after the end of the shipper', async (t) => {
+  const { spool, directory, own } = newSpool(t)
+  writeEach(spool, ['shipped'])
+  spool.close()
+  const first = startShipping(directory)
+  t.equal(await first.end(), true)
+  writeEach(spool, ['late'])
+  spool.remove()
+  t.equal(listSegments(own).length, 2)
+  const second = startShipping(directory)
+  await second.until(() => second.state.shipped > 0)
+  t.match(second.sent, [{ position: 2, lines: ['late'] }])
+  await second.end()
 })
 
 t.test('removes shipped segments, and continues at the shipping position after a crash', async (t) => {
