@@ -26,8 +26,8 @@ test-containers: install ## test make run and compose.yaml on a separate Docker 
 test-faults: install ## inject random faults under load, check linearizability; takes SECONDS=600 SEED=<number> OPERATIONS=100000; PAGE=1 writes docs/reference/faults.md
 	@exec node test/faults/run.ts --seconds=$(SECONDS) --seed=$(SEED) --operations=$(OPERATIONS) $(if $(PAGE),--page)
 
-test-security: install ## run the long forms of the security tests; takes PARTS=schemathesis,timing SAMPLES=10000
-	@exec node test/security/run.ts $(if $(PARTS),--parts=$(PARTS)) $(if $(SAMPLES),--samples=$(SAMPLES))
+test-security: install ## run the long forms of the security tests; takes PARTS=schemathesis,timing SAMPLES=10000 CONDITIONS=alone,loaded
+	@exec node test/security/run.ts $(if $(PARTS),--parts=$(PARTS)) $(if $(SAMPLES),--samples=$(SAMPLES)) $(if $(CONDITIONS),--conditions=$(CONDITIONS))
 
 bench: install ## measure the product against its own limits; takes QUICK=1 (a minute) ROWS=logins,sessions
 	@exec node bench/run.ts $(if $(QUICK),--quick) $(if $(ROWS),--rows=$(ROWS))

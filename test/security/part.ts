@@ -10,12 +10,18 @@ export interface Row {
   details: string
 }
 
+/** How response times are measured: one request at a time, or the requests of all routes at the same time. */
+export const conditions = ['alone', 'loaded'] as const
+export type Condition = (typeof conditions)[number]
+
 export interface PartOptions {
   t: Pick<Test, 'teardown'>
   print: (line: string) => void
   signal: AbortSignal
   /** Of each kind of response whose time is measured. */
   samples: number
+  /** Of the response times. */
+  conditions: readonly Condition[]
 }
 
 /** A part of `make test-security`, on the engines of the test runner. */

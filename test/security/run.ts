@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util'
 import { onStop } from '../../stack/stop-signals.ts'
 import { startTestEngines } from '../engines.ts'
 import { testConformance } from './conformance.ts'
-import type { Part, Row } from './part.ts'
+import { type Condition, conditions, type Part, type Row } from './part.ts'
 import { testOperations } from './schemathesis.ts'
 import { detectMissingDecoys, measureHashTimes, measureTimes } from './timing.ts'
 
@@ -20,10 +20,15 @@ const parts: Record<string, Part> = {
 const root = join(import.meta.dirname, '..', '..')
 process.chdir(root)
 const { values } = parseArgs({
-  options: { parts: { type: 'string', default: '' }, samples: { type: 'string', default: '10000' } }
+  options: {
+    parts: { type: 'string', default: '' },
+    samples: { type: 'string', default: '10000' },
+    conditions: { type: 'string', default: conditions.join() }
+  }
 })
 const samples = Number(values.samples)
 if (!(Number.isInteger(samples) && samples >= 100)) throw new Error('SAMPLES must be a whole number of at least 100')
+const chosenConditions = values.conditions.split(',').map(conditionOf)
 const chosen = values.parts === '' ? Object.keys(parts) : values.parts.split(',')
 const print = (line: string) => console.log(line)
 const stopped = new AbortController()
@@ -42,6 +47,12 @@ const rows = await run().catch((error) => {
 for (const { name, outcome, details } of rows ?? []) print(`${outcome.padEnd(8)} ${name.padEnd(44)} ${details}`)
 if (rows) print(counts(rows))
 process.exit(rows?.every(({ outcome }) => outcome !== 'failed') ? 0 : 1)
+
+function conditionOf(name: string): Condition {
+  const found = conditions.find((condition) => condition === name)
+  if (found === undefined) throw new Error(`CONDITIONS=${name}: must be some of ${conditions.join(', ')}`)
+  return found
+}
 
 async function run(): Promise<Row[]> {
   const engines = await startTestEngines(root, print, stopped.signal)
@@ -71,7 +82,7 @@ async function runPart(name: string): Promise<Row[]> {
   const ends: (() => unknown)[] = []
   const t = { teardown: (end: () => unknown) => void ends.unshift(end) } as never
   try {
-    return await part({ t, print, signal: stopped.signal, samples })
+    return await part({ t, print, signal: stopped.signal, samples, conditions: chosenConditions })
   } catch (error) {
     stopped.signal.throwIfAborted()
     return [{ name, outcome: 'failed', details: String(error) }]

@@ -5,7 +5,7 @@
  */
 
 import { availableParallelism } from 'node:os'
-import type { Part, PartOptions, Row } from './part.ts'
+import type { Condition, Part, PartOptions, Row } from './part.ts'
 import { startTimedProduct, type TimedProduct, withoutDecoys } from './timing/accounts.ts'
 import { concealedGroup, costGroup, emailGroups, loginGroup } from './timing/groups.ts'
 import { passwordGroups, refusedGroups } from './timing/password-groups.ts'
@@ -47,17 +47,20 @@ async function allGroups(product: TimedProduct, count: number): Promise<Group[]>
 }
 
 async function measure({ port }: TimedProduct, groups: Group[], options: PartOptions): Promise<Row[]> {
-  const { samples: count, signal, print } = options
+  const { samples: count, signal, print, conditions } = options
   print(`${count} samples of each kind, on ${availableParallelism()} cores`)
   const rows: Row[] = []
   const sample = (group: Group) => sampleGroup(group, { count, port, signal })
-  for (const group of groups) rows.push(...report('alone', await sample(group), options))
+  if (conditions.includes('alone')) {
+    for (const group of groups) rows.push(...report('alone', await sample(group), options))
+  }
+  if (!conditions.includes('loaded')) return rows
   const together = await Promise.all([...groups, ...groups.slice(0, 1)].map(sample))
   rows.push(...together.slice(0, groups.length).flatMap((each) => report('loaded', each, options)))
   return rows
 }
 
-function report(condition: string, comparisons: Comparison[], { print }: PartOptions): Row[] {
+function report(condition: Condition, comparisons: Comparison[], { print }: PartOptions): Row[] {
   return comparisons.map((comparison) => {
     const details = describe(comparison)
     const name = `${comparison.group}, ${comparison.kind}, ${condition}`
