@@ -45,7 +45,7 @@ await runService('gateway', load, async ({ gateway, rpc, mail, redis: redisConfi
   return {
     ops: { server: createOpsServer(registry, readiness, log), host: gateway.opsHost, port: gateway.opsPort },
     listen: () => app.listen({ host: gateway.host, port: gateway.port }),
-    listener: { name: 'http', close: () => app.close(), inFlight: app.requestsInFlight },
+    intake: { name: 'http', close: () => app.close(), inFlight: app.requestsInFlight },
     closables: [{ name: 'redis', close: async () => close() }],
     readiness
   }

@@ -24,8 +24,8 @@ await runService('log-sink', load, ({ kafka, logSink }, { log, registry, logDepe
     listen: async () => {
       if (isNeeded) sink.start()
     },
-    listener: { name: 'sink', close: sink.close },
-    closables: [],
+    intake: { name: 'consumer', close: sink.stop },
+    closables: [{ name: 'files', close: sink.close }],
     readiness
   }
 })

@@ -42,6 +42,9 @@ interface SinkOptions {
 /** A sink. */
 interface Sink {
   start(): void
+  /** Leaves the group. */
+  stop(): Promise<void>
+  /** Closes the files, and releases the folder. */
   close(): Promise<void>
   dependencies: Dependency[]
 }
@@ -116,9 +119,11 @@ export function createSink({ kafka, clientId, log, registry }: SinkParts, option
     start() {
       consuming = consume()
     },
-    async close() {
+    async stop() {
       stop.abort()
       await consuming
+    },
+    async close() {
       await collector.close()
       await keeper.close()
       lease?.release()

@@ -32,7 +32,7 @@ await runService('session-svc', load, (config, { log, registry, logDependencies 
   return {
     ops: { server: createOpsServer(registry, readiness, log), host: opsHost, port: opsPort },
     listen: () => app.listen({ host, port }),
-    listener: { name: 'rpc', close: () => app.close(), inFlight: app.callsInFlight },
+    intake: { name: 'rpc', close: () => app.close(), inFlight: app.callsInFlight },
     closables: [{ name: 'redis', close: async () => store.close() }],
     readiness
   }

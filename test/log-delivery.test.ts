@@ -3,6 +3,7 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { namesIn } from '#common/logging/spool/layout.ts'
 import { until } from '#common/testing/until.ts'
 import { collectedLines, startBroker, startProcess, startSink, temporaryFolder } from './support/log-stack.ts'
 import { startWithinMs } from './support/product.ts'
@@ -68,6 +69,7 @@ t.test(
     // Repeated lines would have been collected by then.
     await sleep(1500)
     t.equal(await successor.end('SIGTERM'), 0)
+    t.same(namesIn(join(env.LOG_SPOOL_DIRECTORY, producers[0] as string)), [], 'no buffer is left once it is shipped')
     t.equal(await sink.end('SIGTERM'), 0)
 
     const lines = numbered()

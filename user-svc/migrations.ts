@@ -145,6 +145,7 @@ export function keepMigrating(options: DatabaseUrls & { migrate: boolean }, log:
   let state = 'not migrated yet'
   let timer: NodeJS.Timeout | undefined
   let remigrateAt = 0
+  let isStopped = false
 
   async function attempt(): Promise<void> {
     try {
@@ -152,6 +153,7 @@ export function keepMigrating(options: DatabaseUrls & { migrate: boolean }, log:
       done = true
       log.info({ event: 'database_migrated' }, 'migrated the database to the newest schema')
     } catch (error) {
+      if (isStopped) return
       const { code } = toConnectError(error)
       state = `not migrated yet (${codeName(code)})`
       const level = code === Code.Unavailable || code === Code.DeadlineExceeded ? 'debug' : 'error'
@@ -165,7 +167,10 @@ export function keepMigrating(options: DatabaseUrls & { migrate: boolean }, log:
     done: () => done,
     /** Why the database is not migrated, for an operator. */
     state: () => state,
-    stop: () => clearTimeout(timer),
+    stop() {
+      isStopped = true
+      clearTimeout(timer)
+    },
 
     /** Migrates again if a query failed because of a missing table: the database was replaced by an empty one. */
     onQueryError(error: unknown): void {

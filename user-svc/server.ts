@@ -94,7 +94,7 @@ await runService('user-svc', load, async (config, { log, registry, logDependenci
   return {
     ops: { server: createOpsServer(registry, readiness, log), host: opsHost, port: opsPort },
     listen: () => app.listen({ host, port }),
-    listener: { name: 'rpc', close: () => app.close(), inFlight: app.callsInFlight },
+    intake: { name: 'rpc', close: () => app.close(), inFlight: app.callsInFlight },
     closables: [
       { name: 'relay', close: relay.close },
       { name: 'mail', close: async () => sender?.close() },

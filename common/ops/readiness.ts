@@ -41,7 +41,7 @@ export interface Readiness {
   drain(): void
   /** Probes all dependencies immediately. */
   probeNow(): void
-  /** Ends the probes: a later result changes nothing. */
+  /** Starts no further probe; the result of one in flight changes nothing. */
   stop(): void
 }
 
@@ -64,9 +64,11 @@ export function watchReadiness(
   })
   const watched = dependencies.map((dependency) => watchDependency(dependency, log, gauge, clock))
   let draining = false
+  let isStopped = false
   let nextRound: NodeJS.Immediate | undefined
 
   function probeNow(): void {
+    if (isStopped) return
     // Many failures of the same moment start one round.
     nextRound ??= setImmediate(() => {
       nextRound = undefined
@@ -89,6 +91,7 @@ export function watchReadiness(
     },
     probeNow,
     stop: () => {
+      isStopped = true
       clearImmediate(nextRound)
       for (const { stop } of watched) stop()
     }

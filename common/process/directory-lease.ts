@@ -1,9 +1,9 @@
 /**
  * A lease on a directory: one live process holds it, and the lease of a dead process can be taken over.
  *
- * To acquire it, a contender (1) writes a draft, (2) reads the lease file: a live holder ends the attempt, (3) moves a stale
- * file aside and restores it if another contender has replaced it since, (4) links its draft into place, which fails if
- * another contender was faster, (5) reads the file again after `settleMs`, when every restore has happened.
+ * To acquire it, a contender (1) reads the lease file: a live holder ends the attempt, and its directory is unchanged, (2) writes
+ * a draft, (3) moves a stale file aside and restores it if another contender has replaced it since, (4) links its draft into
+ * place, which fails if another contender was faster, (5) reads the file again after `settleMs`, when every restore has happened.
  */
 
 import {
@@ -68,10 +68,11 @@ export function acquireLease(path: string, staleMs: number, details: object = {}
   const own = JSON.stringify({ ...self(), ...details })
   const isOwn = () => readLease(path)?.text === own
   const draft = `${path}.${process.pid}`
+  const found = readLease(path)
+  if (found !== undefined && isHeld(found, staleMs)) return undefined
   try {
     writeFileSync(draft, own, { mode: 0o600 })
-    const found = readLease(path)
-    if (found !== undefined && (isHeld(found, staleMs) || !removeStale(path, found.text))) return undefined
+    if (found !== undefined && !removeStale(path, found.text)) return undefined
     if (!place(draft, path)) return undefined
     pause()
     // The second check is for the moment in which a contender has moved the lease aside.

@@ -25,9 +25,9 @@ interface RunningService {
   ops: { server: Server; host: string; port: number }
   /** Starts to accept requests. */
   listen: () => Promise<unknown>
-  /** Closed first: it accepts requests, or reads records. `inFlight`: the number of accepted requests without a response. */
-  listener: Closable & { inFlight?: () => number }
-  /** Closed in this order, after the last request: connections to engines last. */
+  /** The source of requests or records, closed first. `inFlight`: the number of accepted requests without a response. */
+  intake: Closable & { inFlight?: () => number }
+  /** Closed in this order after the intake: connections to engines last. */
   closables: Closable[]
   readiness: Readiness
 }
@@ -128,7 +128,7 @@ function stopOnSignal(
 
   /** Logs the last line: the part that was still closing, and the number of accepted requests without a response. */
   function onAbortedStop(how: string, signal?: string): void {
-    const count = service.listener.inFlight?.() ?? 0
+    const count = service.intake.inFlight?.() ?? 0
     const fields = { event: 'sys_shutdown', reason: closing, count, ...(signal && { signal }) }
     log.error(fields, `${how}: ${closing} was still open, aborted ${count} accepted requests`)
   }
@@ -193,7 +193,7 @@ async function stop(
 ): Promise<void> {
   service.readiness.drain()
   if (drainDelayMs > 0) await new Promise((resolve) => setTimeout(resolve, drainDelayMs))
-  await closeOne(service.listener)
+  await closeOne(service.intake)
   // Before the connections that the probes use are closed.
   service.readiness.stop()
   for (const closable of service.closables) await closeOne(closable)

@@ -41,10 +41,10 @@ const tcpSockets = new WeakMap<Socket, Socket>()
 export const tcpSocketOf = (socket: Socket): Socket => tcpSockets.get(socket) ?? socket
 
 /**
- * Makes the HTTP/1.1 parser read the buffer of a TLS socket, as a second listener of `data` does. By default it reads the
- * decrypted records directly. A request that arrives before the server knows that a large response is written pauses the
- * parser, and the next record of the same read is then an error (HPE_PAUSED), which ends the connection: on a busy machine
- * it failed 5 of 12 runs of connectconformance. No upstream issue known (Node.js 24.21). Remove when
+ * Adds a listener of `data`: Node.js then passes the data through the buffer of the socket to the HTTP/1.1 parser. Otherwise the
+ * parser reads the decrypted records directly. A request that arrives before the server knows that a large response is
+ * written pauses the parser, and the next record of the same read is an error (HPE_PAUSED), which ends the connection; 5 of
+ * 12 runs of connectconformance on a busy machine failed by this. No upstream issue known (Node.js 24.21). Remove when
  * unfinished-responses.test.ts passes without it.
  */
 function passThroughBuffer(socket: TLSSocket): void {

@@ -85,7 +85,7 @@ export function connectionNetworks(
      * The connections that end, so that a new connection can stay. Only networks with more connections than that of the new
      * one give any. The largest with an idle connection, or with a request that has not arrived completely, gives its idle
      * connections: so many that the search is rare, while it keeps as many as the network of the new one has. Without an
-     * idle connection, it gives the one whose request began first. If all requests are in progress, the largest network
+     * idle connection, it gives the one whose incomplete request began first. If all requests are in progress, the largest network
      * gives its oldest connection.
      *
      * @param maxIdle the largest number of idle connections

@@ -39,6 +39,7 @@ t.test('keeps the newest lines within maxBytes, over all partitions', async (t) 
   const producer = kafka.producer({ allowAutoTopicCreation: false })
   t.teardown(async () => {
     await producer.disconnect()
+    await sink.stop()
     await sink.close()
   })
   const metric = async (name: string) => sumOf(await registry.metrics(), name)

@@ -27,7 +27,10 @@ t.test('is not ready while it cannot write to its folder, and retries', async (t
     )
   }
   sink.start()
-  t.teardown(sink.close)
+  t.teardown(async () => {
+    await sink.stop()
+    await sink.close()
+  })
   t.equal(await failure(), 'the folder sink is unusable (ENOENT)')
   mkdirSync(join(directory, 'sink'))
   await until('the sink connects to the brokers', async () => (await failure()) === 'no broker is reachable')

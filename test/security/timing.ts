@@ -7,27 +7,29 @@
 import { availableParallelism } from 'node:os'
 import type { Condition, Part, PartOptions, Row } from './part.ts'
 import { startTimedProduct, type TimedProduct, withoutDecoys } from './timing/accounts.ts'
-import { concealedGroup, costGroup, emailGroups, loginGroup } from './timing/groups.ts'
+import { concealedGroup, costGroup, emailGroups, loginGroup, type Preparation } from './timing/groups.ts'
 import { passwordGroups, refusedGroups } from './timing/password-groups.ts'
 import { type Comparison, describe, type Group, isSeparable, sampleGroup } from './timing/sampling.ts'
 import { tokenGroups } from './timing/token-groups.ts'
 
-// The first group is measured alone, and twice with all others.
-const measured = 3
 const [brokenSamples, brokenEmailSamples] = [200, 2000]
 // At the lowest cost, the hash hides the least. The usual one is below the default, and most of the response time.
 const [lowestCost, usualCost] = [4, 8]
 
 export const measureTimes: Part = async (options) => {
-  const { samples } = options
-  const product = await startTimedProduct(options.t, { cost: lowestCost, accounts: measured * samples + 1000 })
-  return measure(product, await allGroups(product, samples), options)
+  const preparation = await prepare(options, lowestCost)
+  const groups = [
+    await loginGroup(preparation),
+    ...(await passwordGroups(preparation)),
+    ...(await emailGroups(preparation)),
+    ...(await tokenGroups(preparation))
+  ]
+  return measure(preparation.product, groups, options)
 }
 
 export const measureHashTimes: Part = async (options) => {
-  const accounts = measured * options.samples + 1000
-  const product = await startTimedProduct(options.t, { cost: usualCost, accounts })
-  const preparation = { product, count: measured * (options.samples + 200) }
+  const preparation = await prepare(options, usualCost)
+  const { product } = preparation
   const rows = await measure(product, [costGroup(), ...(await refusedGroups(preparation))], options)
   await product.restartUserSvc({
     USER_SVC_REGISTRATION_CONCEAL_TAKEN: 'true',
@@ -36,14 +38,12 @@ export const measureHashTimes: Part = async (options) => {
   return [...rows, ...(await measure(product, [concealedGroup()], options))]
 }
 
-async function allGroups(product: TimedProduct, count: number): Promise<Group[]> {
-  const preparation = { product, count: measured * (count + 200) }
-  return [
-    await loginGroup(preparation),
-    ...(await passwordGroups(preparation)),
-    ...(await emailGroups(preparation)),
-    ...(await tokenGroups(preparation))
-  ]
+/** A product with as many accounts as the requests need. */
+async function prepare({ t, samples, conditions }: PartOptions, cost: number): Promise<Preparation> {
+  // The first group is measured alone, and twice with all others.
+  const times = (conditions.includes('alone') ? 1 : 0) + (conditions.includes('loaded') ? 2 : 0)
+  const product = await startTimedProduct(t, { cost, accounts: times * samples + 1000 })
+  return { product, count: times * (samples + 200) }
 }
 
 async function measure({ port }: TimedProduct, groups: Group[], options: PartOptions): Promise<Row[]> {

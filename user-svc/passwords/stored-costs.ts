@@ -26,7 +26,7 @@ const costPart = sql.raw(`case
   else substring(password_hash from '^(?:argon2)?\\$?[a-z0-9_-]+\\$(?:v=\\d+\\$)?[a-z0-9=,]+\\$') end`)
 
 /** The work of the costliest stored hash. @returns its bcrypt cost, rounded up, and whether hashes above the ceiling exist */
-async function readHighestCost(db: Database, maxCost: number, clock: Clock) {
+async function readHighestCost(db: Database, maxCost: number, clock: Clock, stop: AbortSignal) {
   let [after, highest, hasTooCostly] = ['00000000-0000-0000-0000-000000000000', 0, false]
   for (;;) {
     const { rows } = await db.execute<{ last: string | null; count: number; samples: string[] }>(sql`
@@ -42,7 +42,7 @@ async function readHighestCost(db: Database, maxCost: number, clock: Clock) {
     }
     if (last === null || count < pageRows) return { highest, hasTooCostly }
     after = last
-    await clock.sleep(pageIntervalMs, undefined, true)
+    await clock.sleep(pageIntervalMs, stop, true)
   }
 }
 
@@ -62,12 +62,12 @@ export function watchStoredCosts(db: Database, maxCost: number, log: Pick<Logger
   let highest = 0
   let isReported = false
   let cancel = () => {}
-  let isStopped = false
+  const stopped = new AbortController()
 
   async function read(): Promise<void> {
     const startedAt = clock.now()
     try {
-      const result = await readHighestCost(db, maxCost, clock)
+      const result = await readHighestCost(db, maxCost, clock, stopped.signal)
       highest = result.highest
       if (result.hasTooCostly && !isReported) {
         isReported = true
@@ -77,10 +77,12 @@ export function watchStoredCosts(db: Database, maxCost: number, log: Pick<Logger
         )
       }
     } catch (error) {
+      // The pool is closed after the stop.
+      if (stopped.signal.aborted) return
       log.warn({ event: 'stored_costs_unknown', err: error }, 'failed to read the costs of stored hashes')
     }
     const intervalMs = Math.max(minIntervalMs, intervalFactor * (clock.now() - startedAt))
-    if (!isStopped) cancel = clock.startTimer(intervalMs, () => void read())
+    if (!stopped.signal.aborted) cancel = clock.startTimer(intervalMs, () => void read())
   }
 
   let firstRead: Promise<void> | undefined
@@ -97,7 +99,7 @@ export function watchStoredCosts(db: Database, maxCost: number, log: Pick<Logger
       }
     },
     stop() {
-      isStopped = true
+      stopped.abort()
       cancel()
     }
   }

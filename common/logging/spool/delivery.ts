@@ -2,6 +2,7 @@
 
 import { backoffMs } from '#common/time/backoff.ts'
 import type { Clock } from '#common/time/clock.ts'
+import { untilAborted } from '#common/time/deadline.ts'
 import type { Batch } from './batch.ts'
 import { writeDeadLetter } from './dead-letters.ts'
 import { createPieceSize, RecordTooLargeError, remainder } from './piece-size.ts'
@@ -57,7 +58,7 @@ export function createDelivery(
       const current: Batch = unsent
       const piece = pieceSize.firstPiece(current)
       try {
-        partition = await send(source.name, piece, partition)
+        partition = await untilAborted(cutOff, send(source.name, piece, partition))
         events.brokers(undefined)
         events.shipped(piece.count)
         unsent = remainder(current, piece)

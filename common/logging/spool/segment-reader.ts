@@ -21,7 +21,7 @@ export function createSegmentReader(directory: string, start: Shipped, onTorn: (
       // Another segment means that this one is complete, but lines may have been appended since it was read.
       const last = read(buffer)
       if (last !== undefined) return last
-      reportTorn()
+      skipTorn()
       skipTo(following)
     }
   }
@@ -51,8 +51,13 @@ export function createSegmentReader(directory: string, start: Shipped, onTorn: (
     return batch
   }
 
-  function reportTorn(): void {
-    if (fd !== undefined && fstatSync(fd).size > offset) onTorn()
+  /** Counts a partial line at the end of the segment, once. @returns whether there was one */
+  function skipTorn(): boolean {
+    const size = fd === undefined ? offset : fstatSync(fd).size
+    if (size <= offset) return false
+    offset = size
+    onTorn()
+    return true
   }
 
   /** Continues with the first line of a segment. */
@@ -74,7 +79,7 @@ export function createSegmentReader(directory: string, start: Shipped, onTorn: (
     skipTo,
     /** The position behind the lines that were read, and its place in the segments. */
     position: (): Omit<Shipped, 'partition'> => ({ position, segment, offset }),
-    reportTorn,
+    skipTorn,
     close
   }
 }

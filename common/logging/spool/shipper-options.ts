@@ -42,6 +42,6 @@ export interface ShipperEvents {
 export interface ShipperSignals {
   /** The remaining lines are shipped, until the brokers fail. */
   stop: AbortSignal
-  /** The batch in flight is the last one. */
+  /** No further line is shipped; the batch in flight counts as not shipped. */
   cutOff: AbortSignal
 }

@@ -15,6 +15,8 @@ export interface ShipperThread {
   end(withinMs: number): Promise<boolean>
 }
 
+// For the last report of a thread whose brokers do not respond.
+const reportMs = 300
 const restartBackoff = { baseMs: 1000, capMs: 30_000 }
 
 export function startShipperThread(
@@ -60,7 +62,7 @@ export function startShipperThread(
       const last = worker
       if (last === undefined) return false
       const ended = new Promise((done) => last.once('exit', done))
-      last.postMessage({ withinMs } satisfies EndRequest)
+      last.postMessage({ withinMs: Math.max(0, withinMs - reportMs) } satisfies EndRequest)
       const timer = setTimeout(() => void last.terminate(), withinMs)
       await ended
       clearTimeout(timer)

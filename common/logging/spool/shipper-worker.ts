@@ -28,7 +28,7 @@ export interface ShipperReport {
   brokers: string | undefined
   /** Why the disk fails. */
   disk: string | undefined
-  /** Whether the thread has shipped all lines and ended. */
+  /** Whether the thread has shipped all lines, and ships no more. */
   isComplete: boolean
 }
 

@@ -21,8 +21,8 @@ export interface Source {
   bytes(): number
   /** Drops the oldest segment, unless it is the only one. @returns whether it dropped one */
   dropOldest(): boolean
-  /** Counts a partial line at the end of the source as dropped. */
-  reportTorn(): void
+  /** Counts a partial line at the end of a complete source as dropped, and moves the shipping position behind it. */
+  skipTorn(): void
   close(): void
   /** Removes the directory of an ended source that has no next line; a partial line at its end is dropped. */
   remove(): void
@@ -77,10 +77,12 @@ export function openSource(
     },
     bytes: () => listSegments(directory).reduce((sum, { path }) => sum + sizeOf(path), 0),
     dropOldest,
-    reportTorn: reader.reportTorn,
+    skipTorn() {
+      if (reader.skipTorn()) shippedFile.write({ ...reader.position(), partition })
+    },
     close,
     remove() {
-      reader.reportTorn()
+      reader.skipTorn()
       close()
       rmSync(directory, { recursive: true, force: true })
     }

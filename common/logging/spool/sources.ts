@@ -17,7 +17,7 @@ export interface Sources {
   maintain(): void
   /** Removes an adopted source that has no more lines. */
   removeIfAdopted(source: Source): void
-  /** @param isComplete whether the source of this process has no more lines; the process removes its directory */
+  /** @param isComplete whether the source of this process has no more lines: its main thread removes the directory then */
   close(isComplete: boolean): void
 }
 
@@ -25,6 +25,19 @@ const maintenanceMs = 1000
 const adoptMs = 5000
 // A directory without an owner is either new, or its process could not write the owner to a full disk.
 const ownerlessMs = 60_000
+
+/** Acquires the lease of a directory without a live owner. @returns undefined also if its owner removes it meanwhile */
+function leaseOfOrphan(path: string): Lease | undefined {
+  try {
+    if (!statSync(path).isDirectory()) return undefined
+    const hasOwner = namesIn(path).includes('owner.json')
+    const isNew = !hasOwner && Math.abs(Date.now() - statSync(path).mtimeMs) < ownerlessMs
+    return isNew ? undefined : acquireLease(leaseFile(path), sourceStaleMs)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+}
 
 export function openSources(options: ShipperOptions, events: ShipperEvents, now: () => number): Sources {
   const { service, instance, directory, maxBytes, send, retains = false } = options
@@ -41,10 +54,7 @@ export function openSources(options: ShipperOptions, events: ShipperEvents, now:
     const open = new Set(all().map((source) => source.directory))
     for (const name of namesIn(directory)) {
       const path = join(directory, name)
-      if (open.has(path) || !statSync(path).isDirectory()) continue
-      const hasOwner = namesIn(path).includes('owner.json')
-      const isNew = !hasOwner && Math.abs(Date.now() - statSync(path).mtimeMs) < ownerlessMs
-      const lease = isNew ? undefined : acquireLease(leaseFile(path), sourceStaleMs)
+      const lease = open.has(path) ? undefined : leaseOfOrphan(path)
       if (lease) adopted.set(openSource(`${service}/${name}`, path, events.dropped), lease)
     }
   }
@@ -74,7 +84,7 @@ export function openSources(options: ShipperOptions, events: ShipperEvents, now:
         source.close()
         lease.release()
       }
-      if (isComplete) own?.reportTorn()
+      if (isComplete) own?.skipTorn()
       own?.close()
     }
   }

@@ -49,10 +49,11 @@ export function openSpool(
   /** The position of the last line that was written or dropped. */
   let position = 0
   let failing = false
-  let isClosed = false
+  /** Whether no line has come since `close`. */
+  let isComplete = false
 
   function write(line: string): void {
-    isClosed = false
+    isComplete = false
     if (line.length > maxLineLength) {
       flush()
       drop(1, 'too_long')
@@ -121,10 +122,10 @@ export function openSpool(
     close() {
       flush()
       closeSegment()
-      isClosed = true
+      isComplete = true
     },
     remove() {
-      if (isClosed) rmSync(directory, { recursive: true, force: true })
+      if (isComplete) rmSync(directory, { recursive: true, force: true })
     }
   }
 }

@@ -109,14 +109,14 @@ export function isNotProcessed(error: unknown): boolean {
 
 const refusals = new WeakSet<object>()
 
-/** The error of a call that the peer refused on an open connection, or that this connection could not send any more. */
+/** The error of a call that the peer refused, or that the connection could not send any more. */
 export function streamRefused(cause: unknown): ConnectError {
   const error = notProcessed(cause)
   refusals.add(error)
   return error
 }
 
-/** Whether a call was refused on an open connection: its peer is up, so that a new connection can serve the call at once. */
+/** Whether a call was refused: its peer may be up, so the call is sent once more at once. */
 export function isRefused(error: unknown): boolean {
   return refusals.has(error as object)
 }

@@ -26,6 +26,8 @@ async function start(t: Test, timeoutMs: number) {
       .split('\n')
       .slice(0, -1)
       .map((line) => JSON.parse(line))
+      // Before or after the start.
+      .filter(({ event }) => event !== 'dependency_up')
   return {
     call,
     closed,

@@ -1,8 +1,9 @@
-/** A service without dependencies, for the test of crashes: `/throw`, `/reject` and `/twice` crash it, `/slow` and `/stuck` are in progress meanwhile. */
+/** A service with a dependency of its own, for the test of crashes: `/throw`, `/reject` and `/twice` crash it, `/slow` and `/stuck` are in progress meanwhile. */
 
 import { createServer } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createOpsServer } from '#common/ops/ops-server.ts'
+import { ProbeError } from '#common/ops/probe.ts'
 import { watchReadiness } from '#common/ops/readiness.ts'
 import { runService } from '#common/process/lifecycle.ts'
 
@@ -24,7 +25,17 @@ await runService(
   'crashing',
   () => config,
   (_config, { log, registry }) => {
-    const readiness = watchReadiness([], log, registry)
+    let isOpen = true
+    async function probe(): Promise<void> {
+      if (!isOpen) throw new ProbeError('closed')
+    }
+    const readiness = watchReadiness([{ name: 'store', required: 'always', probe }], log, registry)
+    /** As a driver whose connection ends. */
+    async function closeStore(): Promise<void> {
+      isOpen = false
+      readiness.probeNow()
+      await sleep(10)
+    }
     const server = createServer(async ({ url }, response) => {
       if (url === '/slow') {
         response.flushHeaders()
@@ -42,8 +53,8 @@ await runService(
         await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
         process.send?.(server.address())
       },
-      listener: { name: 'server', close: () => new Promise((resolve) => server.close(resolve)) },
-      closables: [],
+      intake: { name: 'server', close: () => new Promise((resolve) => server.close(resolve)) },
+      closables: [{ name: 'store', close: closeStore }],
       readiness
     }
   }

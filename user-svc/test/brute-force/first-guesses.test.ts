@@ -2,7 +2,7 @@
 
 import { Code } from '@connectrpc/connect'
 import postgres from 'postgres'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { until } from '#common/testing/until.ts'
 import { systemClock } from '#common/time/clock.ts'
 import type { ReservedGuess } from '../../brute-force/guess-gate.ts'
@@ -17,7 +17,7 @@ const { sql } = service
  *
  * @returns a function that unlocks it
  */
-async function lockRow(): Promise<() => Promise<void>> {
+async function lockRow(t: Pick<Test, 'teardown'>): Promise<() => Promise<void>> {
   const other = postgres(service.url, { max: 1, onnotice: () => {} })
   const locked = Promise.withResolvers<void>()
   const unlocked = Promise.withResolvers<void>()
@@ -27,11 +27,13 @@ async function lockRow(): Promise<() => Promise<void>> {
     await unlocked.promise
   })
   await locked.promise
-  return async () => {
+  async function unlock(): Promise<void> {
     unlocked.resolve()
     await done
     await other.end()
   }
+  t.teardown(unlock)
+  return unlock
 }
 
 const untilWaiting = (statements: number) =>
@@ -94,7 +96,7 @@ t.test('a client that disconnects while its guess is reserved keeps the first gu
   for (let network = 0; network < 12; network += 1) await guess(email, `192.0.2.${network}`, 5)
   /** @returns a function that lets the statement end */
   async function disconnectDuringStatement() {
-    const unlock = await lockRow()
+    const unlock = await lockRow(t)
     const client = new AbortController()
     const reserving = rejection(reserve(email, '198.51.100.1', systemClock, client))
     await untilWaiting(1)

@@ -26,7 +26,7 @@ export async function startGuessTests(t: Pick<Test, 'teardown' | 'beforeEach'>) 
   const { client, sql } = service
   t.beforeEach(async () => void (await sql`delete from guess_counts`))
 
-  /** Whether a login succeeds. @throws on any other response than that of a wrong password */
+  /** Whether a login succeeds. @throws on any other error than that of a wrong password */
   async function logIn(email: string, network: string, written = password, through = client): Promise<boolean> {
     const login = through.authenticateAndLogin({ email, password: written, client: { network } })
     return login.then(() => true, requireRejection)

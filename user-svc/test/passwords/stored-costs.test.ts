@@ -58,6 +58,11 @@ t.test('an unknown address costs as much as the costliest stored hash, from the 
     await clock.advance(50)
     return costs.highest() === 8
   })
+
+  const stopped = watchStoredCosts(db, 9, { warn: t.fail } as never, createTestClock())
+  const reading = stopped.probeAfter(async () => undefined)()
+  stopped.stop()
+  t.equal(await reading, undefined, 'a stop ends a reading between two pages, without a warning')
   t.equal(await roundsOf(undefined), 2 ** 8)
   t.equal(await roundsOf(hashSync('correct horse', { cost: 5 })), 2 ** 8)
   t.same(events, ['stored_hashes_too_costly'], 'a hash above the ceiling is reported and never computed')

@@ -109,6 +109,22 @@ t.test('drops and counts a partial line at the end of an ended process', async (
   await shipping.end()
 })
 
+t.test('counts a partial line of its own process once, also if a line follows the end of the shipper', async (t) => {
+  const { directory, own, spool } = newSpool(t)
+  writeEach(spool, ['whole'])
+  spool.close()
+  appendFileSync(listSegments(own)[0]?.path ?? '', 'hal')
+  const first = startShipping(directory)
+  t.equal(await first.end(), true)
+  t.same(first.dropped, [[1, 'torn']])
+  writeEach(spool, ['late'])
+  const second = startShipping(directory)
+  await second.until(() => second.state.shipped > 0)
+  await second.end()
+  t.same(second.lines(), ['late'])
+  t.same(second.dropped, [])
+})
+
 t.test('ships the following segments after damaged ones', async (t) => {
   const { directory, own, spool } = newSpool(t, 100)
   writeEach(spool, numbered(1, 40))
