@@ -42,10 +42,15 @@ await runService('gateway', load, async ({ gateway, rpc, mail, redis: redisConfi
   )
   const mailDirectory = shownMailDirectory({ gateway, mail })
   const app = await buildApp({ userSvc, sessionSvc, redis, registry, log, mailDirectory }, gateway)
+  /** The last lines of requests follow the end of their connections. */
+  async function closeApp(): Promise<void> {
+    await app.close()
+    await app.connectionsClosed()
+  }
   return {
     ops: { server: createOpsServer(registry, readiness, log), host: gateway.opsHost, port: gateway.opsPort },
     listen: () => app.listen({ host: gateway.host, port: gateway.port }),
-    intake: { name: 'http', close: () => app.close(), inFlight: app.requestsInFlight },
+    intake: { name: 'http', close: closeApp, inFlight: app.requestsInFlight },
     closables: [{ name: 'redis', close: async () => close() }],
     readiness
   }

@@ -110,6 +110,9 @@ function secretVariables(schema: Schema): string[] {
   return variables
 }
 
+/** A URL with a user and a password, which any key can get by mistake. */
+const hasUrlLogin = /:\/\/[^\s]*@/
+
 /** The schema as convict takes it. Each key gets the value that a message about it shows. */
 function convictSchema(schema: Schema, content: unknown, env: NodeJS.ProcessEnv, prefix = ''): object {
   const entries = Object.entries(schema).map(([name, node]) => {
@@ -118,12 +121,14 @@ function convictSchema(schema: Schema, content: unknown, env: NodeJS.ProcessEnv,
     if (!isKey(node)) return [name, convictSchema(node, written, env, `${path}.`)]
     const variable = environmentName(path)
     const text = env[variable]
-    const got = node.sensitive ? 'a value (not shown)' : JSON.stringify(text ?? written)
+    const shown = JSON.stringify(text ?? written)
+    const isSecret = node.sensitive || hasUrlLogin.test(shown)
+    const got = isSecret ? 'a value (not shown)' : shown
     return [
       name,
       {
         ...node,
-        ...(node.sensitive && { wrongItem: undefined }),
+        ...(isSecret && { wrongItem: undefined }),
         default: (env.NODE_ENV === 'production' ? node.productionDefault : undefined) ?? node.default,
         env: variable,
         got: text === undefined ? got : `${got} from ${variable}`,

@@ -1,6 +1,7 @@
 /** Closing: the gateway finishes accepted requests, also under TLS, and waits for no idle or incomplete connection. */
 
 import { Agent, request } from 'node:http'
+import { Agent as HttpsAgent, request as requestHttps } from 'node:https'
 import { connect } from 'node:net'
 import { type TLSSocket, connect as tlsConnect } from 'node:tls'
 import Fastify, { type FastifyInstance } from 'fastify'
@@ -94,6 +95,47 @@ t.test('counts and drains the requests of TLS connections', async (t) => {
   await closed
   await until('no connection is open', () => connections.size === 0)
 })
+
+for (const protocol of ['http', 'https'] as const) {
+  t.test(`clients that send one request after the other lose none (${protocol}), and each has its line`, async (t) => {
+    const secure = protocol === 'https'
+    const tls = secure ? { options: { tls: createTestCa(t).issue('gateway') } } : {}
+    const { app, lines } = await buildGateway(t, { ...workingServices(), ...tls })
+    const port = await listen(app)
+    const agent = new (secure ? HttpsAgent : Agent)({ keepAlive: true, maxSockets: 20 })
+    t.teardown(() => agent.destroy())
+    const call = (secure ? requestHttps : request) as typeof requestHttps
+    const statuses: (number | string)[] = []
+    /** @returns whether the gateway still accepts connections */
+    const send = () =>
+      new Promise<boolean>((resolve) => {
+        const sent = call({ port, host: '127.0.0.1', path: '/session', agent, rejectUnauthorized: false }, (response) =>
+          response.resume().once('end', () => {
+            statuses.push(Number(response.statusCode))
+            resolve(true)
+          })
+        )
+        sent.once('error', (error: NodeJS.ErrnoException) => {
+          if (sent.reusedSocket) statuses.push(String(error.code))
+          resolve(sent.reusedSocket)
+        })
+        sent.end()
+      })
+    const clients = Array.from({ length: 20 }, async () => {
+      while (await send());
+    })
+    await until('the clients are served', () => statuses.length > 200)
+    await app.close()
+    await app.connectionsClosed()
+    const logged = lines.filter((line) => line.includes('"http_request"')).length
+    await Promise.all(clients)
+    t.same(
+      statuses.filter((status) => status !== 401),
+      []
+    )
+    t.equal(logged, statuses.length)
+  })
+}
 
 function isRefused(port: number): Promise<boolean> {
   return new Promise((resolve) => {

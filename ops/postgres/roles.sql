@@ -18,7 +18,12 @@ begin
     if not exists (select from pg_roles where rolname = role_name) then
       execute format('create role %I login', role_name);
     end if;
-    execute format('alter role %I password %L', role_name, current_setting(replace(role_name, '_', '.') || '_password'));
+    begin
+      execute format('alter role %I password %L', role_name, current_setting(replace(role_name, '_', '.') || '_password'));
+    exception when others then
+      -- Without the context of the error, which contains the statement with the password.
+      raise exception using errcode = sqlstate, message = format('cannot set the password of %I: %s', role_name, sqlerrm);
+    end;
   end loop;
 
   -- To hand objects over, this role must be able to act as their new owner; a superuser can act as every role. From PostgreSQL 16

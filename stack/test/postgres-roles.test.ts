@@ -52,10 +52,11 @@ t.test('an operator with CREATEROLE, who is no superuser, hands existing tables 
   const superuser = postgres(engineAddress('TEST_POSTGRES_URL'), { max: 1, onnotice: () => {} })
   // Roles belong to the whole server, which other tests share.
   const prefix = `test${randomBytes(6).toString('hex')}`
-  const [operator, owner, service] = [`${prefix}_operator`, `${prefix}_owner`, `${prefix}_service`]
+  const [operator, other] = [`${prefix}_operator`, `${prefix}_other`]
+  const [owner, service] = [`${prefix}_owner`, `${prefix}_service`]
   // After the database, which belongs to the operator.
   t.teardown(async () => {
-    for (const role of [owner, service, operator]) await superuser`drop role if exists ${superuser(role)}`
+    for (const role of [owner, service, operator, other]) await superuser`drop role if exists ${superuser(role)}`
     await superuser.end()
   })
   const admin = await createTestDatabase(t)
@@ -81,6 +82,20 @@ t.test('an operator with CREATEROLE, who is no superuser, hands existing tables 
     const expected = ['migrations', 'users'].map((tablename) => ({ tablename, tableowner: owner }))
     t.same([...owners], expected, `${round} run`)
   }
+
+  await superuser`create role ${superuser(other)} login createrole password 'operator'`
+  await superuser`grant connect on database ${superuser(new URL(admin).pathname.slice(1))} to ${superuser(other)}`
+  const second = postgres(Object.assign(new URL(url), { username: other }).href, { max: 1, onnotice: () => {} })
+  t.teardown(() => second.end())
+  await second`select set_config(${`${prefix}.owner_password`}, 'hunter2', false)`
+  const error: Error & { where?: string } = await second.unsafe(roles).then(
+    () => {
+      throw new Error('a role changed the password of a role that it did not create')
+    },
+    (refused) => refused
+  )
+  t.match(error, { message: `cannot set the password of ${owner}: permission denied to alter role`, code: '42501' })
+  t.notMatch(`${error.message} ${error.where}`, /hunter2/, 'no error shows a password')
 })
 
 t.test('make run migrates as the owner, also in a configured database', async (t) => {

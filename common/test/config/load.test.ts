@@ -117,6 +117,14 @@ t.test('rejects two secrets of one name', async (t) => {
   t.equal(load('', { RPC_PEPPERS: [pepper('b', 1), pepper('a', 2)].join(',') }).rpc.peppers.length, 2)
 })
 
+t.test('no message shows a URL with a password, which a key gets by mistake', async (t) => {
+  for (const name of ['GATEWAY_PEERS', 'GATEWAY_WAIT']) {
+    const message = messageOf(() => load('', { [name]: 'a, https://u:hunter2@h/' }))
+    t.match(message, /: got a value \(not shown\) from GATEWAY_/, name)
+    t.notMatch(message, /hunter2/, name)
+  }
+})
+
 t.test('no message contains a secret', async (t) => {
   const env = { RPC_TOKEN: 'hunter 2', RPC_PEPPERS: 'a:hunter2', REDIS_URL: 'http://u:hunter2@h' }
   for (const [name, value] of Object.entries(env)) {

@@ -106,14 +106,20 @@ t.test('rejects variables of the runtime that weaken connections or print creden
     ...['Production', ' production', 'production ', 'poduction', 'pruduction', 'prd', 'PROD'].map(
       (name): [NodeJS.ProcessEnv, RegExp] => [{ NODE_ENV: name }, /^NODE_ENV: got .*, the nearest is production$/]
     ),
-    [{ NODE_DEBUG: 'cluster,http2' }, /^NODE_DEBUG: got "cluster,http2", which prints requests/]
+    [{ NODE_DEBUG: 'cluster,http2' }, /^NODE_DEBUG: got "cluster,http2", which prints requests/],
+    ...['--insecure-http-parser', '--tls-min-v1.0', '--tls_max_v1.1', '--tls-keylog=/tmp/keys', '--trace-tls'].map(
+      (option): [NodeJS.ProcessEnv, RegExp] => [
+        { NODE_OPTIONS: `--inspect ${option}` },
+        /^NODE_OPTIONS: got --(insecure|tls|trace)\S+, which weakens or shows every connection/
+      ]
+    )
   ]
   for (const [env, message] of dangers) t.throws(() => load('', env), { name: 'ConfigError', message })
   const harmless = {
     NODE_TLS_REJECT_UNAUTHORIZED: '1',
     NODE_ENV: 'staging',
     NODE_DEBUG: 'module',
-    NODE_OPTIONS: '--inspect'
+    NODE_OPTIONS: '--inspect --tls-min-v1.3'
   }
   t.doesNotThrow(() => load('', harmless))
   for (const NODE_ENV of ['', 'production', 'development', 'test', 'preview', 'introduction-demo'])
