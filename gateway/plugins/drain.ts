@@ -5,16 +5,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { constants } from 'node:http2'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
+import { announceClose, announcementMs } from '#common/network/close-announcement.ts'
 import { type Connection, type Connections, connectionOf, hasArrived } from '../connections.ts'
 import { streamOf } from '../http2.ts'
 
-/**
- * How long a closing gateway still accepts requests. Each response announces the end of its connection, so that clients that
- * send one request after the other lose none: without this time, each of 30 such clients got a reset
- * (gateway/test/drain.test.ts).
- */
-const announcementMs = 200
-/** How long it then waits for the rest of a request. */
+/** How long a closing gateway waits for the rest of a request, after the announcement. */
 const arrivalGraceMs = 1000
 
 declare module 'fastify' {
@@ -73,11 +68,6 @@ function drain(connection: Connection): void {
   const { socket, session, responses } = connection
   if (session === undefined && responses.length === 0) socket.destroy()
   else announce(connection)
-}
-
-/** The connection ends after this response. */
-function announceClose(response: ServerResponse): void {
-  if (!response.headersSent) response.setHeader('connection', 'close')
 }
 
 /** Ends the requests that have not arrived, and drains a session that began after the others were drained. */

@@ -6,7 +6,9 @@
 import http from 'node:http'
 import type { Http2Server } from 'node:http2'
 import type { Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { TLSSocket } from 'node:tls'
+import { announceClose, announcementMs } from '#common/network/close-announcement.ts'
 import { oneAtATime } from '#common/network/pipelined-requests.ts'
 
 // The connection preface of HTTP/2 starts with the method PRI, which is reserved for it.
@@ -23,8 +25,8 @@ interface Http1 {
   inFlight(): number
   /** Closes the connections without a request now, and the others after their response; accepts new ones. */
   closeConnections(): void
-  /** Closes idle connections now, and the others after their response. */
-  close(): void
+  /** Closes the connections: for a time, each response announces that; then idle connections close, and others after their response. */
+  close(): Promise<void>
 }
 
 /**
@@ -36,6 +38,7 @@ export function acceptHttp1(server: Http2Server, firstBytesMs = headersTimeoutMs
   const open = new Map<http.ServerResponse, Socket>()
   const sockets = new Set<Socket>()
   const closing = new WeakSet<Socket>()
+  let isClosing = false
   const http1 = http.createServer(
     {
       headersTimeout: headersTimeoutMs,
@@ -46,6 +49,7 @@ export function acceptHttp1(server: Http2Server, firstBytesMs = headersTimeoutMs
     oneAtATime((request, response) => {
       // A pipelined request gets no response.
       if (closing.has(request.socket)) return
+      if (isClosing) announceClose(response)
       discardUnread(request)
       open.set(response, request.socket)
       response.once('close', () => open.delete(response))
@@ -79,15 +83,18 @@ export function acceptHttp1(server: Http2Server, firstBytesMs = headersTimeoutMs
         else socket.destroy()
       }
     },
-    close() {
+    async close() {
+      isClosing = true
+      for (const response of open.keys()) announceClose(response)
+      if (sockets.size > 0) await sleep(announcementMs)
       http1.close()
-      for (const response of open.keys()) if (!response.headersSent) response.setHeader('connection', 'close')
+      for (const response of open.keys()) announceClose(response)
     }
   }
 }
 
 function closeAfter(response: http.ServerResponse, socket: Socket): void {
-  if (!response.headersSent) response.setHeader('connection', 'close')
+  announceClose(response)
   response.once('close', () => socket.destroySoon())
 }
 

@@ -75,11 +75,10 @@ export function buildRpcServer(options: RpcServerOptions) {
   const admits = guardPeers(({ authorization }, session) => identify(authorization, session) !== undefined)
   handleStreamsFirst(app.server, (stream, headers) => !admits({ headers, stream }) || unary.answer(stream, headers))
   app.server.on('stream', endUnreadRequest)
-  app.addHook('preClose', (done) => {
+  app.addHook('preClose', async () => {
     isClosing = true
-    http1.close()
+    await http1.close()
     tls?.abortHandshakes()
-    done()
   })
   const closeAll = closeSessions(app)
   tls?.onTrustChange(() => {
