@@ -3,9 +3,8 @@
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { constants } from 'node:http2'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
-import { announceClose, announcementMs } from '#common/network/close-announcement.ts'
+import { announceClose, announcementTime } from '#common/network/close-announcement.ts'
 import { type Connection, type Connections, connectionOf, hasArrived } from '../connections.ts'
 import { streamOf } from '../http2.ts'
 
@@ -35,7 +34,7 @@ export function drainConnections(app: FastifyInstance, connections: Connections)
     return [...connections.values()].reduce((sum, { responses }) => sum + responses.length, 0)
   })
   app.decorate('connectionsClosed', async () => {
-    for (const { socket } of connections.values()) if (!socket.closed) await once(socket, 'close')
+    for (const { socket } of connections.values()) await once(socket, 'close')
   })
 
   app.server.on('request', (request: IncomingMessage, response: ServerResponse) => {
@@ -50,7 +49,7 @@ export function drainConnections(app: FastifyInstance, connections: Connections)
   app.addHook('preClose', async () => {
     state = 'announcing'
     for (const connection of connections.values()) announce(connection)
-    if (connections.size > 0) await sleep(announcementMs)
+    if (connections.size > 0) await announcementTime()
     state = 'draining'
     for (const connection of connections.values()) drain(connection)
     setTimeout(() => {

@@ -6,9 +6,8 @@
 import http from 'node:http'
 import type { Http2Server } from 'node:http2'
 import type { Socket } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { TLSSocket } from 'node:tls'
-import { announceClose, announcementMs } from '#common/network/close-announcement.ts'
+import { announceClose, announcementTime } from '#common/network/close-announcement.ts'
 import { oneAtATime } from '#common/network/pipelined-requests.ts'
 
 // The connection preface of HTTP/2 starts with the method PRI, which is reserved for it.
@@ -86,7 +85,7 @@ export function acceptHttp1(server: Http2Server, firstBytesMs = headersTimeoutMs
     async close() {
       isClosing = true
       for (const response of open.keys()) announceClose(response)
-      if (sockets.size > 0) await sleep(announcementMs)
+      if (sockets.size > 0) await announcementTime()
       http1.close()
       for (const response of open.keys()) announceClose(response)
     }
