@@ -44,7 +44,10 @@ t.test('a typo in the list stops the start and names the entry', async (t) => {
     t.match(message, /^gateway\.origins: got ".*" from GATEWAY_ORIGINS, takes a list of origins/, typo)
     t.ok(message.endsWith(`; not accepted: ${JSON.stringify(typo)}`), message)
   }
-  t.match(mistakeOf(() => read('https://user:hunter2@app.example.org')), /^gateway\.origins: got a value \(not shown\)/)
+  t.match(
+    mistakeOf(() => read('https://user:hunter2@app.example.org')),
+    /^gateway\.origins: got a value \(not shown\)/
+  )
   t.throws(() => read('https://right.example.org,'), { name: 'ConfigError', message: /^gateway\.origins: / })
 })
 
