@@ -45,7 +45,7 @@ t.test('a typo in the list stops the start and names the entry', async (t) => {
     t.ok(message.endsWith(`; not accepted: ${JSON.stringify(typo)}`), message)
   }
   t.match(
-    mistakeOf(() => read('https://user:hunter2@app.example.org')),
+    mistakeOf(() => read('https://u:hunter2@h')),
     /^gateway\.origins: got a value \(not shown\)/
   )
   t.throws(() => read('https://right.example.org,'), { name: 'ConfigError', message: /^gateway\.origins: / })
