@@ -97,6 +97,7 @@ async function runFault(testbed: Testbed, ledger: Ledger, expectation: Expectati
   if (fault === 'back and empty') await expectLoss(testbed, ledger, target)
   // A restart of the services resets their metrics.
   const early = fault === 'absent at start' ? undefined : await watchLogAndMetrics(testbed, ledger)
+  const sent = ledger.journal.length
   await testbed.inject(target, fault)
   const endWatch = early ?? (await watchLogAndMetrics(testbed, ledger))
   let recovery = fault === 'back and empty' ? await untilAllAnswer(ledger, last) : undefined
@@ -114,6 +115,7 @@ async function runFault(testbed: Testbed, ledger: Ledger, expectation: Expectati
   errors.push(...unexpected('at once', expectation.atOnce, atOnce, atOnceMs))
   errors.push(...unexpected('then', expectation.detected, then, fastMs))
   errors.push(...slowRecoveries(recovery), ...(await endWatch()))
+  if (errors.length > 0) errors.push(...shedLines(testbed, ledger.journal.slice(sent)))
   return { seen: seenOf(atOnce ? [atOnce, then] : [then], recovery), errors }
 }
 
