@@ -28,12 +28,6 @@ export function faultInjection({ product, database, engines, proxy, topics }: Pa
       () => false
     )
 
-  /** A request before the first probe of PostgreSQL has a response may be 503. */
-  async function reachesPostgres(): Promise<boolean> {
-    const response = await product.ops('user-svc', '/readyz?verbose')
-    return (await response.text()).includes('[+] postgres: up')
-  }
-
   async function startService(name: ServiceName): Promise<void> {
     product.start(name)
     await until(`${name} is alive`, () => livez(name), startWithinMs)
@@ -73,8 +67,6 @@ export function faultInjection({ product, database, engines, proxy, topics }: Pa
     else await proxy(target).become('refuse')
     await Promise.all(answering.filter((name) => name !== target).map(startService))
     for (const name of readyWithout[target]) await until(`${name} is ready`, () => product.isReady(name), startWithinMs)
-    if (target !== 'user-svc' && target !== 'postgres')
-      await until('user-svc reaches PostgreSQL', reachesPostgres, startWithinMs)
   }
 
   async function startEmpty(target: Target): Promise<void> {
