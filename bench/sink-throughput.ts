@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createKafka, createLineSender } from '#common/kafka/client.ts'
 import type { KafkaConnection } from '#common/kafka/connection.ts'
+import { createTopic } from '#common/kafka/topic.ts'
 import { findFreePort } from '../stack/port-check.ts'
 import { mallocOptions } from '../stack/service-environment.ts'
 import { type Service, services } from '../stack/services.ts'
@@ -51,7 +52,7 @@ export const measureSink: Part = async ({ product, quick, dataDir }) => {
 async function fill(kafka: KafkaConnection, topic: string, lines: number): Promise<void> {
   const admin = createKafka(kafka, 'bench').admin()
   await admin.connect()
-  await admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions: 6 }] })
+  await createTopic(admin, { topic, numPartitions: 6 })
   await admin.disconnect()
   const sender = createLineSender({ ...kafka, compression: 'zstd', logs: { topic } }, 'bench')
   const positions = new Array(sources).fill(1)

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { createKafka, createSender } from '#common/kafka/client.ts'
+import { createTopic } from '#common/kafka/topic.ts'
 import { openServiceLog } from '#common/logging/service-log.ts'
 import { createRegistry } from '#common/ops/metrics.ts'
 import { fieldCase } from '#common/testing/field-cases.ts'
@@ -25,7 +26,7 @@ async function startWith(t: Test, configuration: Record<string, string>) {
   await admin.connect()
   t.teardown(() => admin.disconnect())
   const entries = (values: Record<string, string>) => Object.entries(values).map(([name, value]) => ({ name, value }))
-  await admin.createTopics({ topics: [{ topic, numPartitions: 6, configEntries: entries(configuration) }] })
+  await createTopic(admin, { topic, numPartitions: 6, configEntries: entries(configuration) })
   const env = {
     KAFKA_BROKERS: brokers.join(','),
     KAFKA_LOGS_TOPIC: topic,
@@ -136,9 +137,7 @@ fieldCase(t, 18, 'an event of an account is published from a service whose clock
   const admin = createKafka(testKafka(), 'test').admin()
   await admin.connect()
   t.teardown(() => admin.disconnect())
-  await admin.createTopics({
-    topics: [{ topic, configEntries: [{ name: 'message.timestamp.type', value: 'CreateTime' }] }]
-  })
+  await createTopic(admin, { topic, configEntries: [{ name: 'message.timestamp.type', value: 'CreateTime' }] })
   const now = Date.now
   t.teardown(() => {
     Date.now = now

@@ -1,6 +1,7 @@
 /** Creates topics once. A topic that was deleted is an error, because its records are lost. */
 
-import type { Admin } from 'kafkajs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Admin, ITopicConfig } from 'kafkajs'
 import type { Logger } from '#common/logging/logger.ts'
 
 /** The settings of a new topic. */
@@ -29,6 +30,31 @@ export class TopicLostError extends Error {
 }
 
 const maxReplicas = 3
+const leadersMs = 5000
+const pollMs = 100
+const withoutLeaders = new Set(['UNKNOWN_TOPIC_OR_PARTITION', 'LEADER_NOT_AVAILABLE'])
+
+/**
+ * Creates a topic, and waits until the brokers know the leaders of its partitions. A topic that exists is left as it is.
+ *
+ * A broker may know the topic some milliseconds after the controller. kafkajs (`waitForLeaders`) takes that for a failure
+ * (tulios/kafkajs#1222). When it is fixed, `admin.createTopics` alone does this.
+ *
+ * @throws the last error of the brokers if they do not know the leaders within 5 s
+ */
+export async function createTopic(admin: Admin, topic: ITopicConfig): Promise<void> {
+  await admin.createTopics({ waitForLeaders: false, topics: [topic] })
+  const giveUpAt = performance.now() + leadersMs
+  for (;;) {
+    const failure = await admin.fetchTopicMetadata({ topics: [topic.topic] }).then(
+      () => undefined,
+      (error) => error
+    )
+    if (!failure) return
+    if (!withoutLeaders.has(failure.type ?? failure.cause?.type) || performance.now() > giveUpAt) throw failure
+    await sleep(pollMs)
+  }
+}
 
 /**
  * Creates a topic unless it exists.
@@ -56,10 +82,7 @@ export async function ensureTopic(
       'retention.bytes': retentionBytes,
       'min.insync.replicas': Math.max(replicas - 1, 1)
     }).map(([name, value]) => ({ name, value: String(value) }))
-    await admin.createTopics({
-      waitForLeaders: true,
-      topics: [{ topic, numPartitions, replicationFactor: replicas, configEntries }]
-    })
+    await createTopic(admin, { topic, numPartitions, replicationFactor: replicas, configEntries })
     log.info({ event: 'topic_created', topic, count: numPartitions }, 'created a topic')
   }
   await memory.recordCreated()

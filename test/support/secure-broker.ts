@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import type { Admin } from 'kafkajs'
 import type { Test } from 'tap'
 import { createKafka } from '#common/kafka/client.ts'
+import { createTopic } from '#common/kafka/topic.ts'
 import type { TestCa, TestCertificate } from '#common/testing/certificates.ts'
 import { freePort } from '#common/testing/ports.ts'
 import { pingKafka, singleBroker } from '../../stack/engines/kafka.ts'
@@ -89,7 +90,7 @@ export async function startSecureBroker(t: Pick<Test, 'teardown'>, ca: TestCa, p
     /** Without TLS and SASL, for the test itself. */
     admin: own,
     async createTopics(...topics: string[]): Promise<void> {
-      await asAdmin((client) => client.createTopics({ topics: topics.map((topic) => ({ topic, numPartitions: 1 })) }))
+      await asAdmin((client) => Promise.all(topics.map((topic) => createTopic(client, { topic, numPartitions: 1 }))))
     },
     alterUser: (user: ScramUser) => alterScramUser(admin, user),
     /** Replaces the certificate of the broker. */
