@@ -5,10 +5,14 @@ import type { Call } from '#common/rpc/call-context.ts'
 import { callEngine } from '#common/time/engine-call.ts'
 import { sql } from '../drizzle.ts'
 import { emailRule, normalizeEmail } from '../email.ts'
+import { atLeastMs } from '../least-duration.ts'
 import { countEmail, insertEmail } from '../mail/email-requests.ts'
 import { users } from '../schema.ts'
 import type { AccountParts } from './account-parts.ts'
 import { type EmailRequestResult, requireMail } from './email-request-result.ts'
+
+// Longer than the statement takes on an idle database: with an account, it takes 0.03 to 0.07 ms longer.
+const leastMs = 8
 
 /**
  * A disabled account counts as unknown.
@@ -36,7 +40,7 @@ export async function requestPasswordReset(
       source: sql`counted left join account on true`
     })}
     returning user_id`)
-  const [row] = (await callEngine(call.signal, statement, true)).rows
+  const [row] = (await atLeastMs(leastMs, callEngine(call.signal, statement, true))).rows
   if (row === undefined) return { outcome: 'limited' }
   return row.user_id === null ? { outcome: 'unknown' } : { outcome: 'queued', userId: row.user_id }
 }

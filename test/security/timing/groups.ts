@@ -75,10 +75,10 @@ export async function loginGroup({ product, count }: Preparation): Promise<Group
   }
 }
 
-/** Logins at a usual cost of hashes, where the parts of a check for a cheaper hash do not stand out. */
+/** Logins with hashes of two costs. The check of the cheaper one has a further part, which starts 0.2 to 0.4 ms later. */
 export function costGroup(): Group {
   return {
-    name: 'POST /auth, usual cost',
+    name: 'POST /auth, costs of hashes',
     status: 401,
     kinds: {
       'unknown address': () => logIn(newAddress(), fromNewNetwork()),

@@ -44,7 +44,7 @@ export async function passwordGroups(preparation: Preparation): Promise<Group[]>
   ]
 }
 
-/** Guesses at accounts whose guesses are refused: their rows with a hundred guesses take 0.2 to 0.4 ms longer. */
+/** Guesses at accounts whose guesses are refused: the statements for their rows with a hundred guesses take 0.2 to 0.4 ms longer. */
 export async function refusedGroups(preparation: Preparation): Promise<Group[]> {
   const { product } = preparation
   const session = await sessionsOf(preparation, 2)

@@ -48,6 +48,17 @@ t.test('an unknown address gets a decoy, and the limit holds no address', async 
   await sql`delete from emails where user_id is null`
 })
 
+t.test('a request has a least duration, which hides the lock of an account', async (t) => {
+  const { signal } = new AbortController()
+  const call = { signal, caller: 'gateway', timeoutMs: () => 10_000, trace: newTrace(), log: silentLog }
+  const startedAt = performance.now()
+  await requestPasswordReset({ db, mail }, { email: newAddress() }, call)
+  const elapsedMs = performance.now() - startedAt
+  // Node.js starts a timer up to a millisecond early.
+  t.ok(elapsedMs >= 8 - 1, `${elapsedMs} ms`)
+  await sql`delete from emails where user_id is null`
+})
+
 t.test('a disabled account counts as unknown', async (t) => {
   const { email, userId } = await newAccount()
   await sql`update users set disabled_at = now() where id = ${userId}`

@@ -33,6 +33,24 @@ t.test('the refused guess has the response and the work of a wrong password', as
   for (const property of ['code', 'rawMessage', 'details'] as const) t.same(refused[property], wrongly[property])
 })
 
+t.test(
+  'the statements of a guess have a least duration, which hides the work of a row with many guesses',
+  async (t) => {
+    const times = { reserve: [] as number[], fail: [] as number[] }
+    for (let count = 0; count < 20; count += 1) {
+      const startedAt = performance.now()
+      const guess = await reserve(newAddress(), '192.0.2.1')
+      const reservedAt = performance.now()
+      await guess.fail()
+      times.reserve.push(reservedAt - startedAt)
+      times.fail.push(performance.now() - reservedAt)
+    }
+    // Node.js starts a timer up to a millisecond early.
+    t.ok(Math.min(...times.reserve) >= 5 - 1, times.reserve.join())
+    t.ok(Math.min(...times.fail) >= 3 - 1, times.fail.join())
+  }
+)
+
 t.test('of 400 concurrent guesses of 100 networks over two instances, at most 100 are compared', async (t) => {
   const { email } = await newAccount()
   for (let batch = 0; batch < 400; batch += 20) {
