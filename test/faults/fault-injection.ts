@@ -28,6 +28,12 @@ export function faultInjection({ product, database, engines, proxy, topics }: Pa
       () => false
     )
 
+  /** Until it has checked the migrations, user-svc is starting, and every call that needs PostgreSQL is 503. */
+  async function usesPostgres(): Promise<boolean> {
+    const response = await product.ops('user-svc', '/readyz?verbose')
+    return (await response.text()).includes('[+] postgres: up')
+  }
+
   async function startService(name: ServiceName): Promise<void> {
     product.start(name)
     await until(`${name} is alive`, () => livez(name), startWithinMs)
@@ -67,6 +73,8 @@ export function faultInjection({ product, database, engines, proxy, topics }: Pa
     else await proxy(target).become('refuse')
     await Promise.all(answering.filter((name) => name !== target).map(startService))
     for (const name of readyWithout[target]) await until(`${name} is ready`, () => product.isReady(name), startWithinMs)
+    // Without session-svc or Redis, user-svc is not ready.
+    if (target === 'session-svc' || target === 'redis') await until('user-svc has started', usesPostgres, startWithinMs)
   }
 
   async function startEmpty(target: Target): Promise<void> {
