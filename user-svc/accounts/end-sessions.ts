@@ -15,6 +15,8 @@ interface RaisedEpoch {
   userId: string
   epoch: bigint
   keptSessionId?: string
+  /** Also ends sessions at or above the epoch, which only a stolen credential of user-svc creates. */
+  all?: boolean
 }
 
 /**
@@ -23,11 +25,12 @@ interface RaisedEpoch {
  */
 export async function endSessions(
   { sessionClient }: Pick<AccountParts, 'sessionClient'>,
-  { userId, epoch, keptSessionId = '' }: RaisedEpoch,
+  { userId, epoch, keptSessionId = '', all = false }: RaisedEpoch,
   call: Call
 ): Promise<number> {
   // No counted epoch is higher, so the sessions of an account that has reached it do not differ by their epoch.
-  const target = epoch >= maxRevokedEpoch ? { epoch: maxRevokedEpoch, all: true } : { epoch, keptSessionId }
+  const isHighest = epoch >= maxRevokedEpoch
+  const target = isHighest || all ? { epoch: isHighest ? maxRevokedEpoch : epoch, all: true } : { epoch, keptSessionId }
   const revocation = sessionClient.sessions.deleteUserSessions({ userId, ...target }, propagate(call))
   return (await afterStatement(revocation)).endedSessions
 }
