@@ -78,6 +78,8 @@ export function createBreaker({
 }: BreakerOptions): Breaker {
   let state: State = closed()
   let probedAt = Number.NEGATIVE_INFINITY
+  /** Why the last probe failed, for `/readyz?verbose` and the log; undefined if it timed out. */
+  let failure: unknown
   let currentProbe: Promise<boolean> | undefined
   /** The probe that has not started, shared by the calls that wait for it. */
   let nextProbe: Promise<boolean> | undefined
@@ -124,12 +126,21 @@ export function createBreaker({
   /** @returns `undefined` if the probe timed out; a later response closes the breaker all the same */
   async function respondedWithin(limitMs: number): Promise<boolean | undefined> {
     let responded: boolean | undefined
-    const response = probe().then(() => true, isResponse)
+    const response = probe().then(
+      () => true,
+      (error) => {
+        failure = error
+        return isResponse(error)
+      }
+    )
     const settled = response.then((result) => {
       responded = result
     })
     await withinMs(limitMs, settled, clock).catch(() => {})
-    if (responded === undefined) void response.then((isLate) => isLate && onResponse())
+    if (responded === undefined) {
+      failure = undefined
+      void response.then((isLate) => isLate && onResponse())
+    }
     return responded
   }
 
@@ -162,7 +173,7 @@ export function createBreaker({
   const intercept: Interceptor = (next) => async (request) => {
     if (state.name !== 'closed' && !(await probeUntilHealthy(request.signal))) {
       onReject()
-      throw markNotProcessed(dependencyDown())
+      throw markNotProcessed(dependencyDown(failure))
     }
     try {
       const response = await next(request)

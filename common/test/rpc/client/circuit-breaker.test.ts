@@ -70,6 +70,17 @@ t.test('counts no errors that the upstream sent', async (t) => {
   t.notOk(breaker.failing())
 })
 
+t.test('an open breaker rejects calls with the failure of the probe as the cause', async (t) => {
+  const refused = new ConnectError('a certificate of an unknown CA', Code.Unavailable)
+  const { breaker, clock } = await opened(() => Promise.reject(refused))
+  const request = { signal: new AbortController().signal, method: SessionService.method.listSessions }
+  const rejected = breaker
+    .intercept(hangs)(request as unknown as UnaryRequest)
+    .catch((error) => error)
+  await clock.advance(20)
+  t.equal(((await rejected) as Error).cause, refused)
+})
+
 t.test('probes after a single health check that timed out', async (t) => {
   const { breaker, call, clock, upstream } = start(hangs)
   await call(() => Promise.reject(new ConnectError('late', Code.DeadlineExceeded)), Health.method.check)
