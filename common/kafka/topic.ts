@@ -35,12 +35,12 @@ const pollMs = 100
 const withoutLeaders = new Set(['UNKNOWN_TOPIC_OR_PARTITION', 'LEADER_NOT_AVAILABLE'])
 
 /**
- * Creates a topic, and waits until the brokers know the leaders of its partitions. A topic that exists is left as it is.
+ * Creates a topic, and waits until a broker knows the leaders of its partitions. A topic that exists is left as it is.
  *
  * A broker may know the topic some milliseconds after the controller. kafkajs (`waitForLeaders`) takes that for a failure
  * (tulios/kafkajs#1222). When it is fixed, `admin.createTopics` alone does this.
  *
- * @throws the last error of the brokers if they do not know the leaders within 5 s
+ * @throws the error of the broker's last response if it does not know the leaders after 5 s
  */
 export async function createTopic(admin: Admin, topic: ITopicConfig): Promise<void> {
   await admin.createTopics({ waitForLeaders: false, topics: [topic] })

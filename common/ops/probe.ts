@@ -1,6 +1,6 @@
 /** The probe of a dependency, and the reason of a failed one. */
 
-import { Code } from '@connectrpc/connect'
+import { Code, ConnectError } from '@connectrpc/connect'
 import { driverMessage, toConnectError } from '#common/errors/driver-errors.ts'
 import { engineReason } from '#common/errors/engine-reason.ts'
 import { describeError } from '#common/logging/describe-error.ts'
@@ -32,7 +32,8 @@ export class ProbeError extends Error {
 }
 
 /** Why a probe failed, for an operator: the engine's own message if it cannot contain a secret. */
-export function reasonOf(error: unknown): string {
+export function reasonOf(thrown: unknown): string {
+  const error = failureOf(thrown)
   if (error instanceof ProbeError) return error.message
   const answer = causesOf(error)
     .map(engineReason)
@@ -52,6 +53,12 @@ export function reasonOf(error: unknown): string {
     .find((each) => each !== undefined)
   const detail = cause?.code ?? driverCode ?? message ?? type
   return code === Code.Unavailable ? `cannot be reached (${detail})` : `does not work (${detail})`
+}
+
+/** An open circuit breaker rejects a call with the failure of its last probe as the cause. */
+function failureOf(error: unknown): unknown {
+  const isRejection = error instanceof ConnectError && error.code === Code.Unavailable
+  return isRejection && error.cause instanceof ConnectError ? failureOf(error.cause) : error
 }
 
 /** The server ended the connection. With TLS 1.3 the client has connected before the server checks its certificate. */

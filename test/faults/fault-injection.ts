@@ -28,8 +28,8 @@ export function faultInjection({ product, database, engines, proxy, topics }: Pa
       () => false
     )
 
-  /** Until it has checked the migrations, user-svc is starting, and every call that needs PostgreSQL is 503. */
-  async function usesPostgres(): Promise<boolean> {
+  /** Whether user-svc has checked the migrations. Before that it is starting, and every call that needs PostgreSQL is 503. */
+  async function hasMigrated(): Promise<boolean> {
     const response = await product.ops('user-svc', '/readyz?verbose')
     return (await response.text()).includes('[+] postgres: up')
   }
@@ -73,8 +73,8 @@ export function faultInjection({ product, database, engines, proxy, topics }: Pa
     else await proxy(target).become('refuse')
     await Promise.all(answering.filter((name) => name !== target).map(startService))
     for (const name of readyWithout[target]) await until(`${name} is ready`, () => product.isReady(name), startWithinMs)
-    // Without session-svc or Redis, user-svc is not ready.
-    if (target === 'session-svc' || target === 'redis') await until('user-svc has started', usesPostgres, startWithinMs)
+    // Without session-svc or Redis, user-svc is never ready, so its readiness cannot show that it has started.
+    if (target === 'session-svc' || target === 'redis') await until('user-svc has started', hasMigrated, startWithinMs)
   }
 
   async function startEmpty(target: Target): Promise<void> {

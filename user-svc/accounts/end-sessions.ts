@@ -15,8 +15,6 @@ interface RaisedEpoch {
   userId: string
   epoch: bigint
   keptSessionId?: string
-  /** Also ends sessions at or above the epoch, which only a stolen credential of user-svc creates. */
-  all?: boolean
 }
 
 /**
@@ -25,12 +23,11 @@ interface RaisedEpoch {
  */
 export async function endSessions(
   { sessionClient }: Pick<AccountParts, 'sessionClient'>,
-  { userId, epoch, keptSessionId = '', all = false }: RaisedEpoch,
+  { userId, epoch, keptSessionId = '' }: RaisedEpoch,
   call: Call
 ): Promise<number> {
   // No counted epoch is higher, so the sessions of an account that has reached it do not differ by their epoch.
-  const isHighest = epoch >= maxRevokedEpoch
-  const target = isHighest || all ? { epoch: isHighest ? maxRevokedEpoch : epoch, all: true } : { epoch, keptSessionId }
+  const target = epoch >= maxRevokedEpoch ? { epoch: maxRevokedEpoch, all: true } : { epoch, keptSessionId }
   const revocation = sessionClient.sessions.deleteUserSessions({ userId, ...target }, propagate(call))
   return (await afterStatement(revocation)).endedSessions
 }

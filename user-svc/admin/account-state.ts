@@ -27,7 +27,7 @@ export async function disableUser(parts: StateParts, userId: string, call: Call)
   await callEngine(call.signal, statement, true)
   const user = await afterStatement(requireAccount(parts.db, userId, call))
   // Enabled meanwhile: the call that disabled the account has its own revocation.
-  if (user.disabledAt !== null) await endSessions(parts, { userId, epoch: user.sessionEpoch, all: true }, call)
+  if (user.disabledAt !== null) await endSessions(parts, { userId, epoch: user.sessionEpoch }, call)
   return user
 }
 
@@ -55,5 +55,5 @@ export async function endAllSessions(parts: StateParts, userId: string, call: Ca
     select 'user.sessions_ended', id, session_epoch from raised returning session_epoch`)
   const [row] = (await callEngine(call.signal, statement, true)).rows
   if (row === undefined) throw accountNotFound()
-  return endSessions(parts, { userId, epoch: BigInt(row.session_epoch), all: true }, call)
+  return endSessions(parts, { userId, epoch: BigInt(row.session_epoch) }, call)
 }

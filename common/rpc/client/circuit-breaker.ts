@@ -126,10 +126,11 @@ export function createBreaker({
   /** @returns `undefined` if the probe timed out; a later response closes the breaker all the same */
   async function respondedWithin(limitMs: number): Promise<boolean | undefined> {
     let responded: boolean | undefined
+    let isLate = false
     const response = probe().then(
       () => true,
       (error) => {
-        failure = error
+        if (!isLate) failure = error
         return isResponse(error)
       }
     )
@@ -138,8 +139,9 @@ export function createBreaker({
     })
     await withinMs(limitMs, settled, clock).catch(() => {})
     if (responded === undefined) {
+      isLate = true
       failure = undefined
-      void response.then((isLate) => isLate && onResponse())
+      void response.then((hasResponded) => hasResponded && onResponse())
     }
     return responded
   }

@@ -51,11 +51,14 @@ t.test('an unknown address gets a decoy, and the limit holds no address', async 
 t.test('a request has a least duration, which hides the lock of an account', async (t) => {
   const { signal } = new AbortController()
   const call = { signal, caller: 'gateway', timeoutMs: () => 10_000, trace: newTrace(), log: silentLog }
-  const startedAt = performance.now()
-  await requestPasswordReset({ db, mail }, { email: newAddress() }, call)
-  const elapsedMs = performance.now() - startedAt
+  const times: number[] = []
+  for (let count = 0; count < 10; count += 1) {
+    const startedAt = performance.now()
+    await requestPasswordReset({ db, mail }, { email: newAddress() }, call)
+    times.push(performance.now() - startedAt)
+  }
   // Node.js starts a timer up to a millisecond early.
-  t.ok(elapsedMs >= 8 - 1, `${elapsedMs} ms`)
+  t.ok(Math.min(...times) >= 8 - 1, times.join())
   await sql`delete from emails where user_id is null`
 })
 

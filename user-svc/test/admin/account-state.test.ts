@@ -90,16 +90,6 @@ t.test('EndSessions ends every session and leaves the account usable', async (t)
   ])
 })
 
-t.test('a session with an epoch above that of the account ends, too', async (t) => {
-  for (const change of ['disableUser', 'endSessions'] as const) {
-    const { userId } = await newAccount()
-    for (const session of sessions.created.values()) session.epoch = 2n ** 52n
-    t.ok([...sessions.live.values()].includes(userId))
-    await admin[change]({ userId })
-    t.notOk([...sessions.live.values()].includes(userId), change)
-  }
-})
-
 t.test('a login whose account is disabled before its session exists is rejected', async (t) => {
   const { email, userId } = await newAccount()
   sessions.live.clear()

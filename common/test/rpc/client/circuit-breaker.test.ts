@@ -3,6 +3,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Code, ConnectError, type UnaryRequest, type UnaryResponse } from '@connectrpc/connect'
 import t from 'tap'
+import { reasonOf } from '#common/ops/probe.ts'
 import { createBreaker } from '#common/rpc/client/circuit-breaker.ts'
 import { codeOf } from '#common/testing/code-of.ts'
 import { createTestClock } from '#common/testing/test-clock.ts'
@@ -70,15 +71,35 @@ t.test('counts no errors that the upstream sent', async (t) => {
   t.notOk(breaker.failing())
 })
 
-t.test('an open breaker rejects calls with the failure of the probe as the cause', async (t) => {
-  const refused = new ConnectError('a certificate of an unknown CA', Code.Unavailable)
-  const { breaker, clock } = await opened(() => Promise.reject(refused))
+t.test('a call that an open breaker rejects has the reason of the failed probe', async (t) => {
+  const failures: [code: Code, cause: string, reason: RegExp][] = [
+    [Code.Unavailable, 'ECONNREFUSED', /^cannot be reached \(ECONNREFUSED\)$/],
+    [Code.Unavailable, 'CERT_HAS_EXPIRED', /^cannot be used: .* \(CERT_HAS_EXPIRED\)$/],
+    [Code.DeadlineExceeded, 'ECONNRESET', /^closes the connection \(ECONNRESET\)/]
+  ]
+  for (const [code, cause, reason] of failures) {
+    const failure = new ConnectError('failed', code, undefined, undefined, Object.assign(new Error(), { code: cause }))
+    const { breaker, clock } = await opened(() => Promise.reject(failure))
+    const request = { signal: new AbortController().signal, method: SessionService.method.listSessions }
+    const rejected = breaker
+      .intercept(hangs)(request as unknown as UnaryRequest)
+      .catch((error) => error)
+    await clock.advance(20)
+    t.match(reasonOf(await rejected), reason)
+  }
+})
+
+t.test('a probe that times out and then fails leaves no reason', async (t) => {
+  const probe = Promise.withResolvers<never>()
+  const { breaker, clock } = await opened(() => probe.promise)
+  probe.reject(new ConnectError('late', Code.Unavailable))
+  await nextTurn()
   const request = { signal: new AbortController().signal, method: SessionService.method.listSessions }
   const rejected = breaker
     .intercept(hangs)(request as unknown as UnaryRequest)
     .catch((error) => error)
   await clock.advance(20)
-  t.equal(((await rejected) as Error).cause, refused)
+  t.equal(((await rejected) as Error).cause, undefined)
 })
 
 t.test('probes after a single health check that timed out', async (t) => {
