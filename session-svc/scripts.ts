@@ -125,9 +125,9 @@ return removeSession(KEYS[1], KEYS[2], ARGV[1])`
 
 /**
  * Keys: s e agents. Raises the epoch, never lowers it: one write, however many sessions end by it. `all` raises it above
- * the stored epoch, above that of every session and above the clock: a user's account has adopted earlier epochs only, so
- * this is true also where Redis has lost the stored epoch. Replies with the epoch that applies and the number of sessions
- * that ended.
+ * the stored epoch and to the clock: a user's account has adopted earlier epochs only, so this is true also where Redis has
+ * lost the stored epoch. It removes a session of a later epoch, which a stolen credential can create: an epoch above that
+ * could leave none for later revocations. Replies with the epoch that applies and the number of sessions that ended.
  *
  * The kept session gets the new epoch. The idle timeout does not matter for it: an instance may have a use of the session
  * that is not written yet, and a session that is idle does not become valid by a higher epoch.
@@ -147,18 +147,16 @@ for i = 1, #stored, 2 do
   session.hash = stored[i]
   sessions[#sessions + 1] = session
 end
-if ARGV[2] == '1' then
-  epoch = math.max(epoch, lowest + 1, now)
-  for i = 1, #sessions do epoch = math.max(epoch, sessions[i].epoch + 1) end
-end
+if ARGV[2] == '1' then epoch = math.max(epoch, lowest + 1, now) end
 local count, revoked = 0, {}
 for _, session in ipairs(sessions) do
-  if session.epoch < epoch then
+  if session.epoch < epoch or ARGV[2] == '1' then
     if session.hash == ARGV[6] and session.epoch >= lowest and now < session.created + lifetime then
       session.epoch = epoch
       redis.call('HSET', KEYS[1], session.hash, encode(session))
     else
       revoked[#revoked + 1] = session.hash
+      if session.epoch >= epoch then redis.call('HDEL', KEYS[1], session.hash) end
       if not hasEnded(session, idle, lifetime, lowest) then count = count + 1 end
     end
   end

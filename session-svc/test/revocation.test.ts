@@ -59,7 +59,7 @@ fieldCase(t, 22, 'epochs that an earlier version stored at the limit of a double
   const stored = (await redis.hGetAll(`s:${tag}`))[parseToken(token)?.hash ?? ''] ?? ''
   await redis.hSet(`s:${tag}`, parseToken(token)?.hash ?? '', stored.replace(/^0/, String(maxEpoch)))
   t.ok(await isValid(token))
-  t.match(await client.deleteUserSessions({ userId }), { epoch: maxRevokedEpoch, endedSessions: 1 })
+  t.match(await client.deleteUserSessions({ userId }), { endedSessions: 1 })
   t.notOk(await isValid(token))
   await survivesRevocations(t, userId, maxEpoch)
 })
@@ -83,8 +83,10 @@ fieldCase(t, 23, 'a revocation of all sessions ends those of a higher epoch than
   const token = await login(userId, 2n ** 51n)
   t.match(await client.deleteUserSessions({ userId, epoch: 2n }), { endedSessions: 0 })
   t.ok(await isValid(token))
-  t.match(await client.deleteUserSessions({ userId, epoch: 2n, all: true }), { endedSessions: 1 })
+  const { epoch, endedSessions } = await client.deleteUserSessions({ userId, epoch: 2n, all: true })
+  t.equal(endedSessions, 1)
   t.notOk(await isValid(token))
+  t.ok(epoch < 2n ** 51n, 'later revocations have epochs left')
 })
 
 fieldCase(t, 23, 'a user without sessions has none to end, and a login that began before is refused', async (t) => {
