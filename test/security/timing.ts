@@ -12,7 +12,6 @@ import { passwordGroups, refusedGroups } from './timing/password-groups.ts'
 import { type Comparison, describe, type Group, isSeparable, sampleGroup } from './timing/sampling.ts'
 import { tokenGroups } from './timing/token-groups.ts'
 
-const [brokenSamples, brokenEmailSamples] = [200, 2000]
 // At the lowest cost, the hash hides the least. The usual one is below the default, and most of the response time.
 const [lowestCost, usualCost, defaultCost] = [4, 8, 12]
 // A hash of the default cost takes about 0.2 s.
@@ -74,23 +73,47 @@ function report(condition: Condition, comparisons: Comparison[], { print }: Part
   })
 }
 
-/** Kinds that must be separable without the decoy of this name. */
-const detected: Record<string, { cost: number; kinds: string[] }> = {
-  hashes: { cost: usualCost, kinds: ['wrong password', 'hash of an older cost'] },
-  costs: { cost: usualCost, kinds: ['hash of an older cost'] },
-  emails: { cost: lowestCost, kinds: ['known'] }
+interface Detection {
+  cost: number
+  /** Samples of each kind. */
+  count: number
+  group: (preparation: Preparation) => Group | Promise<Group>
+  kinds: string[]
+  /** Removed, too, because they hide the missing decoy. */
+  alsoRemoved?: string[]
+}
+
+const firstOf = (groups: Group[]) => groups[0] as Group
+
+/** Kinds that must be separable without the decoy, or the least durations, of this name. */
+const detected: Record<string, Detection> = {
+  hashes: { cost: usualCost, count: 200, group: costGroup, kinds: ['wrong password', 'hash of an older cost'] },
+  costs: { cost: usualCost, count: 200, group: costGroup, kinds: ['hash of an older cost'] },
+  emails: {
+    cost: lowestCost,
+    count: 2000,
+    group: async (preparation) => firstOf(await emailGroups(preparation)),
+    kinds: ['known'],
+    alsoRemoved: ['durations']
+  },
+  durations: {
+    cost: lowestCost,
+    count: 1000,
+    group: async (preparation) => firstOf(await refusedGroups(preparation)),
+    kinds: ['refused account', 'refused account, unknown address']
+  }
 }
 
 export const detectMissingDecoys: Part = async (options) => {
   const rows: Row[] = []
-  for (const [decoy, { cost, kinds }] of Object.entries(detected)) {
-    const count = decoy === 'emails' ? brokenEmailSamples : brokenSamples
-    const product = await startTimedProduct(options.t, { cost, accounts: count + 1000, userSvc: withoutDecoys(decoy) })
-    const group = decoy === 'emails' ? (await emailGroups({ product, count }))[0] : costGroup()
-    const comparisons = await sampleGroup(group as Group, { count, port: product.port, signal: options.signal })
+  for (const [decoy, { cost, count, group, kinds, alsoRemoved = [] }] of Object.entries(detected)) {
+    const userSvc = withoutDecoys(decoy, ...alsoRemoved)
+    const product = await startTimedProduct(options.t, { cost, accounts: count + 1000, userSvc })
+    const sampled = await group({ product, count })
+    const comparisons = await sampleGroup(sampled, { count, port: product.port, signal: options.signal })
     for (const comparison of comparisons.filter(({ kind }) => kinds.includes(kind))) {
       const details = describe(comparison)
-      const name = `without the decoy of ${decoy}, ${comparison.kind} is separable`
+      const name = `without the decoy (${decoy}), ${comparison.kind} is separable`
       options.print(`${name}: ${details}`)
       rows.push({ name, outcome: isSeparable(comparison) ? 'passed' : 'failed', details })
     }
