@@ -32,26 +32,26 @@ export class TopicLostError extends Error {
 const maxReplicas = 3
 const leadersMs = 5000
 const pollMs = 100
-const withoutLeaders = new Set(['UNKNOWN_TOPIC_OR_PARTITION', 'LEADER_NOT_AVAILABLE'])
 
 /**
- * Creates a topic, and waits until a broker knows the leaders of its partitions. A topic that exists is left as it is.
+ * Creates a topic, and waits until the leaders of its partitions answer. A topic that exists is left as it is.
  *
- * A broker may know the topic some milliseconds after the controller. kafkajs (`waitForLeaders`) takes that for a failure
- * (tulios/kafkajs#1222). When it is fixed, `admin.createTopics` alone does this.
+ * A broker may know the topic some milliseconds after the controller, and takes records some milliseconds after that. kafkajs
+ * (`waitForLeaders`) takes the first for a failure, and does not wait for the second (tulios/kafkajs#1222).
  *
- * @throws the error of the broker's last response if it does not know the leaders after 5 s
+ * @param admin requests the metadata of the topic from then on
+ * @throws the last error of the brokers if the leaders do not answer within 5 s
  */
 export async function createTopic(admin: Admin, topic: ITopicConfig): Promise<void> {
   await admin.createTopics({ waitForLeaders: false, topics: [topic] })
   const giveUpAt = performance.now() + leadersMs
   for (;;) {
-    const failure = await admin.fetchTopicMetadata({ topics: [topic.topic] }).then(
+    const failure = await admin.fetchTopicOffsets(topic.topic).then(
       () => undefined,
       (error) => error
     )
     if (!failure) return
-    if (!withoutLeaders.has(failure.type ?? failure.cause?.type) || performance.now() > giveUpAt) throw failure
+    if (performance.now() > giveUpAt) throw failure
     await sleep(pollMs)
   }
 }
