@@ -37,7 +37,7 @@ const pollMs = 100
  * Creates a topic, and waits until the leaders of its partitions answer. A topic that exists is left as it is.
  *
  * A broker may know the topic some milliseconds after the controller, and takes records some milliseconds after that. kafkajs
- * (`waitForLeaders`) takes the first for a failure, and does not wait for the second (tulios/kafkajs#1222).
+ * (`waitForLeaders`) takes the first for a failure, and does not wait for the second (tulios/kafkajs#1222). Remove when it does both.
  *
  * @param admin requests the metadata of the topic from then on
  * @throws the last error of the brokers if the leaders do not answer within 5 s
