@@ -115,7 +115,7 @@ async function runFault(testbed: Testbed, ledger: Ledger, expectation: Expectati
   errors.push(...unexpected('at once', expectation.atOnce, atOnce, atOnceMs))
   errors.push(...unexpected('then', expectation.detected, then, fastMs))
   errors.push(...slowRecoveries(recovery), ...(await endWatch()))
-  if (errors.length > 0) errors.push(...shedLines(testbed, ledger.journal.slice(sent)))
+  if (errors.length > 0) errors.push(...dependencyLines(testbed), ...shedLines(testbed, ledger.journal.slice(sent)))
   return { seen: seenOf(atOnce ? [atOnce, then] : [then], recovery), errors }
 }
 
@@ -124,6 +124,12 @@ function shedLines({ product }: Testbed, journal: Ledger['journal']): string[] {
   const shed = journal.filter(({ status }) => status === 503)
   const lines = (['gateway', 'user-svc', 'session-svc'] as const).flatMap((name) => product.output(name).split('\n'))
   return lines.filter((line) => shed.some(({ traceId }) => line.includes(traceId)))
+}
+
+/** The newest lines of user-svc about its dependencies: why a recovery took long. */
+function dependencyLines({ product }: Testbed): string[] {
+  const lines = product.output('user-svc').split('\n')
+  return lines.filter((line) => /"event":"(dependency|database)_/.test(line)).slice(-20)
 }
 
 /** Prepares the ledger for a target that loses its data. */

@@ -41,7 +41,8 @@ export function createRecordedEvents() {
 export async function createOutbox(t: Pick<Test, 'teardown'>, log = silentLog) {
   const url = await createTestDatabase(t)
   await migrateDatabase({ url })
-  const { db, close } = connectDatabase({ url, maxConnections: 5, queryTimeout: 3000 })
+  // The tests insert and update up to 150,000 rows by one statement.
+  const { db, close } = connectDatabase({ url, maxConnections: 5, queryTimeout: 60_000 })
   t.teardown(close)
   const sessionSvc = sessionsDouble()
   const sessions = createClient(SessionService, sessionTransport(sessionSvc))
