@@ -24,8 +24,12 @@ export interface CertificateWatch {
 
 interface Watched {
   pem: PemSource
-  failure: string | undefined
+  /** Why the files cannot be used, and how many readings in succession found that. */
+  failure: { message: string; readings: number } | undefined
 }
+
+/** One reading may fall between the replacement of a certificate and that of its key. */
+const rejectedReadings = 2
 
 export function createCertificateWatch(log: Logger, registry: Registry): CertificateWatch {
   const watched = new Map<string, Watched>()
@@ -48,7 +52,9 @@ export function createCertificateWatch(log: Logger, registry: Registry): Certifi
     labelNames: ['purpose'],
     registers: [registry],
     collect() {
-      for (const [purpose, { failure }] of watched) this.set({ purpose }, failure === undefined ? 0 : 1)
+      for (const [purpose, { failure }] of watched) {
+        this.set({ purpose }, (failure?.readings ?? 0) < rejectedReadings ? 0 : 1)
+      }
     }
   })
 
@@ -59,8 +65,10 @@ export function createCertificateWatch(log: Logger, registry: Registry): Certifi
       if (isChanged) log.info({ event: 'certificate_replaced', reason: purpose }, 'read a replaced certificate')
     } catch (error) {
       if (!(error instanceof PemError)) throw error
-      if (each.failure === error.message) return
-      each.failure = error.message
+      const { message } = error
+      const readings = each.failure?.message === message ? each.failure.readings + 1 : 1
+      each.failure = { message, readings }
+      if (readings !== rejectedReadings) return
       log.error(
         { event: 'certificate_rejected', reason: purpose, err: error },
         'rejected a replaced certificate, the previous one stays in use'
