@@ -35,7 +35,7 @@ time from the end of the fault to the first response without a server error.
 `
 
 const notes: Partial<Record<(typeof targets)[number], string>> = {
-  postgres: `Back and empty: user-svc creates the schema again, unless \`make run\` or a job migrates
+  postgres: `Back and empty: user-svc creates the schema again before it is ready, unless \`make run\` or a job migrates
 ([deploy](../operate/deploy.md#postgresql)). No account exists, so logins are 401. Sessions are in Redis and stay valid
 until they end or their account, though it does not exist, is deleted.`,
   redis: `Back and empty: all sessions have ended. This is the only fault after which a session that was valid is answered
