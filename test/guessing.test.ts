@@ -1,9 +1,9 @@
 /** Guesses at a password from many networks over two gateways: few are compared, and the owner's device still logs in. */
 
-import { randomBytes, randomInt } from 'node:crypto'
-import { request as httpRequest, type IncomingHttpHeaders } from 'node:http'
+import { randomBytes } from 'node:crypto'
 import { createClient } from 'redis'
 import t, { type Test } from 'tap'
+import { clientRange, newClient, postFrom, type Response } from './support/client-networks.ts'
 import { startOwnRedis } from './support/own-engine.ts'
 import { createProduct, newAddress, password } from './support/product.ts'
 
@@ -27,30 +27,9 @@ function shared({ USER_SVC_POSTGRES_URL, RPC_TOKEN, RPC_USER_SVC_URL, RPC_SESSIO
   return { USER_SVC_POSTGRES_URL, RPC_TOKEN, RPC_USER_SVC_URL, RPC_SESSION_SVC_URL } as Record<string, string>
 }
 
-interface Response {
-  status: number
-  headers: IncomingHttpHeaders
-  body: string
-}
-
-const range = `127.${randomInt(64, 250)}.${randomInt(256)}`
-let clients = 0
-function newClient(): string {
-  clients += 1
-  return `${range}.${clients}`
-}
-
 /** Sends credentials from a client address to a gateway. */
-function send(path: string, credentials: object, client: string, headers: Record<string, string> = {}, gateway = 0) {
-  const { promise, resolve, reject } = Promise.withResolvers<Response>()
-  const options = { port: gateways[gateway % 2], path, method: 'POST', localAddress: client, agent: false }
-  const call = httpRequest({ ...options, headers: { ...headers, 'content-type': 'application/json' } }, (response) => {
-    let body = ''
-    response.on('data', (chunk: Buffer) => (body += chunk.toString()))
-    response.on('end', () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body }))
-  })
-  call.on('error', reject).end(JSON.stringify(credentials))
-  return promise
+function send(path: string, body: object, client: string, headers: Record<string, string> = {}, gateway = 0) {
+  return postFrom(client, { port: gateways[gateway % 2] as number, path, body, headers })
 }
 
 async function newAccount() {
@@ -200,6 +179,6 @@ t.test(
       t.ok(hasUser ? isOfUser : found.length > 0, `${service}: ${event}`)
     }
     t.notMatch(output, /@example|person\d/, 'no address')
-    t.notOk(output.includes(range), 'no client address')
+    t.notOk(output.includes(clientRange), 'no client address')
   }
 )

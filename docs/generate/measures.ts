@@ -22,12 +22,16 @@ interface Measure {
 /**
  * A table for each section of docs/security/measures.yml.
  *
- * @throws Error for a file, a test, a named check or a heading that does not exist
+ * @throws Error for a file, a test, a named check or a heading that does not exist, and for a heading without a measure
  */
 export function measureTables(): string {
   const sections = parse(readFileSync(join(root, 'docs/security/measures.yml'), 'utf8')) as Record<string, Measure[]>
   const all = Object.values(sections).flat()
   const held = all.filter(({ tests }) => tests !== undefined).length
+  for (const heading of readFileSync(join(root, omissions), 'utf8').matchAll(/^## (.*)$/gm)) {
+    if (!all.some(({ leftOut }) => leftOut === heading[1]))
+      throw new Error(`docs/security/measures.yml has no "${heading[1]}"`)
+  }
   const tables = Object.entries(sections).map(([section, measures]) =>
     [
       `\n## ${section}\n`,

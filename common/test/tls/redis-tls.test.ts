@@ -4,7 +4,7 @@ import t from 'tap'
 import { connectionFailure, connectRedis } from '#common/redis/connection.ts'
 import type { RedisConfig } from '#common/redis/routing.ts'
 import { openRedis } from '#common/redis/store.ts'
-import { createTestCa, replaceFiles } from '#common/testing/certificates.ts'
+import { createTestCa, expired, replaceFiles } from '#common/testing/certificates.ts'
 import { startRedisCluster, startRedisServer, startRedisWithSentinels } from '#common/testing/redis.ts'
 import { silentLog } from '#common/testing/service.ts'
 import { until } from '#common/testing/until.ts'
@@ -16,6 +16,7 @@ const server = ca.issue('redis', ['IP:127.0.0.1'])
 
 const noCertificate = /^ERR_SSL_\w+_ALERT_(CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE)$/
 const rejectedByServer = /^ERR_SSL_\w+_ALERT_UNKNOWN_CA$/
+const anotherHost = 'ERR_TLS_CERT_ALTNAME_INVALID'
 const unknownCa = /^(SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_\w+)$/
 
 async function outcome(port: number, tls: PemFiles, host = '127.0.0.1'): Promise<string> {
@@ -33,11 +34,15 @@ t.test('checks the server and presents a certificate, also a replaced one', asyn
   const port = Number(tlsAddress.split(':')[1])
   const own = ca.issue('session-svc')
   t.equal(await outcome(port, { ca: ca.ca, ...own }), 'ok')
-  t.equal(await outcome(port, { ca: ca.ca, ...own }, 'localhost'), 'ERR_TLS_CERT_ALTNAME_INVALID', 'another host')
+  t.equal(await outcome(port, { ca: ca.ca, ...own }, 'localhost'), anotherHost)
   t.match(await outcome(port, { ca: ca.ca }), noCertificate, 'no client certificate')
   const unknown = await outcome(port, { ca: ca.ca, ...other.issue('session-svc') })
   t.match(unknown, rejectedByServer, 'a client certificate of another CA')
   t.match(await outcome(port, { ca: other.ca, ...own }), unknownCa, 'a server of another CA')
+
+  const expiredServer = { ca: ca.ca, ...ca.issue('redis', ['IP:127.0.0.1'], expired) }
+  const old = await startRedisServer(t, [], [], expiredServer)
+  t.equal(await outcome(Number(old.tlsAddress.split(':')[1]), { ca: ca.ca, ...own }), 'CERT_HAS_EXPIRED')
 
   const files = { cert: ca.file('used.pem'), key: ca.file('used.key') }
   replaceFiles(other.issue('session-svc'), files)
@@ -77,6 +82,8 @@ t.test('checks the Sentinels and the master, in each connection', async (t) => {
   t.equal(await storeOutcome(config, { ca: ca.ca, ...own }), 'ok')
   t.match(await storeOutcome(config, { ca: other.ca, ...own }), unknownCa)
   t.match(await storeOutcome(config, { ca: ca.ca }), noCertificate, 'no client certificate')
+  const elsewhere = config.nodes.map((node) => node.replace('127.0.0.1', 'localhost'))
+  t.equal(await storeOutcome({ ...config, nodes: elsewhere }, { ca: ca.ca, ...own }), anotherHost)
 })
 
 t.test('checks each master of a cluster', async (t) => {
@@ -87,4 +94,6 @@ t.test('checks each master of a cluster', async (t) => {
   t.match(await storeOutcome(config, { ca: other.ca, ...own }), unknownCa)
   const unknown = await storeOutcome(config, { ca: ca.ca, ...other.issue('session-svc') })
   t.match(unknown, rejectedByServer, 'a client certificate of another CA')
+  const elsewhere = config.nodes.map((node) => node.replace('127.0.0.1', 'localhost'))
+  t.equal(await storeOutcome({ ...config, nodes: elsewhere }, { ca: ca.ca, ...own }), anotherHost)
 })

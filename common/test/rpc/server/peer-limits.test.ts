@@ -75,26 +75,37 @@ t.test('announces the maximum of open calls of a connection', async (t) => {
   t.equal(session.remoteSettings.maxConcurrentStreams, 123)
 })
 
+/** @returns the socket, and whether the server answers to the start of HTTP/2 */
+function dial(t: Test, port: number, localAddress: string) {
+  const socket = connectTcp({ port, host: '127.0.0.1', localAddress }).on('error', () => {})
+  t.teardown(() => socket.destroy())
+  socket.write(
+    Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), Buffer.from('000000040000000000', 'hex')])
+  )
+  const isServed = new Promise<boolean>((resolve) => {
+    socket.once('data', () => resolve(true)).once('close', () => resolve(false))
+  })
+  return { socket, isServed }
+}
+
+t.test('rejects connections above the maximum in total', async (t) => {
+  const max = 20
+  const { port } = await serve(t, { max })
+  const first = Array.from({ length: max }, (_, index) => dial(t, port, `127.0.0.${index + 1}`))
+  t.same([...new Set(await Promise.all(first.map(({ isServed }) => isServed)))], [true])
+  t.equal(await dial(t, port, '127.0.0.99').isServed, false)
+  first[0]?.socket.destroy()
+  await until('another client may connect', () => dial(t, port, '127.0.0.99').isServed)
+})
+
 t.test('rejects connections above the maximum of an address', async (t) => {
   const { port } = await serve(t, { maxPerNetwork: 3 })
-  /** @returns the socket, and whether the server answers to the start of HTTP/2 */
-  function dial(localAddress: string) {
-    const socket = connectTcp({ port, host: '127.0.0.1', localAddress }).on('error', () => {})
-    t.teardown(() => socket.destroy())
-    socket.write(
-      Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), Buffer.from('000000040000000000', 'hex')])
-    )
-    const isServed = new Promise<boolean>((resolve) => {
-      socket.once('data', () => resolve(true)).once('close', () => resolve(false))
-    })
-    return { socket, isServed }
-  }
-  const first = Array.from({ length: 3 }, () => dial('127.0.0.1'))
+  const first = Array.from({ length: 3 }, () => dial(t, port, '127.0.0.1'))
   t.same(await Promise.all(first.map(({ isServed }) => isServed)), [true, true, true])
-  t.equal(await dial('127.0.0.1').isServed, false)
-  t.equal(await dial('127.0.0.9').isServed, true, 'another address has its own maximum')
+  t.equal(await dial(t, port, '127.0.0.1').isServed, false)
+  t.equal(await dial(t, port, '127.0.0.9').isServed, true, 'another address has its own maximum')
   first[0]?.socket.destroy()
-  await until('the address may connect again', () => dial('127.0.0.1').isServed)
+  await until('the address may connect again', () => dial(t, port, '127.0.0.1').isServed)
 })
 
 // N2: each pipelined request started a call without end.
