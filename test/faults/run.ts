@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util'
 import { onStop } from '../../stack/stop-signals.ts'
 import { checkLinearizability, longLoad, startBed } from '../linearizability/check.ts'
 import { buildChecker } from '../linearizability/checker.ts'
-import { printResult } from '../linearizability/report.ts'
+import { printResult, unseen } from '../linearizability/report.ts'
 import { type FaultResult, runMatrix } from './matrix.ts'
 import { pagePath, renderPage } from './page.ts'
 import { injectRandomFaults } from './random-faults.ts'
@@ -78,7 +78,10 @@ async function linearizability(seed: number): Promise<string[]> {
     return checkLinearizability(bed, { operations, seed, ...longLoad })
   })
   printResult(result, seed, print)
-  return result.violations.map(({ user, result }) => `the history of ${user} is not linearizable: ${result}`)
+  return [
+    ...result.violations.map(({ user, result }) => `the history of ${user} is not linearizable: ${result}`),
+    ...unseen(result).map((success) => `no operation was answered "${success}"`)
+  ]
 }
 
 async function all(): Promise<string[]> {

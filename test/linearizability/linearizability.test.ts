@@ -11,7 +11,7 @@ import { engineAddress } from '#common/testing/service.ts'
 import { checkLinearizability, startBed } from './check.ts'
 import { buildChecker, type Checked, checkHistories } from './checker.ts'
 import { createHistoryFile, type Operation } from './history.ts'
-import { describe, printResult } from './report.ts'
+import { describe, printResult, unseen } from './report.ts'
 
 const missing = await buildChecker()
 const skip = missing === undefined ? false : `the histories cannot be checked: ${missing}`
@@ -125,7 +125,11 @@ t.test('the product', { skip }, async (t) => {
     const result = await checkLinearizability(bed, { ...load, maxSeconds: 15 })
     printResult(result, seed, print)
     t.same(result.violations, [])
-    for (const success of ['validate 200', 'login 200', 'logout 204']) t.ok(result.counts.get(success), success)
+    // A reset needs an email, and is rare in so short a run.
+    t.same(
+      unseen(result).filter((success) => success !== 'reset 204'),
+      []
+    )
     t.ok(result.faults > 0, 'faults were injected')
   })
 

@@ -6,6 +6,17 @@ import type { Operation } from './history.ts'
 
 const maxShown = 3
 
+/** The successes of the operations: a run without one of them checks less than it claims. */
+const successes = [
+  ...['register 201', 'login 200', 'login replacing 200', 'validate 200', 'list 200', 'account 200', 'change 200'],
+  ...['reset 204', 'logout 204', 'end one 204', 'end others 204', 'end all 200', 'delete 204']
+]
+
+/** The successes that no operation of a run had. */
+export function unseen({ counts }: Pick<LinearizabilityResult, 'counts'>): string[] {
+  return successes.filter((success) => !counts.has(success))
+}
+
 export function printResult(result: LinearizabilityResult, seed: number, print: (line: string) => void): void {
   const { operations, addresses, faults, counts, violations, historyPath } = result
   for (const [name, count] of [...counts].sort(([a], [b]) => a.localeCompare(b))) print(`  ${name}: ${count}`)
