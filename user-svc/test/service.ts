@@ -106,6 +106,8 @@ interface TestOptions {
   /** Also requires verified addresses. */
   concealTaken?: boolean
   bruteForce?: boolean
+  /** In place of the cheapest hashes, one per core. */
+  hashing?: { cost: number; hashesAtATime: number }
   deviceKeys?: string[]
   /** The database of another instance. */
   url?: string
@@ -154,7 +156,7 @@ export async function startUserSvc(t: Pick<Test, 'teardown'>, options: TestOptio
       log
     },
     {
-      password,
+      password: { ...password, ...options.hashing },
       bruteForce: { enabled: bruteForce, deviceKeys: options.deviceKeys ?? [] },
       requireVerifiedEmail,
       registration: { concealTaken },
