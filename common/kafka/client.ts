@@ -133,16 +133,20 @@ export function createSender(options: Omit<KafkaOptions, 'logs'>, clientId: stri
   const { compression } = options
   const kafka = createKafka(options, clientId)
   let producer: Producer | undefined
+  let connecting = Promise.resolve()
 
   async function connected(): Promise<Producer> {
-    if (producer !== undefined) return producer
-    producer = kafka.producer({
-      allowAutoTopicCreation: false,
-      maxInFlightRequests: 1,
-      createPartitioner: () => choosePartition
-    })
-    await withinMs(connectMs, producer.connect())
-    return producer
+    if (producer === undefined) {
+      producer = kafka.producer({
+        allowAutoTopicCreation: false,
+        maxInFlightRequests: 1,
+        createPartitioner: () => choosePartition
+      })
+      connecting = withinMs(connectMs, producer.connect())
+    }
+    const current = producer
+    await connecting
+    return current
   }
 
   async function close(): Promise<void> {
